@@ -1,0 +1,32 @@
+# Finds what rearm::rearm links: `rearm_dependencies` lists the targets, `rearm_find_dependencies` the calls by which
+# the installed package finds them again.
+
+if(NOT TARGET nlohmann_json::nlohmann_json)
+  find_package(nlohmann_json 3.7 REQUIRED)
+endif()
+find_package(Random123 REQUIRED)
+set(rearm_dependencies nlohmann_json::nlohmann_json Random123::Random123)
+set(rearm_find_dependencies "find_dependency(nlohmann_json)\nfind_dependency(Random123)\n")
+
+# Without OpenMP everything works, on one thread.
+find_package(OpenMP COMPONENTS CXX)
+if(OpenMP_CXX_FOUND)
+  list(APPEND rearm_dependencies OpenMP::OpenMP_CXX)
+  string(APPEND rearm_find_dependencies "find_dependency(OpenMP COMPONENTS CXX)\n")
+endif()
+
+if(REARM_USE_BLAS STREQUAL "AUTO")
+  find_package(RearmCblas)
+elseif(REARM_USE_BLAS)
+  find_package(RearmCblas REQUIRED)
+endif()
+if(REARM_USE_BLAS AND RearmCblas_FOUND)
+  list(APPEND rearm_dependencies rearm::cblas)
+  string(APPEND rearm_find_dependencies "find_dependency(RearmCblas)\n")
+else()
+  if(NOT TARGET Eigen3::Eigen)
+    find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+  endif()
+  list(APPEND rearm_dependencies Eigen3::Eigen)
+  string(APPEND rearm_find_dependencies "find_dependency(Eigen3 NO_MODULE)\n")
+endif()

@@ -1,0 +1,14 @@
+# rearm_dev: what our own programs are compiled with; private to tests, examples and benchmarks.
+add_library(rearm_dev INTERFACE)
+target_link_libraries(rearm_dev INTERFACE rearm::rearm)
+target_compile_options(rearm_dev INTERFACE -Wall -Wextra -Wconversion -Wshadow $<$<BOOL:${REARM_WERROR}>:-Werror>)
+if(REARM_NATIVE)
+  # errno and floating-point traps are never read; without them more loops vectorise. No -ffast-math: sums keep order.
+  target_compile_options(rearm_dev INTERFACE -march=native -fno-math-errno -fno-trapping-math)
+endif()
+if(REARM_SANITIZE)
+  set(sanitize -fsanitize=${REARM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  # clang reports every `omp simd` loop that instrumentation keeps from being vectorised
+  target_compile_options(rearm_dev INTERFACE ${sanitize} $<$<CXX_COMPILER_ID:Clang>:-Wno-pass-failed>)
+  target_link_options(rearm_dev INTERFACE ${sanitize})
+endif()

@@ -1,0 +1,447 @@
+#pragma once
+/// @file ops.hpp
+/// The operators on tape variables: each computes its value at once and records its backward pass. Shapes, equations and
+/// errors are those of the operator of the same name on views (include/rearm/ops).
+
+#include <rearm/autodiff/tape.hpp>
+#include <rearm/ops/attention.hpp>
+#include <rearm/ops/bpr.hpp>
+#include <rearm/ops/elementwise.hpp>
+#include <rearm/ops/gather.hpp>
+#include <rearm/ops/gemm.hpp>
+#include <rearm/ops/info_nce.hpp>
+#include <rearm/ops/low_rank.hpp>
+#include <rearm/ops/normalize.hpp>
+#include <rearm/ops/spmm.hpp>
+
+#include <initializer_list>
+#include <span>
+#include <utility>
+
+namespace rearm {
+
+/// alpha op(A) op(B)
+template <Backend B>
+Var<B> gemm(Op op_a, Op op_b, typename B::Scalar alpha, Var<B> a, Var<B> b) {
+  Tape<B>& tape = a.tape();
+  Var<B> y = tape.make(op_a == Op::none ? a.rows() : a.cols(), op_b == Op::none ? b.cols() : b.rows(),
+                       a.requires_grad() || b.requires_grad());
+  gemm(tape.context(), op_a, op_b, alpha, a.value(), b.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_a = t->slot(a);
+    const auto d_b = t->slot(b);
+    gemm_backward(t->context(), op_a, op_b, alpha, a.value(), b.value(), y.grad(), d_a.view, d_a.write, d_b.view,
+                  d_b.write);
+  });
+  return y;
+}
+
+/// X W^T + b; `bias` may be an empty Var. X may be a parameter with a factored gradient.
+template <Backend B>
+Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), weight.rows(),
+                       x.requires_grad() || weight.requires_grad() || (!bias.empty() && bias.requires_grad()));
+  linear(tape.context(), x.value(), weight.value(), bias.empty() ? MatrixView<T>{} : bias.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    Parameter<B>* table = x.node().parameter;
+    GradSlot<T> d_x;
+    if (table != nullptr && table->factored && x.requires_grad()) {
+      if (table->has_grad)
+        throw ShapeError(
+            detail::message("linear: the factored gradient of '", table->name, "' is already taken by another use"));
+      table->factor_output = y.grad();
+      table->factor_weight = weight.value();
+      table->has_grad = true;
+    } else {
+      d_x = t->slot(x);
+    }
+    const auto d_w = t->slot(weight);
+    const auto d_b = bias.empty() ? GradSlot<T>{} : t->slot(bias);
+    linear_backward(t->context(), x.value(), weight.value(), y.grad(), d_x.view, d_x.write, d_w.view, d_w.write,
+                    d_b.view, d_b.write);
+  });
+  return y;
+}
+
+/// A X; `a` must outlive the step.
+template <Backend B>
+Var<B> spmm(const SparseOperator<typename B::Scalar, typename B::Memory>& a, Var<B> x) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(a.rows(), x.cols(), x.requires_grad());
+  spmm(tape.context(), a.view(), x.value(), y.value());
+  tape.record(y, [=, t = &tape, matrix = &a] {
+    const auto d_x = t->slot(x);
+    spmm_backward(t->context(), *matrix, y.grad(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+/// Mean of X, A X, ..., A^L X (LightGCN, paper eq. 10-11). Backward by Horner's rule: two work arrays, whatever L.
+template <Backend B>
+Var<B> propagate_mean(const SparseOperator<typename B::Scalar, typename B::Memory>& a, Var<B> x, int n_layers) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Context<B>& ctx = tape.context();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
+  const T share = T{1} / static_cast<T>(n_layers + 1);
+  {
+    Scratch<B> scratch(ctx);
+    MatrixView<T> current = x.value();
+    MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows(), x.cols()),
+                             scratch.template matrix<T>(x.rows(), x.cols())};
+    scaled_copy(ctx, share, x.value(), y.value());
+    for (int layer = 0; layer < n_layers; ++layer) {
+      spmm(ctx, a.view(), current, work[layer % 2]);
+      current = work[layer % 2];
+      scaled_copy(ctx, share, current, y.value(), Write::accumulate);
+    }
+  }
+  tape.record(y, [=, t = &tape, matrix = &a] {
+    const auto d_x = t->slot(x);
+    Scratch<B> scratch(t->context());
+    MatrixView<const T> current = y.grad();
+    MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows(), x.cols()),
+                             scratch.template matrix<T>(x.rows(), x.cols())};
+    for (int layer = 0; layer < n_layers; ++layer) {
+      const MatrixView<T> next = work[layer % 2];
+      scaled_copy(t->context(), T{1}, y.grad(), next);
+      spmm(t->context(), matrix->transpose_view(), current, next, Write::accumulate);
+      current = next;
+    }
+    scaled_copy(t->context(), share, current, d_x.view, d_x.write);
+  });
+  return y;
+}
+
+/// Rows by id. The ids are copied.
+template <Backend B>
+Var<B> gather(Var<B> x, const IndexList& ids) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(ids.size, x.cols(), x.requires_grad());
+  gather(tape.context(), x.value(), ids, y.value());
+  tape.record(y, [=, t = &tape] { scatter_add(t->context(), ids, y.grad(), t->accumulating_slot(x)); });
+  return y;
+}
+template <Backend B>
+Var<B> gather(Var<B> x, std::span<const Id> ids) {
+  return gather(x, make_index_list(x.tape().context(), ids, x.rows()));
+}
+
+/// [x_1 | x_2 | ...]; with `by_rows` they are stacked instead.
+template <Backend B>
+Var<B> concat(std::span<const Var<B>> parts, bool by_rows = false) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = parts.front().tape();
+  Index rows = 0;
+  Index cols = 0;
+  bool requires_grad = false;
+  for (const Var<B>& part : parts) {
+    rows = by_rows ? rows + part.rows() : part.rows();
+    cols = by_rows ? part.cols() : cols + part.cols();
+    requires_grad = requires_grad || part.requires_grad();
+  }
+  for (const Var<B>& part : parts)
+    detail::require_shape(part.value(), by_rows ? part.rows() : rows, by_rows ? cols : part.cols(), "concat", "part");
+  Var<B> y = tape.make(rows, cols, requires_grad);
+  Index at = 0;
+  for (const Var<B>& part : parts) {
+    const Index offset = at;
+    const auto block = [=](auto whole) {
+      return by_rows ? whole.row_block(offset, part.rows()) : whole.col_block(offset, part.cols());
+    };
+    scaled_copy(tape.context(), T{1}, part.value(), block(y.value()));
+    tape.record(y, [=, t = &tape] {
+      const auto d_part = t->slot(part);
+      if (d_part.view.data != nullptr)
+        scaled_copy(t->context(), T{1}, block(y.grad()), d_part.view, d_part.write);
+    });
+    at += by_rows ? part.rows() : part.cols();
+  }
+  return y;
+}
+template <Backend B>
+Var<B> concat_columns(std::initializer_list<Var<B>> parts) {
+  return concat(std::span<const Var<B>>(parts.begin(), parts.size()));
+}
+template <Backend B>
+Var<B> concat_rows(std::initializer_list<Var<B>> parts) {
+  return concat(std::span<const Var<B>>(parts.begin(), parts.size()), true);
+}
+
+/// a + beta b; b may be one row.
+template <Backend B>
+Var<B> add(Var<B> a, Var<B> b, typename B::Scalar beta = 1) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = a.tape();
+  Var<B> y = tape.make(a.rows(), a.cols(), a.requires_grad() || b.requires_grad());
+  add(tape.context(), a.value(), beta, b.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_a = t->slot(a);
+    if (d_a.view.data != nullptr) scaled_copy(t->context(), T{1}, y.grad(), d_a.view, d_a.write);
+    const auto d_b = t->slot(b);
+    if (d_b.view.data == nullptr) return;
+    if (b.rows() == a.rows()) scaled_copy(t->context(), beta, y.grad(), d_b.view, d_b.write);
+    else column_sum(t->context(), beta, y.grad(), d_b.view, d_b.write);
+  });
+  return y;
+}
+
+/// alpha x
+template <Backend B>
+Var<B> scale(Var<B> x, typename B::Scalar alpha) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
+  scaled_copy(tape.context(), alpha, x.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    scaled_copy(t->context(), alpha, y.grad(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> column_mean(Var<B> x) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(1, x.cols(), x.requires_grad());
+  column_mean(tape.context(), x.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    column_mean_backward(t->context(), y.grad(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+/// alpha sum_ij x_ij^2, 1 x 1.
+template <Backend B>
+Var<B> sum_of_squares(Var<B> x, typename B::Scalar alpha = 1) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(1, 1, x.requires_grad());
+  dot_sum(tape.context(), alpha, x.value(), x.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    scaled_copy(t->context(), T{2} * alpha * y.grad()(0, 0), x.value(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+/// Row inner products: y_i = a_i . b_i, n x 1.
+template <Backend B>
+Var<B> row_dot(Var<B> a, Var<B> b) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = a.tape();
+  detail::require_shape(b.value(), a.rows(), a.cols(), "row_dot", "second operand");
+  Var<B> y = tape.make(a.rows(), 1, a.requires_grad() || b.requires_grad());
+  B::for_each(tape.context(), a.rows(), functors::RowDot<T>{a.value(), b.value(), y.value()});
+  tape.record(y, [=, t = &tape] {
+    const auto d_a = t->slot(a);
+    if (d_a.view.data != nullptr)
+      B::for_each(t->context(), a.rows(), functors::RowDotBackward<T>{b.value(), y.grad(), d_a.view, d_a.write});
+    const auto d_b = t->slot(b);
+    if (d_b.view.data != nullptr)
+      B::for_each(t->context(), a.rows(), functors::RowDotBackward<T>{a.value(), y.grad(), d_b.view, d_b.write});
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> prelu(Var<B> x, Var<B> slope) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || slope.requires_grad());
+  prelu(tape.context(), x.value(), slope.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    const auto d_slope = t->slot(slope);
+    prelu_backward(t->context(), x.value(), slope.value(), y.grad(), d_x.view, d_x.write, d_slope.view,
+                   d_slope.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> scalar_affine(Var<B> x, Var<B> weight, Var<B> bias) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || weight.requires_grad() || bias.requires_grad());
+  scalar_affine(tape.context(), x.value(), weight.value(), bias.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    const auto d_w = t->slot(weight);
+    const auto d_b = t->slot(bias);
+    scalar_affine_backward(t->context(), x.value(), weight.value(), y.grad(), d_x.view, d_x.write, d_w.view, d_w.write,
+                           d_b.view, d_b.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> dropout(Var<B> x, double p, RandomKey key) {
+  if (p == 0) return x;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
+  dropout(tape.context(), x.value(), p, key, y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    dropout(t->context(), y.grad(), p, key, d_x.view, d_x.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> row_normalize(Var<B> x, typename B::Scalar eps) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
+  T* norm = tape.context().arena().template allocate<T>(x.rows());
+  row_normalize(tape.context(), x.value(), eps, y.value(), norm);
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    row_normalize_backward(t->context(), y.value(), norm, eps, y.grad(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> row_scale_detached(Var<B> x, typename B::Scalar eps) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
+  T* divisor = tape.context().arena().template allocate<T>(x.rows());
+  row_scale_detached(tape.context(), x.value(), eps, y.value(), divisor);
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    row_scale_detached_backward(t->context(), divisor, y.grad(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> layer_norm(Var<B> x, Var<B> gamma, Var<B> beta, typename B::Scalar eps) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || gamma.requires_grad() || beta.requires_grad());
+  T* mean = tape.context().arena().template allocate<T>(x.rows());
+  T* rstd = tape.context().arena().template allocate<T>(x.rows());
+  layer_norm(tape.context(), x.value(), gamma.value(), beta.value(), eps, y.value(), mean, rstd);
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    const auto d_gamma = t->slot(gamma);
+    const auto d_beta = t->slot(beta);
+    layer_norm_backward(t->context(), x.value(), gamma.value(), mean, rstd, y.grad(), d_x.view, d_x.write, d_gamma.view,
+                        d_gamma.write, d_beta.view, d_beta.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> softmax(Var<B> x, SoftmaxAxis along) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
+  softmax(tape.context(), x.value(), along, y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    softmax_backward(t->context(), y.value(), along, y.grad(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> log_sum_exp(Var<B> x) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), 1, x.requires_grad());
+  log_sum_exp(tape.context(), x.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    log_sum_exp_backward(t->context(), x.value(), y.value(), y.grad(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> cosine(Var<B> a, Var<B> b, typename B::Scalar eps) {
+  Tape<B>& tape = a.tape();
+  Var<B> y = tape.make(a.rows(), 1, a.requires_grad() || b.requires_grad());
+  cosine(tape.context(), a.value(), b.value(), eps, y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_a = t->slot(a);
+    const auto d_b = t->slot(b);
+    cosine_backward(t->context(), a.value(), b.value(), eps, y.grad(), d_a.view, d_a.write, d_b.view, d_b.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> rank_one_attention(Var<B> q, Var<B> k, Var<B> v, typename B::Scalar scale, double p, RandomKey key) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = q.tape();
+  Var<B> y = tape.make(q.rows(), q.cols(), q.requires_grad() || k.requires_grad() || v.requires_grad());
+  rank_one_attention(tape.context(), q.value(), k.value(), v.value(), scale, p, key, y.value());
+  tape.record(y, [=, t = &tape] {
+    Context<B>& ctx = t->context();
+    // Slots first: a scratch array can only be given back before anything newer is taken.
+    const GradSlot<T> slots[3] = {t->slot(q), t->slot(k), t->slot(v)};
+    Scratch<B> scratch(ctx);
+    MatrixView<T> grads[3];
+    for (MatrixView<T>& grad : grads) grad = scratch.template matrix<T>(q.rows(), q.cols());
+    rank_one_attention_backward(ctx, q.value(), k.value(), v.value(), scale, p, key, y.value(), y.grad(), grads[0],
+                                grads[1], grads[2]);
+    for (int i = 0; i < 3; ++i)
+      if (slots[i].view.data != nullptr) scaled_copy(ctx, T{1}, grads[i], slots[i].view, slots[i].write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> low_rank_product(Var<B> x, Var<B> w1, Var<B> w2, LowRankOrder order) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || w1.requires_grad() || w2.requires_grad());
+  const MatrixView<T> mid = tape.context().arena().template matrix<T>(x.rows(), w1.cols() / x.cols());
+  low_rank_product(tape.context(), x.value(), w1.value(), w2.value(), order, mid, y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    const auto d_w1 = t->slot(w1);
+    const auto d_w2 = t->slot(w2);
+    low_rank_product_backward(t->context(), x.value(), w1.value(), w2.value(), order, mid, y.grad(), d_x.view,
+                              d_x.write, d_w1.view, d_w1.write, d_w2.view, d_w2.write);
+  });
+  return y;
+}
+
+/// scale sum_i -log sigmoid(u_i . (p_i - n_i)), 1 x 1.
+template <Backend B>
+Var<B> bpr(Var<B> user, Var<B> positive, Var<B> negative, typename B::Scalar scale) {
+  Tape<B>& tape = user.tape();
+  Var<B> y = tape.make(1, 1, user.requires_grad() || positive.requires_grad() || negative.requires_grad());
+  bpr(tape.context(), user.value(), positive.value(), negative.value(), scale, y.value());
+  tape.record(y, [=, t = &tape] {
+    using T = typename B::Scalar;
+    GradSlot<T> slots[3] = {t->slot(user), t->slot(positive), t->slot(negative)};
+    for (int i = 0; i < 3; ++i)
+      if (slots[i].view.data == nullptr)
+        slots[i] = {t->context().arena().template matrix<T>(user.rows(), user.cols()), Write::overwrite};
+    bpr_backward(t->context(), user.value(), positive.value(), negative.value(), scale, y.grad(), slots[0].view,
+                 slots[0].write, slots[1].view, slots[1].write, slots[2].view, slots[2].write);
+  });
+  return y;
+}
+
+/// scale sum_r (log sum_s exp(a_r . b_s / temperature) - a_r . b_r / temperature), unit rows, 1 x 1.
+template <Backend B>
+Var<B> info_nce(Var<B> a, Var<B> b, typename B::Scalar temperature, typename B::Scalar scale) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = a.tape();
+  Var<B> y = tape.make(1, 1, a.requires_grad() || b.requires_grad());
+  T* lse = tape.context().arena().template allocate<T>(a.rows());
+  info_nce(tape.context(), a.value(), b.value(), temperature, scale, lse, y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_a = t->slot(a);
+    const auto d_b = t->slot(b);
+    info_nce_backward(t->context(), a.value(), b.value(), temperature, scale, lse, y.grad()(0, 0), d_a.view, d_a.write,
+                      d_b.view, d_b.write);
+  });
+  return y;
+}
+
+}  // namespace rearm

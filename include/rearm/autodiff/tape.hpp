@@ -1,0 +1,193 @@
+#pragma once
+/// @file tape.hpp
+/// A reverse-mode tape. Values and gradients lie in the context's arena, the recorded steps in an arena of the tape's
+/// own; both are reset once a step, so a steady-state step allocates nothing and uses the same addresses.
+
+#include <rearm/core/context.hpp>
+#include <rearm/core/parameter.hpp>
+#include <rearm/ops/elementwise.hpp>
+
+#include <type_traits>
+#include <vector>
+
+namespace rearm {
+
+template <Backend B>
+class Tape;
+
+namespace detail {
+
+template <class B>
+struct Node {
+  using T = typename B::Scalar;
+  MatrixView<T> value;
+  MatrixView<T> grad;
+  Node* root = nullptr;              ///< the node this one is a slice of
+  Parameter<B>* parameter = nullptr;
+  bool requires_grad = false;
+  bool has_grad = false;
+};
+
+}  // namespace detail
+
+/// A gradient to write: `view` without data when the operand needs none; `write` says whether something is there.
+template <class T>
+struct GradSlot {
+  MatrixView<T> view;
+  Write write = Write::overwrite;
+};
+
+/// Handle on a matrix of the tape; copies freely, valid until the tape is reset.
+template <Backend B>
+class Var {
+ public:
+  using T = typename B::Scalar;
+  Var() = default;
+  Var(Tape<B>& tape, detail::Node<B>& node) : tape_(&tape), node_(&node) {}
+
+  Index rows() const { return node_->value.rows; }
+  Index cols() const { return node_->value.cols; }
+  MatrixView<T> value() const { return node_->value; }
+  bool requires_grad() const { return node_->requires_grad; }
+  bool empty() const { return node_ == nullptr; }
+  Tape<B>& tape() const { return *tape_; }
+  detail::Node<B>& node() const { return *node_; }
+  /// The gradient after backward(); a view without data when none reached this value.
+  MatrixView<const T> grad() const {
+    const detail::Node<B>& source = node_->root != nullptr ? *node_->root : *node_;
+    if (!source.has_grad) return {};
+    if (node_->root == nullptr) return source.grad;
+    return {source.grad.data + (node_->value.data - source.value.data), rows(), cols(), source.grad.stride};
+  }
+  /// Rows [begin, begin + n), without a copy.
+  Var rows(Index begin, Index n) const { return slice(node_->value.row_block(begin, n)); }
+  /// Columns [begin, begin + n), without a copy.
+  Var cols(Index begin, Index n) const { return slice(node_->value.col_block(begin, n)); }
+  /// The same value as a constant: no gradient flows back through it.
+  Var detach() const { return tape_->constant(node_->value); }
+
+ private:
+  Var slice(MatrixView<T> part) const;
+  Tape<B>* tape_ = nullptr;
+  detail::Node<B>* node_ = nullptr;
+};
+
+/// Records operators and runs them backward. Used from one thread at a time.
+template <Backend B>
+class Tape {
+ public:
+  using T = typename B::Scalar;
+  /// With `recording` false nothing requires a gradient and nothing is recorded: for evaluation.
+  explicit Tape(Context<B>& ctx, bool recording = true) : ctx_(&ctx), recording_(recording) {}
+
+  Context<B>& context() const noexcept { return *ctx_; }
+  bool recording() const noexcept { return recording_; }
+  void set_recording(bool recording) noexcept { recording_ = recording; }
+
+  /// Forgets all values and steps; every Var and every view into the arena becomes invalid.
+  void reset() {
+    steps_.clear();
+    host_.reset();
+    ctx_->arena().reset();
+  }
+  /// A parameter; its gradient is written to parameter.grad, or left in factors (Parameter::factored).
+  Var<B> parameter(Parameter<B>& p) {
+    detail::Node<B>& node = make_node(p.value.view(), recording_ && p.trainable);
+    node.parameter = &p;
+    if (node.requires_grad && !p.factored) node.grad = p.grad.view();
+    return {*this, node};
+  }
+  /// Data that needs no gradient; not copied, must outlive the step.
+  Var<B> constant(MatrixView<const T> data) {
+    return {*this, make_node({const_cast<T*>(data.data), data.rows, data.cols, data.stride}, false)};
+  }
+  /// Uninitialised result of an operator.
+  Var<B> make(Index rows, Index cols, bool requires_grad) {
+    return {*this, make_node(ctx_->arena().template matrix<T>(rows, cols), recording_ && requires_grad)};
+  }
+  Var<B> make_slice(detail::Node<B>& parent, MatrixView<T> part) {
+    detail::Node<B>& node = make_node(part, parent.requires_grad);
+    node.root = parent.root != nullptr ? parent.root : &parent;
+    return {*this, node};
+  }
+  /// Calls backward() during the backward pass if a gradient reached `output`. Captures must be views and handles.
+  template <class F>
+  void record(Var<B> output, F backward) {
+    static_assert(std::is_trivially_destructible_v<F>, "capture views and handles, nothing that owns");
+    if (!output.requires_grad()) return;
+    F* stored = new (host_.template allocate<F>(1)) F(backward);
+    steps_.push_back({&output.node(), stored, [](void* f) { (*static_cast<F*>(f))(); }});
+  }
+  /// Where an operator writes the gradient of `x`.
+  GradSlot<T> slot(Var<B> x) {
+    detail::Node<B>& node = x.node();
+    if (!node.requires_grad) return {};
+    if (node.root != nullptr) {
+      detail::Node<B>& root = *node.root;
+      ensure_grad(root);
+      if (!has_grad(root)) fill(*ctx_, T{0}, root.grad);
+      set_has_grad(root);
+      const MatrixView<T> part = node.value;
+      return {{root.grad.data + (part.data - root.value.data), part.rows, part.cols, root.grad.stride},
+              Write::accumulate};
+    }
+    ensure_grad(node);
+    const Write write = has_grad(node) ? Write::accumulate : Write::overwrite;
+    set_has_grad(node);
+    return {node.grad, write};
+  }
+  /// Like slot(), but zeroed first where nothing is there yet: for operators that only add.
+  MatrixView<T> accumulating_slot(Var<B> x) {
+    const GradSlot<T> s = slot(x);
+    if (s.view.data != nullptr && s.write == Write::overwrite) fill(*ctx_, T{0}, s.view);
+    return s.view;
+  }
+  /// d loss / d everything; loss must be 1 x 1.
+  void backward(Var<B> loss) {
+    detail::require_shape(loss.value(), 1, 1, "backward", "loss");
+    const GradSlot<T> seed = slot(loss);
+    if (seed.view.data == nullptr) return;
+    fill(*ctx_, T{1}, seed.view);
+    for (auto step = steps_.rbegin(); step != steps_.rend(); ++step)
+      if (step->output->has_grad) step->run(step->closure);
+  }
+
+ private:
+  struct Step {
+    detail::Node<B>* output;
+    void* closure;
+    void (*run)(void*);
+  };
+  detail::Node<B>& make_node(MatrixView<T> value, bool requires_grad) {
+    auto* node = new (host_.template allocate<detail::Node<B>>(1)) detail::Node<B>();
+    node->value = value;
+    node->requires_grad = requires_grad;
+    return *node;
+  }
+  void ensure_grad(detail::Node<B>& node) {
+    if (node.grad.data != nullptr) return;
+    if (node.parameter != nullptr)
+      throw ShapeError(detail::message("parameter '", node.parameter->name,
+                                       "' has a factored gradient: only a linear map may use it directly"));
+    node.grad = ctx_->arena().template matrix<T>(node.value.rows, node.value.cols);
+  }
+  static bool has_grad(const detail::Node<B>& node) {
+    return node.parameter != nullptr ? node.parameter->has_grad : node.has_grad;
+  }
+  static void set_has_grad(detail::Node<B>& node) {
+    node.has_grad = true;
+    if (node.parameter != nullptr) node.parameter->has_grad = true;
+  }
+
+  Context<B>* ctx_;
+  bool recording_;
+  Arena<HostMemory> host_;
+  std::vector<Step> steps_;
+};
+
+template <Backend B>
+Var<B> Var<B>::slice(MatrixView<T> part) const {
+  return tape_->make_slice(*node_, part);
+}
+
+}  // namespace rearm

@@ -1,0 +1,67 @@
+#pragma once
+/// @file blas.hpp
+/// One serial dense product: CBLAS when the build found one (REARM_HAS_BLAS), Eigen otherwise. Threads are ours
+/// (parallel.hpp), never the product's: blocks of fixed size are multiplied serially so that bits do not depend on
+/// the number of threads.
+
+#include <rearm/core/backend.hpp>
+
+#if defined(REARM_HAS_BLAS)
+#include <cblas.h>
+#else
+#include <Eigen/Core>
+#endif
+
+#include <algorithm>
+
+namespace rearm::cpu {
+
+/// Some BLAS libraries and Eigen start threads of their own; the context owns the threads, so theirs are set to one.
+inline void claim_product_threads() {
+#if defined(REARM_HAS_BLAS) && defined(REARM_HAS_OPENBLAS_THREADS)
+  openblas_set_num_threads(1);
+#elif !defined(REARM_HAS_BLAS)
+  Eigen::setNbThreads(1);
+#endif
+}
+
+/// C = alpha op(A) op(B) (+ C), on the calling thread. C is m x n, the inner dimension k.
+template <class T>
+void gemm_serial(Op op_a, Op op_b, T alpha, MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c,
+                 Write write) {
+  if (c.empty()) return;
+  const Index k = op_a == Op::none ? a.cols : a.rows;
+  if (k == 0) {
+    if (write == Write::overwrite)
+      for (Index i = 0; i < c.rows; ++i) std::fill_n(c.row(i), c.cols, T{0});
+    return;
+  }
+#if defined(REARM_HAS_BLAS)
+  const auto trans = [](Op op) { return op == Op::none ? CblasNoTrans : CblasTrans; };
+  const auto n32 = [](Index i) { return static_cast<int>(i); };
+  const T beta = write == Write::overwrite ? T{0} : T{1};
+  if constexpr (std::is_same_v<T, float>)
+    cblas_sgemm(CblasRowMajor, trans(op_a), trans(op_b), n32(c.rows), n32(c.cols), n32(k), alpha, a.data,
+                n32(a.stride), b.data, n32(b.stride), beta, c.data, n32(c.stride));
+  else
+    cblas_dgemm(CblasRowMajor, trans(op_a), trans(op_b), n32(c.rows), n32(c.cols), n32(k), alpha, a.data,
+                n32(a.stride), b.data, n32(b.stride), beta, c.data, n32(c.stride));
+#else
+  using Dense = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  using Stride = Eigen::OuterStride<>;
+  const Eigen::Map<const Dense, 0, Stride> ea(a.data, a.rows, a.cols, Stride(a.stride));
+  const Eigen::Map<const Dense, 0, Stride> eb(b.data, b.rows, b.cols, Stride(b.stride));
+  Eigen::Map<Dense, 0, Stride> ec(c.data, c.rows, c.cols, Stride(c.stride));
+  if (write == Write::overwrite) ec.setZero();
+  if (op_a == Op::none && op_b == Op::none)
+    ec.noalias() += alpha * (ea * eb);
+  else if (op_a == Op::transpose && op_b == Op::none)
+    ec.noalias() += alpha * (ea.transpose() * eb);
+  else if (op_a == Op::none)
+    ec.noalias() += alpha * (ea * eb.transpose());
+  else
+    ec.noalias() += alpha * (ea.transpose() * eb.transpose());
+#endif
+}
+
+}  // namespace rearm::cpu

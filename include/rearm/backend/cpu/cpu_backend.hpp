@@ -1,0 +1,162 @@
+#pragma once
+/// @file cpu_backend.hpp
+/// `CpuBackend<Scalar>`: OpenMP threads, CBLAS or Eigen products, main memory.
+
+#include <rearm/backend/cpu/attention.hpp>
+#include <rearm/backend/cpu/info_nce.hpp>
+#include <rearm/backend/cpu/parallel.hpp>
+#include <rearm/backend/cpu/table_update.hpp>
+#include <rearm/core/context.hpp>
+#include <rearm/core/index_list.hpp>
+
+#include <algorithm>
+#include <concepts>
+#include <numeric>
+#include <span>
+#include <string_view>
+
+namespace rearm {
+
+/// The CPU backend. `Scalar` is float or double.
+template <std::floating_point Scalar_>
+struct CpuBackend {
+  using Scalar = Scalar_;
+  using Memory = HostMemory;
+  using Resources = cpu::Resources;
+  using Options = CpuOptions;
+
+  static constexpr std::string_view name() { return "cpu"; }
+
+  /// Rows a chunk in for_each and reduce_rows.
+  static constexpr Index row_grain = 64;
+  static constexpr Index reduce_grain = 256;
+
+  template <class F>
+  static void for_each(Context<CpuBackend>& ctx, Index n, const F& f) {
+    cpu::parallel_ranges(ctx.resources(), n, row_grain, [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i) f(i);
+    });
+  }
+
+  /// Chunks of fixed size are summed alone and then in ascending order: the same bits with any number of threads.
+  template <class F>
+  static void reduce_rows(Context<CpuBackend>& ctx, Index n, Index width, const F& f, Scalar* out, Write write) {
+    Scratch<CpuBackend> scratch(ctx);
+    const Index n_chunks = (n + reduce_grain - 1) / reduce_grain;
+    Scalar* partials = scratch.template allocate<Scalar>(std::max<Index>(n_chunks * width, 1));
+    cpu::parallel_chunks(ctx.resources(), n_chunks, [&](Index chunk) {
+      Scalar* partial = partials + chunk * width;
+      std::fill_n(partial, width, Scalar{0});
+      for (Index i = chunk * reduce_grain; i < std::min(n, (chunk + 1) * reduce_grain); ++i) f(i, partial);
+    });
+    if (write == Write::overwrite) std::fill_n(out, width, Scalar{0});
+    for (Index chunk = 0; chunk < n_chunks; ++chunk)
+      for (Index j = 0; j < width; ++j) out[j] += partials[chunk * width + j];
+  }
+
+  /// Splits the output, or for a small output the inner dimension, into blocks that depend on the shape alone.
+  static void gemm(Context<CpuBackend>& ctx, Op op_a, Op op_b, Scalar alpha, MatrixView<const Scalar> a,
+                   MatrixView<const Scalar> b, MatrixView<Scalar> c, Write write) {
+    const Index k = op_a == Op::none ? a.cols : a.rows;
+    constexpr Index inner_block = 2048;
+    if (c.size() <= 256 * 256 && k >= 2 * inner_block) return gemm_split_inner(ctx, op_a, op_b, alpha, a, b, c, write);
+    const bool by_rows = c.rows >= c.cols;
+    const Index extent = by_rows ? c.rows : c.cols;
+    const Index block = extent >= 4096 ? 512 : 128;
+    cpu::parallel_ranges(ctx.resources(), extent, block, [&](Index begin, Index end) {
+      const Index n = end - begin;
+      if (by_rows)
+        cpu::gemm_serial(op_a, op_b, alpha, op_a == Op::none ? a.row_block(begin, n) : a.col_block(begin, n), b,
+                         c.row_block(begin, n), write);
+      else
+        cpu::gemm_serial(op_a, op_b, alpha, a, op_b == Op::none ? b.col_block(begin, n) : b.row_block(begin, n),
+                         c.col_block(begin, n), write);
+    });
+  }
+
+  /// One output row a task, its entries in stored order.
+  static void spmm(Context<CpuBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
+                   Write write) {
+    for_each(ctx, s.rows, [=](Index i) {
+      Scalar* REARM_RESTRICT out = y.row(i);
+      if (write == Write::overwrite) std::fill_n(out, y.cols, Scalar{0});
+      for (Index e = s.offsets[i]; e < s.offsets[i + 1]; ++e) {
+        const Scalar weight = s.values[e];
+        const Scalar* REARM_RESTRICT in = x.row(s.indices[e]);
+        for (Index j = 0; j < y.cols; ++j) out[j] += weight * in[j];
+      }
+    });
+  }
+
+  /// Sorts positions by id (ties by position), so that a transposed gather adds in a fixed order without races.
+  static IndexList index_list(Context<CpuBackend>& ctx, std::span<const Id> ids) {
+    const auto n = static_cast<Index>(ids.size());
+    Id* const copy = ctx.arena().template allocate<Id>(n);
+    Id* const order = ctx.arena().template allocate<Id>(n);
+    Index* const segments = ctx.arena().template allocate<Index>(n + 1);
+    std::copy(ids.begin(), ids.end(), copy);
+    std::iota(order, order + n, Id{0});
+    std::sort(order, order + n, [&](Id a, Id b) { return copy[a] != copy[b] ? copy[a] < copy[b] : a < b; });
+    Index n_segments = 0;
+    for (Index i = 0; i < n; ++i)
+      if (i == 0 || copy[order[i]] != copy[order[i - 1]]) segments[n_segments++] = i;
+    segments[n_segments] = n;
+    return {copy, n, order, segments, n_segments};
+  }
+
+  /// out = rank-one attention; see functors::AttentionRow.
+  static void rank_one_attention(Context<CpuBackend>& ctx, const functors::AttentionInput<Scalar>& in,
+                                 MatrixView<Scalar> out) {
+    cpu::parallel_ranges(ctx.resources(), in.q.rows, 16, [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i) cpu::attention_row(in, out, i);
+    });
+  }
+  static void rank_one_attention_backward(Context<CpuBackend>& ctx, const functors::AttentionBackwardRow<Scalar>& f) {
+    cpu::parallel_ranges(ctx.resources(), f.in.q.rows, 16, [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i) cpu::attention_backward_row(f, i);
+    });
+  }
+
+  static void info_nce(Context<CpuBackend>& ctx, MatrixView<const Scalar> a, MatrixView<const Scalar> b,
+                       Scalar inverse_temperature, Scalar* lse, Scalar* diagonal) {
+    cpu::info_nce_rows<CpuBackend>(ctx, a, b, inverse_temperature, lse, diagonal);
+  }
+  static void info_nce_backward(Context<CpuBackend>& ctx, MatrixView<const Scalar> rows,
+                                MatrixView<const Scalar> other, Scalar inverse_temperature, const Scalar* lse,
+                                bool by_row, Scalar g, MatrixView<Scalar> d_rows, Write write) {
+    cpu::info_nce_backward_side<CpuBackend>(ctx, rows, other, inverse_temperature, lse, by_row, g, d_rows, write);
+  }
+
+  static void factored_adam(Context<CpuBackend>& ctx, const functors::AdamUpdate<Scalar>& update,
+                            MatrixView<const Scalar> d_output, MatrixView<const Scalar> weight,
+                            MatrixView<Scalar> value, MatrixView<Scalar> moment1, MatrixView<Scalar> moment2) {
+    cpu::factored_adam<CpuBackend>(ctx, update, d_output, weight, value, moment1, moment2);
+  }
+
+ private:
+  static void gemm_split_inner(Context<CpuBackend>& ctx, Op op_a, Op op_b, Scalar alpha, MatrixView<const Scalar> a,
+                               MatrixView<const Scalar> b, MatrixView<Scalar> c, Write write) {
+    constexpr Index inner_block = 2048;
+    const Index k = op_a == Op::none ? a.cols : a.rows;
+    const Index n_chunks = (k + inner_block - 1) / inner_block;
+    Scratch<CpuBackend> scratch(ctx);
+    Scalar* partials = scratch.template allocate<Scalar>(n_chunks * c.size());
+    cpu::parallel_chunks(ctx.resources(), n_chunks, [&](Index chunk) {
+      const Index begin = chunk * inner_block;
+      const Index n = std::min(inner_block, k - begin);
+      cpu::gemm_serial<Scalar>(op_a, op_b, alpha, op_a == Op::none ? a.col_block(begin, n) : a.row_block(begin, n),
+                               op_b == Op::none ? b.row_block(begin, n) : b.col_block(begin, n),
+                               {partials + chunk * c.size(), c.rows, c.cols}, Write::overwrite);
+    });
+    for (Index i = 0; i < c.rows; ++i)
+      for (Index j = 0; j < c.cols; ++j) {
+        Scalar sum = write == Write::overwrite ? Scalar{0} : c(i, j);
+        for (Index chunk = 0; chunk < n_chunks; ++chunk) sum += partials[chunk * c.size() + i * c.cols + j];
+        c(i, j) = sum;
+      }
+  }
+};
+
+static_assert(Backend<CpuBackend<float>> && Backend<CpuBackend<double>>);
+
+}  // namespace rearm

@@ -1,0 +1,64 @@
+#pragma once
+/// @file info_nce.hpp
+/// InfoNCE over n x n similarities that are never stored: blocks of rows forward, blocks of rows and of columns backward.
+
+#include <rearm/backend/cpu/parallel.hpp>
+#include <rearm/core/context.hpp>
+#include <rearm/functors/exp.hpp>
+
+#include <algorithm>
+#include <cmath>
+
+namespace rearm::cpu {
+
+/// Rows (or columns) of the similarity matrix that exist at once on one thread.
+inline constexpr Index info_nce_block = 64;
+
+/// lse_r = log sum_s exp(a_r . b_s / temperature); diagonal_r = a_r . b_r / temperature.
+template <class B, class T = typename B::Scalar>
+void info_nce_rows(Context<B>& ctx, MatrixView<const T> a, MatrixView<const T> b, T inverse_temperature, T* lse,
+                   T* diagonal) {
+  parallel_ranges(ctx.resources(), a.rows, info_nce_block, [&](Index begin, Index end) {
+    Matrix<T> scores(end - begin, b.rows);
+    gemm_serial<T>(Op::none, Op::transpose, inverse_temperature, a.row_block(begin, end - begin), b, scores.view(),
+                   Write::overwrite);
+    for (Index i = begin; i < end; ++i) {
+      const T* REARM_RESTRICT row = scores.row(i - begin);
+      T top = row[0];
+#pragma omp simd reduction(max : top)
+      for (Index s = 0; s < b.rows; ++s) top = std::max(top, row[s]);
+      T sum{0};
+#pragma omp simd reduction(+ : sum)
+      for (Index s = 0; s < b.rows; ++s) sum += fast_exp(row[s] - top);
+      lse[i] = top + std::log(sum);
+      diagonal[i] = row[i];
+    }
+  });
+}
+
+/// d_rows_r (+)= g sum_s (exp(s_rs - lse) - [r = s]) other_s, with the rows' own log-sum-exp (`by_row`) or that of the
+/// other side (`!by_row`, the transposed block).
+template <class B, class T = typename B::Scalar>
+void info_nce_backward_side(Context<B>& ctx, MatrixView<const T> rows, MatrixView<const T> other, T inverse_temperature,
+                            const T* lse, bool by_row, T g, MatrixView<T> d_rows, Write write) {
+  parallel_ranges(ctx.resources(), rows.rows, info_nce_block, [&](Index begin, Index end) {
+    Matrix<T> scores(end - begin, other.rows);
+    gemm_serial<T>(Op::none, Op::transpose, inverse_temperature, rows.row_block(begin, end - begin), other,
+                   scores.view(), Write::overwrite);
+    for (Index i = begin; i < end; ++i) {
+      T* REARM_RESTRICT row = scores.row(i - begin);
+      if (by_row) {
+        const T own = lse[i];
+#pragma omp simd
+        for (Index s = 0; s < other.rows; ++s) row[s] = fast_exp(row[s] - own);
+      } else {
+#pragma omp simd
+        for (Index s = 0; s < other.rows; ++s) row[s] = fast_exp(row[s] - lse[s]);
+      }
+      row[i] -= T{1};
+    }
+    gemm_serial<T>(Op::none, Op::none, g, scores.view(), other, d_rows.row_block(begin, end - begin), write);
+  });
+}
+
+}  // namespace rearm::cpu

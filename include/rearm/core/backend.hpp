@@ -1,0 +1,53 @@
+#pragma once
+/// @file backend.hpp
+/// What a backend is. A backend supplies a memory, a few parallel primitives and the heavy operators; everything else
+/// is written once, as functors (include/rearm/functors) run by those primitives.
+
+#include <rearm/core/csr.hpp>
+#include <rearm/core/macros.hpp>
+#include <rearm/core/matrix.hpp>
+
+#include <concepts>
+#include <string_view>
+
+namespace rearm {
+
+/// Whether an operator replaces what its output holds or adds to it.
+enum class Write { overwrite, accumulate };
+/// Whether a matrix operand of a product is used as it is or transposed.
+enum class Op { none, transpose };
+
+template <class B>
+class Context;
+
+namespace detail {
+/// Stand-in functors with which the concept probes a backend.
+struct ProbeElement {
+  REARM_HD void operator()(Index) const {}
+};
+template <class T>
+struct ProbeReduce {
+  REARM_HD void operator()(Index, T*) const {}
+};
+}  // namespace detail
+
+/// A compute backend: `CpuBackend<float>`, `CpuBackend<double>`, and on a GPU `CudaBackend<Scalar>`.
+/// Requirements, all deterministic for a given input whatever the number of threads:
+/// - `for_each(ctx, n, f)`: f(i) for i in [0, n), in parallel, no order;
+/// - `reduce_rows(ctx, n, width, f, out, write)`: out[0..width) (+)= sum over i of what f(i, partial) adds to partial;
+/// - `gemm`, `spmm`: dense and sparse products, C = alpha * op(A) op(B) (+ C) and Y = A X (+ Y).
+template <class B>
+concept Backend = requires(Context<B>& ctx, Index n, typename B::Scalar* out, MatrixView<typename B::Scalar> c,
+                           MatrixView<const typename B::Scalar> a, CsrView<typename B::Scalar> s) {
+  requires std::floating_point<typename B::Scalar>;
+  typename B::Memory;
+  typename B::Resources;
+  typename B::Options;
+  { B::name() } -> std::convertible_to<std::string_view>;
+  B::for_each(ctx, n, detail::ProbeElement{});
+  B::reduce_rows(ctx, n, n, detail::ProbeReduce<typename B::Scalar>{}, out, Write::overwrite);
+  B::gemm(ctx, Op::none, Op::none, typename B::Scalar{1}, a, a, c, Write::overwrite);
+  B::spmm(ctx, s, a, c, Write::overwrite);
+};
+
+}  // namespace rearm

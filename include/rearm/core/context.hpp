@@ -1,0 +1,64 @@
+#pragma once
+/// @file context.hpp
+/// The caller's handle on a backend: threads or stream, the workspace arena, the random seed.
+
+#include <rearm/core/arena.hpp>
+#include <rearm/core/backend.hpp>
+#include <rearm/core/random.hpp>
+
+#include <cstdint>
+#include <utility>
+
+namespace rearm {
+
+/// Owned by the caller, passed to every operator, used from one thread at a time. Holds all mutable state that is not a
+/// model's: nothing in the library is global.
+template <class B>
+class Context {
+ public:
+  using Scalar = typename B::Scalar;
+  using Memory = typename B::Memory;
+  using Options = typename B::Options;
+
+  /// Throws ConfigError when an option is out of range.
+  explicit Context(Options options = {}, std::uint64_t seed = 2025) : resources_(options), seed_(seed) {}
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  typename B::Resources& resources() noexcept { return resources_; }
+  const typename B::Resources& resources() const noexcept { return resources_; }
+  /// Workspace for the values and gradients of one step.
+  Arena<Memory>& arena() noexcept { return arena_; }
+  std::uint64_t seed() const noexcept { return seed_; }
+  void set_seed(std::uint64_t seed) noexcept { seed_ = seed; }
+  RandomKey key(std::uint32_t stream, std::uint32_t step = 0) const noexcept { return {seed_, stream, step}; }
+
+ private:
+  typename B::Resources resources_;
+  Arena<Memory> arena_;
+  std::uint64_t seed_;
+};
+
+/// Scratch that an operator takes from the arena and gives back when it returns.
+template <class B>
+class Scratch {
+ public:
+  explicit Scratch(Context<B>& ctx) : arena_(ctx.arena()), mark_(arena_.mark()) {}
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() { arena_.rewind(mark_); }
+  template <class T>
+  T* allocate(Index n) {
+    return arena_.template allocate<T>(n);
+  }
+  template <class T>
+  MatrixView<T> matrix(Index rows, Index cols) {
+    return arena_.template matrix<T>(rows, cols);
+  }
+
+ private:
+  Arena<typename B::Memory>& arena_;
+  typename Arena<typename B::Memory>::Mark mark_;
+};
+
+}  // namespace rearm

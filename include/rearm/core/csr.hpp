@@ -1,0 +1,94 @@
+#pragma once
+/// @file csr.hpp
+/// Compressed sparse rows, and the pair (matrix, transpose) that sparse operators differentiate through.
+
+#include <rearm/core/matrix.hpp>
+
+#include <utility>
+#include <vector>
+
+namespace rearm {
+
+/// Non-owning CSR: row i holds entries offsets[i] .. offsets[i+1].
+template <class T>
+struct CsrView {
+  Index rows = 0;
+  Index cols = 0;
+  const Index* offsets = nullptr;
+  const Id* indices = nullptr;
+  const T* values = nullptr;
+};
+
+/// Owning CSR matrix. Column ids ascend within a row unless a builder says otherwise; duplicates are merged.
+template <class T, class Memory = HostMemory>
+struct Csr {
+  Index rows = 0;
+  Index cols = 0;
+  Buffer<Index, Memory> offsets;  ///< rows + 1
+  Buffer<Id, Memory> indices;     ///< nonzeros
+  Buffer<T, Memory> values;       ///< nonzeros
+
+  Index nonzeros() const noexcept { return indices.size(); }
+  CsrView<T> view() const noexcept { return {rows, cols, offsets.data(), indices.data(), values.data()}; }
+};
+
+/// The transpose, column ids ascending in each row (counting sort, O(nonzeros)).
+template <class T>
+Csr<T> transpose(const Csr<T>& a) {
+  Csr<T> t{a.cols, a.rows, Buffer<Index>(a.cols + 1), Buffer<Id>(a.nonzeros()), Buffer<T>(a.nonzeros())};
+  for (const Id column : a.indices) ++t.offsets[column + 1];
+  for (Index i = 0; i < a.cols; ++i) t.offsets[i + 1] += t.offsets[i];
+  std::vector<Index> next(t.offsets.begin(), t.offsets.end());
+  for (Index i = 0; i < a.rows; ++i)
+    for (Index e = a.offsets[i]; e < a.offsets[i + 1]; ++e) {
+      const Index slot = next[static_cast<std::size_t>(a.indices[e])]++;
+      t.indices[slot] = static_cast<Id>(i);
+      t.values[slot] = a.values[e];
+    }
+  return t;
+}
+
+/// The same pattern with values of another type.
+template <class To, class From>
+Csr<To> cast(const Csr<From>& a) {
+  Csr<To> out{a.rows, a.cols, Buffer<Index>(a.offsets.span()), Buffer<Id>(a.indices.span()), Buffer<To>(a.nonzeros())};
+  for (Index e = 0; e < a.nonzeros(); ++e) out.values[e] = static_cast<To>(a.values[e]);
+  return out;
+}
+
+/// A sparse matrix that can be applied forward and backward. A symmetric one stores itself once.
+template <class T, class Memory = HostMemory>
+class SparseOperator {
+ public:
+  SparseOperator() = default;
+  /// A symmetric matrix: its transpose is itself.
+  static SparseOperator symmetric(Csr<T, Memory> matrix) {
+    SparseOperator s;
+    s.matrix_ = std::move(matrix);
+    s.symmetric_ = true;
+    return s;
+  }
+  /// Any matrix; stores the transpose beside it so that no backward pass scatters.
+  static SparseOperator general(Csr<T, Memory> matrix)
+    requires(Memory::host_accessible)
+  {
+    SparseOperator s;
+    s.transpose_ = rearm::transpose(matrix);
+    s.matrix_ = std::move(matrix);
+    return s;
+  }
+  Index rows() const noexcept { return matrix_.rows; }
+  Index cols() const noexcept { return matrix_.cols; }
+  Index nonzeros() const noexcept { return matrix_.nonzeros(); }
+  bool empty() const noexcept { return matrix_.offsets.empty(); }
+  const Csr<T, Memory>& matrix() const noexcept { return matrix_; }
+  CsrView<T> view() const noexcept { return matrix_.view(); }
+  CsrView<T> transpose_view() const noexcept { return symmetric_ ? matrix_.view() : transpose_.view(); }
+
+ private:
+  Csr<T, Memory> matrix_;
+  Csr<T, Memory> transpose_;
+  bool symmetric_ = false;
+};
+
+}  // namespace rearm

@@ -1,0 +1,47 @@
+#pragma once
+/// @file error.hpp
+/// The library's exceptions. Every message says what was wrong, where, and what to do about it.
+
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+namespace rearm {
+
+/// Base of everything the library throws on purpose.
+struct Error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+/// Operands whose shapes do not fit; the message names both shapes.
+struct ShapeError : Error {
+  using Error::Error;
+};
+/// Input data that is wrong: ids out of range, NaN features, an empty split; names the file and the value.
+struct DataError : Error {
+  using Error::Error;
+};
+/// A setting, or a combination of settings, that is not allowed; names the field and its value.
+struct ConfigError : Error {
+  using Error::Error;
+};
+/// A file that cannot be read or written; names the path and, where there is one, the byte offset.
+struct IoError : Error {
+  using Error::Error;
+};
+/// A number that stopped being one (NaN or infinity in a loss or a gradient).
+struct NumericError : Error {
+  using Error::Error;
+};
+
+namespace detail {
+
+/// Joins its arguments with operator<< into one message.
+template <class... Args>
+std::string message(const Args&... args) {
+  std::ostringstream out;
+  (out << ... << args);
+  return out.str();
+}
+
+}  // namespace detail
+}  // namespace rearm

@@ -1,0 +1,19 @@
+#pragma once
+/// @file index_list.hpp
+/// Row ids with the grouping that makes the transpose of a gather a loop over targets.
+
+#include <rearm/core/matrix_view.hpp>
+
+namespace rearm {
+
+/// ids[0..size), and the positions sorted by id: segment s (one distinct id) is order[segments[s]..segments[s + 1]).
+/// Points into the arena of the context that made it.
+struct IndexList {
+  const Id* ids = nullptr;
+  Index size = 0;
+  const Id* order = nullptr;
+  const Index* segments = nullptr;
+  Index n_segments = 0;
+};
+
+}  // namespace rearm

@@ -1,0 +1,42 @@
+#pragma once
+/// @file parameter.hpp
+/// A trainable array with its gradient and optimiser moments.
+
+#include <rearm/core/matrix.hpp>
+
+#include <string>
+#include <utility>
+
+namespace rearm {
+
+/// One named trainable matrix. A large table may opt for a *factored* gradient: the backward pass then leaves
+/// d_value = d_output * weight (n x d times d x width) as its two factors, and the optimiser forms it block by block,
+/// so that no array of the table's size but the table and its moments ever exists.
+template <class B>
+struct Parameter {
+  using Scalar = typename B::Scalar;
+  using Memory = typename B::Memory;
+
+  std::string name;
+  Matrix<Scalar, Memory> value;
+  Matrix<Scalar, Memory> grad;         ///< empty for a factored gradient and for a frozen array
+  Matrix<Scalar, Memory> moment1;      ///< allocated by the optimiser at its first step
+  Matrix<Scalar, Memory> moment2;
+  bool trainable = true;               ///< frozen arrays are saved but never updated
+  bool persistent = true;              ///< part of a saved model; false for an array that is a copy of the data
+  bool factored = false;               ///< see above
+  bool has_grad = false;               ///< set by a backward pass, cleared by the optimiser
+  double learning_rate_scale = 1.0;    ///< multiplies the schedule's learning rate
+  MatrixView<const Scalar> factor_output;  ///< d_output of the factored gradient, valid until the arena is reset
+  MatrixView<const Scalar> factor_weight;
+
+  Parameter() = default;
+  Parameter(std::string name_, Index rows, Index cols, bool factored_ = false)
+      : name(std::move(name_)), value(rows, cols), factored(factored_) {
+    if (!factored) grad = Matrix<Scalar, Memory>(rows, cols);
+  }
+  Index rows() const noexcept { return value.rows(); }
+  Index cols() const noexcept { return value.cols(); }
+};
+
+}  // namespace rearm

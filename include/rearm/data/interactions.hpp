@@ -1,0 +1,68 @@
+#pragma once
+/// @file interactions.hpp
+/// User-item pairs and their grouping by user or by item.
+
+#include <rearm/core/error.hpp>
+#include <rearm/core/matrix_view.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <vector>
+
+namespace rearm {
+
+/// A list of (user, item) pairs; ids start at 0.
+struct Interactions {
+  std::vector<Id> users;
+  std::vector<Id> items;
+  Index size() const noexcept { return static_cast<Index>(users.size()); }
+};
+
+/// For each of n rows a sorted list of distinct ids: a user's items, or an item's users.
+struct Adjacency {
+  std::vector<Index> offsets = {0};  ///< rows + 1
+  std::vector<Id> ids;
+  Index rows() const noexcept { return static_cast<Index>(offsets.size()) - 1; }
+  std::span<const Id> row(Index i) const noexcept {
+    const auto begin = static_cast<std::size_t>(offsets[static_cast<std::size_t>(i)]);
+    const auto end = static_cast<std::size_t>(offsets[static_cast<std::size_t>(i) + 1]);
+    return {ids.data() + begin, end - begin};
+  }
+  Index degree(Index i) const noexcept { return static_cast<Index>(row(i).size()); }
+  bool contains(Index i, Id id) const noexcept { return std::ranges::binary_search(row(i), id); }
+};
+
+/// Groups `values` by `keys` (each in [0, n_keys)): ids of each row ascend, repeats are dropped. O(pairs log).
+inline Adjacency group(std::span<const Id> keys, std::span<const Id> values, Index n_keys) {
+  Adjacency out;
+  out.offsets.assign(static_cast<std::size_t>(n_keys) + 1, 0);
+  for (const Id key : keys) ++out.offsets[static_cast<std::size_t>(key) + 1];
+  for (std::size_t i = 1; i < out.offsets.size(); ++i) out.offsets[i] += out.offsets[i - 1];
+  std::vector<Id> ids(values.size());
+  std::vector<Index> next(out.offsets.begin(), out.offsets.end());
+  for (std::size_t e = 0; e < keys.size(); ++e)
+    ids[static_cast<std::size_t>(next[static_cast<std::size_t>(keys[e])]++)] = values[e];
+  std::vector<Index> offsets(1, 0);
+  offsets.reserve(out.offsets.size());
+  for (Index i = 0; i < n_keys; ++i) {
+    const auto first = ids.begin() + out.offsets[static_cast<std::size_t>(i)];
+    const auto last = ids.begin() + out.offsets[static_cast<std::size_t>(i) + 1];
+    std::sort(first, last);
+    out.ids.insert(out.ids.end(), first, std::unique(first, last));
+    offsets.push_back(static_cast<Index>(out.ids.size()));
+  }
+  out.offsets = std::move(offsets);
+  return out;
+}
+
+/// The items of each user.
+inline Adjacency items_by_user(const Interactions& pairs, Index n_users) {
+  return group(pairs.users, pairs.items, n_users);
+}
+/// The users of each item.
+inline Adjacency users_by_item(const Interactions& pairs, Index n_items) {
+  return group(pairs.items, pairs.users, n_items);
+}
+
+}  // namespace rearm

@@ -1,0 +1,85 @@
+#pragma once
+/// @file evaluator.hpp
+/// Top-k recommendation and all-ranking evaluation from representations, never storing the whole score matrix.
+
+#include <rearm/core/context.hpp>
+#include <rearm/data/interactions.hpp>
+#include <rearm/eval/metrics.hpp>
+#include <rearm/eval/top_k.hpp>
+#if !defined(__CUDACC__)  // device code must not see Eigen; it includes its own backend's ranking
+#include <rearm/backend/cpu/ranking.hpp>
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <span>
+#include <vector>
+
+namespace rearm {
+
+/// Row i: the best items of the i-th user, best first. Where there were fewer candidates: id -1, score -infinity.
+template <class T>
+struct TopK {
+  Matrix<Id> ids;
+  Matrix<T> scores;
+};
+
+namespace detail {
+
+inline void require_rows(const Adjacency& lists, Index n_users, Index n_items, const char* what) {
+  if (lists.rows() != n_users)
+    throw ShapeError(message("recommend: ", what, " has ", lists.rows(), " rows but there are ", n_users, " users"));
+  for (Index u = 0; u < n_users; ++u) {
+    const auto row = lists.row(u);
+    if (!row.empty() && (row.front() < 0 || row.back() >= n_items))
+      throw DataError(message("recommend: ", what, " of user ", u, " names item ",
+                              row.front() < 0 ? row.front() : row.back(), " but ids must be in [0, ", n_items, ")"));
+  }
+}
+
+}  // namespace detail
+
+/// The k items with the highest score user_rows[u] . item_rows[i] for each of `users`; ties by lower id.
+/// user_rows is n_users x D, item_rows n_items x D, `masked` (may be null) the items of each user to leave out.
+/// Throws ShapeError for widths or rows that do not fit, DataError for ids out of range, ConfigError for k < 1,
+/// NumericError for a NaN score. Cost: users x items x D, in blocks of users; the same bits for any thread number.
+template <Backend B>
+TopK<typename B::Scalar> recommend(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, std::span<const Id> users,
+                                   ConstView<typename B::Scalar> item_rows, const Adjacency* masked, Index k) {
+  if (user_rows.cols != item_rows.cols)
+    throw ShapeError(detail::message("recommend: users are ", shape_string(user_rows), " but items ",
+                                     shape_string(item_rows), "; their widths must agree"));
+  if (item_rows.rows > std::numeric_limits<Id>::max())
+    throw ShapeError(detail::message("recommend: ", item_rows.rows, " items are more than 32-bit ids can name"));
+  if (k < 1 || k > std::numeric_limits<Id>::max())
+    throw ConfigError(detail::message("recommend: k = ", k, ": must be 1 to ", std::numeric_limits<Id>::max()));
+  for (const Id u : users)
+    if (u < 0 || u >= user_rows.rows)
+      throw DataError(detail::message("recommend: user ", u, " is outside [0, ", user_rows.rows, ")"));
+  if (masked != nullptr) detail::require_rows(*masked, user_rows.rows, item_rows.rows, "the mask");
+  const Index n = static_cast<Index>(users.size());
+  TopK<typename B::Scalar> out{Matrix<Id>(n, k), Matrix<typename B::Scalar>(n, k)};
+  if (n > 0) rank_items(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view());
+  return out;
+}
+
+/// Mean metrics over the users with at least one relevant item, every item a candidate but the masked ones.
+/// `masked` are the items of train, `relevant` those of the split under test. Throws what `recommend` and
+/// `mean_metrics` throw; DataError when no user has a relevant item.
+template <Backend B>
+MetricValues evaluate(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, ConstView<typename B::Scalar> item_rows,
+                      const Adjacency* masked, const Adjacency& relevant, std::span<const Index> ks,
+                      std::span<const Metric> metrics) {
+  detail::require_rows(relevant, user_rows.rows, item_rows.rows, "the relevant items");
+  std::vector<Id> users;
+  for (Index u = 0; u < relevant.rows(); ++u)
+    if (relevant.degree(u) > 0) users.push_back(static_cast<Id>(u));
+  if (users.empty()) throw DataError("evaluate: no user has a relevant item; the split to be evaluated is empty");
+  for (const Index k : ks) detail::require_cutoff(k);
+  if (ks.empty() || metrics.empty()) return {};
+  const auto lists = recommend<B>(ctx, user_rows, users, item_rows, masked, *std::ranges::max_element(ks));
+  return mean_metrics(lists.ids.view(), users, relevant, ks, metrics);
+}
+
+}  // namespace rearm

@@ -1,0 +1,64 @@
+#pragma once
+/// @file bpr.hpp
+/// Bayesian personalised ranking (Rendle et al., UAI'09; paper eq. 21) for one triplet.
+
+#include <rearm/functors/elementwise.hpp>
+
+#include <cmath>
+
+namespace rearm::functors {
+
+/// log(1 + e^x) without overflow.
+template <class T>
+REARM_HD T softplus(T x) {
+  return x > T{0} ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
+}
+
+template <class T>
+REARM_HD T triplet_margin(MatrixView<const T> user, MatrixView<const T> positive, MatrixView<const T> negative,
+                          Index i) {
+  T margin{0};
+  for (Index j = 0; j < user.cols; ++j) margin += user(i, j) * (positive(i, j) - negative(i, j));
+  return margin;
+}
+
+/// partial += scale * -log sigmoid(u . (p - n)), as softplus of the negated margin.
+template <class T>
+struct BprRow {
+  MatrixView<const T> user;
+  MatrixView<const T> positive;
+  MatrixView<const T> negative;
+  T scale;
+  REARM_HD void operator()(Index i, T* partial) const {
+    *partial += scale * softplus(-triplet_margin(user, positive, negative, i));
+  }
+};
+
+/// d_margin = -scale d_loss sigmoid(-margin)
+template <class T>
+struct BprBackwardRow {
+  MatrixView<const T> user;
+  MatrixView<const T> positive;
+  MatrixView<const T> negative;
+  T scale;
+  const T* d_loss;
+  MatrixView<T> d_user;
+  MatrixView<T> d_positive;
+  MatrixView<T> d_negative;
+  Write write_user;
+  Write write_positive;
+  Write write_negative;
+  REARM_HD void operator()(Index i) const {
+    const T margin = triplet_margin(user, positive, negative, i);
+    const T g = -scale * *d_loss / (T{1} + std::exp(margin));
+    for (Index j = 0; j < user.cols; ++j) {
+      const T u = user(i, j);
+      const T difference = positive(i, j) - negative(i, j);
+      store(d_user(i, j), g * difference, write_user);
+      store(d_positive(i, j), g * u, write_positive);
+      store(d_negative(i, j), -g * u, write_negative);
+    }
+  }
+};
+
+}  // namespace rearm::functors

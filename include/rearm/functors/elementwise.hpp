@@ -1,0 +1,211 @@
+#pragma once
+/// @file elementwise.hpp
+/// Formulas of one row for copies, sums, scalings and activations.
+
+#include <rearm/core/backend.hpp>
+#include <rearm/core/random.hpp>
+
+namespace rearm::functors {
+
+/// target (+)= value, the store every functor ends with.
+template <class T>
+REARM_HD void store(T& target, T value, Write write) {
+  target = write == Write::overwrite ? value : target + value;
+}
+
+/// y (+)= alpha x
+template <class T>
+struct ScaleRow {
+  T alpha;
+  MatrixView<const T> x;
+  MatrixView<T> y;
+  Write write;
+  REARM_HD void operator()(Index i) const {
+    for (Index j = 0; j < y.cols; ++j) store(y(i, j), alpha * x(i, j), write);
+  }
+};
+
+/// y (+)= value
+template <class T>
+struct FillRow {
+  T value;
+  MatrixView<T> y;
+  REARM_HD void operator()(Index i) const {
+    for (Index j = 0; j < y.cols; ++j) y(i, j) = value;
+  }
+};
+
+/// y = a + beta b, b either as many rows as a or one row that serves all.
+template <class T>
+struct AddRow {
+  MatrixView<const T> a;
+  T beta;
+  MatrixView<const T> b;
+  MatrixView<T> y;
+  REARM_HD void operator()(Index i) const {
+    const T* addend = b.row(b.rows == 1 ? 0 : i);
+    for (Index j = 0; j < y.cols; ++j) y(i, j) = a(i, j) + beta * addend[j];
+  }
+};
+
+/// partial_j += alpha x_ij: column sums.
+template <class T>
+struct ColumnSumRow {
+  T alpha;
+  MatrixView<const T> x;
+  REARM_HD void operator()(Index i, T* partial) const {
+    for (Index j = 0; j < x.cols; ++j) partial[j] += alpha * x(i, j);
+  }
+};
+
+/// partial += alpha sum_j x_ij y_ij
+template <class T>
+struct DotSumRow {
+  T alpha;
+  MatrixView<const T> x;
+  MatrixView<const T> y;
+  REARM_HD void operator()(Index i, T* partial) const {
+    T sum{0};
+    for (Index j = 0; j < x.cols; ++j) sum += x(i, j) * y(i, j);
+    *partial += alpha * sum;
+  }
+};
+
+/// partial += alpha sum_j x_ij
+template <class T>
+struct SumRow {
+  T alpha;
+  MatrixView<const T> x;
+  REARM_HD void operator()(Index i, T* partial) const {
+    T sum{0};
+    for (Index j = 0; j < x.cols; ++j) sum += x(i, j);
+    *partial += alpha * sum;
+  }
+};
+
+/// y_i = a_i . b_i
+template <class T>
+struct RowDot {
+  MatrixView<const T> a;
+  MatrixView<const T> b;
+  MatrixView<T> y;
+  REARM_HD void operator()(Index i) const {
+    T sum{0};
+    for (Index j = 0; j < a.cols; ++j) sum += a(i, j) * b(i, j);
+    y(i, 0) = sum;
+  }
+};
+
+/// d_a_i (+)= d_y_i b_i
+template <class T>
+struct RowDotBackward {
+  MatrixView<const T> b;
+  MatrixView<const T> d_y;
+  MatrixView<T> d_a;
+  Write write;
+  REARM_HD void operator()(Index i) const {
+    for (Index j = 0; j < b.cols; ++j) store(d_a(i, j), d_y(i, 0) * b(i, j), write);
+  }
+};
+
+/// y = x where x > 0, slope x elsewhere.
+template <class T>
+struct PreluRow {
+  MatrixView<const T> x;
+  const T* slope;
+  MatrixView<T> y;
+  REARM_HD void operator()(Index i) const {
+    const T a = *slope;
+    for (Index j = 0; j < y.cols; ++j) y(i, j) = x(i, j) > T{0} ? x(i, j) : a * x(i, j);
+  }
+};
+
+template <class T>
+struct PreluBackwardRow {
+  MatrixView<const T> x;
+  const T* slope;
+  MatrixView<const T> d_y;
+  MatrixView<T> d_x;
+  Write write;
+  REARM_HD void operator()(Index i) const {
+    const T a = *slope;
+    for (Index j = 0; j < d_x.cols; ++j) store(d_x(i, j), x(i, j) > T{0} ? d_y(i, j) : a * d_y(i, j), write);
+  }
+};
+
+template <class T>
+struct PreluSlopeGradRow {
+  MatrixView<const T> x;
+  MatrixView<const T> d_y;
+  REARM_HD void operator()(Index i, T* partial) const {
+    T sum{0};
+    for (Index j = 0; j < x.cols; ++j) sum += x(i, j) > T{0} ? T{0} : x(i, j) * d_y(i, j);
+    *partial += sum;
+  }
+};
+
+/// y = w x + b with scalars w, b.
+template <class T>
+struct ScalarAffineRow {
+  MatrixView<const T> x;
+  const T* weight;
+  const T* bias;
+  MatrixView<T> y;
+  REARM_HD void operator()(Index i) const {
+    const T w = *weight;
+    const T b = *bias;
+    for (Index j = 0; j < y.cols; ++j) y(i, j) = w * x(i, j) + b;
+  }
+};
+
+/// d_x (+)= w d_y
+template <class T>
+struct ScalarAffineBackwardRow {
+  const T* weight;
+  MatrixView<const T> d_y;
+  MatrixView<T> d_x;
+  Write write;
+  REARM_HD void operator()(Index i) const {
+    const T w = *weight;
+    for (Index j = 0; j < d_x.cols; ++j) store(d_x(i, j), w * d_y(i, j), write);
+  }
+};
+
+/// 16 random bits decide an element: kept when they reach `threshold` = round(p 2^16); eight elements a Philox draw.
+struct DropoutMask {
+  RandomKey key;
+  std::uint32_t threshold;
+
+  REARM_HD static DropoutMask make(RandomKey key, double p) {
+    return {key, static_cast<std::uint32_t>(p * 65536.0 + 0.5)};
+  }
+  /// Whether element j of the row whose first draw has number `base` is kept.
+  REARM_HD bool keep(std::uint64_t base, Index j) const {
+    const RandomBits bits = key.bits(base + static_cast<std::uint64_t>(j) / 8);
+    const std::uint32_t word = bits.word[(j % 8) / 2];
+    return ((j % 2 == 0 ? word : word >> 16) & 0xFFFFU) >= threshold;
+  }
+  /// Draws a row of `width` elements takes.
+  REARM_HD static std::uint64_t draws(Index width) { return (static_cast<std::uint64_t>(width) + 7) / 8; }
+  /// What kept elements are multiplied by; 0 when all are dropped (p = 1).
+  template <class T>
+  REARM_HD static T scale(double p) {
+    return p < 1.0 ? static_cast<T>(1.0 / (1.0 - p)) : T{0};
+  }
+};
+
+/// y (+)= x mask / (1 - p); its own backward, applied to d_y.
+template <class T>
+struct DropoutRow {
+  MatrixView<const T> x;
+  MatrixView<T> y;
+  DropoutMask mask;
+  T scale;
+  Write write;
+  REARM_HD void operator()(Index i) const {
+    const std::uint64_t base = static_cast<std::uint64_t>(i) * DropoutMask::draws(x.cols);
+    for (Index j = 0; j < y.cols; ++j) store(y(i, j), mask.keep(base, j) ? scale * x(i, j) : T{0}, write);
+  }
+};
+
+}  // namespace rearm::functors

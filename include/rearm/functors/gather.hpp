@@ -1,0 +1,38 @@
+#pragma once
+/// @file gather.hpp
+/// One row of a gather, and one target row of its transpose.
+
+#include <rearm/functors/elementwise.hpp>
+
+namespace rearm::functors {
+
+/// y_i = x_{ids[i]}
+template <class T>
+struct GatherRow {
+  MatrixView<const T> x;
+  const Id* ids;
+  MatrixView<T> y;
+  REARM_HD void operator()(Index i) const {
+    const T* in = x.row(ids[i]);
+    for (Index j = 0; j < y.cols; ++j) y(i, j) = in[j];
+  }
+};
+
+/// d_x_{target s} += sum of the d_y rows that were gathered from it, in ascending position: no races, fixed order.
+template <class T>
+struct ScatterAddSegment {
+  const Id* ids;
+  const Id* order;           ///< positions sorted by id, stably
+  const Index* segments;     ///< segment s is order[segments[s]] .. order[segments[s + 1]]
+  MatrixView<const T> d_y;
+  MatrixView<T> d_x;
+  REARM_HD void operator()(Index s) const {
+    T* target = d_x.row(ids[order[segments[s]]]);
+    for (Index e = segments[s]; e < segments[s + 1]; ++e) {
+      const T* in = d_y.row(order[e]);
+      for (Index j = 0; j < d_x.cols; ++j) target[j] += in[j];
+    }
+  }
+};
+
+}  // namespace rearm::functors

@@ -1,0 +1,81 @@
+#pragma once
+/// @file low_rank.hpp
+/// One row of the meta network's product with its own two thin matrices (paper eq. 15).
+
+#include <rearm/functors/elementwise.hpp>
+
+namespace rearm::functors {
+
+/// How the two factors are applied. W1 is d x k and W2 is k x d, both row-major in one row of their tables.
+enum class LowRankOrder {
+  left_to_right,  ///< share = (x W1) W2, the authors' program
+  right_to_left   ///< share = W1 (W2 x), the printed equation
+};
+
+/// Entry (a, j) of the factor that x meets first, and (j, b) of the one it meets second, as offsets into a row.
+struct LowRankLayout {
+  Index d;
+  Index k;
+  LowRankOrder order;
+  REARM_HD Index first(Index a, Index j) const { return order == LowRankOrder::left_to_right ? a * k + j : j * d + a; }
+  REARM_HD Index second(Index j, Index b) const {
+    return order == LowRankOrder::left_to_right ? j * d + b : b * k + j;
+  }
+};
+
+/// y_b = sum_j mid_j S_jb, mid_j = sum_a x_a F_aj, with F, S the factors in the order of `layout`.
+template <class T>
+struct LowRankRow {
+  MatrixView<const T> x;
+  MatrixView<const T> first;
+  MatrixView<const T> second;
+  LowRankLayout layout;
+  MatrixView<T> mid;
+  MatrixView<T> y;
+  REARM_HD void operator()(Index i) const {
+    const T* f = first.row(i);
+    const T* s = second.row(i);
+    for (Index b = 0; b < layout.d; ++b) y(i, b) = T{0};
+    for (Index j = 0; j < layout.k; ++j) {
+      T sum{0};
+      for (Index a = 0; a < layout.d; ++a) sum += x(i, a) * f[layout.first(a, j)];
+      mid(i, j) = sum;
+      for (Index b = 0; b < layout.d; ++b) y(i, b) += sum * s[layout.second(j, b)];
+    }
+  }
+};
+
+template <class T>
+struct LowRankBackwardRow {
+  MatrixView<const T> x;
+  MatrixView<const T> first;
+  MatrixView<const T> second;
+  LowRankLayout layout;
+  MatrixView<const T> mid;
+  MatrixView<const T> d_y;
+  MatrixView<T> d_x;  ///< empty views are skipped
+  MatrixView<T> d_first;
+  MatrixView<T> d_second;
+  Write write_x;
+  Write write_first;
+  Write write_second;
+  REARM_HD void operator()(Index i) const {
+    const T* f = first.row(i);
+    const T* s = second.row(i);
+    if (d_x.data != nullptr && write_x == Write::overwrite)
+      for (Index a = 0; a < layout.d; ++a) d_x(i, a) = T{0};
+    for (Index j = 0; j < layout.k; ++j) {
+      T d_mid{0};
+      for (Index b = 0; b < layout.d; ++b) d_mid += d_y(i, b) * s[layout.second(j, b)];
+      if (d_second.data != nullptr)
+        for (Index b = 0; b < layout.d; ++b)
+          store(d_second(i, layout.second(j, b)), mid(i, j) * d_y(i, b), write_second);
+      if (d_first.data != nullptr)
+        for (Index a = 0; a < layout.d; ++a) store(d_first(i, layout.first(a, j)), x(i, a) * d_mid, write_first);
+      if (d_x.data != nullptr)
+        for (Index a = 0; a < layout.d; ++a) d_x(i, a) += d_mid * f[layout.first(a, j)];
+    }
+  }
+};
+
+}  // namespace rearm::functors

@@ -1,0 +1,261 @@
+#pragma once
+/// @file normalize.hpp
+/// Formulas of one row for L2 normalisation, LayerNorm, softmax, log-sum-exp and cosine.
+
+#include <rearm/functors/elementwise.hpp>
+#include <rearm/functors/exp.hpp>
+
+#include <cmath>
+
+namespace rearm::functors {
+
+/// y = x / max(|x|, eps); norm keeps |x|.
+template <class T>
+struct RowNormalize {
+  MatrixView<const T> x;
+  T eps;
+  MatrixView<T> y;
+  T* norm;
+  REARM_HD void operator()(Index i) const {
+    T square{0};
+    for (Index j = 0; j < x.cols; ++j) square += x(i, j) * x(i, j);
+    norm[i] = std::sqrt(square);
+    const T inverse = T{1} / (norm[i] > eps ? norm[i] : eps);
+    for (Index j = 0; j < x.cols; ++j) y(i, j) = x(i, j) * inverse;
+  }
+};
+
+/// d_x (+)= (d_y - y (y . d_y)) / |x|; below eps the norm is the constant eps.
+template <class T>
+struct RowNormalizeBackward {
+  MatrixView<const T> y;
+  const T* norm;
+  T eps;
+  MatrixView<const T> d_y;
+  MatrixView<T> d_x;
+  Write write;
+  REARM_HD void operator()(Index i) const {
+    T dot{0};
+    if (norm[i] > eps)
+      for (Index j = 0; j < y.cols; ++j) dot += y(i, j) * d_y(i, j);
+    const T inverse = T{1} / (norm[i] > eps ? norm[i] : eps);
+    for (Index j = 0; j < y.cols; ++j) store(d_x(i, j), (d_y(i, j) - dot * y(i, j)) * inverse, write);
+  }
+};
+
+/// y = x / (|x| + eps) with the divisor taken as a constant; `divisor` keeps it.
+template <class T>
+struct RowScaleDetached {
+  MatrixView<const T> x;
+  T eps;
+  MatrixView<T> y;
+  T* divisor;
+  REARM_HD void operator()(Index i) const {
+    T square{0};
+    for (Index j = 0; j < x.cols; ++j) square += x(i, j) * x(i, j);
+    divisor[i] = std::sqrt(square) + eps;
+    for (Index j = 0; j < x.cols; ++j) y(i, j) = x(i, j) / divisor[i];
+  }
+};
+
+template <class T>
+struct RowScaleDetachedBackward {
+  const T* divisor;
+  MatrixView<const T> d_y;
+  MatrixView<T> d_x;
+  Write write;
+  REARM_HD void operator()(Index i) const {
+    for (Index j = 0; j < d_x.cols; ++j) store(d_x(i, j), d_y(i, j) / divisor[i], write);
+  }
+};
+
+/// y = gamma (x - mean) rstd + beta over the row, rstd = 1 / sqrt(var + eps), var biased.
+template <class T>
+struct LayerNormRow {
+  MatrixView<const T> x;
+  const T* gamma;
+  const T* beta;
+  T eps;
+  MatrixView<T> y;
+  T* mean;
+  T* rstd;
+  REARM_HD void operator()(Index i) const {
+    const T n = static_cast<T>(x.cols);
+    T sum{0};
+    for (Index j = 0; j < x.cols; ++j) sum += x(i, j);
+    const T mu = sum / n;
+    T square{0};
+    for (Index j = 0; j < x.cols; ++j) square += (x(i, j) - mu) * (x(i, j) - mu);
+    const T r = T{1} / std::sqrt(square / n + eps);
+    for (Index j = 0; j < x.cols; ++j) y(i, j) = gamma[j] * ((x(i, j) - mu) * r) + beta[j];
+    mean[i] = mu;
+    rstd[i] = r;
+  }
+};
+
+/// d_x (+)= rstd (g - mean(g) - xhat mean(g xhat)), g = gamma d_y, xhat = (x - mean) rstd.
+template <class T>
+struct LayerNormBackwardRow {
+  MatrixView<const T> x;
+  const T* gamma;
+  const T* mean;
+  const T* rstd;
+  MatrixView<const T> d_y;
+  MatrixView<T> d_x;
+  Write write;
+  REARM_HD void operator()(Index i) const {
+    const T n = static_cast<T>(x.cols);
+    T sum{0};
+    T dot{0};
+    for (Index j = 0; j < x.cols; ++j) {
+      const T g = gamma[j] * d_y(i, j);
+      sum += g;
+      dot += g * (x(i, j) - mean[i]) * rstd[i];
+    }
+    for (Index j = 0; j < x.cols; ++j) {
+      const T xhat = (x(i, j) - mean[i]) * rstd[i];
+      store(d_x(i, j), rstd[i] * (gamma[j] * d_y(i, j) - sum / n - xhat * dot / n), write);
+    }
+  }
+};
+
+/// partial = [d_gamma | d_beta]
+template <class T>
+struct LayerNormAffineGradRow {
+  MatrixView<const T> x;
+  const T* mean;
+  const T* rstd;
+  MatrixView<const T> d_y;
+  REARM_HD void operator()(Index i, T* partial) const {
+    for (Index j = 0; j < x.cols; ++j) {
+      partial[j] += d_y(i, j) * (x(i, j) - mean[i]) * rstd[i];
+      partial[x.cols + j] += d_y(i, j);
+    }
+  }
+};
+
+/// Softmax inside a row that is read as an outer x axis x inner array: groups of `axis` elements `inner` apart.
+template <class T>
+struct SoftmaxRow {
+  MatrixView<const T> x;
+  Index axis;
+  Index inner;
+  MatrixView<T> y;
+  REARM_HD void operator()(Index i) const {
+    const Index block = axis * inner;
+    for (Index start = 0; start < x.cols; start += block)
+      for (Index offset = 0; offset < inner; ++offset) {
+        const T* in = x.row(i) + start + offset;
+        T* out = y.row(i) + start + offset;
+        T top = in[0];
+        for (Index a = 1; a < axis; ++a) top = in[a * inner] > top ? in[a * inner] : top;
+        T sum{0};
+        for (Index a = 0; a < axis; ++a) {
+          out[a * inner] = fast_exp(in[a * inner] - top);
+          sum += out[a * inner];
+        }
+        for (Index a = 0; a < axis; ++a) out[a * inner] /= sum;
+      }
+  }
+};
+
+/// d_x (+)= y (d_y - sum_axis y d_y)
+template <class T>
+struct SoftmaxBackwardRow {
+  MatrixView<const T> y;
+  Index axis;
+  Index inner;
+  MatrixView<const T> d_y;
+  MatrixView<T> d_x;
+  Write write;
+  REARM_HD void operator()(Index i) const {
+    const Index block = axis * inner;
+    for (Index start = 0; start < y.cols; start += block)
+      for (Index offset = 0; offset < inner; ++offset) {
+        const Index at = start + offset;
+        T dot{0};
+        for (Index a = 0; a < axis; ++a) dot += y(i, at + a * inner) * d_y(i, at + a * inner);
+        for (Index a = 0; a < axis; ++a) {
+          const Index j = at + a * inner;
+          store(d_x(i, j), y(i, j) * (d_y(i, j) - dot), write);
+        }
+      }
+  }
+};
+
+/// y_i = log sum_j exp(x_ij), the largest x_ij taken out first.
+template <class T>
+struct LogSumExpRow {
+  MatrixView<const T> x;
+  MatrixView<T> y;
+  REARM_HD void operator()(Index i) const {
+    T top = x(i, 0);
+    for (Index j = 1; j < x.cols; ++j) top = x(i, j) > top ? x(i, j) : top;
+    T sum{0};
+    for (Index j = 0; j < x.cols; ++j) sum += fast_exp(x(i, j) - top);
+    y(i, 0) = top + std::log(sum);
+  }
+};
+
+/// d_x (+)= exp(x - y) d_y
+template <class T>
+struct LogSumExpBackwardRow {
+  MatrixView<const T> x;
+  MatrixView<const T> y;
+  MatrixView<const T> d_y;
+  MatrixView<T> d_x;
+  Write write;
+  REARM_HD void operator()(Index i) const {
+    for (Index j = 0; j < x.cols; ++j) store(d_x(i, j), fast_exp(x(i, j) - y(i, 0)) * d_y(i, 0), write);
+  }
+};
+
+/// The three inner products of a row pair that a cosine needs, each norm at least eps.
+template <class T>
+struct CosineParts {
+  T dot{0};
+  T norm_a{0};
+  T norm_b{0};
+  REARM_HD CosineParts(MatrixView<const T> a, MatrixView<const T> b, Index i, T eps) {
+    for (Index j = 0; j < a.cols; ++j) {
+      dot += a(i, j) * b(i, j);
+      norm_a += a(i, j) * a(i, j);
+      norm_b += b(i, j) * b(i, j);
+    }
+    norm_a = std::sqrt(norm_a) > eps ? std::sqrt(norm_a) : eps;
+    norm_b = std::sqrt(norm_b) > eps ? std::sqrt(norm_b) : eps;
+  }
+};
+
+/// y_i = a_i . b_i / (max(|a_i|, eps) max(|b_i|, eps))
+template <class T>
+struct CosineRow {
+  MatrixView<const T> a;
+  MatrixView<const T> b;
+  T eps;
+  MatrixView<T> y;
+  REARM_HD void operator()(Index i) const {
+    const CosineParts<T> p(a, b, i, eps);
+    y(i, 0) = p.dot / (p.norm_a * p.norm_b);
+  }
+};
+
+/// Gradient with respect to the first argument: d_a (+)= d_y (b / |b| - cos a / |a|) / |a|; the second by symmetry.
+template <class T>
+struct CosineBackwardRow {
+  MatrixView<const T> a;
+  MatrixView<const T> b;
+  T eps;
+  MatrixView<const T> d_y;
+  MatrixView<T> d_a;
+  Write write;
+  REARM_HD void operator()(Index i) const {
+    const CosineParts<T> p(a, b, i, eps);
+    const T cosine = p.dot / (p.norm_a * p.norm_b);
+    const T through_norm = p.norm_a > eps ? cosine / (p.norm_a * p.norm_a) : T{0};
+    for (Index j = 0; j < a.cols; ++j)
+      store(d_a(i, j), d_y(i, 0) * (b(i, j) / (p.norm_a * p.norm_b) - through_norm * a(i, j)), write);
+  }
+};
+
+}  // namespace rearm::functors

@@ -1,0 +1,44 @@
+#pragma once
+/// @file bipartite.hpp
+/// The user-item interaction graph, users first.
+
+#include <rearm/core/csr.hpp>
+#include <rearm/data/interactions.hpp>
+
+#include <cmath>
+#include <vector>
+
+namespace rearm {
+
+/// A = [[0, R], [R^T, 0]], (N+M) x (N+M), symmetric, with the weight of edge (i, j)
+/// 1 / (sqrt(deg_i + epsilon) sqrt(deg_j + epsilon)). A node without pairs has an empty row.
+/// The authors' program adds epsilon = 1e-7 to each degree, the paper (section 4.3) nothing.
+/// Throws ShapeError unless each argument is the other's transpose in size. O(pairs).
+inline Csr<double> interaction_graph(const Adjacency& items_by_user, const Adjacency& users_by_item, double epsilon) {
+  if (items_by_user.ids.size() != users_by_item.ids.size())
+    throw ShapeError(detail::message("interaction_graph: ", items_by_user.ids.size(), " pairs by user but ",
+                                     users_by_item.ids.size(), " by item; group the same pairs both ways"));
+  const Index n_users = items_by_user.rows();
+  const Index n = n_users + users_by_item.rows();
+  const Index pairs = static_cast<Index>(items_by_user.ids.size());
+  Csr<double> a{n, n, Buffer<Index>(n + 1), Buffer<Id>(2 * pairs), Buffer<double>(2 * pairs)};
+  const auto neighbours = [&](Index node) {
+    return node < n_users ? items_by_user.row(node) : users_by_item.row(node - n_users);
+  };
+  std::vector<double> scale(static_cast<std::size_t>(n), 0.0);
+  for (Index i = 0; i < n; ++i)
+    if (const auto degree = neighbours(i).size(); degree > 0)
+      scale[static_cast<std::size_t>(i)] = 1.0 / std::sqrt(static_cast<double>(degree) + epsilon);
+  Index e = 0;
+  for (Index i = 0; i < n; ++i) {
+    for (const Id id : neighbours(i)) {
+      const Index j = i < n_users ? id + n_users : id;
+      a.indices[e] = static_cast<Id>(j);
+      a.values[e++] = scale[static_cast<std::size_t>(i)] * scale[static_cast<std::size_t>(j)];
+    }
+    a.offsets[i + 1] = e;
+  }
+  return a;
+}
+
+}  // namespace rearm

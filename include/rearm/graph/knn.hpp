@@ -1,0 +1,150 @@
+#pragma once
+/// @file knn.hpp
+/// Cosine k-nearest neighbours, block by block with a running top-k: never an n x n matrix.
+
+#include <rearm/eval/top_k.hpp>
+#include <rearm/graph/host_backend.hpp>
+#include <rearm/graph/neighbours.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace rearm {
+namespace detail {
+
+/// Throws ConfigError unless 1 <= k < n; `field` names the setting, `nodes` what n counts.
+inline void require_knn_k(Index k, Index n, std::string_view field, std::string_view nodes) {
+  if (k < 1 || k >= n)
+    throw ConfigError(message(field, " = ", k, ": must be at least 1 and below the number of ", nodes, " (", n,
+                              "); choose a smaller ", field));
+}
+
+/// Rows a block, so that two blocks of rows and the tile of their products stay near 64 MB.
+template <class T>
+Index knn_block_rows(Index n, Index dim) {
+  constexpr Index budget = (Index{64} << 20) / static_cast<Index>(sizeof(T));
+  Index block = 2048;
+  while (block > 16 && 2 * block * dim + block * block > budget) block /= 2;
+  return std::min(block, n);
+}
+
+/// sqrt(sum x^2) in double, so that no float overflows. Throws DataError on NaN or infinity.
+template <class T>
+double finite_norm(const T* x, Index dim, Index row) {
+  double sum = 0;
+  for (Index j = 0; j < dim; ++j) sum += static_cast<double>(x[j]) * static_cast<double>(x[j]);
+  if (!std::isfinite(sum))
+    throw DataError(message("cosine kNN: feature row ", row, " holds NaN or infinity; clean the feature file"));
+  return std::sqrt(sum);
+}
+
+/// out = rows [begin, begin + out.rows) of the features, each of norm 1; a zero row stays zero.
+template <HostBackend B, class Features>
+void copy_unit_rows(Context<B>& ctx, const Features& features, Index begin, MatrixView<typename B::Scalar> out) {
+  using T = typename B::Scalar;
+  B::for_each(ctx, out.rows, [&](Index i) {
+    T* row = out.row(i);
+    features.copy_rows(begin + i, MatrixView<T>(row, 1, out.cols));
+    const double norm = finite_norm(row, out.cols, begin + i);
+    const double scale = norm > 0 ? 1.0 / norm : 0.0;
+    for (Index j = 0; j < out.cols; ++j) row[j] = static_cast<T>(static_cast<double>(row[j]) * scale);
+  });
+}
+
+/// Calls visit(I, unit rows of block I, J, unit rows of block J) for all pairs of blocks I <= J, where I and J are the
+/// first rows: half the products of a symmetric matrix. For one J the I ascend, and for one I the J.
+template <HostBackend B, class Features, class Visit>
+void for_each_block_pair(Context<B>& ctx, const Features& features, const Visit& visit) {
+  using T = typename B::Scalar;
+  const Index n = features.rows();
+  const Index block = knn_block_rows<T>(n, features.cols());
+  Matrix<T> first(block, features.cols());
+  Matrix<T> second(n > block ? block : 0, features.cols());
+  for (Index i = 0; i < n; i += block) {
+    const MatrixView<T> a = first.view().row_block(0, std::min(block, n - i));
+    copy_unit_rows(ctx, features, i, a);
+    visit(i, ConstView<T>(a), i, ConstView<T>(a));
+    for (Index j = i + block; j < n; j += block) {
+      const MatrixView<T> b = second.view().row_block(0, std::min(block, n - j));
+      copy_unit_rows(ctx, features, j, b);
+      visit(i, ConstView<T>(a), j, ConstView<T>(b));
+    }
+  }
+}
+
+/// Columns turned into rows at a time: one cache line of floats.
+inline constexpr Index strip_width = 16;
+
+/// visit(column, its values, contiguous) for every column, in parallel over strips.
+template <HostBackend B, class Visit>
+void for_each_column(Context<B>& ctx, ConstView<typename B::Scalar> tile, const Visit& visit) {
+  using T = typename B::Scalar;
+  cpu::parallel_ranges(ctx.resources(), tile.cols, strip_width, [&](Index begin, Index end) {
+    Matrix<T> strip(end - begin, tile.rows);
+    for (Index i = 0; i < tile.rows; ++i)
+      for (Index j = begin; j < end; ++j) strip(j - begin, i) = tile(i, j);
+    for (Index j = begin; j < end; ++j)
+      visit(j, std::span<const T>(strip.row(j - begin), static_cast<std::size_t>(tile.rows)));
+  });
+}
+
+/// Candidates kept beyond k, so that ties at the boundary can be settled by id.
+inline constexpr Index tie_margin = 8;
+
+/// The k best of each list as a table of n x k. A product's rounding depends on where in a block a row stands, so that
+/// even equal rows differ in the last bits: cosines within 4 epsilon of each other count as tied, lower id first.
+template <class T>
+NeighbourTable collect(std::vector<TopKSelector<T>>& best, Index k) {
+  constexpr T rounding = 4 * std::numeric_limits<T>::epsilon();
+  NeighbourTable table(static_cast<Index>(best.size()), k);
+  for (Index i = 0; i < table.rows(); ++i) {
+    const auto sorted = best[static_cast<std::size_t>(i)].sorted();
+    std::vector<Scored<T>> list(sorted.begin(), sorted.end());
+    for (auto first = list.begin(); first != list.end();) {
+      const auto last = std::find_if(first, list.end(),
+                                     [&](const Scored<T>& entry) { return first->score - entry.score > rounding; });
+      std::ranges::sort(first, last, {}, &Scored<T>::id);
+      first = last;
+    }
+    table.counts[i] = std::min(k, static_cast<Index>(list.size()));
+    for (Index j = 0; j < table.counts[i]; ++j) {
+      table.ids(i, j) = list[static_cast<std::size_t>(j)].id;
+      table.values(i, j) = static_cast<double>(list[static_cast<std::size_t>(j)].score);
+    }
+  }
+  return table;
+}
+
+}  // namespace detail
+
+/// For every feature row the k rows of greatest cosine, itself among them, greatest first, ties (up to rounding, see
+/// `collect`) by lower id; negative cosines are not clamped. A zero row has cosine 0 with all, itself too. Throws ConfigError unless 1 <= k < n,
+/// DataError on NaN or infinity. n^2 dim / 2 multiply-adds, about 64 MB beside the result.
+template <HostBackend B, FeatureRows<typename B::Scalar> Features>
+NeighbourTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
+  using T = typename B::Scalar;
+  detail::require_knn_k(k, features.rows(), "k", "rows");
+  const Index block = detail::knn_block_rows<T>(features.rows(), features.cols());
+  Matrix<T> products(block, block);
+  std::vector<TopKSelector<T>> best(static_cast<std::size_t>(features.rows()), TopKSelector<T>(k + detail::tie_margin));
+  detail::for_each_block_pair(ctx, features, [&](Index i, ConstView<T> a, Index j, ConstView<T> b) {
+    const MatrixView<T> tile(products.data(), a.rows, b.rows);
+    B::gemm(ctx, Op::none, Op::transpose, T{1}, a, b, tile, Write::overwrite);
+    B::for_each(ctx, tile.rows, [&](Index r) {
+      best[static_cast<std::size_t>(i + r)].offer({tile.row(r), static_cast<std::size_t>(tile.cols)},
+                                                  static_cast<Id>(j));
+    });
+    if (i == j) return;
+    detail::for_each_column(ctx, tile, [&](Index c, std::span<const T> scores) {
+      best[static_cast<std::size_t>(j + c)].offer(scores, static_cast<Id>(i));
+    });
+  });
+  return detail::collect(best, k);
+}
+
+}  // namespace rearm

@@ -1,0 +1,73 @@
+#pragma once
+/// @file neighbours.hpp
+/// For each node a short list of weighted neighbours, and its sparse matrix.
+
+#include <rearm/core/csr.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace rearm {
+
+/// n rows of up to k (id, value), best first; row i has counts[i] of them. An id may repeat (padding).
+struct NeighbourTable {
+  Matrix<Id> ids;         ///< n x k
+  Matrix<double> values;  ///< n x k
+  Buffer<Index> counts;   ///< n
+
+  NeighbourTable() = default;
+  NeighbourTable(Index n, Index k) : ids(n, k), values(n, k), counts(n) {}
+  Index rows() const noexcept { return ids.rows(); }
+  Index capacity() const noexcept { return ids.cols(); }
+  std::span<const Id> row_ids(Index i) const noexcept { return {ids.row(i), static_cast<std::size_t>(counts[i])}; }
+  std::span<const double> row_values(Index i) const noexcept {
+    return {values.row(i), static_cast<std::size_t>(counts[i])};
+  }
+};
+
+namespace detail {
+
+/// Grows a CSR row by row.
+struct CsrBuilder {
+  std::vector<Index> offsets = {0};
+  std::vector<Id> ids;
+  std::vector<double> values;
+
+  /// Ends the row `entries`: ids are put in order, repeats summed in the order in which they were given.
+  void add_row(std::vector<std::pair<Id, double>>& entries) {
+    std::ranges::stable_sort(entries, {}, &std::pair<Id, double>::first);
+    const auto first = static_cast<std::size_t>(offsets.back());
+    for (const auto& [id, value] : entries) {
+      if (ids.size() > first && ids.back() == id) {
+        values.back() += value;
+      } else {
+        ids.push_back(id);
+        values.push_back(value);
+      }
+    }
+    offsets.push_back(static_cast<Index>(ids.size()));
+  }
+  Csr<double> finish(Index cols) const {
+    return {static_cast<Index>(offsets.size()) - 1, cols, Buffer<Index>(offsets), Buffer<Id>(ids),
+            Buffer<double>(values)};
+  }
+};
+
+}  // namespace detail
+
+/// The n x n matrix whose row i holds scale * value at each neighbour of i; ids ascend, repeats are summed.
+inline Csr<double> to_csr(const NeighbourTable& table, double scale = 1.0) {
+  detail::CsrBuilder builder;
+  std::vector<std::pair<Id, double>> row;
+  for (Index i = 0; i < table.rows(); ++i) {
+    row.clear();
+    for (Index j = 0; j < table.counts[i]; ++j) row.emplace_back(table.ids(i, j), scale * table.values(i, j));
+    builder.add_row(row);
+  }
+  return builder.finish(table.rows());
+}
+
+}  // namespace rearm

@@ -1,0 +1,22 @@
+#pragma once
+/// @file user_mean.hpp
+/// The averaging of a user's items as a sparse matrix.
+
+#include <rearm/core/csr.hpp>
+#include <rearm/data/interactions.hpp>
+
+namespace rearm {
+
+/// n_users x n_items, 1/|items of u| for each train item of u: times item features it gives the users' mean features
+/// (paper 4.1). A user without items has an empty row, hence the zero feature.
+template <class T>
+SparseOperator<T> user_mean_operator(const Adjacency& items_of_user, Index n_items) {
+  Csr<T> mean{items_of_user.rows(), n_items, Buffer<Index>(items_of_user.offsets), Buffer<Id>(items_of_user.ids),
+              Buffer<T>(static_cast<Index>(items_of_user.ids.size()))};
+  for (Index u = 0; u < mean.rows; ++u)
+    for (Index e = mean.offsets[u]; e < mean.offsets[u + 1]; ++e)
+      mean.values[e] = T{1} / static_cast<T>(items_of_user.degree(u));
+  return SparseOperator<T>::general(std::move(mean));
+}
+
+}  // namespace rearm

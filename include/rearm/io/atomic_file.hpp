@@ -1,0 +1,90 @@
+#pragma once
+/// @file atomic_file.hpp
+/// Files that appear whole or not at all (POSIX).
+
+#include <rearm/core/error.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <ostream>
+#include <string>
+#include <utility>
+
+namespace rearm {
+namespace detail {
+
+/// Owns a file descriptor.
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  ~FileDescriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+/// Deletes the temporary file unless it was renamed.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(std::filesystem::path path) : path_(std::move(path)) {}
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  ~TemporaryFile() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
+  const std::filesystem::path& path() const noexcept { return path_; }
+  void release() noexcept { path_.clear(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+[[noreturn]] inline void throw_io(const std::filesystem::path& path, const char* what, int error) {
+  throw IoError(message(path.string(), ": ", what, error != 0 ? ": " : "", error != 0 ? std::strerror(error) : ""));
+}
+
+}  // namespace detail
+
+/// Runs write(std::ostream&) on a temporary file in path's folder, syncs it, renames it to `path` and syncs the folder.
+/// A crash or an error at any moment leaves the old file, if any, as it was. Throws IoError naming the path; what
+/// `write` throws passes through.
+template <class Writer>
+void write_file_atomically(const std::filesystem::path& path, Writer&& write) {
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  const detail::FileDescriptor folder_fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder_fd.get() < 0) detail::throw_io(path, "cannot open the folder to write into", errno);
+  std::filesystem::path temporary;
+  int fd = -1;
+  // Names left by a run that was killed are stepped over.
+  for (int attempt = 0; fd < 0 && attempt < 100; ++attempt) {
+    temporary = folder / detail::message('.', path.filename().string(), '.', ::getpid(), '.', attempt, ".tmp");
+    fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0 && errno != EEXIST) break;
+  }
+  if (fd < 0) detail::throw_io(path, "cannot create a temporary file beside it", errno);
+  const detail::FileDescriptor file(fd);
+  detail::TemporaryFile guard(temporary);
+  std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
+  errno = 0;
+  if (out) write(static_cast<std::ostream&>(out));
+  out.close();
+  if (!out) detail::throw_io(path, "writing failed (is the disk full?)", errno);
+  if (::fsync(file.get()) != 0) detail::throw_io(path, "syncing failed", errno);
+  if (::rename(temporary.c_str(), path.c_str()) != 0) detail::throw_io(path, "cannot be replaced", errno);
+  guard.release();
+  // Some file systems have no folders to sync; that is not an error.
+  if (::fsync(folder_fd.get()) != 0 && errno == EIO)
+    detail::throw_io(path, "written, but its folder did not sync", EIO);
+}
+
+}  // namespace rearm

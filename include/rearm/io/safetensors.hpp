@@ -1,0 +1,348 @@
+#pragma once
+/// @file safetensors.hpp
+/// Named arrays in the safetensors format: 8 bytes little-endian header length, a JSON header, the data.
+/// Format: https://github.com/huggingface/safetensors. Element types: F32, F64, I32, I64.
+
+#include <rearm/core/error.hpp>
+#include <rearm/core/matrix.hpp>
+#include <rearm/io/atomic_file.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace rearm {
+
+static_assert(std::endian::native == std::endian::little, "safetensors data is little-endian");
+
+/// Element type of a stored tensor.
+enum class TensorType { f32, f64, i32, i64 };
+
+/// Text to text, stored beside the tensors.
+using TensorMetadata = std::map<std::string, std::string>;
+
+/// The name of a type in the file: "F32", "F64", "I32", "I64".
+constexpr std::string_view to_string(TensorType type) {
+  constexpr std::array<std::string_view, 4> names = {"F32", "F64", "I32", "I64"};
+  return names[static_cast<std::size_t>(type)];
+}
+constexpr std::uint64_t element_size(TensorType type) {
+  return type == TensorType::f32 || type == TensorType::i32 ? 4 : 8;
+}
+/// The type in which T is stored.
+template <class T>
+constexpr TensorType tensor_type() {
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, std::int32_t> ||
+                    std::is_same_v<T, std::int64_t>,
+                "safetensors stores float, double, int32 and int64");
+  if constexpr (std::is_same_v<T, float>) return TensorType::f32;
+  if constexpr (std::is_same_v<T, double>) return TensorType::f64;
+  if constexpr (std::is_same_v<T, std::int32_t>) return TensorType::i32;
+  return TensorType::i64;
+}
+
+/// A tensor to be written: row-major data that the caller keeps alive.
+struct TensorView {
+  std::string name;
+  TensorType type = TensorType::f32;
+  std::vector<Index> shape;
+  const void* data = nullptr;
+};
+
+/// A matrix as a tensor to be written, without a copy. Throws ShapeError unless its rows lie back to back.
+template <class T>
+TensorView tensor_view(std::string name, MatrixView<T> m) {
+  if (!m.contiguous())
+    throw ShapeError(detail::message("tensor '", name, "': rows of ", m.cols, " elements lie ", m.stride,
+                                     " apart; copy it into a matrix of its own"));
+  return {std::move(name), tensor_type<std::remove_const_t<T>>(), {m.rows, m.cols}, m.data};
+}
+
+/// A tensor in a file.
+struct TensorInfo {
+  std::string name;
+  TensorType type = TensorType::f32;
+  std::vector<Index> shape;
+  std::uint64_t offset = 0;  ///< of its first byte in the file
+  std::uint64_t bytes = 0;
+};
+
+namespace detail {
+
+/// Longer headers are refused, as by the format's own reader.
+inline constexpr std::uint64_t max_safetensors_header = 100'000'000;
+
+/// Bytes of a tensor; false when negative or beyond 63 bits.
+inline bool tensor_bytes(TensorType type, const std::vector<Index>& shape, std::uint64_t& bytes) {
+  bytes = element_size(type);
+  if (std::ranges::any_of(shape, [](Index n) { return n < 0; })) return false;
+  if (std::ranges::find(shape, Index{0}) != shape.end()) {
+    bytes = 0;
+    return true;
+  }
+  constexpr auto limit = static_cast<std::uint64_t>(std::numeric_limits<Index>::max());
+  for (const Index n : shape) {
+    if (bytes > limit / static_cast<std::uint64_t>(n)) return false;
+    bytes *= static_cast<std::uint64_t>(n);
+  }
+  return true;
+}
+
+/// value as To; false where it does not fit (an integer out of range, a finite double beyond float).
+template <class To, class From>
+bool convert_element(From value, To& out) {
+  if constexpr (sizeof(To) < sizeof(From)) {
+    constexpr auto max = static_cast<From>(std::numeric_limits<To>::max());
+    if constexpr (std::is_floating_point_v<From>) {
+      if (std::isfinite(value) && std::abs(value) > max) return false;
+    } else if (value > max || value < static_cast<From>(std::numeric_limits<To>::min())) {
+      return false;
+    }
+  }
+  out = static_cast<To>(value);
+  return true;
+}
+
+}  // namespace detail
+
+/// Writes `tensors` and `metadata` to `path` atomically (io/atomic_file.hpp), streaming from the views. Tensors are
+/// ordered by element size, then as given, so that each is aligned. Throws ShapeError for an impossible shape,
+/// DataError for a name that repeats, is empty or reserved, or text that is not UTF-8, IoError when the file cannot be
+/// written; whatever was at `path` is then as it was.
+inline void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
+                              const TensorMetadata& metadata = {}) {
+  std::vector<const TensorView*> order;
+  for (const TensorView& tensor : tensors) order.push_back(&tensor);
+  std::ranges::stable_sort(order, std::ranges::greater{}, [](const TensorView* t) { return element_size(t->type); });
+
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::map<std::string, std::uint64_t> sizes;
+  std::uint64_t end = 0;
+  for (const TensorView* tensor : order) {
+    std::uint64_t bytes = 0;
+    if (!detail::tensor_bytes(tensor->type, tensor->shape, bytes))
+      throw ShapeError(detail::message(path.string(), ": the shape of tensor '", tensor->name, "' is impossible"));
+    if (tensor->name.empty() || tensor->name == "__metadata__" || !sizes.emplace(tensor->name, bytes).second)
+      throw DataError(
+          detail::message(path.string(), ": tensor name '", tensor->name, "' is empty, reserved or repeats"));
+    header[tensor->name] = {
+        {"dtype", to_string(tensor->type)}, {"shape", tensor->shape}, {"data_offsets", {end, end + bytes}}};
+    end += bytes;
+  }
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const nlohmann::json::exception& e) {
+    throw DataError(detail::message(path.string(), ": names and metadata must be UTF-8: ", e.what()));
+  }
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  if (text.size() > detail::max_safetensors_header)
+    throw DataError(detail::message(path.string(), ": a header of ", text.size(), " bytes is more than the format's ",
+                                    detail::max_safetensors_header, "; keep the metadata small"));
+  write_file_atomically(path, [&](std::ostream& out) {
+    const std::uint64_t length = text.size();
+    out.write(reinterpret_cast<const char*>(&length), sizeof length);
+    out.write(text.data(), static_cast<std::streamsize>(text.size()));
+    for (const TensorView* tensor : order)
+      out.write(static_cast<const char*>(tensor->data), static_cast<std::streamsize>(sizes.at(tensor->name)));
+  });
+}
+
+/// A safetensors file open for reading. The header is checked against the file's size before anything is believed:
+/// its length, types, shapes, and that the tensors cover the data without gap or overlap. Not thread-safe.
+class SafetensorsFile {
+ public:
+  /// Throws IoError when the file cannot be read or is too short, DataError when its header is wrong.
+  explicit SafetensorsFile(const std::filesystem::path& path) : path_(path) {
+    std::error_code error;
+    const std::uint64_t size = std::filesystem::file_size(path, error);
+    if (error) throw IoError(detail::message(path.string(), ": cannot be opened: ", error.message()));
+    in_.open(path, std::ios::binary);
+    if (!in_) throw IoError(detail::message(path.string(), ": cannot be opened for reading"));
+    std::uint64_t length = 0;
+    if (size < sizeof length)
+      throw IoError(detail::message(path.string(), ": ", size, " bytes are too few for a safetensors file"));
+    read_bytes(0, &length, sizeof length);
+    if (length > detail::max_safetensors_header || length > size - sizeof length)
+      throw IoError(detail::message(path.string(), ": the header claims ", length, " bytes at offset 8 of a file of ",
+                                    size, " bytes; it is truncated or no safetensors file"));
+    std::string text(static_cast<std::size_t>(length), '\0');
+    read_bytes(sizeof length, text.data(), length);
+    parse(text, size);
+  }
+
+  const std::filesystem::path& path() const noexcept { return path_; }
+  const TensorMetadata& metadata() const noexcept { return metadata_; }
+  /// In the order of their data.
+  const std::vector<TensorInfo>& tensors() const noexcept { return tensors_; }
+  bool contains(std::string_view name) const noexcept {
+    return std::ranges::find(tensors_, name, &TensorInfo::name) != tensors_.end();
+  }
+  /// Throws DataError when there is no such tensor.
+  const TensorInfo& info(std::string_view name) const {
+    const auto found = std::ranges::find(tensors_, name, &TensorInfo::name);
+    if (found == tensors_.end()) throw DataError(detail::message(path_.string(), ": has no tensor '", name, "'"));
+    return *found;
+  }
+
+  /// Fills `out` with a tensor of out's shape (one of n elements also fits 1 x n and n x 1), converting float <->
+  /// double and int32 <-> int64. Throws ShapeError, DataError (no such tensor, another kind of number, a value that
+  /// does not fit) or IoError.
+  template <class T>
+  void read(std::string_view name, MatrixView<T> out) {
+    const TensorInfo& tensor = info(name);
+    const bool same = tensor.shape.size() == 2
+                          ? tensor.shape[0] == out.rows && tensor.shape[1] == out.cols
+                          : tensor.shape.size() < 2 && (out.rows == 1 || out.cols == 1) &&
+                                tensor.bytes / element_size(tensor.type) == static_cast<std::uint64_t>(out.size());
+    if (!same)
+      throw ShapeError(detail::message(path_.string(), ": tensor '", name, "' is ", nlohmann::json(tensor.shape).dump(),
+                                       " but ", shape_string(out), " was expected"));
+    if constexpr (std::is_floating_point_v<T>) {
+      if (tensor.type == TensorType::f32) return read_as<float>(tensor, out);
+      if (tensor.type == TensorType::f64) return read_as<double>(tensor, out);
+    } else {
+      static_assert(std::is_same_v<T, std::int32_t> || std::is_same_v<T, std::int64_t>);
+      if (tensor.type == TensorType::i32) return read_as<std::int32_t>(tensor, out);
+      if (tensor.type == TensorType::i64) return read_as<std::int64_t>(tensor, out);
+    }
+    throw DataError(detail::message(path_.string(), ": tensor '", name, "' is ", to_string(tensor.type), " but ",
+                                    to_string(tensor_type<T>()), " was expected"));
+  }
+
+ private:
+  [[noreturn]] void fail(std::string_view name, std::string_view what) const {
+    throw DataError(detail::message(path_.string(), ": header at offset 8: tensor '", name, "' ", what));
+  }
+
+  void read_bytes(std::uint64_t offset, void* data, std::uint64_t n) {
+    in_.clear();
+    in_.seekg(static_cast<std::streamoff>(offset));
+    in_.read(static_cast<char*>(data), static_cast<std::streamsize>(n));
+    if (!in_)
+      throw IoError(detail::message(path_.string(), ": cannot read ", n, " bytes at offset ", offset,
+                                    "; the file is truncated or the disk is failing"));
+  }
+
+  void parse(const std::string& text, std::uint64_t file_size) {
+    const auto header = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (!header.is_object())
+      throw DataError(detail::message(path_.string(),
+                                      ": the header at offset 8 is not a JSON object; no safetensors "
+                                      "file, or damaged"));
+    const std::uint64_t data_begin = sizeof(std::uint64_t) + text.size();
+    const std::uint64_t data_bytes = file_size - data_begin;
+    for (const auto& [name, entry] : header.items()) {
+      if (!entry.is_object()) fail(name, "is not described by an object");
+      if (name == "__metadata__") {
+        for (const auto& [key, value] : entry.items()) {
+          if (!value.is_string()) fail(name, "holds a value that is not text");
+          metadata_[key] = value.template get<std::string>();
+        }
+      } else {
+        tensors_.push_back(parse_tensor(name, entry, data_begin, data_bytes));
+      }
+    }
+    // Empty tensors share their offset with the next one.
+    std::ranges::sort(tensors_, {}, [](const TensorInfo& t) { return std::pair(t.offset, t.bytes); });
+    std::uint64_t expected = data_begin;
+    for (const TensorInfo& tensor : tensors_) {
+      if (tensor.offset != expected)
+        fail(tensor.name,
+             detail::message("starts at offset ", tensor.offset, ", not at ", expected, " where the one before ends"));
+      expected += tensor.bytes;
+    }
+    if (expected != file_size)
+      throw IoError(detail::message(path_.string(), ": the tensors end at offset ", expected, " but the file has ",
+                                    file_size, " bytes; it is truncated or damaged"));
+  }
+
+  TensorInfo parse_tensor(const std::string& name, const nlohmann::json& entry, std::uint64_t data_begin,
+                          std::uint64_t data_bytes) const {
+    const auto field = [&](const char* key) -> const nlohmann::json& {
+      const auto found = entry.find(key);
+      if (found == entry.end()) fail(name, detail::message("has no ", key));
+      return *found;
+    };
+    TensorInfo tensor;
+    tensor.name = name;
+    const nlohmann::json& dtype = field("dtype");
+    if (!dtype.is_string()) fail(name, "has a dtype that is not text");
+    bool known = false;
+    for (const TensorType type : {TensorType::f32, TensorType::f64, TensorType::i32, TensorType::i64})
+      if (dtype.get_ref<const std::string&>() == to_string(type)) {
+        tensor.type = type;
+        known = true;
+      }
+    if (!known)
+      fail(name,
+           detail::message("has dtype ", dtype.get_ref<const std::string&>(), "; known are F32, F64, I32 and I64"));
+    const nlohmann::json& shape = field("shape");
+    if (!shape.is_array()) fail(name, "has a shape that is no list");
+    for (const nlohmann::json& n : shape) {
+      if (!n.is_number_unsigned() || n.get<std::uint64_t>() > std::numeric_limits<Index>::max())
+        fail(name, "has a shape with an entry that is no count");
+      tensor.shape.push_back(n.get<Index>());
+    }
+    const nlohmann::json& offsets = field("data_offsets");
+    if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+        !offsets[1].is_number_unsigned())
+      fail(name, "has data_offsets that are not two counts");
+    const auto begin = offsets[0].get<std::uint64_t>();
+    const auto end = offsets[1].get<std::uint64_t>();
+    if (begin > end || end > data_bytes)
+      fail(name, detail::message("claims bytes ", begin, " to ", end, " of ", data_bytes,
+                                 " bytes of data; the file is truncated or damaged"));
+    if (!detail::tensor_bytes(tensor.type, tensor.shape, tensor.bytes) || tensor.bytes != end - begin)
+      fail(name, detail::message("has ", end - begin, " bytes, which its shape and dtype contradict"));
+    tensor.offset = data_begin + begin;
+    return tensor;
+  }
+
+  template <class From, class T>
+  void read_as(const TensorInfo& tensor, MatrixView<T> out) {
+    if constexpr (std::is_same_v<From, T>) {
+      if (out.contiguous()) {
+        if (tensor.bytes > 0) read_bytes(tensor.offset, out.data, tensor.bytes);
+        return;
+      }
+    }
+    std::vector<From> chunk(static_cast<std::size_t>(std::min<Index>(out.size(), 16384)));
+    for (Index begin = 0; begin < out.size(); begin += static_cast<Index>(chunk.size())) {
+      const Index n = std::min(static_cast<Index>(chunk.size()), out.size() - begin);
+      const std::uint64_t offset = tensor.offset + static_cast<std::uint64_t>(begin) * sizeof(From);
+      read_bytes(offset, chunk.data(), static_cast<std::uint64_t>(n) * sizeof(From));
+      for (Index j = 0; j < n; ++j)
+        if (!detail::convert_element(chunk[static_cast<std::size_t>(j)],
+                                     out((begin + j) / out.cols, (begin + j) % out.cols)))
+          throw DataError(detail::message(path_.string(), ": offset ",
+                                          offset + static_cast<std::uint64_t>(j) * sizeof(From), ": ",
+                                          chunk[static_cast<std::size_t>(j)], " in tensor '", tensor.name,
+                                          "' does not fit ", to_string(tensor_type<T>())));
+    }
+  }
+
+  std::filesystem::path path_;
+  std::ifstream in_;
+  TensorMetadata metadata_;
+  std::vector<TensorInfo> tensors_;
+};
+
+}  // namespace rearm

@@ -1,0 +1,167 @@
+#pragma once
+/// @file model_file.hpp
+/// A model on disk: one safetensors file with its parameters, its representations and what each user has seen, so that
+/// it recommends on its own, without the data set.
+
+#include <rearm/data/dataset.hpp>
+#include <rearm/data/interactions.hpp>
+#include <rearm/eval/evaluator.hpp>
+#include <rearm/io/safetensors.hpp>
+#include <rearm/model/config_json.hpp>
+#include <rearm/nn/init.hpp>
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace rearm {
+
+/// What `format` says in the metadata of a model file.
+inline constexpr const char* model_format = "rearm-model-1";
+
+namespace detail {
+
+/// The metadata value, or DataError naming the file and the key.
+inline const std::string& require_metadata(const SafetensorsFile& file, const std::filesystem::path& path,
+                                           const std::string& key) {
+  const auto found = file.metadata().find(key);
+  if (found == file.metadata().end())
+    throw DataError(message(path.string(), ": metadata has no '", key, "'; this is not a file of rearm"));
+  return found->second;
+}
+
+inline void require_format(const SafetensorsFile& file, const std::filesystem::path& path, const std::string& format) {
+  const std::string& found = require_metadata(file, path, "format");
+  if (found != format)
+    throw DataError(message(path.string(), ": format is '", found, "' but must be '", format, "'"));
+}
+
+/// The config in the metadata of a model file or checkpoint.
+inline Config read_config(const SafetensorsFile& file, const std::filesystem::path& path) {
+  const auto json = nlohmann::json::parse(require_metadata(file, path, "config"), nullptr, false);
+  if (json.is_discarded()) throw DataError(message(path.string(), ": config in the metadata is not JSON"));
+  return config_from_json(json);
+}
+
+/// A whole number in the metadata.
+inline Index read_count(const SafetensorsFile& file, const std::filesystem::path& path, const std::string& key) {
+  const std::string& text = require_metadata(file, path, key);
+  try {
+    std::size_t used = 0;
+    const long long value = std::stoll(text, &used);
+    if (used == text.size() && value >= 0) return value;
+  } catch (const std::logic_error&) {
+  }
+  throw DataError(message(path.string(), ": ", key, " = '", text, "' in the metadata is not a count"));
+}
+
+/// Reads every persistent parameter from tensors `prefix` + name, checking all names and shapes before writing any.
+template <Backend B>
+void read_parameters(SafetensorsFile& file, const std::filesystem::path& path, const std::string& prefix,
+                     ParameterStore<B>& parameters) {
+  for (Parameter<B>& p : parameters) {
+    if (!p.persistent) continue;
+    if (!file.contains(prefix + p.name))
+      throw DataError(message(path.string(), ": has no tensor '", prefix, p.name, "'; it holds another model"));
+    const std::vector<Index>& shape = file.info(prefix + p.name).shape;
+    if (shape.size() != 2 || shape[0] != p.rows() || shape[1] != p.cols())
+      throw ShapeError(message(path.string(), ": tensor '", prefix, p.name, "' is ", shape_string(shape),
+                               " but the model's is ", shape_string(p.rows(), p.cols())));
+  }
+  for (Parameter<B>& p : parameters)
+    if (p.persistent) file.read(prefix + p.name, p.value.view());
+}
+
+}  // namespace detail
+
+/// Writes parameters, representation (users first) and seen items; atomically, so an older file survives a failure.
+template <Backend B>
+void save_model(const std::filesystem::path& path, const ParameterStore<B>& parameters, const Config& config,
+                const Dataset& data, ConstView<typename B::Scalar> representation, const Adjacency& seen) {
+  using T = typename B::Scalar;
+  std::vector<TensorView> tensors;
+  for (const Parameter<B>& p : parameters)
+    if (p.persistent) tensors.push_back(tensor_view(p.name, p.value.view()));
+  tensors.push_back(tensor_view("representation.user", representation.row_block(0, data.n_users)));
+  tensors.push_back(tensor_view("representation.item", representation.row_block(data.n_users, data.n_items)));
+  tensors.push_back(tensor_view("seen.offsets", MatrixView<const Index>{seen.offsets.data(), 1, seen.rows() + 1}));
+  tensors.push_back(
+      tensor_view("seen.items", MatrixView<const Id>{seen.ids.data(), 1, static_cast<Index>(seen.ids.size())}));
+  std::string modalities;
+  for (const Modality& m : data.modalities) modalities += (modalities.empty() ? "" : ",") + m.name;
+  static_assert(std::is_floating_point_v<T>);
+  write_safetensors(path, tensors,
+                    {{"format", model_format},
+                     {"config", to_json(config).dump()},
+                     {"dataset", data.name},
+                     {"features_are", data.features_are},
+                     {"modalities", modalities},
+                     {"n_users", std::to_string(data.n_users)},
+                     {"n_items", std::to_string(data.n_items)}});
+}
+
+/// Puts the parameters of a model file into a model of the same config (training settings may differ).
+/// Throws IoError, DataError, ShapeError, or ConfigError naming the field that differs; then the model is unchanged.
+template <Backend B>
+void load_parameters(const std::filesystem::path& path, ParameterStore<B>& parameters, const Config& config) {
+  SafetensorsFile file(path);
+  detail::require_format(file, path, model_format);
+  require_same_config(config, detail::read_config(file, path), path.string(),
+                      {"epochs", "patience", "eval_every", "batch_size", "learning_rate", "weight_decay", "lr_decay",
+                       "residual_learning_rate_scale", "negatives", "seed", "round_validation_metric"});
+  detail::read_parameters(file, path, "", parameters);
+}
+
+/// What a model file needs to recommend.
+template <Backend B>
+struct Recommender {
+  using T = typename B::Scalar;
+  Config config;
+  std::string dataset;
+  Matrix<T> users;  ///< n_users x D
+  Matrix<T> items;  ///< n_items x D
+  Adjacency seen;   ///< each user's train items, left out of recommendations
+
+  /// The k best unseen items of each user, best first. DataError for an id out of range.
+  TopK<T> recommend(Context<B>& ctx, std::span<const Id> ids, Index k, bool with_seen = false) const {
+    return rearm::recommend<B>(ctx, users.view(), ids, items.view(), with_seen ? nullptr : &seen, k);
+  }
+};
+
+/// Throws IoError or DataError (naming the file) when it is not a whole model file.
+template <Backend B>
+Recommender<B> load_recommender(const std::filesystem::path& path) {
+  SafetensorsFile file(path);
+  detail::require_format(file, path, model_format);
+  const auto shape_of = [&](const char* name) {
+    if (!file.contains(name)) throw DataError(detail::message(path.string(), ": has no tensor '", name, "'"));
+    if (file.info(name).shape.size() != 2)
+      throw DataError(detail::message(path.string(), ": tensor '", name, "' must have two dimensions"));
+    return file.info(name).shape;
+  };
+  const auto users = shape_of("representation.user");
+  const auto items = shape_of("representation.item");
+  const auto offsets = shape_of("seen.offsets");
+  const auto seen = shape_of("seen.items");
+  if (users[0] != detail::read_count(file, path, "n_users") || items[0] != detail::read_count(file, path, "n_items") ||
+      users[1] != items[1] || offsets[1] != users[0] + 1)
+    throw DataError(detail::message(path.string(), ": representations and counts do not fit together"));
+  Recommender<B> out;
+  out.config = detail::read_config(file, path);
+  out.dataset = detail::require_metadata(file, path, "dataset");
+  out.users = Matrix<typename B::Scalar>(users[0], users[1]);
+  out.items = Matrix<typename B::Scalar>(items[0], items[1]);
+  out.seen.offsets.resize(static_cast<std::size_t>(offsets[1]));
+  out.seen.ids.resize(static_cast<std::size_t>(seen[1]));
+  file.read("representation.user", out.users.view());
+  file.read("representation.item", out.items.view());
+  file.read("seen.offsets", MatrixView<Index>{out.seen.offsets.data(), 1, offsets[1]});
+  file.read("seen.items", MatrixView<Id>{out.seen.ids.data(), 1, seen[1]});
+  if (out.seen.offsets.front() != 0 || out.seen.offsets.back() != seen[1] ||
+      !std::ranges::is_sorted(out.seen.offsets))
+    throw DataError(detail::message(path.string(), ": seen.offsets do not describe seen.items"));
+  return out;
+}
+
+}  // namespace rearm

@@ -1,0 +1,302 @@
+#pragma once
+/// @file rearm.hpp
+/// REARM (Ma et al., "Refining contrastive learning and homography relations for multi-modal recommendation", MM'25):
+/// section 4 of the paper, from the operators of this library. `Variant` chooses between the authors' program and the
+/// printed equations; docs/concepts.md lists the differences.
+
+#include <rearm/data/dataset.hpp>
+#include <rearm/data/sampler.hpp>
+#include <rearm/graph/graphs.hpp>
+#include <rearm/loss/contrast.hpp>
+#include <rearm/loss/orthogonal.hpp>
+#include <rearm/loss/values.hpp>
+#include <rearm/model/config.hpp>
+#include <rearm/nn/attention.hpp>
+#include <rearm/nn/meta_network.hpp>
+#include <rearm/nn/projection.hpp>
+#include <rearm/nn/propagation.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace rearm {
+
+/// The model on one backend. Owns its parameters and graphs; values and gradients of a step live in the tape.
+template <Backend B>
+class Model {
+ public:
+  using T = typename B::Scalar;
+
+  /// Everything `forward` makes that somebody needs: rows are users, then items.
+  struct Forward {
+    Var<B> representation;      ///< r of eq. 18-19, n x (|M| + 1) d
+    std::vector<Var<B>> modal;  ///< each modality after LightGCN, n x d
+  };
+  struct Losses {
+    Var<B> total;
+    Var<B> bpr;
+    Var<B> contrast;    ///< empty with one modality or weight 0
+    Var<B> orthogonal;  ///< likewise
+    Var<B> l2;          ///< paper variant only
+    LossValues values() const {
+      const auto value = [](const Var<B>& v) { return v.empty() ? 0.0 : static_cast<double>(v.value()(0, 0)); };
+      return {value(total), value(bpr), value(contrast), value(orthogonal), value(l2)};
+    }
+  };
+
+  /// Initialises all parameters from config.seed. Throws ConfigError and DataError before anything big is allocated.
+  Model(Context<B>& ctx, const Dataset& data, const Config& config, Graphs<B> graphs)
+      : config_((validate(config, static_cast<int>(data.modalities.size())), config)),
+        n_users_(data.n_users),
+        n_items_(data.n_items),
+        d_(config.embedding_dim),
+        graphs_(std::move(graphs)) {
+    check_graphs();
+    user_mean_ = user_mean_operator<T>(items_by_user(data.train, n_users_), n_items_);
+    user_id_ = &parameters_.add("user_id", n_users_, d_);
+    item_id_ = &parameters_.add("item_id", n_items_, d_);
+    init_normal(*user_id_, 0.1, config.seed);
+    init_normal(*item_id_, 0.1, config.seed);
+    const bool reference = config.variant == Variant::reference;
+    for (const Modality& m : data.modalities) {
+      names_.push_back(m.name);
+      projections_.emplace_back(ctx, parameters_, m, data, config_, &user_mean_);
+      const bool cross = data.modalities.size() > 1;
+      if (reference) {
+        self_scalar_.emplace_back(parameters_, "self_attention." + m.name, config.seed);
+        if (cross) cross_scalar_.emplace_back(parameters_, "cross_attention." + m.name, config.seed);
+      } else {
+        self_matrix_.emplace_back(parameters_, "self_attention." + m.name, d_, config.seed);
+        if (cross) cross_matrix_.emplace_back(parameters_, "cross_attention." + m.name, d_, config.seed);
+      }
+    }
+    if (reference) norm_ = LayerNorm<B>(parameters_, "layer_norm", d_);
+    prelu_ = &parameters_.add("prelu", 1, 1);
+    init_constant(*prelu_, 0.25);
+    if (config.use_meta) {
+      const auto n_modalities = static_cast<Index>(names_.size());
+      user_meta_ = std::make_unique<MetaNetwork<B>>(parameters_, "user_meta", n_modalities, config_);
+      item_meta_ = std::make_unique<MetaNetwork<B>>(parameters_, "item_meta", n_modalities, config_);
+    }
+  }
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  const Config& config() const noexcept { return config_; }
+  Index n_users() const noexcept { return n_users_; }
+  Index n_items() const noexcept { return n_items_; }
+  const std::vector<std::string>& modality_names() const noexcept { return names_; }
+  ParameterStore<B>& parameters() noexcept { return parameters_; }
+  const ParameterStore<B>& parameters() const noexcept { return parameters_; }
+  /// Width of a representation row.
+  Index representation_dim() const noexcept {
+    return d_ * static_cast<Index>(names_.size() + (config_.use_meta ? 1 : 0));
+  }
+
+  /// Section 4, from raw features to representations. Dropout acts when `training`; `step` keys its random bits.
+  Forward forward(Tape<B>& tape, bool training = false, std::uint32_t step = 0) {
+    // 4.2.3 Homogeneous relations: h = [id | m_1 | m_2 ...], eq. 3 and 4.
+    std::vector<Var<B>> user_parts{tape.parameter(*user_id_)};
+    std::vector<Var<B>> item_parts{tape.parameter(*item_id_)};
+    for (const Projection<B>& projection : projections_) {
+      user_parts.push_back(projection.users(tape));
+      item_parts.push_back(projection.items(tape));
+    }
+    const Var<B> user_hom = homograph(graphs_.user_homograph, concat<B>(user_parts), config_.n_uu_layers);
+    const Var<B> item_hom = homograph(graphs_.item_homograph, concat<B>(item_parts), config_.n_ii_layers);
+
+    // 4.2.4 Attention between the dimensions of an item's features, eq. 5-9.
+    user_parts = split(user_hom);
+    item_parts = split(item_hom);
+    attend(tape, item_parts, training, step);
+    if (config_.variant == Variant::reference)
+      for (std::size_t m = 1; m < user_parts.size(); ++m) user_parts[m] = activate(user_parts[m]);
+
+    // 4.3 Heterography relations: LightGCN on [users; items], every part at once, eq. 10-11.
+    const Var<B> nodes = concat_rows<B>({concat<B>(user_parts), concat<B>(item_parts)});
+    const Var<B> propagated = propagate_mean(graphs_.interaction, nodes, config_.n_ui_layers);
+    const std::vector<Var<B>> parts = split(propagated);
+    const Var<B> id = parts[0];
+    Forward out;
+    out.modal.assign(parts.begin() + 1, parts.end());
+
+    // 4.4.2 Modal-shared and 4.4.3 modal-unique representations, eq. 13-19.
+    std::vector<Var<B>> representation;
+    for (const Var<B>& modal : out.modal) representation.push_back(add(activate(modal), id));
+    if (config_.use_meta) {
+      const Var<B> modal = propagated.cols(d_, d_ * static_cast<Index>(names_.size()));
+      const Var<B> share = concat_rows<B>({(*user_meta_)(modal.rows(0, n_users_), id.rows(0, n_users_)),
+                                           (*item_meta_)(modal.rows(n_users_, n_items_), id.rows(n_users_, n_items_))});
+      const Var<B> fused = add(activate(share), id);
+      if (config_.variant == Variant::reference) representation.push_back(fused);
+      else representation.insert(representation.begin(), fused);
+    }
+    out.representation = concat<B>(representation);
+    return out;
+  }
+
+  /// r of eq. 18-19 for evaluation, dropout off.
+  Var<B> representation(Tape<B>& tape) { return forward(tape).representation; }
+
+  /// Eq. 22 on one batch of (user, positive, negative).
+  Losses loss(Tape<B>& tape, const Batch& batch, std::uint32_t step, bool training = true) {
+    return loss(tape, forward(tape, training, step), batch);
+  }
+  Losses loss(Tape<B>& tape, const Forward& f, const Batch& batch) {
+    const bool reference = config_.variant == Variant::reference;
+    Context<B>& ctx = tape.context();
+    node_ids(batch.positives, positives_);
+    node_ids(batch.negatives, negatives_);
+    const Var<B> r = f.representation;
+    const Index n = r.rows();
+    const IndexList users = make_index_list(ctx, std::span<const Id>(batch.users), n_users_);
+    const IndexList positives = make_index_list(ctx, std::span<const Id>(positives_), n);
+    const IndexList negatives = make_index_list(ctx, std::span<const Id>(negatives_), n);
+
+    Losses out;
+    const auto size = static_cast<double>(batch.users.size());
+    out.bpr = bpr(gather(r, users), gather(r, positives), gather(r, negatives),
+                  static_cast<T>(reference ? 1.0 / size : 1.0));
+    out.total = out.bpr;
+    if (config_.cl_weight > 0 && f.modal.size() > 1) {
+      if (reference) {
+        unique(batch.users, {}, unique_users_);
+        unique(positives_, negatives_, unique_items_);
+        out.contrast = add(contrast_of(f, std::span<const Id>(unique_users_)),
+                           contrast_of(f, std::span<const Id>(unique_items_)));
+      } else {
+        out.contrast = add(
+            modality_contrast<B>(rows_of(f, 0, n_users_), config_.cl_temperature, config_.cl_weight),
+            modality_contrast<B>(rows_of(f, n_users_, n_items_), config_.cl_temperature, config_.cl_weight));
+      }
+      out.total = add(out.total, out.contrast);
+    }
+    if (config_.use_orthogonal && config_.ort_weight > 0 && f.modal.size() > 1) {
+      const auto orthogonality = [&](const std::vector<Var<B>>& modal) {
+        return modality_orthogonality<B>(modal, config_.variant, config_.ort_weight);
+      };
+      out.orthogonal = reference ? add(orthogonality(gathered(f, users)), orthogonality(gathered(f, positives)))
+                                 : orthogonality(f.modal);
+      out.total = add(out.total, out.orthogonal);
+    }
+    if (config_.l2_weight > 0) {
+      for (Parameter<B>& p : parameters_)
+        if (p.trainable) {
+          const Var<B> square = sum_of_squares(tape.parameter(p), static_cast<T>(config_.l2_weight));
+          out.l2 = out.l2.empty() ? square : add(out.l2, square);
+        }
+      out.total = add(out.total, out.l2);
+    }
+    return out;
+  }
+
+ private:
+  void check_graphs() const {
+    const auto fits = [](const auto& g, Index n) { return g.empty() || (g.rows() == n && g.cols() == n); };
+    if (graphs_.interaction.rows() != n_users_ + n_items_ || !fits(graphs_.user_homograph, n_users_) ||
+        !fits(graphs_.item_homograph, n_items_))
+      throw ShapeError(detail::message("Model: graphs of ", graphs_.interaction.rows(), " nodes do not belong to ",
+                                       n_users_, " users and ", n_items_, " items"));
+  }
+  Var<B> activate(Var<B> x) const { return prelu(x, x.tape().parameter(*prelu_)); }
+  Var<B> homograph(const SparseOperator<T, typename B::Memory>& graph, Var<B> h, int n_layers) const {
+    h = propagate(graph, h, n_layers);
+    return config_.variant == Variant::reference ? row_normalize(h, T(1e-12)) : h;
+  }
+  std::vector<Var<B>> split(Var<B> x) const {
+    std::vector<Var<B>> parts;
+    for (Index begin = 0; begin < x.cols(); begin += d_) parts.push_back(x.cols(begin, d_));
+    return parts;
+  }
+  /// Mean of the other modalities' x; with two, the other one.
+  static Var<B> mean_of_others(const std::vector<Var<B>>& x, std::size_t m) {
+    Var<B> total;
+    for (std::size_t other = 0; other < x.size(); ++other)
+      if (other != m) total = total.empty() ? x[other] : add(total, x[other]);
+    return x.size() > 2 ? scale(total, T{1} / static_cast<T>(x.size() - 1)) : total;
+  }
+  /// Eq. 5-9 on parts[1..]: self blocks, then cross blocks that all read the self blocks' results.
+  void attend(Tape<B>& tape, std::vector<Var<B>>& parts, bool training, std::uint32_t step) {
+    std::vector<Var<B>> x(parts.begin() + 1, parts.end());
+    const auto key = [&](std::size_t m, bool cross) {
+      return tape.context().key(static_cast<std::uint32_t>(0x1000 + 2 * m + (cross ? 1 : 0)), step);
+    };
+    const double p_self = training ? config_.dropout_self : 0.0;
+    const double p_cross = training ? config_.dropout_cross : 0.0;
+    const bool reference = config_.variant == Variant::reference;
+    for (std::size_t m = 0; m < x.size(); ++m)
+      x[m] = reference ? activate(norm_(add(x[m], self_scalar_[m](x[m], x[m], p_self, key(m, false)))))
+                       : self_matrix_[m](self_matrix_[m].query(x[m]), x[m], p_self, key(m, false));
+    if (x.size() > 1) {
+      std::vector<Var<B>> queries;
+      for (std::size_t m = 0; m < x.size(); ++m) queries.push_back(reference ? x[m] : cross_matrix_[m].query(x[m]));
+      const std::vector<Var<B>> own = x;
+      for (std::size_t m = 0; m < x.size(); ++m) {
+        const Var<B> q = mean_of_others(queries, m);
+        x[m] = reference ? activate(norm_(add(own[m], cross_scalar_[m](q, own[m], p_cross, key(m, true)))))
+                         : cross_matrix_[m](q, own[m], p_cross, key(m, true));
+      }
+    }
+    std::copy(x.begin(), x.end(), parts.begin() + 1);
+  }
+  void node_ids(const std::vector<Id>& items, std::vector<Id>& nodes) const {
+    nodes.resize(items.size());
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      if (items[i] < 0 || items[i] >= n_items_)
+        throw DataError(detail::message("batch: item id ", items[i], " is outside [0, ", n_items_, ")"));
+      nodes[i] = items[i] + static_cast<Id>(n_users_);
+    }
+  }
+  static void unique(const std::vector<Id>& a, const std::vector<Id>& b, std::vector<Id>& out) {
+    out.assign(a.begin(), a.end());
+    out.insert(out.end(), b.begin(), b.end());
+    std::sort(out.begin(), out.end());
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+  }
+  std::vector<Var<B>> gathered(const Forward& f, const IndexList& ids) const {
+    std::vector<Var<B>> rows;
+    for (const Var<B>& modal : f.modal) rows.push_back(gather(modal, ids));
+    return rows;
+  }
+  Var<B> contrast_of(const Forward& f, std::span<const Id> nodes) const {
+    const IndexList ids = make_index_list(f.representation.tape().context(), nodes, f.representation.rows());
+    return modality_contrast<B>(gathered(f, ids), config_.cl_temperature,
+                                config_.cl_weight / static_cast<double>(nodes.size()));
+  }
+  static std::vector<Var<B>> rows_of(const Forward& f, Index begin, Index n) {
+    std::vector<Var<B>> rows;
+    for (const Var<B>& modal : f.modal) rows.push_back(modal.rows(begin, n));
+    return rows;
+  }
+
+  Config config_;
+  Index n_users_;
+  Index n_items_;
+  Index d_;
+  Graphs<B> graphs_;
+  SparseOperator<T, typename B::Memory> user_mean_;
+  std::vector<std::string> names_;
+  ParameterStore<B> parameters_;
+  Parameter<B>* user_id_ = nullptr;
+  Parameter<B>* item_id_ = nullptr;
+  Parameter<B>* prelu_ = nullptr;
+  std::vector<Projection<B>> projections_;
+  std::vector<ScalarAttention<B>> self_scalar_;
+  std::vector<ScalarAttention<B>> cross_scalar_;
+  std::vector<MatrixAttention<B>> self_matrix_;
+  std::vector<MatrixAttention<B>> cross_matrix_;
+  LayerNorm<B> norm_;
+  std::unique_ptr<MetaNetwork<B>> user_meta_;
+  std::unique_ptr<MetaNetwork<B>> item_meta_;
+  std::vector<Id> positives_;
+  std::vector<Id> negatives_;
+  std::vector<Id> unique_users_;
+  std::vector<Id> unique_items_;
+};
+
+}  // namespace rearm

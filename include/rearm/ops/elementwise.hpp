@@ -1,0 +1,126 @@
+#pragma once
+/// @file elementwise.hpp
+/// Copies, sums, scalings, means, PReLU, scalar affine maps and dropout.
+
+#include <rearm/core/context.hpp>
+#include <rearm/functors/elementwise.hpp>
+#include <rearm/ops/gemm.hpp>
+
+namespace rearm {
+
+/// y = value everywhere.
+template <Backend B>
+void fill(Context<B>& ctx, typename B::Scalar value, MatrixView<typename B::Scalar> y) {
+  B::for_each(ctx, y.rows, functors::FillRow<typename B::Scalar>{value, y});
+}
+
+/// y (+)= alpha x, same shape. With column blocks of y this is concatenation, and its own backward.
+template <Backend B>
+void scaled_copy(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B::Scalar> x,
+                 MatrixView<typename B::Scalar> y, Write write = Write::overwrite) {
+  detail::require_shape(x, y.rows, y.cols, "scaled_copy", "input");
+  B::for_each(ctx, y.rows, functors::ScaleRow<typename B::Scalar>{alpha, x, y, write});
+}
+
+/// y = a + beta b; b of a's shape, or one row added to every row.
+template <Backend B>
+void add(Context<B>& ctx, ConstView<typename B::Scalar> a, typename B::Scalar beta, ConstView<typename B::Scalar> b,
+         MatrixView<typename B::Scalar> y) {
+  detail::require_shape(y, a.rows, a.cols, "add", "output");
+  if (b.cols != a.cols || (b.rows != a.rows && b.rows != 1))
+    throw ShapeError(detail::message("add: a is ", shape_string(a), " but b is ", shape_string(b),
+                                     "; it must have the same shape or be one row"));
+  B::for_each(ctx, y.rows, functors::AddRow<typename B::Scalar>{a, beta, b, y});
+}
+
+/// out_j = (1/n) sum_i x_ij, out 1 x cols; x must have a row.
+template <Backend B>
+void column_mean(Context<B>& ctx, ConstView<typename B::Scalar> x, MatrixView<typename B::Scalar> out) {
+  if (x.rows < 1) throw ShapeError(detail::message("column_mean: input is ", shape_string(x), ", without rows"));
+  using T = typename B::Scalar;
+  column_sum(ctx, T{1} / static_cast<T>(x.rows), x, out);
+}
+
+/// d_x (+)= (1/n) d_out in every row.
+template <Backend B>
+void column_mean_backward(Context<B>& ctx, ConstView<typename B::Scalar> d_out, MatrixView<typename B::Scalar> d_x,
+                          Write write) {
+  using T = typename B::Scalar;
+  const MatrixView<const T> repeated{d_out.data, d_x.rows, d_x.cols, 0};
+  B::for_each(ctx, d_x.rows,
+              functors::ScaleRow<T>{T{1} / static_cast<T>(d_x.rows), repeated, d_x, write});
+}
+
+/// out (1 x 1) (+)= alpha sum of all entries of x.
+template <Backend B>
+void sum(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B::Scalar> x,
+         MatrixView<typename B::Scalar> out, Write write = Write::overwrite) {
+  detail::require_shape(out, 1, 1, "sum", "output");
+  B::reduce_rows(ctx, x.rows, 1, functors::SumRow<typename B::Scalar>{alpha, x}, out.data, write);
+}
+
+/// out (1 x 1) (+)= alpha sum_ij x_ij y_ij.
+template <Backend B>
+void dot_sum(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B::Scalar> x,
+             ConstView<typename B::Scalar> y, MatrixView<typename B::Scalar> out, Write write = Write::overwrite) {
+  detail::require_shape(out, 1, 1, "dot_sum", "output");
+  detail::require_shape(y, x.rows, x.cols, "dot_sum", "second operand");
+  B::reduce_rows(ctx, x.rows, 1, functors::DotSumRow<typename B::Scalar>{alpha, x, y}, out.data, write);
+}
+
+/// y = max(0, x) + slope min(0, x), one slope for all (He et al., ICCV'15).
+template <Backend B>
+void prelu(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> slope,
+           MatrixView<typename B::Scalar> y) {
+  detail::require_shape(slope, 1, 1, "prelu", "slope");
+  detail::require_shape(y, x.rows, x.cols, "prelu", "output");
+  B::for_each(ctx, x.rows, functors::PreluRow<typename B::Scalar>{x, slope.data, y});
+}
+
+/// d_x (+)= d_y (x > 0 ? 1 : slope); d_slope (+)= sum over x <= 0 of x d_y. Views without data are skipped.
+template <Backend B>
+void prelu_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> slope,
+                    ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write_x,
+                    MatrixView<typename B::Scalar> d_slope, Write write_slope) {
+  using T = typename B::Scalar;
+  if (d_slope.data != nullptr)
+    B::reduce_rows(ctx, x.rows, 1, functors::PreluSlopeGradRow<T>{x, d_y}, d_slope.data, write_slope);
+  if (d_x.data != nullptr)
+    B::for_each(ctx, x.rows, functors::PreluBackwardRow<T>{x, slope.data, d_y, d_x, write_x});
+}
+
+/// y = w x + b, scalars w and b (the authors' one-wide attention projections).
+template <Backend B>
+void scalar_affine(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> weight,
+                   ConstView<typename B::Scalar> bias, MatrixView<typename B::Scalar> y) {
+  detail::require_shape(weight, 1, 1, "scalar_affine", "weight");
+  detail::require_shape(bias, 1, 1, "scalar_affine", "bias");
+  detail::require_shape(y, x.rows, x.cols, "scalar_affine", "output");
+  B::for_each(ctx, x.rows, functors::ScalarAffineRow<typename B::Scalar>{x, weight.data, bias.data, y});
+}
+
+/// d_x (+)= w d_y; d_w (+)= sum x d_y; d_b (+)= sum d_y. Views without data are skipped.
+template <Backend B>
+void scalar_affine_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> weight,
+                            ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write_x,
+                            MatrixView<typename B::Scalar> d_weight, Write write_weight,
+                            MatrixView<typename B::Scalar> d_bias, Write write_bias) {
+  using T = typename B::Scalar;
+  if (d_weight.data != nullptr) dot_sum(ctx, T{1}, x, d_y, d_weight, write_weight);
+  if (d_bias.data != nullptr) sum(ctx, T{1}, d_y, d_bias, write_bias);
+  if (d_x.data != nullptr)
+    B::for_each(ctx, x.rows, functors::ScalarAffineBackwardRow<T>{weight.data, d_y, d_x, write_x});
+}
+
+/// y (+)= x mask / (1 - p); p = 1 gives 0. The backward is the same call on d_y with the same key.
+template <Backend B>
+void dropout(Context<B>& ctx, ConstView<typename B::Scalar> x, double p, RandomKey key,
+             MatrixView<typename B::Scalar> y, Write write = Write::overwrite) {
+  detail::require_shape(y, x.rows, x.cols, "dropout", "output");
+  if (!(p >= 0 && p <= 1)) throw ConfigError(detail::message("dropout: p = ", p, " must lie in [0, 1]"));
+  using T = typename B::Scalar;
+  B::for_each(ctx, x.rows, functors::DropoutRow<T>{x, y, functors::DropoutMask::make(key, p),
+                                                   functors::DropoutMask::scale<T>(p), write});
+}
+
+}  // namespace rearm

@@ -1,0 +1,38 @@
+#pragma once
+/// @file gather.hpp
+/// Rows by id, and the transpose that adds them back.
+
+#include <rearm/core/context.hpp>
+#include <rearm/core/index_list.hpp>
+#include <rearm/functors/gather.hpp>
+
+#include <span>
+
+namespace rearm {
+
+/// Prepares ids for gather and its backward; every id must lie in [0, n_rows), else DataError with position and value.
+template <Backend B>
+IndexList make_index_list(Context<B>& ctx, std::span<const Id> ids, Index n_rows) {
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (ids[i] < 0 || ids[i] >= n_rows)
+      throw DataError(detail::message("gather: id ", ids[i], " at position ", i, " is outside [0, ", n_rows, ")"));
+  return B::index_list(ctx, ids);
+}
+
+/// y_i = x_{ids[i]}: x n x w, y size x w.
+template <Backend B>
+void gather(Context<B>& ctx, ConstView<typename B::Scalar> x, const IndexList& ids, MatrixView<typename B::Scalar> y) {
+  detail::require_shape(y, ids.size, x.cols, "gather", "output");
+  B::for_each(ctx, ids.size, functors::GatherRow<typename B::Scalar>{x, ids.ids, y});
+}
+
+/// d_x_{ids[i]} += d_y_i; repeated ids add in ascending position.
+template <Backend B>
+void scatter_add(Context<B>& ctx, const IndexList& ids, ConstView<typename B::Scalar> d_y,
+                 MatrixView<typename B::Scalar> d_x) {
+  detail::require_shape(d_y, ids.size, d_x.cols, "scatter_add", "input");
+  using T = typename B::Scalar;
+  B::for_each(ctx, ids.n_segments, functors::ScatterAddSegment<T>{ids.ids, ids.order, ids.segments, d_y, d_x});
+}
+
+}  // namespace rearm

@@ -1,0 +1,52 @@
+#pragma once
+/// @file low_rank.hpp
+/// Each row times its own pair of thin matrices: the meta network's transformation (paper eq. 15).
+
+#include <rearm/core/context.hpp>
+#include <rearm/functors/low_rank.hpp>
+
+namespace rearm {
+
+using functors::LowRankOrder;
+
+namespace detail {
+/// The factor that x meets first, then the other one.
+template <class T>
+functors::LowRankRow<T> low_rank_row(MatrixView<const T> x, MatrixView<const T> w1, MatrixView<const T> w2,
+                                     LowRankOrder order, MatrixView<T> mid, MatrixView<T> y) {
+  const Index k = x.cols > 0 ? w1.cols / x.cols : 0;
+  require_shape(w1, x.rows, x.cols * k, "low_rank_product", "W1");
+  require_shape(w2, x.rows, x.cols * k, "low_rank_product", "W2");
+  require_shape(mid, x.rows, k, "low_rank_product", "intermediate");
+  require_shape(y, x.rows, x.cols, "low_rank_product", "output");
+  const bool forward = order == LowRankOrder::left_to_right;
+  return {x, forward ? w1 : w2, forward ? w2 : w1, {x.cols, k, order}, mid, y};
+}
+}  // namespace detail
+
+/// Row i of y is (x_i W1_i) W2_i or W1_i (W2_i x_i), W1_i d x k and W2_i k x d row-major in row i of w1, w2 (n x dk).
+/// `mid` (n x k) keeps the intermediate for the backward pass. 4 n d k operations.
+template <Backend B>
+void low_rank_product(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> w1,
+                      ConstView<typename B::Scalar> w2, LowRankOrder order, MatrixView<typename B::Scalar> mid,
+                      MatrixView<typename B::Scalar> y) {
+  B::for_each(ctx, x.rows, detail::low_rank_row<typename B::Scalar>(x, w1, w2, order, mid, y));
+}
+
+/// Gradients of low_rank_product; views without data are skipped.
+template <Backend B>
+void low_rank_product_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> w1,
+                               ConstView<typename B::Scalar> w2, LowRankOrder order,
+                               ConstView<typename B::Scalar> mid, ConstView<typename B::Scalar> d_y,
+                               MatrixView<typename B::Scalar> d_x, Write write_x, MatrixView<typename B::Scalar> d_w1,
+                               Write write_w1, MatrixView<typename B::Scalar> d_w2, Write write_w2) {
+  using T = typename B::Scalar;
+  const bool forward = order == LowRankOrder::left_to_right;
+  B::for_each(ctx, x.rows,
+              functors::LowRankBackwardRow<T>{x, forward ? w1 : w2, forward ? w2 : w1,
+                                              {x.cols, mid.cols, order}, mid, d_y, d_x,
+                                              forward ? d_w1 : d_w2, forward ? d_w2 : d_w1, write_x,
+                                              forward ? write_w1 : write_w2, forward ? write_w2 : write_w1});
+}
+
+}  // namespace rearm

@@ -1,0 +1,206 @@
+#include <rearm/graph/bipartite.hpp>
+#include <rearm/graph/co_occurrence.hpp>
+#include <rearm/graph/fuse.hpp>
+
+#include "random_data.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <map>
+
+using namespace rearm;
+using namespace rearm::test;
+
+namespace {
+
+constexpr Index n_users = 300, n_items = 40;
+
+struct Case {
+  Interactions pairs = random_pairs(n_users, n_items, 700, 11);
+  Adjacency by_user = items_by_user(pairs, n_users);
+  Adjacency by_item = users_by_item(pairs, n_items);
+  Dense incidence = naive_incidence(pairs, n_users, n_items);
+  Context<CpuBackend<double>> ctx{{.threads = 2}};
+};
+
+bool ascending(const Csr<double>& a) {
+  for (Index i = 0; i < a.rows; ++i)
+    for (Index e = a.offsets[i] + 1; e < a.offsets[i + 1]; ++e)
+      if (a.indices[e] <= a.indices[e - 1]) return false;
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("interaction graph equals D^-1/2 A D^-1/2") {
+  const Case c;
+  for (const double epsilon : {0.0, 1e-7, 0.5}) {
+    Dense expected(n_users + n_items, n_users + n_items);
+    std::vector<double> degree(static_cast<std::size_t>(n_users + n_items));
+    for (Index u = 0; u < n_users; ++u)
+      for (Index i = 0; i < n_items; ++i) {
+        degree[static_cast<std::size_t>(u)] += c.incidence(u, i);
+        degree[static_cast<std::size_t>(n_users + i)] += c.incidence(u, i);
+      }
+    for (Index u = 0; u < n_users; ++u)
+      for (Index i = 0; i < n_items; ++i)
+        if (c.incidence(u, i) > 0)
+          expected(u, n_users + i) = expected(n_users + i, u) =
+              1 / std::sqrt((degree[static_cast<std::size_t>(u)] + epsilon) *
+                            (degree[static_cast<std::size_t>(n_users + i)] + epsilon));
+    const Csr<double> a = interaction_graph(c.by_user, c.by_item, epsilon);
+    CHECK(ascending(a));
+    CHECK(max_difference(to_dense(a), expected) < 1e-14);
+  }
+  CHECK(c.by_user.degree(n_users - 1) == 0);
+}
+
+TEST_CASE("co-occurrence counts equal the dense product") {
+  Case c;
+  CHECK(max_difference(to_dense(co_occurrence_counts(c.ctx, c.by_user, c.by_item)), naive_counts(c.incidence)) == 0);
+  CHECK(max_difference(to_dense(co_occurrence_counts(c.ctx, c.by_item, c.by_user)),
+                       naive_counts(naive_transpose(c.incidence))) == 0);
+}
+
+TEST_CASE("co-occurrence top-k: higher count first, then lower id; only what is there") {
+  Case c;
+  const Dense counts = naive_counts(c.incidence);
+  for (const Index k : {1, 7, 299}) {
+    const NeighbourTable table = co_occurrence_top_k(c.ctx, c.by_user, c.by_item, k);
+    for (Index i = 0; i < n_users; ++i) {
+      const auto order = naive_order(counts, i);
+      Index expected = 0;
+      while (expected < k && counts(i, order[static_cast<std::size_t>(expected)]) > 0) ++expected;
+      REQUIRE(table.counts[i] == expected);
+      for (Index j = 0; j < expected; ++j) {
+        CHECK(table.ids(i, j) == order[static_cast<std::size_t>(j)]);
+        CHECK(table.values(i, j) == counts(i, table.ids(i, j)));
+      }
+    }
+  }
+  CHECK_THROWS_AS(co_occurrence_top_k(c.ctx, c.by_user, c.by_item, 0), ConfigError);
+}
+
+TEST_CASE("paper co-occurrence graph: softmax over what is there, empty rows stay empty") {
+  Case c;
+  const Index k = 9;
+  const Dense counts = naive_counts(c.incidence);
+  Dense expected(n_users, n_users);
+  for (Index i = 0; i < n_users; ++i) {
+    const auto order = naive_order(counts, i);
+    double sum = 0;
+    for (Index j = 0; j < k; ++j)
+      if (const Id id = order[static_cast<std::size_t>(j)]; counts(i, id) > 0) sum += std::exp(counts(i, id));
+    for (Index j = 0; j < k; ++j)
+      if (const Id id = order[static_cast<std::size_t>(j)]; counts(i, id) > 0)
+        expected(i, id) = std::exp(counts(i, id)) / sum;
+  }
+  const auto graph = co_occurrence_graph(c.ctx, c.by_user, c.by_item, k, Variant::paper, {1, 2, 3});
+  CHECK(ascending(graph));
+  CHECK(max_difference(to_dense(graph), expected) < 1e-14);
+}
+
+TEST_CASE("reference co-occurrence graph: short rows are padded from themselves, empty rows by popularity") {
+  Case c;
+  const Index k = 30;
+  const Dense counts = naive_counts(c.incidence);
+  const auto graph = co_occurrence_graph(c.ctx, c.by_user, c.by_item, k, Variant::reference, {1, 2, 3});
+  const Dense dense = to_dense(graph);
+  Dense degrees(1, n_users);
+  for (Index u = 0; u < n_users; ++u) degrees(0, u) = static_cast<double>(c.by_user.degree(u));
+  Index full = 0, shorter = 0, empty = 0;
+  for (Index i = 0; i < n_users; ++i) {
+    const auto order = naive_order(counts, i);
+    Index r = 0;
+    while (r < n_users && counts(i, order[static_cast<std::size_t>(r)]) > 0) ++r;
+    double sum = 0;
+    for (Index j = 0; j < n_users; ++j) sum += dense(i, j);
+    CHECK(sum == doctest::Approx(1).epsilon(1e-13));
+    if (r >= k) {
+      ++full;
+      double total = 0;
+      for (Index j = 0; j < k; ++j) total += std::exp(counts(i, order[static_cast<std::size_t>(j)]));
+      for (Index j = 0; j < k; ++j) {
+        const Id id = order[static_cast<std::size_t>(j)];
+        CHECK(dense(i, id) == doctest::Approx(std::exp(counts(i, id)) / total).epsilon(1e-13));
+      }
+    } else if (r > 0) {
+      ++shorter;
+      // Undoing the softmax, every neighbour is there a whole number of times, at least once, k times in all.
+      const Id first = order[0];
+      CHECK(graph.offsets[i + 1] - graph.offsets[i] == r);
+      double copies_of_first = 0;
+      for (Index j = 0; j < r; ++j) {
+        const Id id = order[static_cast<std::size_t>(j)];
+        copies_of_first += dense(i, id) / dense(i, first) * std::exp(counts(i, first) - counts(i, id));
+      }
+      copies_of_first = static_cast<double>(k) / copies_of_first;
+      for (Index j = 0; j < r; ++j) {
+        const Id id = order[static_cast<std::size_t>(j)];
+        const double copies =
+            copies_of_first * dense(i, id) / dense(i, first) * std::exp(counts(i, first) - counts(i, id));
+        CHECK(std::abs(copies - std::round(copies)) < 1e-6);
+        CHECK(copies > 0.5);
+      }
+    } else {
+      ++empty;
+      const auto popular = naive_order(degrees, 0);
+      double all = 0, total = 0;
+      for (Index j = 0; j < k; ++j) all += degrees(0, popular[static_cast<std::size_t>(j)]);
+      for (Index j = 0; j < k; ++j) total += std::exp(degrees(0, popular[static_cast<std::size_t>(j)]) / all);
+      for (Index j = 0; j < k; ++j) {
+        const Id id = popular[static_cast<std::size_t>(j)];
+        CHECK(dense(i, id) == doctest::Approx(std::exp(degrees(0, id) / all) / total).epsilon(1e-13));
+      }
+    }
+  }
+  CHECK(full > 0);
+  CHECK(shorter > 0);
+  CHECK(empty > 0);
+}
+
+TEST_CASE("padding draws each neighbour equally often and depends on the key alone") {
+  // Users 0 to 3 share one item, so each has the three others as neighbours.
+  const Interactions pairs{{0, 1, 2, 3}, {0, 0, 0, 0}};
+  const Index n = 2000, k = 1203;
+  const Adjacency by_user = items_by_user(pairs, n), by_item = users_by_item(pairs, 1);
+  Context<CpuBackend<double>> one({.threads = 1}), two({.threads = 2});
+  NeighbourTable table = co_occurrence_top_k(one, by_user, by_item, k);
+  pad_neighbours(table, by_user, {7, 1, 0});
+  std::map<Id, Index> drawn;
+  for (Index i = 0; i < 4; ++i) {
+    drawn.clear();
+    for (Index j = 3; j < k; ++j) ++drawn[table.ids(i, j)];
+    CHECK(drawn.size() == 3);
+    CHECK(drawn.count(static_cast<Id>(i)) == 0);
+    for (const auto& [id, count] : drawn) CHECK(std::abs(count - 400) < 90);  // five standard deviations
+  }
+  const auto graph = [&](auto& ctx, RandomKey key) {
+    return to_dense(co_occurrence_graph(ctx, by_user, by_item, k, Variant::reference, key));
+  };
+  CHECK(max_difference(graph(one, {7, 1, 0}), graph(two, {7, 1, 0})) == 0);
+  CHECK(max_difference(graph(one, {7, 1, 0}), graph(one, {8, 1, 0})) > 0);
+}
+
+TEST_CASE("without any pair the padded rows are uniform, not NaN") {
+  Context<CpuBackend<double>> ctx({.threads = 1});
+  const Adjacency none = group({}, {}, 5);
+  const auto dense = to_dense(co_occurrence_graph(ctx, none, none, 4, Variant::reference, {1, 1, 0}));
+  for (Index i = 0; i < 5; ++i)
+    for (Index j = 0; j < 5; ++j) CHECK(dense(i, j) == (j < 4 ? 0.25 : 0.0));
+}
+
+TEST_CASE("fuse sums parts, skips weight zero and refuses other shapes") {
+  Case c;
+  const auto a = co_occurrence_graph(c.ctx, c.by_user, c.by_item, 5, Variant::paper, {});
+  const auto b = co_occurrence_counts(c.ctx, c.by_user, c.by_item);
+  Dense expected(n_users, n_users);
+  const Dense da = to_dense(a), db = to_dense(b);
+  for (Index e = 0; e < expected.size(); ++e) expected.data()[e] = 0.3 * da.data()[e] + 0.7 * db.data()[e];
+  const WeightedGraph parts[] = {{0.3, &a}, {0.0, nullptr}, {0.7, &b}};
+  const auto fused = fuse(n_users, parts);
+  CHECK(ascending(fused));
+  CHECK(max_difference(to_dense(fused), expected) < 1e-14);
+  CHECK_THROWS_AS(fuse(n_users + 1, parts), ShapeError);
+}

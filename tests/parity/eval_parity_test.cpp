@@ -1,0 +1,108 @@
+#include <rearm/backend/cpu/cpu_backend.hpp>
+#include <rearm/data/npy.hpp>
+#include <rearm/eval/evaluator.hpp>
+#include <tests/support/shared.hpp>
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include <cctype>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace {
+
+using rearm::Id;
+using rearm::Index;
+using rearm::Metric;
+
+/// The pairs of a 2 x n array of int64 as lists of items by user. The reference's test.npy is in Fortran order, which
+/// the library refuses, so its few bytes are read here: n pairs one after the other instead of two rows.
+rearm::Adjacency lists(const std::filesystem::path& path, Index n_users) {
+  std::ifstream in(path, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  REQUIRE(bytes.size() > 10);
+  const auto header_end =
+      std::size_t{10} + static_cast<unsigned char>(bytes[8]) + std::size_t{256} * static_cast<unsigned char>(bytes[9]);
+  REQUIRE(bytes.size() > header_end);
+  const std::string header = bytes.substr(0, header_end);
+  REQUIRE(header.find("'<i8'") != std::string::npos);
+  REQUIRE(header.find("'shape': (2, ") != std::string::npos);
+  const bool fortran = header.find("'fortran_order': True") != std::string::npos;
+  std::vector<std::int64_t> values((bytes.size() - header_end) / sizeof(std::int64_t));
+  std::memcpy(values.data(), bytes.data() + header_end, values.size() * sizeof(std::int64_t));
+  const std::size_t n = values.size() / 2;
+  std::vector<Id> users, items;
+  for (std::size_t e = 0; e < n; ++e) {
+    users.push_back(static_cast<Id>(values[fortran ? 2 * e : e]));
+    items.push_back(static_cast<Id>(values[fortran ? 2 * e + 1 : n + e]));
+  }
+  return rearm::group(users, items, n_users);
+}
+
+}  // namespace
+
+TEST_CASE("parity: top-20 lists from given scores are exact and metrics agree to 1e-9") {
+  const auto folders = rearm::test::case_folders("REARM_PARITY_DIR", "parity");
+  REARM_SKIP_UNLESS(!folders.empty(), "parity of the evaluator: no parity folder");
+  for (const auto& folder : folders) {
+    CAPTURE(folder.string());
+    nlohmann::json manifest;
+    std::ifstream(folder / "manifest.json") >> manifest;
+    const auto n_users = manifest.at("n_users").get<Index>();
+    const auto n_items = manifest.at("n_items").get<Index>();
+    const auto scores = rearm::read_npy<double>(folder / "scores_after.npy");
+    const auto users = rearm::read_npy<std::int64_t>(folder / "top20_users.npy");
+    const auto items = rearm::read_npy<std::int64_t>(folder / "top20_items.npy");
+    REQUIRE(scores.shape == std::vector<Index>{n_users, n_items});
+    const rearm::Adjacency train = lists(folder / "train.npy", n_users);
+    const rearm::Adjacency test = lists(folder / "test.npy", n_users);
+    const Index n_lists = users.shape[0], length = items.shape[1];
+    const std::vector<Id> who(users.values.begin(), users.values.end());
+
+    // Scores times the identity are the scores, bit by bit.
+    const rearm::ConstView<double> user_rows(scores.values.data(), n_users, n_items);
+    rearm::Matrix<double> identity(n_items, n_items);
+    for (Index i = 0; i < n_items; ++i) identity(i, i) = 1;
+    rearm::Context<rearm::CpuBackend<double>> ctx({.threads = 2});
+    const auto best = rearm::recommend(ctx, user_rows, who, identity.view(), &train, length);
+    Index wrong = 0;
+    for (Index i = 0; i < n_lists; ++i)
+      for (Index r = 0; r < length; ++r) {
+        wrong += best.ids(i, r) != items.values[static_cast<std::size_t>(i * length + r)];
+        const Id id = best.ids(i, r);
+        if (id >= 0)
+          wrong += best.scores(i, r) !=
+                   scores.values[static_cast<std::size_t>(who[static_cast<std::size_t>(i)] * n_items + id)];
+      }
+    CHECK(wrong == 0);
+
+    std::vector<Index> ks;
+    std::vector<Metric> metrics;
+    std::map<std::string, double> expected;
+    for (const auto& [name, value] : manifest.at("metrics").items()) {
+      const auto at = name.find('@');
+      std::string lower = name.substr(0, at);
+      for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+      Metric metric{};
+      rearm::parse(lower, metric);
+      const Index k = std::stoll(name.substr(at + 1));
+      if (std::ranges::find(ks, k) == ks.end()) ks.push_back(k);
+      if (std::ranges::find(metrics, metric) == metrics.end()) metrics.push_back(metric);
+      expected[rearm::metric_name(metric, k)] = value.get<double>();
+    }
+    REQUIRE(expected.size() >= 12);
+    const auto values = rearm::evaluate(ctx, user_rows, identity.view(), &train, test, ks, metrics);
+    for (const auto& entry : expected) {
+      CAPTURE(entry.first);
+      CHECK(std::abs(values.at(entry.first) - entry.second) < 1e-9);
+    }
+  }
+}
