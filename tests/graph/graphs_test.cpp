@@ -115,8 +115,7 @@ TEST_CASE("homographs are the weighted sums of the naive graphs, in both variant
       const double w = user ? c.uu_co_weight : c.ii_co_weight;
       const Dense& s = user ? s_u : s_i;
       Dense expected = to_dense((user ? co.user_homograph : co.item_homograph).matrix());
-      for (Index e = 0; e < expected.size(); ++e)
-        expected.data()[e] = w * expected.data()[e] + (1 - w) * s.data()[e];
+      for (Index e = 0; e < expected.size(); ++e) expected.data()[e] = w * expected.data()[e] + (1 - w) * s.data()[e];
       CHECK(max_difference(to_dense((user ? whole.user_homograph : whole.item_homograph).matrix()), expected) < 1e-12);
     }
     const auto direct = interaction_graph(by_user, by_item, extra);

@@ -37,7 +37,7 @@ inline Matrix<float> random_features(Index rows, Index cols, std::uint64_t seed)
   Matrix<float> x(rows, cols);
   for (Index i = 0; i < rows; ++i)
     for (Index j = 0; j < cols; ++j)
-      x(i, j) = i % 7 == 3              ? 0.0F
+      x(i, j) = i % 7 == 3            ? 0.0F
                 : i > 0 && i % 5 == 0 ? x(i - 1, j)
                                       : static_cast<float>(key.normal(static_cast<std::uint64_t>(i * cols + j)));
   return x;

@@ -252,8 +252,8 @@ Var<B> prelu(Var<B> x, Var<B> slope) {
   Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || slope.requires_grad());
   prelu(tape.context(), x.value(), slope.value(), y.value());
   tape.record(y, [=, t = &tape] {
+    const auto d_slope = t->slot(slope);  // slots in the order they are written: the operands may be one variable
     const auto d_x = t->slot(x);
-    const auto d_slope = t->slot(slope);
     prelu_backward(t->context(), x.value(), slope.value(), y.grad(), d_x.view, d_x.write, d_slope.view,
                    d_slope.write);
   });
@@ -266,9 +266,9 @@ Var<B> scalar_affine(Var<B> x, Var<B> weight, Var<B> bias) {
   Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || weight.requires_grad() || bias.requires_grad());
   scalar_affine(tape.context(), x.value(), weight.value(), bias.value(), y.value());
   tape.record(y, [=, t = &tape] {
-    const auto d_x = t->slot(x);
-    const auto d_w = t->slot(weight);
+    const auto d_w = t->slot(weight);  // slots in the order they are written
     const auto d_b = t->slot(bias);
+    const auto d_x = t->slot(x);
     scalar_affine_backward(t->context(), x.value(), weight.value(), y.grad(), d_x.view, d_x.write, d_w.view, d_w.write,
                            d_b.view, d_b.write);
   });
@@ -325,9 +325,9 @@ Var<B> layer_norm(Var<B> x, Var<B> gamma, Var<B> beta, typename B::Scalar eps) {
   T* rstd = tape.context().arena().template allocate<T>(x.rows());
   layer_norm(tape.context(), x.value(), gamma.value(), beta.value(), eps, y.value(), mean, rstd);
   tape.record(y, [=, t = &tape] {
-    const auto d_x = t->slot(x);
-    const auto d_gamma = t->slot(gamma);
+    const auto d_gamma = t->slot(gamma);  // slots in the order they are written
     const auto d_beta = t->slot(beta);
+    const auto d_x = t->slot(x);
     layer_norm_backward(t->context(), x.value(), gamma.value(), mean, rstd, y.grad(), d_x.view, d_x.write, d_gamma.view,
                         d_gamma.write, d_beta.view, d_beta.write);
   });
@@ -401,8 +401,12 @@ Var<B> low_rank_product(Var<B> x, Var<B> w1, Var<B> w2, LowRankOrder order) {
   low_rank_product(tape.context(), x.value(), w1.value(), w2.value(), order, mid, y.value());
   tape.record(y, [=, t = &tape] {
     const auto d_x = t->slot(x);
-    const auto d_w1 = t->slot(w1);
+    auto d_w1 = t->slot(w1);
     const auto d_w2 = t->slot(w2);
+    if (d_w1.view.data == d_w2.view.data && d_w1.view.data != nullptr && d_w1.write == Write::overwrite) {
+      fill(t->context(), T{0}, d_w1.view);  // one variable twice: a row's factors are written interleaved
+      d_w1.write = Write::accumulate;
+    }
     low_rank_product_backward(t->context(), x.value(), w1.value(), w2.value(), order, mid, y.grad(), d_x.view,
                               d_x.write, d_w1.view, d_w1.write, d_w2.view, d_w2.write);
   });

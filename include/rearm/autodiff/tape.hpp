@@ -142,9 +142,10 @@ class Tape {
     if (s.view.data != nullptr && s.write == Write::overwrite) fill(*ctx_, T{0}, s.view);
     return s.view;
   }
-  /// d loss / d everything; loss must be 1 x 1.
+  /// d loss / d everything; loss must be 1 x 1. Called again, parameter gradients add up, the others start anew.
   void backward(Var<B> loss) {
     detail::require_shape(loss.value(), 1, 1, "backward", "loss");
+    for (const Step& step : steps_) step.output->has_grad = false;
     const GradSlot<T> seed = slot(loss);
     if (seed.view.data == nullptr) return;
     fill(*ctx_, T{1}, seed.view);
@@ -166,7 +167,7 @@ class Tape {
   }
   void ensure_grad(detail::Node<B>& node) {
     if (node.grad.data != nullptr) return;
-    if (node.parameter != nullptr)
+    if (node.parameter != nullptr && node.parameter->factored)
       throw ShapeError(detail::message("parameter '", node.parameter->name,
                                        "' has a factored gradient: only a linear map may use it directly"));
     node.grad = ctx_->arena().template matrix<T>(node.value.rows, node.value.cols);

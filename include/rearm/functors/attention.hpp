@@ -23,7 +23,7 @@ struct AttentionInput {
   REARM_HD T multiplier(Index i, Index a, Index b) const {
     if (!dropout) return T{1};
     const std::uint64_t row = static_cast<std::uint64_t>(i * q.cols + a);
-    return mask.keep(row * DropoutMask::draws(q.cols), b) ? keep_scale : T{0};
+    return mask.keep(row * DropoutMask::draws(q.cols), b, q.cols) ? keep_scale : T{0};
   }
   /// Largest logit of row a and the sum of exponentials relative to it.
   REARM_HD void row_sum(Index i, Index a, T& top, T& sum) const {

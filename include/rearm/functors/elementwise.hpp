@@ -171,7 +171,9 @@ struct ScalarAffineBackwardRow {
   }
 };
 
-/// 16 random bits decide an element: kept when they reach `threshold` = round(p 2^16); eight elements a Philox draw.
+/// 16 random bits decide an element: kept when they reach `threshold` = round(p 2^16). A row of `width` elements takes
+/// draws(width) Philox draws of eight half-words; element j has half-word j / draws of draw j % draws, so that
+/// neighbours come from neighbouring draws and a vector unit can make them together.
 struct DropoutMask {
   RandomKey key;
   std::uint32_t threshold;
@@ -180,10 +182,12 @@ struct DropoutMask {
     return {key, static_cast<std::uint32_t>(p * 65536.0 + 0.5)};
   }
   /// Whether element j of the row whose first draw has number `base` is kept.
-  REARM_HD bool keep(std::uint64_t base, Index j) const {
-    const RandomBits bits = key.bits(base + static_cast<std::uint64_t>(j) / 8);
-    const std::uint32_t word = bits.word[(j % 8) / 2];
-    return ((j % 2 == 0 ? word : word >> 16) & 0xFFFFU) >= threshold;
+  REARM_HD bool keep(std::uint64_t base, Index j, Index width) const {
+    const std::uint64_t n = draws(width);
+    const RandomBits bits = key.bits(base + static_cast<std::uint64_t>(j) % n);
+    const std::uint64_t half = static_cast<std::uint64_t>(j) / n;
+    const std::uint32_t word = bits.word[half / 2];
+    return ((half % 2 == 0 ? word : word >> 16) & 0xFFFFU) >= threshold;
   }
   /// Draws a row of `width` elements takes.
   REARM_HD static std::uint64_t draws(Index width) { return (static_cast<std::uint64_t>(width) + 7) / 8; }
@@ -204,7 +208,7 @@ struct DropoutRow {
   Write write;
   REARM_HD void operator()(Index i) const {
     const std::uint64_t base = static_cast<std::uint64_t>(i) * DropoutMask::draws(x.cols);
-    for (Index j = 0; j < y.cols; ++j) store(y(i, j), mask.keep(base, j) ? scale * x(i, j) : T{0}, write);
+    for (Index j = 0; j < y.cols; ++j) store(y(i, j), mask.keep(base, j, x.cols) ? scale * x(i, j) : T{0}, write);
   }
 };
 

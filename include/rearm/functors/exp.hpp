@@ -10,8 +10,8 @@
 
 namespace rearm {
 
-/// e^x. float: Cody-Waite reduction and a degree-6 polynomial, relative error below 2.5e-7 on [-87, 88]; arguments
-/// outside are clamped (underflow gives about 1e-38, not 0). double: std::exp.
+/// e^x. float: Cody-Waite reduction and a degree-6 minimax polynomial, relative error below 1.2e-7 on [-87, 88];
+/// arguments outside are clamped (underflow gives about 1e-38, not 0). double: std::exp.
 REARM_HD inline float fast_exp(float x) {
   x = x < -87.0F ? -87.0F : x;
   x = x > 88.0F ? 88.0F : x;
@@ -19,11 +19,11 @@ REARM_HD inline float fast_exp(float x) {
   const float shifted = x * 1.44269504F + 12582912.0F;
   const float n = shifted - 12582912.0F;
   const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
-  float p = 1.3888889e-3F;
-  p = p * r + 8.3333333e-3F;
-  p = p * r + 4.1666667e-2F;
-  p = p * r + 1.6666667e-1F;
-  p = p * r + 0.5F;
+  float p = 1.38143206e-3F;
+  p = p * r + 8.36885069e-3F;
+  p = p * r + 4.16684002e-2F;
+  p = p * r + 1.66665196e-1F;
+  p = p * r + 4.99999940e-1F;
   p = p * r + 1.0F;
   p = p * r + 1.0F;
   const auto exponent = static_cast<std::int32_t>(n);

@@ -44,13 +44,9 @@ class ContentHash {
   }
   /// The object bytes of one number.
   template <class T>
-    requires(std::is_arithmetic_v<T>)
-  void add(T value) {
-    add_bytes(&value, sizeof(T));
-  }
+  requires(std::is_arithmetic_v<T>) void add(T value) { add_bytes(&value, sizeof(T)); }
   template <class T>
-    requires(std::is_arithmetic_v<T>)
-  void add(std::span<const T> values) {
+  requires(std::is_arithmetic_v<T>) void add(std::span<const T> values) {
     add_bytes(values.data(), values.size_bytes());
   }
   void add(std::string_view text) { add_bytes(text.data(), text.size()); }

@@ -57,8 +57,7 @@ template <HostBackend B>
 Csr<double> co_occurrence_counts(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns) {
   std::vector<std::vector<std::pair<Id, double>>> all(static_cast<std::size_t>(rows.rows()));
   detail::for_each_co_occurrence_row(ctx, rows, columns, [&](Index i, const std::vector<detail::CountedId>& found) {
-    for (const auto& [id, count] : found)
-      all[static_cast<std::size_t>(i)].emplace_back(id, static_cast<double>(count));
+    for (const auto& [id, count] : found) all[static_cast<std::size_t>(i)].emplace_back(id, static_cast<double>(count));
   });
   detail::CsrBuilder builder;
   for (auto& row : all) builder.add_row(row);
@@ -89,7 +88,8 @@ NeighbourTable co_occurrence_top_k(Context<B>& ctx, const Adjacency& rows, const
 inline void pad_neighbours(NeighbourTable& table, const Adjacency& rows, RandomKey key) {
   const Index n = table.rows();
   const Index k = table.capacity();
-  if (k > n) throw ConfigError(detail::message("padding: k = ", k, " but there are ", n, " nodes; choose k below that"));
+  if (k > n)
+    throw ConfigError(detail::message("padding: k = ", k, " but there are ", n, " nodes; choose k below that"));
   std::vector<detail::CountedId> popular;
   for (Index i = 0; i < n; ++i) popular.emplace_back(static_cast<Id>(i), rows.degree(i));
   std::partial_sort(popular.begin(), popular.begin() + k, popular.end(), detail::counts_before);

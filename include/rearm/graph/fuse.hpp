@@ -31,8 +31,7 @@ inline Csr<double> fuse(Index n, std::span<const WeightedGraph> parts) {
     for (const WeightedGraph& part : parts) {
       if (part.weight == 0) continue;
       const Csr<double>& g = *part.graph;
-      for (Index e = g.offsets[i]; e < g.offsets[i + 1]; ++e)
-        row.emplace_back(g.indices[e], part.weight * g.values[e]);
+      for (Index e = g.offsets[i]; e < g.offsets[i + 1]; ++e) row.emplace_back(g.indices[e], part.weight * g.values[e]);
     }
     builder.add_row(row);
   }

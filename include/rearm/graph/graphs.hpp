@@ -149,8 +149,8 @@ ContentHash::Digest homograph_key(const HomographSettings& s, const Dataset& dat
 /// S (users: interest graph, items: semantic graph): sum over modalities of weight * the cosine kNN graph of the
 /// modality, itself weighted by `similarity_scale` (paper, section 4.2.2). A modality of weight 0 is not read.
 template <HostBackend B>
-Csr<double> similarity_graph(Context<B>& ctx, const Dataset& data, const Adjacency& items_by_user,
-                             const Config& config, const HomographSettings& s, const GraphOptions& options) {
+Csr<double> similarity_graph(Context<B>& ctx, const Dataset& data, const Adjacency& items_by_user, const Config& config,
+                             const HomographSettings& s, const GraphOptions& options) {
   const bool user = s.name == "user";
   std::vector<Csr<double>> graphs(data.modalities.size());
   std::vector<WeightedGraph> parts;
@@ -204,8 +204,8 @@ Graphs<B> build_graphs(Context<B>& ctx, const Dataset& data, const Config& confi
   const Adjacency by_item = users_by_item(data.train, data.n_items);
   Graphs<B> graphs;
   report("interaction graph", 0.0);
-  graphs.interaction = SparseOperator<T>::symmetric(
-      cast<T>(interaction_graph(by_user, by_item, degree_epsilon(config.variant))));
+  graphs.interaction =
+      SparseOperator<T>::symmetric(cast<T>(interaction_graph(by_user, by_item, degree_epsilon(config.variant))));
   double done = 1;
   for (const detail::HomographSettings& s : settings) {
     if (s.enabled) {

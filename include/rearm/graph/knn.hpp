@@ -93,37 +93,58 @@ void for_each_column(Context<B>& ctx, ConstView<typename B::Scalar> tile, const 
   });
 }
 
-/// Candidates kept beyond k, so that ties at the boundary can be settled by id.
+/// Candidates kept beyond k, so that ties at the boundary can be settled.
 inline constexpr Index tie_margin = 8;
 
+/// Scores each of `entries` by its cosine with row i, summed in double in one fixed order, and sorts them by it.
+template <class Features, class T>
+void rank_exactly(const Features& features, Index i, std::span<Scored<T>> entries) {
+  const Index dim = features.cols();
+  Matrix<double> rows(2, dim);
+  features.copy_rows(i, rows.view().row_block(0, 1));
+  const double norm = finite_norm(rows.row(0), dim, i);
+  std::vector<Scored<double>> exact;
+  for (const Scored<T>& entry : entries) {
+    features.copy_rows(Index{entry.id}, rows.view().row_block(1, 1));
+    const double norms = norm * finite_norm(rows.row(1), dim, entry.id);
+    double product = 0;
+    for (Index j = 0; j < dim; ++j) product += rows(0, j) * rows(1, j);
+    exact.push_back({entry.id, norms > 0 ? product / norms : 0.0});
+  }
+  std::ranges::sort(exact, ranks_before<double>);
+  for (std::size_t j = 0; j < exact.size(); ++j) entries[j] = {exact[j].id, static_cast<T>(exact[j].score)};
+}
+
 /// The k best of each list as a table of n x k. A product's rounding depends on where in a block a row stands, so that
-/// even equal rows differ in the last bits: cosines within 4 epsilon of each other count as tied, lower id first.
-template <class T>
-NeighbourTable collect(std::vector<TopKSelector<T>>& best, Index k) {
-  constexpr T rounding = 4 * std::numeric_limits<T>::epsilon();
+/// even equal rows differ in the last bits: where the choice of the k-th hangs on that, it is made in double.
+template <HostBackend B, class Features>
+NeighbourTable collect(Context<B>& ctx, const Features& features, std::vector<TopKSelector<typename B::Scalar>>& best,
+                       Index k) {
+  using T = typename B::Scalar;
+  constexpr T rounding = 16 * std::numeric_limits<T>::epsilon();
   NeighbourTable table(static_cast<Index>(best.size()), k);
-  for (Index i = 0; i < table.rows(); ++i) {
+  B::for_each(ctx, table.rows(), [&](Index i) {
     const auto sorted = best[static_cast<std::size_t>(i)].sorted();
     std::vector<Scored<T>> list(sorted.begin(), sorted.end());
-    for (auto first = list.begin(); first != list.end();) {
-      const auto last = std::find_if(first, list.end(),
-                                     [&](const Scored<T>& entry) { return first->score - entry.score > rounding; });
-      std::ranges::sort(first, last, {}, &Scored<T>::id);
-      first = last;
-    }
-    table.counts[i] = std::min(k, static_cast<Index>(list.size()));
+    const auto boundary = list.begin() + std::min(k, static_cast<Index>(list.size()));
+    const T edge = (boundary - 1)->score;
+    const auto first = std::find_if(list.begin(), boundary, [&](const auto& e) { return e.score - edge <= rounding; });
+    const auto last = std::find_if(boundary, list.end(), [&](const auto& e) { return edge - e.score > rounding; });
+    // Equal scores are in order of id already.
+    if (last != boundary && first->score != (last - 1)->score) rank_exactly<Features, T>(features, i, {first, last});
+    table.counts[i] = boundary - list.begin();
     for (Index j = 0; j < table.counts[i]; ++j) {
       table.ids(i, j) = list[static_cast<std::size_t>(j)].id;
       table.values(i, j) = static_cast<double>(list[static_cast<std::size_t>(j)].score);
     }
-  }
+  });
   return table;
 }
 
 }  // namespace detail
 
-/// For every feature row the k rows of greatest cosine, itself among them, greatest first, ties (up to rounding, see
-/// `collect`) by lower id; negative cosines are not clamped. A zero row has cosine 0 with all, itself too. Throws ConfigError unless 1 <= k < n,
+/// For every feature row the k rows of greatest cosine, itself among them, greatest first, ties by lower id; negative
+/// cosines are not clamped. A zero row has cosine 0 with all, itself too. Throws ConfigError unless 1 <= k < n,
 /// DataError on NaN or infinity. n^2 dim / 2 multiply-adds, about 64 MB beside the result.
 template <HostBackend B, FeatureRows<typename B::Scalar> Features>
 NeighbourTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
@@ -144,7 +165,7 @@ NeighbourTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
       best[static_cast<std::size_t>(j + c)].offer(scores, static_cast<Id>(i));
     });
   });
-  return detail::collect(best, k);
+  return detail::collect(ctx, features, best, k);
 }
 
 }  // namespace rearm

@@ -64,9 +64,8 @@ Matrix<typename B::Scalar> cosine_matrix(Context<B>& ctx, const Features& featur
     const MatrixView<T> tile = gram.view().row_block(i, a.rows).col_block(j, b.rows);
     B::gemm(ctx, Op::none, Op::transpose, T{1}, a, b, tile, Write::overwrite);
     if (i == j) return;
-    detail::for_each_column(ctx, tile, [&](Index c, std::span<const T> column) {
-      std::ranges::copy(column, gram.row(j + c) + i);
-    });
+    detail::for_each_column(
+        ctx, tile, [&](Index c, std::span<const T> column) { std::ranges::copy(column, gram.row(j + c) + i); });
   });
   return gram;
 }
@@ -85,7 +84,9 @@ class UserCosines {
 
   template <class Features>
   UserCosines(Context<B>& ctx, const Adjacency& items_by_user, const Features& features)
-      : items_(items_by_user), gram_(cosine_matrix(ctx, features)), weight_(features.rows()),
+      : items_(items_by_user),
+        gram_(cosine_matrix(ctx, features)),
+        weight_(features.rows()),
         inverse_norm_(items_by_user.rows()) {
     Buffer<double> norms(features.rows());
     B::for_each(ctx, features.rows(), [&](Index i) {
@@ -174,7 +175,7 @@ NeighbourTable user_knn_through_items(Context<B>& ctx, const Adjacency& items_by
   std::vector<TopKSelector<T>> best(static_cast<std::size_t>(n), TopKSelector<T>(k + detail::tie_margin));
   cpu::parallel_ranges(ctx.resources(), n, detail::UserCosines<B>::width,
                        [&](Index begin, Index end) { cosines.rank(begin, end - begin, best.data() + begin); });
-  return detail::collect(best, k);
+  return detail::collect(ctx, UserMeanRows<Features>{items_by_user, features}, best, k);
 }
 
 /// Whether `user_knn` goes through the items: their cosine matrix fits and the work is less. A multiply-add outside a

@@ -50,17 +50,12 @@ void save_checkpoint(const std::filesystem::path& path, const ParameterStore<B>&
                     {{"format", checkpoint_format}, {"config", to_json(config).dump()}, {"state", progress.dump()}});
 }
 
-/// Restores parameters and moments and returns where the run stood. The config must be the same but for epochs and
-/// patience (ConfigError names the field); nothing is changed when anything is wrong with the file.
-template <Backend B>
-TrainState load_checkpoint(const std::filesystem::path& path, ParameterStore<B>& parameters, const Config& config) {
-  using Moments = Matrix<typename B::Scalar, typename B::Memory>;
-  SafetensorsFile file(path);
-  detail::require_format(file, path, checkpoint_format);
-  require_same_config(config, detail::read_config(file, path), path.string(), {"epochs", "patience"});
+namespace detail {
+
+inline TrainState read_train_state(const SafetensorsFile& file, const std::filesystem::path& path) {
   TrainState state;
   try {
-    const auto json = nlohmann::json::parse(detail::require_metadata(file, path, "state"));
+    const auto json = nlohmann::json::parse(require_metadata(file, path, "state"));
     state.epoch = json.at("epoch");
     state.step = json.at("step");
     state.stopping.best_epoch = json.at("best_epoch");
@@ -69,8 +64,31 @@ TrainState load_checkpoint(const std::filesystem::path& path, ParameterStore<B>&
     json.at("best_valid").get_to(state.best_valid);
     json.at("step_seconds").get_to(state.step_seconds);
   } catch (const nlohmann::json::exception& e) {
-    throw DataError(detail::message(path.string(), ": state in the metadata is damaged (", e.what(), ")"));
+    throw DataError(message(path.string(), ": state in the metadata is damaged (", e.what(), ")"));
   }
+  return state;
+}
+
+}  // namespace detail
+
+/// What a checkpoint says of its run, without the tensors. Throws IoError and DataError; ConfigError naming the field
+/// when its config is not `config` but for epochs and patience.
+inline TrainState read_train_state(const std::filesystem::path& path, const Config& config) {
+  const SafetensorsFile file(path);
+  detail::require_format(file, path, checkpoint_format);
+  require_same_config(config, detail::read_config(file, path), path.string(), {"epochs", "patience"});
+  return detail::read_train_state(file, path);
+}
+
+/// Restores parameters and moments and returns where the run stood. The config must be the same but for epochs and
+/// patience (ConfigError names the field); nothing is changed when anything is wrong with the file.
+template <Backend B>
+TrainState load_checkpoint(const std::filesystem::path& path, ParameterStore<B>& parameters, const Config& config) {
+  using Moments = Matrix<typename B::Scalar, typename B::Memory>;
+  SafetensorsFile file(path);
+  detail::require_format(file, path, checkpoint_format);
+  require_same_config(config, detail::read_config(file, path), path.string(), {"epochs", "patience"});
+  TrainState state = detail::read_train_state(file, path);
   for (Parameter<B>& p : parameters)
     for (const char* moment : {"moment1/", "moment2/"})
       if (file.contains(moment + p.name) && file.info(moment + p.name).shape != std::vector<Index>{p.rows(), p.cols()})

@@ -1,0 +1,58 @@
+#pragma once
+/// @file program.hpp
+/// What the programs share: exit status (0 done, 2 bad usage or input, 1 anything else) and interruption by a signal.
+
+#include <rearm/core/error.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+namespace rearm::support {
+
+/// Parses the arguments, then returns body(); an error becomes one line on stderr and its exit status.
+template <class Body>
+int run_program(CLI::App& app, int argc, char** argv, Body&& body) {
+  const auto fail = [&](int status, std::string text) {
+    std::ranges::replace(text, '\n', ' ');
+    std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), text.c_str());
+    return status;
+  };
+  try {
+    app.parse(argc, argv);
+    return body();
+  } catch (const CLI::CallForHelp&) {
+    std::fputs(app.help().c_str(), stdout);
+    return 0;
+  } catch (const CLI::ParseError& e) {
+    return fail(2, std::string(e.what()) + "; see --help");
+  } catch (const NumericError& e) {
+    return fail(1, e.what());
+  } catch (const Error& e) {
+    return fail(2, e.what());
+  } catch (const std::exception& e) {
+    return fail(1, e.what());
+  }
+}
+
+namespace detail {
+inline volatile std::sig_atomic_t signalled = 0;
+}  // namespace detail
+
+/// Whether SIGINT or SIGTERM came since catch_signals().
+inline bool interrupted() { return detail::signalled != 0; }
+/// Makes the first SIGINT or SIGTERM a polite request; the second ends the program at once.
+inline void catch_signals() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) { detail::signalled = 1; };
+  action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+}  // namespace rearm::support

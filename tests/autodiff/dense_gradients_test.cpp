@@ -1,0 +1,130 @@
+/// @file dense_gradients_test.cpp
+/// Finite differences of products, sparse products, gathers and elementwise operators.
+
+#include "tests/support/gradient_check.hpp"
+
+using namespace rearm;
+using namespace rearm::test;
+
+using Vars = std::vector<DoubleVar>;
+
+TEST_CASE("gradients of gemm in every orientation") {
+  for (const Op op_a : {Op::none, Op::transpose})
+    for (const Op op_b : {Op::none, Op::transpose}) {
+      const bool plain_a = op_a == Op::none;
+      const bool plain_b = op_b == Op::none;
+      auto a = random_parameter(plain_a ? 3 : 7, plain_a ? 7 : 3, 1);
+      auto b = random_parameter(plain_b ? 7 : 5, plain_b ? 5 : 7, 2);
+      check_gradients({&a, &b}, [&](DoubleTape&, const Vars& v) { return gemm(op_a, op_b, 0.7, v[0], v[1]); });
+      // The same variable twice.
+      auto c = random_parameter(4, 4, 3);
+      check_gradients({&c}, [&](DoubleTape&, const Vars& v) { return gemm(op_a, op_b, 0.7, v[0], v[0]); });
+    }
+}
+
+TEST_CASE("gradients of linear, with and without bias, full and factored") {
+  for (const bool factored : {false, true})
+    for (const Index width : {1, 7, 65}) {
+      auto x = random_parameter(5, width, 1, 1.0, factored);
+      auto w = random_parameter(3, width, 2);
+      auto b = random_parameter(1, 3, 3);
+      check_gradients({&x, &w}, [](DoubleTape&, const Vars& v) { return linear(v[0], v[1]); });
+      check_gradients({&x, &w, &b}, [](DoubleTape&, const Vars& v) { return linear(v[0], v[1], v[2]); });
+      CHECK(x.grad.empty() == factored);
+    }
+}
+
+TEST_CASE("a factored gradient has one taker, and it is linear") {
+  Sandbox<double> s;
+  auto x = random_parameter(5, 4, 1, 1.0, true);
+  auto w = random_parameter(3, 4, 2);
+  const auto table = s.tape.parameter(x);
+  const auto weight = s.tape.parameter(w);
+  CHECK_THROWS_AS(s.tape.backward(sum_of_squares(table)), ShapeError);
+  x.has_grad = false;
+  CHECK_THROWS_AS(s.tape.backward(sum_of_squares(add(linear(table, weight), linear(table, weight)))), ShapeError);
+}
+
+TEST_CASE("gradients of spmm, general and symmetric, and of propagate_mean") {
+  const auto general = SparseOperator<double>::general(random_csr<double>(11, 6, 0.4, 1));
+  const auto square = SparseOperator<double>::general(random_csr<double>(6, 6, 0.4, 2));
+  const Matrix<double> half = dense(square.matrix());
+  const auto symmetric = SparseOperator<double>::symmetric(
+      sparse<double>(tabulate(6, 6, [&](Index i, Index j) { return half(i, j) + half(j, i); })));
+  for (const Index width : {1, 3, 65}) {
+    auto x = random_parameter(6, width, 3);
+    check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return spmm(general, v[0]); });
+    check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return spmm(symmetric, v[0]); });
+  }
+  auto x = random_parameter(6, 3, 3);
+  for (const int n_layers : {0, 1, 2, 3, 4})
+    for (const auto* a : {&square, &symmetric})
+      check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return propagate_mean(*a, v[0], n_layers); });
+}
+
+TEST_CASE("gradients of gather with repeated ids and of concat") {
+  const std::vector<Id> ids{3, 0, 3, 5, 3, 0};
+  auto x = random_parameter(7, 3, 1);
+  check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return gather(v[0], std::span<const Id>(ids)); });
+  check_gradients({&x}, [&](DoubleTape&, const Vars& v) {  // gathered into a gradient that is there already
+    return add(gather(v[0], std::span<const Id>(ids)), v[0].rows(1, 6), 2.0);
+  });
+  auto a = random_parameter(4, 1, 2);
+  auto b = random_parameter(4, 7, 3);
+  check_gradients({&a, &b}, [](DoubleTape&, const Vars& v) {
+    return concat_columns({v[0], v[1], v[0].cols(0, 1), v[1]});
+  });
+  auto c = random_parameter(2, 7, 4);
+  check_gradients({&b, &c}, [](DoubleTape&, const Vars& v) { return concat_rows({v[0], v[1], v[0]}); });
+}
+
+TEST_CASE("gradients of add, scale, column_mean, sum_of_squares, row_dot") {
+  for (const Index width : {1, 3, 64, 65}) {
+    auto a = random_parameter(5, width, 1);
+    auto b = random_parameter(5, width, 2);
+    auto row = random_parameter(1, width, 3);
+    check_gradients({&a, &b}, [](DoubleTape&, const Vars& v) { return add(v[0], v[1], -2.0); });
+    check_gradients({&a, &row}, [](DoubleTape&, const Vars& v) { return add(v[0], v[1], 3.0); });
+    check_gradients({&a}, [](DoubleTape&, const Vars& v) { return add(v[0], v[0], 0.5); });
+    check_gradients({&a}, [](DoubleTape&, const Vars& v) { return scale(v[0], 0.3); });
+    check_gradients({&a}, [](DoubleTape&, const Vars& v) { return column_mean(v[0]); });
+    check_gradients({&a}, [](DoubleTape&, const Vars& v) { return sum_of_squares(v[0], 0.2); });
+    check_gradients({&a, &b}, [](DoubleTape&, const Vars& v) { return row_dot(v[0], v[1]); });
+    check_gradients({&a}, [](DoubleTape&, const Vars& v) { return row_dot(v[0], v[0]); });
+  }
+  auto tall = random_parameter(300, 2, 4);  // several chunks of rows
+  check_gradients({&tall}, [](DoubleTape&, const Vars& v) {
+    return add(column_mean(v[0]), gemm(Op::transpose, Op::none, 1.0, v[0], v[0]).rows(0, 1));
+  });
+}
+
+TEST_CASE("gradients of prelu, scalar_affine and dropout") {
+  const RandomKey key{3, 1, 4};
+  for (const Index width : {1, 3, 65}) {
+    auto x = random_parameter(5, width, 1);
+    auto w = random_parameter(1, 1, 2);
+    auto b = random_parameter(1, 1, 3);
+    check_gradients({&x, &w}, [](DoubleTape&, const Vars& v) { return prelu(v[0], v[1]); });
+    check_gradients({&x, &w, &b}, [](DoubleTape&, const Vars& v) { return scalar_affine(v[0], v[1], v[2]); });
+    for (const double p : {0.0, 0.3, 1.0})
+      check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return scale(dropout(v[0], p, key), 2.0); });
+  }
+}
+
+TEST_CASE("gradients of operators whose operands are one variable") {
+  auto x = random_parameter(1, 1, 1);
+  check_gradients({&x}, [](DoubleTape&, const Vars& v) { return prelu(v[0], v[0]); });
+  check_gradients({&x}, [](DoubleTape&, const Vars& v) { return scalar_affine(v[0], v[0], v[0]); });
+  auto row = random_parameter(1, 7, 2);
+  check_gradients({&row}, [](DoubleTape&, const Vars& v) { return layer_norm(v[0], v[0], v[0], 1e-5); });
+  auto square = random_parameter(3, 3, 3);
+  check_gradients({&square}, [](DoubleTape&, const Vars& v) { return linear(v[0], v[0], v[0].rows(1, 1)); });
+  auto ids = random_parameter(4, 5, 4);
+  auto factor = random_parameter(4, 10, 5);
+  for (const auto order : {LowRankOrder::left_to_right, LowRankOrder::right_to_left}) {
+    check_gradients({&ids, &factor},
+                    [&](DoubleTape&, const Vars& v) { return low_rank_product(v[0], v[1], v[1], order); });
+    check_gradients({&ids}, [&](DoubleTape&, const Vars& v) { return low_rank_product(v[0], v[0], v[0], order); });
+  }
+  check_gradients({&ids}, [](DoubleTape&, const Vars& v) { return bpr(v[0], v[0], v[0].cols(0, 5), 0.5); });
+}

@@ -1,0 +1,144 @@
+/// @file row_gradients_test.cpp
+/// Finite differences of normalisations, softmax, attention, the low-rank product and the losses.
+
+#include "tests/support/gradient_check.hpp"
+
+using namespace rearm;
+using namespace rearm::test;
+
+using Vars = std::vector<DoubleVar>;
+
+TEST_CASE("gradients of row_normalize") {
+  for (const Index width : {1, 3, 7, 65}) {
+    auto x = random_parameter(5, width, 1);
+    check_gradients({&x}, [](DoubleTape&, const Vars& v) { return row_normalize(v[0], 1e-12); });
+    check_gradients({&x}, [](DoubleTape&, const Vars& v) { return row_normalize(v[0], 100.0); });  // all below eps
+  }
+}
+
+TEST_CASE("row_normalize of a zero row has a zero value and a finite gradient") {
+  Sandbox<double> s;
+  auto x = random_parameter(3, 4, 1);
+  std::fill_n(x.value.row(1), 4, 0.0);
+  const auto y = row_normalize(s.tape.parameter(x), 1e-12);
+  Matrix<double> weights;
+  s.tape.backward(weighted_sum(y, weights));
+  for (Index j = 0; j < 4; ++j) {
+    CHECK(y.value()(1, j) == 0.0);
+    CHECK(x.grad(1, j) == doctest::Approx(weights(1, j) * 1e12));  // below eps the norm is the constant eps
+    CHECK(std::isfinite(x.grad(0, j)));
+  }
+}
+
+TEST_CASE("row_scale_detached passes gradients as if its divisor were a constant") {
+  Sandbox<double> s;
+  auto x = random_parameter(6, 7, 1);
+  std::fill_n(x.value.row(1), 7, 0.0);
+  Matrix<double> weights;
+  s.tape.backward(weighted_sum(row_scale_detached(s.tape.parameter(x), 1e-6), weights));
+  check_close(x.grad.view(), tabulate(6, 7, [&](Index i, Index j) {
+                const double norm = std::sqrt(sum_of(7, [&](Index c) { return x.value(i, c) * x.value(i, c); }));
+                return weights(i, j) / (norm + 1e-6);
+              }));
+}
+
+TEST_CASE("gradients of layer_norm") {
+  for (const Index width : {1, 3, 7, 64, 65}) {
+    auto x = random_parameter(4, width, 1);
+    auto gamma = random_parameter(1, width, 2);
+    auto beta = random_parameter(1, width, 3);
+    check_gradients({&x, &gamma, &beta}, [](DoubleTape&, const Vars& v) { return layer_norm(v[0], v[1], v[2], 1e-5); });
+  }
+}
+
+TEST_CASE("gradients of softmax along either axis and of log_sum_exp") {
+  const Index d = 7;
+  const Index k = 3;
+  auto x = random_parameter(4, d * k, 1);
+  for (const SoftmaxAxis along : {SoftmaxAxis{d, k}, SoftmaxAxis{k, 1}, SoftmaxAxis{d * k, 1}, SoftmaxAxis{1, 1}})
+    check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return softmax(v[0], along); });
+  for (const Index width : {1, 3, 65}) {
+    auto y = random_parameter(4, width, 2, 3.0);
+    check_gradients({&y}, [](DoubleTape&, const Vars& v) { return log_sum_exp(v[0]); });
+  }
+}
+
+TEST_CASE("gradients of cosine") {
+  for (const Index width : {1, 3, 65}) {
+    auto a = random_parameter(5, width, 1);
+    auto b = random_parameter(5, width, 2);
+    check_gradients({&a, &b}, [](DoubleTape&, const Vars& v) { return cosine(v[0], v[1], 1e-8); });
+    check_gradients({&a, &b}, [](DoubleTape&, const Vars& v) { return cosine(v[0], v[1], 100.0); });  // below eps
+    check_gradients({&a}, [](DoubleTape&, const Vars& v) { return cosine(v[0], v[0], 1e-8); });
+  }
+}
+
+TEST_CASE("gradients of rank_one_attention with and without dropout") {
+  const RandomKey key{5, 2, 1};
+  for (const double p : {0.0, 0.4, 1.0})
+    for (const Index d : {1, 3, 7, 65}) {
+      auto q = random_parameter(2, d, 1);
+      auto k = random_parameter(2, d, 2);
+      auto v = random_parameter(2, d, 3);
+      check_gradients({&q, &k, &v}, [&](DoubleTape&, const Vars& in) {
+        return rank_one_attention(in[0], in[1], in[2], 0.5, p, key);
+      });
+    }
+  auto x = random_parameter(20, 3, 4);  // more than one task of rows
+  check_gradients({&x},
+                  [&](DoubleTape&, const Vars& in) { return rank_one_attention(in[0], in[0], in[0], 0.5, 0.4, key); });
+  auto wide = random_parameter(3, 9, 5);  // strided operands and gradients
+  check_gradients({&wide}, [&](DoubleTape&, const Vars& in) {
+    return rank_one_attention(in[0].cols(0, 3), in[0].cols(3, 3), in[0].cols(5, 3), -0.5, 0.4, key);
+  });
+}
+
+TEST_CASE("gradients of low_rank_product in both orders") {
+  for (const auto order : {LowRankOrder::left_to_right, LowRankOrder::right_to_left})
+    for (const Index d : {1, 3, 7})
+      for (const Index k : {1, 2, 4}) {
+        auto x = random_parameter(4, d, 1);
+        auto w1 = random_parameter(4, d * k, 2);
+        auto w2 = random_parameter(4, k * d, 3);
+        check_gradients({&x, &w1, &w2},
+                        [&](DoubleTape&, const Vars& v) { return low_rank_product(v[0], v[1], v[2], order); });
+      }
+}
+
+TEST_CASE("gradients of bpr") {
+  for (const Index width : {1, 7, 65}) {
+    auto user = random_parameter(5, width, 1);
+    auto positive = random_parameter(5, width, 2);
+    auto negative = random_parameter(5, width, 3);
+    check_gradients({&user, &positive, &negative},
+                    [](DoubleTape&, const Vars& v) { return bpr(v[0], v[1], v[2], 0.2); });
+    check_gradients({&positive}, [&](DoubleTape& tape, const Vars& v) {  // the others constant
+      return bpr(tape.constant(user.value.view()), v[0], tape.constant(negative.value.view()), 0.2);
+    });
+  }
+  const std::vector<Id> positives{0, 4, 4};
+  const std::vector<Id> negatives{4, 1, 0};
+  auto items = random_parameter(5, 3, 4);
+  auto user = random_parameter(3, 3, 5);
+  check_gradients({&user, &items}, [&](DoubleTape&, const Vars& v) {
+    return bpr(v[0], gather(v[1], std::span<const Id>(positives)), gather(v[1], std::span<const Id>(negatives)), 1.0);
+  });
+}
+
+TEST_CASE("gradients of info_nce over one and several blocks, at usual and at tiny temperatures") {
+  for (const Index n : {1, 7, 70, 130})
+    for (const double temperature : {0.03, 0.5}) {
+      auto a = random_parameter(n, 2, 1);
+      auto b = random_parameter(n, 2, 2);
+      CAPTURE(n);
+      CAPTURE(temperature);
+      check_gradients({&a, &b}, [&](DoubleTape&, const Vars& v) {
+        return info_nce(row_normalize(v[0], 1e-12), row_normalize(v[1], 1e-12), temperature, 0.3);
+      });
+      if (n > 70) continue;
+      check_gradients({&a}, [&](DoubleTape&, const Vars& v) {
+        const auto unit = row_normalize(v[0], 1e-12);
+        return info_nce(unit, unit, temperature, 0.3);
+      });
+    }
+}

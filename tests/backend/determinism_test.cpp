@@ -1,0 +1,103 @@
+/// @file determinism_test.cpp
+/// One thread and two give the same bits.
+
+#include "tests/support/matrices.hpp"
+
+#include <rearm/functors/adam.hpp>
+
+#include <cstring>
+
+using namespace rearm;
+using namespace rearm::test;
+
+namespace {
+
+/// f(context, out) fills `out`; with one thread, with two, and with two again the bytes are equal.
+template <class T, class F>
+void same_bits(Index rows, Index cols, const F& f) {
+  Matrix<T> results[3];
+  const int threads[3] = {1, 2, 2};
+  for (int run = 0; run < 3; ++run) {
+    Context<CpuBackend<T>> ctx(CpuOptions{threads[run]});
+    results[run] = random_matrix<T>(rows, cols, 77);
+    f(ctx, results[run].view());
+  }
+  const auto bytes = static_cast<std::size_t>(rows * cols) * sizeof(T);
+  CHECK(std::memcmp(results[0].data(), results[1].data(), bytes) == 0);
+  CHECK(std::memcmp(results[0].data(), results[2].data(), bytes) == 0);
+}
+
+template <class T>
+using Ctx = Context<CpuBackend<T>>;
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("gemm split by rows, by columns and inside", T, float, double) {
+  struct Size {
+    Index m, k, n;
+  };
+  for (const Size size : {Size{700, 40, 30}, Size{4200, 3, 2}, Size{30, 40, 700}, Size{5, 9000, 3}})
+    for (const Op op_a : {Op::none, Op::transpose})
+      for (const Op op_b : {Op::none, Op::transpose}) {
+        CAPTURE(size.m);
+        CAPTURE(size.n);
+        const auto a = op_a == Op::none ? random_matrix<T>(size.m, size.k, 1) : random_matrix<T>(size.k, size.m, 1);
+        const auto b = op_b == Op::none ? random_matrix<T>(size.k, size.n, 2) : random_matrix<T>(size.n, size.k, 2);
+        for (const Write write : {Write::overwrite, Write::accumulate})
+          same_bits<T>(size.m, size.n, [&](Ctx<T>& ctx, MatrixView<T> out) {
+            gemm(ctx, op_a, op_b, T(0.3), a.view(), b.view(), out, write);
+          });
+      }
+}
+
+TEST_CASE_TEMPLATE("sums over rows and sparse products", T, float, double) {
+  const auto x = random_matrix<T>(3000, 7, 1);
+  for (const Write write : {Write::overwrite, Write::accumulate})
+    same_bits<T>(1, 7, [&](Ctx<T>& ctx, MatrixView<T> out) { column_sum(ctx, T(0.3), x.view(), out, write); });
+  const auto a = SparseOperator<T>::general(random_csr<T>(400, 300, 0.05, 2));
+  const auto y = random_matrix<T>(300, 33, 3);
+  same_bits<T>(400, 33, [&](Ctx<T>& ctx, MatrixView<T> out) { spmm(ctx, a.view(), y.view(), out); });
+}
+
+TEST_CASE_TEMPLATE("gather's transpose with ids repeated across chunks", T, float, double) {
+  const auto d_y = random_matrix<T>(2000, 5, 1);
+  std::vector<Id> ids;
+  for (std::uint64_t i = 0; i < 2000; ++i) ids.push_back(static_cast<Id>(RandomKey{1, 2, 3}.below(i, 150)));
+  same_bits<T>(150, 5, [&](Ctx<T>& ctx, MatrixView<T> out) {
+    scatter_add(ctx, make_index_list(ctx, std::span<const Id>(ids), 150), d_y.view(), out);
+  });
+}
+
+TEST_CASE_TEMPLATE("info_nce and attention, forward and backward", T, float, double) {
+  const Index n = 200;
+  const Index d = 33;
+  const auto a = random_matrix<T>(n, d, 1, 0.2);
+  const auto b = random_matrix<T>(n, d, 2, 0.2);
+  const auto v = random_matrix<T>(n, d, 3);
+  // n rows a gradient, then the loss.
+  same_bits<T>(2 * n + 2, d, [&](Ctx<T>& ctx, MatrixView<T> out) {
+    std::vector<T> lse(static_cast<std::size_t>(n));
+    info_nce(ctx, a.view(), b.view(), T(0.2), T(1), lse.data(), out.row_block(2 * n, 1).col_block(0, 1));
+    info_nce_backward(ctx, a.view(), b.view(), T(0.2), T(1), lse.data(), T(1), out.row_block(0, n), Write::overwrite,
+                      out.row_block(n, n), Write::accumulate);
+  });
+  same_bits<T>(4 * n, d, [&](Ctx<T>& ctx, MatrixView<T> out) {
+    const auto part = [&](Index i) { return out.row_block(i * n, n); };
+    const RandomKey key{1, 2, 3};
+    rank_one_attention(ctx, a.view(), b.view(), v.view(), T(1), 0.3, key, part(0));
+    rank_one_attention_backward(ctx, a.view(), b.view(), v.view(), T(1), 0.3, key, part(0), v.view(), part(1), part(2),
+                                part(3));
+  });
+}
+
+TEST_CASE_TEMPLATE("the fused update of a table", T, float, double) {
+  const auto d_output = random_matrix<T>(300, 12, 1);
+  const auto weight = random_matrix<T>(12, 600, 2);
+  const functors::AdamUpdate<T> update{T(0.9), T(0.999), T(1e-8), T(0.99), T(0.01), T(1.5)};
+  same_bits<T>(300, 600, [&](Ctx<T>& ctx, MatrixView<T> out) {
+    Matrix<T> moment1(300, 600);
+    Matrix<T> moment2(300, 600);
+    CpuBackend<T>::factored_adam(ctx, update, d_output.view(), weight.view(), out, moment1.view(), moment2.view());
+    CpuBackend<T>::factored_adam(ctx, update, d_output.view(), weight.view(), out, moment1.view(), moment2.view());
+  });
+}

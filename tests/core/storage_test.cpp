@@ -1,0 +1,133 @@
+/// @file storage_test.cpp
+/// Buffers, matrices, views and the arena: alignment, ownership, addresses that come back.
+
+#include <rearm/core/arena.hpp>
+#include <rearm/core/matrix.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+using namespace rearm;
+
+namespace {
+
+bool aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % alignment == 0; }
+
+}  // namespace
+
+TEST_CASE("a buffer is aligned, zeroed and move-only") {
+  for (const Index n : {1, 3, 64, 1000}) {
+    Buffer<float> b(n);
+    CHECK(aligned(b.data()));
+    for (const float v : b) CHECK(v == 0.0F);
+  }
+  static_assert(!std::is_copy_constructible_v<Buffer<int>>);
+  const std::vector<int> values{3, 1, 4};
+  Buffer<int> a(values);
+  const int* address = a.data();
+  Buffer<int> b(std::move(a));
+  CHECK(b.data() == address);
+  CHECK(b.size() == 3);
+  CHECK(a.empty());  // NOLINT(bugprone-use-after-move): the moved-from state is what is tested
+  Buffer<int> c(5);
+  c = std::move(b);
+  CHECK(c.data() == address);
+  CHECK(std::vector<int>(c.begin(), c.end()) == values);
+  CHECK(Buffer<int>(0).data() == nullptr);
+  CHECK_THROWS_WITH_AS(Buffer<int>(-2), "Buffer: negative size -2", ShapeError);
+}
+
+TEST_CASE("a matrix is row-major, moves its storage and clones on purpose") {
+  Matrix<double> m(3, 5);
+  CHECK(aligned(m.data()));
+  m(1, 2) = 7;
+  CHECK(m.data()[7] == 7);
+  CHECK(m.row(1)[2] == 7);
+  Matrix<double> copy = m.clone();
+  copy(1, 2) = 8;
+  CHECK(m(1, 2) == 7);
+  const double* address = m.data();
+  Matrix<double> moved(std::move(m));
+  CHECK(moved.data() == address);
+  CHECK(moved(1, 2) == 7);
+  static_assert(!std::is_copy_constructible_v<Matrix<double>>);
+  CHECK(Matrix<float>(0, 5).empty());
+  CHECK(Matrix<float>(0, 5).cols() == 5);
+  CHECK_THROWS_AS(Matrix<float>(-1, 5), ShapeError);
+}
+
+TEST_CASE("blocks of a view keep the stride") {
+  Matrix<int> m(4, 6);
+  for (Index i = 0; i < 24; ++i) m.data()[i] = static_cast<int>(i);
+  const MatrixView<int> block = m.view().row_block(1, 2).col_block(2, 3);
+  CHECK(block.stride == 6);
+  CHECK(block(0, 0) == 8);
+  CHECK(block(1, 2) == 16);
+  CHECK_FALSE(block.contiguous());
+  CHECK(block.row_block(0, 1).contiguous());
+  CHECK(m.view().row_block(1, 2).contiguous());
+  const MatrixView<const int> constant = block;
+  CHECK(constant(1, 2) == 16);
+  CHECK(shape_string(block) == "2x3");
+  CHECK_THROWS_WITH_AS(detail::require_shape(block, 3, 2, "op", "x"), "op: x is 2x3 but must be 3x2", ShapeError);
+}
+
+TEST_CASE("an arena hands out the same aligned addresses after a reset") {
+  Arena<> arena;
+  const auto round = [&] {
+    std::vector<void*> addresses;
+    for (const Index n : {1, 17, 1000, 5}) addresses.push_back(arena.allocate<float>(n));
+    addresses.push_back(arena.matrix<double>(7, 9).data);
+    return addresses;
+  };
+  const auto first = round();
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    CHECK(aligned(first[i]));
+    for (std::size_t j = 0; j < i; ++j) CHECK(first[i] != first[j]);
+  }
+  arena.reset();
+  CHECK(round() == first);
+  CHECK(arena.allocate<float>(0) != nullptr);
+}
+
+TEST_CASE("an arena that grew becomes one block, and then stays") {
+  Arena<> arena;
+  const auto round = [&] {
+    std::vector<void*> addresses;
+    for (int i = 0; i < 5; ++i) {
+      char* p = arena.allocate<char>(700'000);
+      p[0] = p[699'999] = 'x';  // the sanitizer would object if this were not ours
+      addresses.push_back(p);
+    }
+    return addresses;
+  };
+  round();
+  const std::size_t grown = arena.capacity();
+  CHECK(grown >= 5 * 700'000);
+  arena.reset();
+  CHECK(arena.capacity() == grown);
+  const auto second = round();
+  CHECK(arena.capacity() == grown);
+  arena.reset();
+  CHECK(round() == second);
+}
+
+TEST_CASE("rewind gives back what came after the mark, unless the arena grew since") {
+  Arena<> arena;
+  auto* kept = arena.allocate<int>(10);
+  kept[0] = 5;
+  const auto mark = arena.mark();
+  auto* scratch = arena.allocate<int>(100);
+  arena.rewind(mark);
+  CHECK(arena.allocate<int>(100) == scratch);
+  arena.rewind(mark);
+  arena.allocate<char>(3 << 20);  // a second block
+  arena.rewind(mark);
+  auto* after = arena.allocate<int>(1);
+  CHECK(after != kept);
+  CHECK(after != scratch);
+  CHECK(kept[0] == 5);
+}

@@ -1,0 +1,81 @@
+/// @file dropout_test.cpp
+/// How often dropout keeps, and that its backward drops the same places.
+
+#include "tests/support/matrices.hpp"
+
+using namespace rearm;
+using namespace rearm::test;
+
+TEST_CASE_TEMPLATE("dropout keeps 1 - p of the entries and the mean", T, float, double) {
+  Sandbox<T> s;
+  const Index rows = 1000;
+  const Index cols = 99;
+  Matrix<T> ones(rows, cols);
+  std::fill_n(ones.data(), ones.size(), T(1));
+  const auto size = static_cast<double>(ones.size());
+  for (const double p : {0.1, 0.3, 0.6}) {
+    const auto y = dropout(s(ones.view()), p, RandomKey{4, 5, 6}).value();
+    double kept = 0;
+    double sum = 0;
+    for (Index i = 0; i < ones.size(); ++i) {
+      kept += y.data[i] != T(0) ? 1.0 : 0.0;
+      sum += static_cast<double>(y.data[i]);
+    }
+    const double deviation = std::sqrt(p * (1 - p) / size);
+    CHECK(std::abs(kept / size - (1 - p)) < 4.5 * deviation);
+    CHECK(std::abs(sum / size - 1) < 4.5 * deviation / (1 - p));
+  }
+}
+
+TEST_CASE("the eight elements of a draw are dropped independently, and rows and steps differ") {
+  const functors::DropoutMask mask = functors::DropoutMask::make(RandomKey{4, 5, 6}, 0.5);
+  const functors::DropoutMask later = functors::DropoutMask::make(RandomKey{4, 5, 7}, 0.5);
+  const Index n = 4000;
+  for (Index j = 0; j < 8; ++j) {
+    double together = 0;
+    double next_row = 0;
+    double next_step = 0;
+    for (std::uint64_t i = 0; i < n; ++i) {
+      const bool kept = mask.keep(i, j, 8);
+      together += kept == mask.keep(i, (j + 1) % 8, 8) ? 1.0 : 0.0;
+      next_row += kept == mask.keep(i + 1, j, 8) ? 1.0 : 0.0;
+      next_step += kept == later.keep(i, j, 8) ? 1.0 : 0.0;
+    }
+    for (const double equal : {together, next_row, next_step})
+      CHECK(std::abs(equal / n - 0.5) < 0.04);  // 5 standard errors
+  }
+}
+
+TEST_CASE_TEMPLATE("the backward pass drops what the forward pass dropped", T, float, double) {
+  Sandbox<T> s;
+  Parameter<CpuBackend<T>> x("x", 130, 37);
+  std::fill_n(x.value.data(), x.value.size(), T(1));
+  const auto y = dropout(s.tape.parameter(x), 0.3, RandomKey{8, 1, 2});
+  // The gradient of half the sum of squares is y, through the mask once more.
+  s.tape.backward(sum_of_squares(y, T(0.5)));
+  Index differ = 0;
+  for (Index i = 0; i < x.value.size(); ++i)
+    differ += (x.grad.data()[i] != T(0)) != (y.value().data[i] != T(0)) ? 1 : 0;
+  CHECK(differ == 0);
+}
+
+TEST_CASE("the attention's mask is the same forward and backward") {
+  // With equal logits and values 1, out_a is the kept share of row a, and d_v_b that of column b.
+  Sandbox<double> s;
+  const Index d = 65;
+  const RandomKey key{8, 1, 2};
+  Matrix<double> zero(3, d);
+  Parameter<CpuBackend<double>> v("v", 3, d);
+  std::fill_n(v.value.data(), v.value.size(), 1.0);
+  const Matrix<double> ones = tabulate(d, 1, [](Index, Index) { return 1.0; });
+  const auto logits = s(zero.view());
+  const auto y = rank_one_attention(logits, logits, s.tape.parameter(v), 1.0, 0.4, key);
+  s.tape.backward(scale(column_mean(gemm(Op::none, Op::none, 1.0, y, s(ones.view()))), 3.0));
+  const auto m = [&](Index i, Index a, Index b) {
+    return dropout_multiplier(key, 0.4, i * d + a, d, b) / static_cast<double>(d);
+  };
+  check_close(y.value(),
+              tabulate(3, d, [&](Index i, Index a) { return sum_of(d, [&](Index b) { return m(i, a, b); }); }));
+  check_close(v.grad.view(),
+              tabulate(3, d, [&](Index i, Index b) { return sum_of(d, [&](Index a) { return m(i, a, b); }); }));
+}

@@ -1,0 +1,179 @@
+// Finite differences of whole models in double, and what the switches and unusual data sets do.
+#include <tests/support/gradient_check.hpp>
+#include <tests/support/small_data.hpp>
+
+#include <doctest/doctest.h>
+
+namespace {
+
+using namespace rearm;
+using namespace rearm::test;
+using B = CpuBackend<double>;
+
+struct Case {
+  Dataset data;
+  Config config;
+};
+
+// All gradients of one batch's loss against central differences, dropout on (its bits depend on the step alone).
+void check_model(const Case& c) {
+  Context<B> ctx({.threads = 1}, c.config.seed);
+  Model<B> model(ctx, c.data, c.config, build_graphs<B>(ctx, c.data, c.config, {}));
+  const Batch batch = first_batch(c.data, c.config);
+  for (Parameter<B>& p : model.parameters()) {
+    // Zero weights would hide a path; a detached share layer must not depend on anything.
+    const bool share = p.name.find("share.weight") != std::string::npos && c.config.variant == Variant::reference;
+    const RandomKey key{3, parameter_stream(p.name), 0};
+    for (Index i = 0; i < p.value.size(); ++i)
+      p.value.data()[i] =
+          share ? 0.0 : p.value.data()[i] + 0.3 * key.normal(static_cast<std::uint64_t>(i));
+  }
+  Tape<B> tape(ctx);
+  const auto loss = [&] {
+    tape.reset();
+    return model.loss(tape, batch, 5).total;
+  };
+  tape.backward(loss());
+  std::vector<Matrix<double>> gradients;
+  for (const Parameter<B>& p : model.parameters()) gradients.push_back(gradient_of(p));
+  std::size_t n_checked = 0;
+  std::size_t index = 0;
+  for (Parameter<B>& p : model.parameters()) {
+    const Matrix<double>& gradient = gradients[index++];
+    if (!p.trainable) {
+      CHECK_FALSE(p.has_grad);
+      continue;
+    }
+    ++n_checked;
+    check_gradient(p.name, gradient, central_differences(p.value, [&] { return loss().value()(0, 0); }));
+  }
+  CHECK(n_checked > 10);
+}
+
+Config reference_config() {
+  Config c = tiny_config();
+  c.ort_weight = 0;  // its divisor is a constant by definition: no finite difference can agree
+  return c;
+}
+Config paper_config() {
+  Config c = tiny_config();
+  c.variant = Variant::paper;
+  c.features = Features::frozen;
+  c.l2_weight = 1e-2;
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("reference variant: finite differences for every kind of features") {
+  for (const Features features : {Features::trainable, Features::frozen, Features::residual}) {
+    CAPTURE(to_string(features));
+    Config c = reference_config();
+    c.features = features;
+    check_model({tiny_data(), c});
+  }
+}
+
+TEST_CASE("paper variant: finite differences, orthogonality and squared norm included") {
+  check_model({tiny_data(), paper_config()});
+  Config c = paper_config();
+  c.features = Features::residual;
+  check_model({tiny_data(), c});
+}
+
+TEST_CASE("one and three modalities: finite differences") {
+  for (const auto& names : {std::vector<std::string>{"text"}, {"image", "text", "audio"}}) {
+    CAPTURE(names.size());
+    check_model({tiny_data(names), reference_config()});
+    check_model({tiny_data(names), paper_config()});
+  }
+}
+
+TEST_CASE("ablations: finite differences without each part") {
+  Config c = reference_config();
+  SUBCASE("no user homograph") { c.use_uu = false; }
+  SUBCASE("no item homograph") { c.use_ii = false; }
+  SUBCASE("no co-occurrence") { c.use_co = false; }
+  SUBCASE("no similarity") { c.use_sim = false; }
+  SUBCASE("no homographs") { c.use_uu = c.use_ii = false; }
+  SUBCASE("no meta network") { c.use_meta = false; }
+  SUBCASE("no contrast") { c.cl_weight = 0; }
+  check_model({tiny_data(), c});
+}
+
+TEST_CASE("one modality has no cross block and no pair losses") {
+  const Dataset data = tiny_data({"text"});
+  const Config c = tiny_config();
+  Context<B> ctx({.threads = 1}, c.seed);
+  Model<B> model(ctx, data, c, build_graphs<B>(ctx, data, c, {}));
+  for (const Parameter<B>& p : model.parameters()) CHECK(p.name.find("cross") == std::string::npos);
+  Tape<B> tape(ctx);
+  const LossValues values = model.loss(tape, first_batch(data, c), 0).values();
+  CHECK(values.contrast == 0);
+  CHECK(values.orthogonal == 0);
+  CHECK(values.total == values.bpr);
+}
+
+TEST_CASE("users and items without train pairs get finite representations and gradients") {
+  Dataset data = tiny_data();
+  data.n_users += 2;  // nobody knows them
+  Interactions kept;
+  for (std::size_t e = 0; e < data.train.users.size(); ++e)
+    if (data.train.items[e] != 3) {
+      kept.users.push_back(data.train.users[e]);
+      kept.items.push_back(data.train.items[e]);
+    }
+  data.train = kept;
+  for (const Config& c : {tiny_config(), paper_config()}) {
+    Context<B> ctx({.threads = 1}, c.seed);
+    Model<B> model(ctx, data, c, build_graphs<B>(ctx, data, c, {}));
+    Tape<B> tape(ctx);
+    const auto forward = model.forward(tape, true, 1);
+    for (Index i = 0; i < forward.representation.rows(); ++i)
+      for (Index j = 0; j < forward.representation.cols(); ++j)
+        REQUIRE(std::isfinite(forward.representation.value()(i, j)));
+    tape.backward(model.loss(tape, forward, first_batch(data, c)).total);
+    for (const Parameter<B>& p : model.parameters()) {
+      if (!p.has_grad) continue;
+      const Matrix<double> gradient = gradient_of(p);
+      for (Index i = 0; i < gradient.size(); ++i) REQUIRE(std::isfinite(gradient.data()[i]));
+    }
+  }
+}
+
+TEST_CASE("frozen features project users as the mean of their items would") {
+  const Dataset data = tiny_data();
+  Config c = reference_config();
+  Matrix<double> first;
+  for (const Features features : {Features::trainable, Features::frozen}) {
+    c.features = features;
+    Context<B> ctx({.threads = 1}, c.seed);
+    Model<B> model(ctx, data, c, build_graphs<B>(ctx, data, c, {}));
+    Tape<B> tape(ctx, false);
+    const MatrixView<double> r = model.representation(tape).value();
+    if (first.empty()) {
+      first = Matrix<double>(r.rows, r.cols);
+      scaled_copy(ctx, 1.0, r, first.view());
+      continue;
+    }
+    for (Index i = 0; i < r.rows; ++i)
+      for (Index j = 0; j < r.cols; ++j) CHECK(r(i, j) == doctest::Approx(first(i, j)).epsilon(1e-10));
+  }
+}
+
+TEST_CASE("a batch or graphs that do not belong to the data set are refused") {
+  const Dataset data = tiny_data();
+  const Config c = tiny_config();
+  Context<B> ctx({.threads = 1}, c.seed);
+  const Dataset other = tiny_data({"image"});
+  SyntheticSettings s;
+  s.n_users = 20;
+  s.n_items = 15;
+  s.pairs_per_user = 5;
+  const Dataset larger = make_synthetic(s);
+  CHECK_THROWS_AS(Model<B>(ctx, data, c, build_graphs<B>(ctx, larger, c, {})), ShapeError);
+  Model<B> model(ctx, data, c, build_graphs<B>(ctx, data, c, {}));
+  Tape<B> tape(ctx);
+  CHECK_THROWS_AS(model.loss(tape, {{0}, {0}, {99}}, 0), DataError);
+  CHECK_THROWS_AS(model.loss(tape, {{-1}, {0}, {1}}, 0), DataError);
+}

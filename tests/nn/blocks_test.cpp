@@ -1,0 +1,164 @@
+/// @file blocks_test.cpp
+/// Finite differences of the building blocks, their initial values, and the store of parameters.
+
+#include "tests/support/gradient_check.hpp"
+
+#include <rearm/nn/attention.hpp>
+#include <rearm/nn/linear.hpp>
+#include <rearm/nn/meta_network.hpp>
+#include <rearm/nn/propagation.hpp>
+
+using namespace rearm;
+using namespace rearm::test;
+
+using Vars = std::vector<DoubleVar>;
+
+namespace {
+
+/// Every parameter of the store, and `more`.
+std::vector<DoubleParameter*> all_of(ParameterStore<Double>& store, std::vector<DoubleParameter*> more) {
+  for (DoubleParameter& p : store) more.push_back(&p);
+  return more;
+}
+
+/// Gives every parameter of the store random values, so that none sits at a symmetric start.
+void randomize(ParameterStore<Double>& store) {
+  std::uint32_t stream = 50;
+  for (DoubleParameter& p : store) p.value = random_matrix<double>(p.rows(), p.cols(), stream++, 0.7);
+}
+
+Config small_config(Variant variant) {
+  Config config;
+  config.variant = variant;
+  config.embedding_dim = 5;
+  config.rank = 2;
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("gradients of Linear and LayerNorm") {
+  ParameterStore<Double> store;
+  const Linear<Double> layer(store, "layer", 7, 3, 1);
+  const LayerNorm<Double> norm(store, "norm", 3);
+  randomize(store);
+  auto x = random_parameter(4, 7, 1);
+  check_gradients(all_of(store, {&x}), [&](DoubleTape&, const Vars& v) { return norm(layer(v[0])); });
+}
+
+TEST_CASE("gradients of ScalarAttention and MatrixAttention, self and cross, with and without dropout") {
+  const RandomKey key{1, 2, 3};
+  for (const double p : {0.0, 0.4}) {
+    ParameterStore<Double> store;
+    const ScalarAttention<Double> scalar(store, "scalar", 1);
+    randomize(store);
+    auto x = random_parameter(3, 7, 1);
+    auto y = random_parameter(3, 7, 2);
+    check_gradients(all_of(store, {&x, &y}), [&](DoubleTape&, const Vars& v) { return scalar(v[0], v[1], p, key); });
+    check_gradients(all_of(store, {&x}), [&](DoubleTape&, const Vars& v) { return scalar(v[0], v[0], p, key); });
+
+    ParameterStore<Double> own;
+    const MatrixAttention<Double> matrix(own, "matrix", 7, 1);
+    randomize(own);
+    check_gradients(all_of(own, {&x, &y}),
+                    [&](DoubleTape&, const Vars& v) { return matrix(matrix.query(v[0]), v[1], p, key); });
+    check_gradients(all_of(own, {&x}),
+                    [&](DoubleTape&, const Vars& v) { return matrix(matrix.query(v[0]), v[0], p, key); });
+  }
+}
+
+TEST_CASE("ScalarAttention computes the authors' one-wide attention") {
+  Sandbox<double> s;
+  ParameterStore<Double> store;
+  const ScalarAttention<Double> attention(store, "a", 1);
+  randomize(store);
+  const auto x = random_matrix<double>(3, 5, 1);
+  const auto y = random_matrix<double>(3, 5, 2);
+  const auto w = [&](const char* name, Index i) { return store.find(name)->value(i, 0); };
+  const auto in = [&](Index i, double v) { return w("a.in_proj.weight", i) * v + w("a.in_proj.bias", i); };
+  check_close(attention(s(x.view()), s(y.view()), 0.0, RandomKey{}).value(), tabulate(3, 5, [&](Index i, Index a) {
+                double sum = 0;
+                double value = 0;
+                for (Index b = 0; b < 5; ++b) {
+                  const double weight = std::exp(in(0, x(i, a)) * in(1, y(i, b)));
+                  sum += weight;
+                  value += weight * in(2, y(i, b));
+                }
+                return w("a.out_proj.weight", 0) * (value / sum) + w("a.out_proj.bias", 0);
+              }));
+}
+
+TEST_CASE("gradients of the meta network as printed") {
+  const Config config = small_config(Variant::paper);
+  ParameterStore<Double> store;
+  const MetaNetwork<Double> meta(store, "meta", 3, config);
+  auto modal = random_parameter(4, 15, 1);
+  auto id = random_parameter(4, 5, 2);
+  check_gradients(all_of(store, {&modal, &id}), [&](DoubleTape&, const Vars& v) { return meta(v[0], v[1]); });
+}
+
+TEST_CASE("gradients of the authors' meta network stop before the shared layer") {
+  const Config config = small_config(Variant::reference);
+  ParameterStore<Double> store;
+  const MetaNetwork<Double> meta(store, "meta", 2, config);
+  auto modal = random_parameter(4, 10, 1);
+  auto id = random_parameter(4, 5, 2);
+  std::vector<DoubleParameter*> learned{&id};
+  std::vector<DoubleParameter*> held{&modal};
+  for (DoubleParameter& p : store) (p.name.find("share") != std::string::npos ? held : learned).push_back(&p);
+  REQUIRE(held.size() == 3);
+  CHECK(learned.size() == 11);
+  for (DoubleParameter* p : held) p->has_grad = false;
+  check_gradients(learned, [&](DoubleTape& tape, const Vars& v) { return meta(tape.parameter(modal), v[0]); });
+  for (const DoubleParameter* p : held) CHECK_FALSE(p->has_grad);
+}
+
+TEST_CASE("propagate keeps the last layer, and leaves h alone without a graph") {
+  const auto g = SparseOperator<double>::general(random_csr<double>(6, 6, 0.4, 1));
+  auto h = random_parameter(6, 3, 2);
+  for (const int n_layers : {0, 1, 3})
+    check_gradients({&h}, [&](DoubleTape&, const Vars& v) { return propagate(g, v[0], n_layers); });
+  Sandbox<double> s;
+  const auto v = s.tape.parameter(h);
+  CHECK(propagate(SparseOperator<double>(), v, 2).value().data == v.value().data);
+  check_close(propagate(g, v, 2).value(), tabulate(6, 3, [&](Index i, Index j) {
+                const Matrix<double> a = dense(g.matrix());
+                return sum_of(
+                    6, [&](Index r) { return a(i, r) * sum_of(6, [&](Index q) { return a(r, q) * h.value(q, j); }); });
+              }));
+}
+
+TEST_CASE("the store finds by name, refuses a name twice, keeps addresses") {
+  ParameterStore<Double> store;
+  DoubleParameter* first = &store.add("a", 2, 3);
+  for (int i = 0; i < 100; ++i) store.add("p" + std::to_string(i), 1, 1);
+  CHECK(store.find("a") == first);
+  CHECK(store.find("b") == nullptr);
+  CHECK(store.n_scalars() == 106);
+  CHECK_THROWS_WITH_AS(store.add("a", 1, 1), "parameter 'a' exists already", ConfigError);
+}
+
+TEST_CASE("initial values are functions of seed and name, with the asked-for spread") {
+  const auto normal = [](const char* name, std::uint64_t seed) {
+    DoubleParameter p(name, 200, 100);
+    init_xavier_normal(p, seed);
+    return p;
+  };
+  const auto a = normal("a", 1);
+  const double mean_square = sum_of(a.value.size(), [&](Index i) { return a.value.data()[i] * a.value.data()[i]; }) /
+                             static_cast<double>(a.value.size());
+  CHECK(mean_square == doctest::Approx(2.0 / 300).epsilon(0.05));
+  CHECK(normal("a", 1).value(3, 4) == a.value(3, 4));
+  CHECK(normal("b", 1).value(3, 4) != a.value(3, 4));
+  CHECK(normal("a", 2).value(3, 4) != a.value(3, 4));
+
+  ParameterStore<Double> store;
+  const Linear<Double> layer(store, "layer", 16, 300, 1);
+  const double* w = layer.weight().value.data();
+  const double largest = *std::max_element(w, w + 4800);
+  const double smallest = *std::min_element(w, w + 4800);
+  CHECK(largest <= 0.25);
+  CHECK(largest > 0.249);
+  CHECK(smallest >= -0.25);
+  CHECK(smallest < -0.249);
+}

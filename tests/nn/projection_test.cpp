@@ -1,0 +1,91 @@
+/// @file projection_test.cpp
+/// The projection of raw features: finite differences and values for trainable, frozen and residual features.
+
+#include "tests/support/gradient_check.hpp"
+
+#include <rearm/nn/projection.hpp>
+
+#include <memory>
+
+using namespace rearm;
+using namespace rearm::test;
+
+using Vars = std::vector<DoubleVar>;
+
+namespace {
+
+constexpr Index n_users = 5;
+constexpr Index n_items = 6;
+constexpr Index width = 7;
+constexpr Index dim = 3;
+
+struct Fixture {
+  Context<Double> ctx{CpuOptions{2}};
+  ParameterStore<Double> store;
+  SparseOperator<double> mean = SparseOperator<double>::general(random_csr<double>(n_users, n_items, 0.5, 1));
+  Matrix<float> features = random_matrix<float>(n_items, width, 2);
+  std::unique_ptr<Projection<Double>> projection;
+
+  explicit Fixture(Features kind) {
+    Dataset data;
+    data.n_users = n_users;
+    data.n_items = n_items;
+    Modality modality;
+    modality.name = "image";
+    modality.features = FeatureMatrix::from(features.clone());
+    Config config;
+    config.features = kind;
+    config.embedding_dim = static_cast<int>(dim);
+    config.residual_learning_rate_scale = 3.0;
+    projection = std::make_unique<Projection<Double>>(ctx, store, modality, data, config, &mean);
+  }
+  const DoubleParameter& parameter(const char* name) {
+    const DoubleParameter* p = store.find(name);
+    REQUIRE(p != nullptr);
+    return *p;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("all three kinds of features start from the same embeddings") {
+  for (const Features kind : {Features::trainable, Features::frozen, Features::residual}) {
+    Fixture f(kind);
+    DoubleTape tape(f.ctx);
+    const auto& item_weight = f.parameter("item_projection.image.weight").value;
+    const auto& item_bias = f.parameter("item_projection.image.bias").value;
+    const auto& user_weight = f.parameter("user_projection.image.weight").value;
+    const auto& user_bias = f.parameter("user_projection.image.bias").value;
+    check_close(f.projection->items(tape).value(), tabulate(n_items, dim, [&](Index i, Index j) {
+                  return item_bias(0, j) + sum_of(width, [&](Index c) {
+                           return static_cast<double>(f.features(i, c)) * item_weight(j, c);
+                         });
+                }));
+    const Matrix<double> mean = dense(f.mean.matrix());
+    check_close(f.projection->users(tape).value(), tabulate(n_users, dim, [&](Index u, Index j) {
+                  return user_bias(0, j) + sum_of(width, [&](Index c) {
+                           return user_weight(j, c) * sum_of(n_items, [&](Index i) {
+                                    return mean(u, i) * static_cast<double>(f.features(i, c));
+                                  });
+                         });
+                }));
+  }
+}
+
+TEST_CASE("gradients of the projection reach all that is trainable and nothing that is not") {
+  for (const Features kind : {Features::trainable, Features::frozen, Features::residual}) {
+    Fixture f(kind);
+    std::vector<DoubleParameter*> trained;
+    for (DoubleParameter& p : f.store)
+      if (p.trainable) trained.push_back(&p);
+    CHECK(trained.size() == (kind == Features::frozen ? 4 : 6));
+    CHECK(f.parameter("item_features.image").trainable == (kind == Features::trainable));
+    check_gradients(trained, [&](DoubleTape& tape, const Vars&) {
+      return concat_rows({f.projection->items(tape), f.projection->users(tape)});
+    });
+    for (const DoubleParameter* p : trained) CHECK(p->has_grad);
+    CHECK(f.parameter("item_features.image").has_grad == (kind == Features::trainable));
+    CHECK(f.parameter("item_features.image").grad.empty());  // never a gradient of the table's size
+    if (kind == Features::residual) CHECK(f.parameter("user_residual.image").learning_rate_scale == 3.0);
+  }
+}

@@ -1,0 +1,113 @@
+/// @file elementwise_test.cpp
+/// Concatenation, sums, means, activations and dropout against plain loops.
+
+#include "tests/support/matrices.hpp"
+
+using namespace rearm;
+using namespace rearm::test;
+
+TEST_CASE_TEMPLATE("concat puts parts side by side or on top of each other", T, float, double) {
+  Sandbox<T> s;
+  for (const Index n : {0, 1, 70}) {
+    Strided<T> a(n, 1, 1);
+    Strided<T> b(n, 7, 2);
+    Strided<T> c(n, 65, 3);
+    check_close(concat_columns({s(a.view()), s(b.view()), s(c.view())}).value(), tabulate(n, 73, [&](Index i, Index j) {
+                  return static_cast<double>(j < 1 ? a.view()(i, j) : j < 8 ? b.view()(i, j - 1) : c.view()(i, j - 8));
+                }));
+  }
+  Strided<T> a(3, 7, 1);
+  Strided<T> b(0, 7, 2);
+  Strided<T> c(66, 7, 3);
+  check_close(concat_rows({s(a.view()), s(b.view()), s(c.view())}).value(), tabulate(69, 7, [&](Index i, Index j) {
+                return static_cast<double>(i < 3 ? a.view()(i, j) : c.view()(i - 3, j));
+              }));
+  CHECK_THROWS_AS(concat_columns({s(a.view()), s(c.view())}), ShapeError);
+  Strided<T> narrow(3, 6, 1);
+  CHECK_THROWS_AS(concat_rows({s(a.view()), s(narrow.view())}), ShapeError);
+}
+
+TEST_CASE_TEMPLATE("add, scale, column_mean, sum_of_squares, row_dot", T, float, double) {
+  Sandbox<T> s;
+  for (const Index n : {0, 1, 5, 300})
+    for (const Index width : {1, 3, 7, 64, 65}) {
+      CAPTURE(n);
+      CAPTURE(width);
+      Strided<T> x(n, width, 1);
+      Strided<T> y(n, width, 2);
+      Strided<T> row(1, width, 3);
+      const auto at = [](Strided<T>& m, Index i, Index j) { return static_cast<double>(m.view()(i, j)); };
+      check_close(add(s(x.view()), s(y.view()), T(-2)).value(),
+                  tabulate(n, width, [&](Index i, Index j) { return at(x, i, j) - 2 * at(y, i, j); }));
+      check_close(add(s(x.view()), s(row.view()), T(3)).value(),
+                  tabulate(n, width, [&](Index i, Index j) { return at(x, i, j) + 3 * at(row, 0, j); }));
+      check_close(scale(s(x.view()), T(0.25)).value(),
+                  tabulate(n, width, [&](Index i, Index j) { return 0.25 * at(x, i, j); }));
+      check_close(row_dot(s(x.view()), s(y.view())).value(), tabulate(n, 1, [&](Index i, Index) {
+                    return sum_of(width, [&](Index j) { return at(x, i, j) * at(y, i, j); });
+                  }));
+      check_close(sum_of_squares(s(x.view()), T(0.1)).value(), tabulate(1, 1, [&](Index, Index) {
+                    return static_cast<double>(T(0.1)) * sum_of(n, [&](Index i) {
+                             return sum_of(width, [&](Index j) { return at(x, i, j) * at(x, i, j); });
+                           });
+                  }));
+      if (n == 0) {
+        CHECK_THROWS_AS(column_mean(s(x.view())), ShapeError);
+        continue;
+      }
+      check_close(column_mean(s(x.view())).value(), tabulate(1, width, [&](Index, Index j) {
+                    return sum_of(n, [&](Index i) { return at(x, i, j); }) / static_cast<double>(n);
+                  }));
+    }
+}
+
+TEST_CASE_TEMPLATE("prelu and scalar_affine", T, float, double) {
+  Sandbox<T> s;
+  for (const Index n : {0, 1, 70})
+    for (const Index width : {1, 3, 65}) {
+      Strided<T> x(n, width, 1);
+      if (n > 0) x.view()(0, 0) = T(0);
+      Strided<T> w(1, 1, 2);
+      Strided<T> b(1, 1, 3);
+      const auto weight = static_cast<double>(w.view()(0, 0));
+      const auto bias = static_cast<double>(b.view()(0, 0));
+      check_close(prelu(s(x.view()), s(w.view())).value(), tabulate(n, width, [&](Index i, Index j) {
+                    const auto v = static_cast<double>(x.view()(i, j));
+                    return v > 0 ? v : weight * v;
+                  }));
+      check_close(
+          scalar_affine(s(x.view()), s(w.view()), s(b.view())).value(),
+          tabulate(n, width, [&](Index i, Index j) { return weight * static_cast<double>(x.view()(i, j)) + bias; }));
+    }
+  Strided<T> x(2, 3, 1);
+  Strided<T> two(1, 2, 2);
+  CHECK_THROWS_WITH_AS(prelu(s(x.view()), s(two.view())), "prelu: slope is 1x2 but must be 1x1", ShapeError);
+  CHECK_THROWS_AS(scalar_affine(s(x.view()), s(two.view()), s(two.view())), ShapeError);
+}
+
+TEST_CASE_TEMPLATE("dropout keeps what the counters say, scaled by 1 / (1 - p)", T, float, double) {
+  Sandbox<T> s;
+  const RandomKey key{11, 5, 3};
+  for (const Index n : {0, 1, 70})
+    for (const Index width : {1, 3, 7, 64, 65}) {
+      Strided<T> x(n, width, 1);
+      check_close(dropout(s(x.view()), 0.3, key).value(), tabulate(n, width, [&](Index i, Index j) {
+                    return dropout_multiplier(key, 0.3, i, width, j) * static_cast<double>(x.view()(i, j));
+                  }));
+      check_close(dropout(s(x.view()), 1.0, key).value(), Matrix<double>(n, width), 0.0);
+    }
+  Strided<T> x(4, 3, 1);
+  const auto same = s(x.view());
+  CHECK(dropout(same, 0.0, key).value().data == same.value().data);
+  CHECK_THROWS_AS(dropout(same, -0.1, key), ConfigError);
+  CHECK_THROWS_AS(dropout(same, 1.1, key), ConfigError);
+}
+
+TEST_CASE("elementwise operators name both shapes") {
+  Sandbox<double> s;
+  Matrix<double> a(4, 3);
+  Matrix<double> b(2, 3);
+  CHECK_THROWS_WITH_AS(add(s(a.view()), s(b.view())),
+                       "add: a is 4x3 but b is 2x3; it must have the same shape or be one row", ShapeError);
+  CHECK_THROWS_WITH_AS(row_dot(s(a.view()), s(b.view())), "row_dot: second operand is 2x3 but must be 4x3", ShapeError);
+}

@@ -1,0 +1,106 @@
+/// @file gemm_test.cpp
+/// Dense products and linear maps against the triple loop.
+
+#include "tests/support/matrices.hpp"
+
+#include <string>
+
+using namespace rearm;
+using namespace rearm::test;
+
+namespace {
+
+struct Size {
+  Index m, k, n;
+};
+
+template <class T>
+Matrix<double> naive_gemm(Op op_a, Op op_b, double alpha, ConstView<T> a, ConstView<T> b) {
+  const Index m = op_a == Op::none ? a.rows : a.cols;
+  const Index k = op_a == Op::none ? a.cols : a.rows;
+  const Index n = op_b == Op::none ? b.cols : b.rows;
+  return tabulate(m, n, [&](Index i, Index j) {
+    return alpha * sum_of(k, [&](Index r) {
+             return static_cast<double>(op_a == Op::none ? a(i, r) : a(r, i)) *
+                    static_cast<double>(op_b == Op::none ? b(r, j) : b(j, r));
+           });
+  });
+}
+
+template <class F>
+std::string shape_error(const F& f) {
+  try {
+    f();
+  } catch (const ShapeError& e) {
+    return e.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("gemm equals the triple loop in every orientation", T, float, double) {
+  Sandbox<T> s;
+  // Row blocks, column blocks and inner blocks are the last three; the others are odd, empty or a single block.
+  for (const Size size : {Size{1, 1, 1}, Size{3, 7, 5}, Size{64, 65, 3}, Size{1, 64, 65}, Size{5, 0, 3}, Size{0, 4, 3},
+                          Size{3, 4, 0}, Size{300, 7, 4}, Size{3, 9, 290}, Size{4, 5000, 3}})
+    for (const Op op_a : {Op::none, Op::transpose})
+      for (const Op op_b : {Op::none, Op::transpose}) {
+        CAPTURE(size.m);
+        CAPTURE(size.k);
+        CAPTURE(size.n);
+        const bool plain_a = op_a == Op::none;
+        const bool plain_b = op_b == Op::none;
+        Strided<T> a(plain_a ? size.m : size.k, plain_a ? size.k : size.m, 1);
+        Strided<T> b(plain_b ? size.k : size.n, plain_b ? size.n : size.k, 2);
+        const Matrix<double> want = naive_gemm<T>(op_a, op_b, 0.5, a.view(), b.view());
+        check_close(gemm(op_a, op_b, T(0.5), s(a.view()), s(b.view())).value(), want);
+
+        // Adding into a strided output leaves what lies beside it alone.
+        Strided<T> c(size.m, size.n, 3);
+        const Matrix<T> before = c.storage.clone();
+        gemm(s.ctx, op_a, op_b, T(0.5), a.view(), b.view(), c.view(), Write::accumulate);
+        check_close(c.storage.view(), tabulate(size.m, size.n + 5, [&](Index i, Index j) {
+                      return static_cast<double>(before(i, j)) + (j >= 2 && j < 2 + size.n ? want(i, j - 2) : 0.0);
+                    }));
+        s.tape.reset();
+      }
+}
+
+TEST_CASE_TEMPLATE("linear is x W^T + b", T, float, double) {
+  Sandbox<T> s;
+  for (const Index n : {0, 1, 70})
+    for (const Index width : {1, 3, 65})
+      for (const Index d : {1, 7, 64}) {
+        Strided<T> x(n, width, 1);
+        Strided<T> w(d, width, 2);
+        Strided<T> b(1, d, 3);
+        Matrix<double> want = naive_gemm<T>(Op::none, Op::transpose, 1.0, x.view(), w.view());
+        check_close(linear(s(x.view()), s(w.view())).value(), want);
+        for (Index i = 0; i < n; ++i)
+          for (Index j = 0; j < d; ++j) want(i, j) += static_cast<double>(b.view()(0, j));
+        check_close(linear(s(x.view()), s(w.view()), s(b.view())).value(), want);
+      }
+}
+
+TEST_CASE("products of unfitting shapes name both shapes") {
+  Sandbox<double> s;
+  Matrix<double> a(3, 4);
+  Matrix<double> b(5, 6);
+  Matrix<double> c(2, 2);
+  const auto inner = shape_error([&] { gemm(Op::none, Op::none, 1.0, s(a.view()), s(b.view())); });
+  CHECK(contains(inner, "3x4"));
+  CHECK(contains(inner, "5x6"));
+  const auto flipped = shape_error([&] { gemm(Op::transpose, Op::transpose, 1.0, s(a.view()), s(b.view())); });
+  CHECK(contains(flipped, "3x4 transposed"));
+  CHECK(contains(flipped, "5x6 transposed"));
+  const auto output = shape_error([&] { gemm(s.ctx, Op::transpose, Op::none, 1.0, a.view(), a.view(), c.view()); });
+  CHECK(contains(output, "2x2"));
+  CHECK(contains(output, "4x4"));
+  Matrix<double> w(6, 4);
+  const auto bias = shape_error([&] { linear(s(a.view()), s(w.view()), s(c.view())); });
+  CHECK(contains(bias, "2x2"));
+  CHECK(contains(bias, "1x6"));
+}

@@ -1,0 +1,159 @@
+/// @file adamw_test.cpp
+/// The optimiser against the published update in plain loops.
+
+#include "tests/support/matrices.hpp"
+
+#include <rearm/optim/adamw.hpp>
+
+using namespace rearm;
+using namespace rearm::test;
+
+namespace {
+
+/// One table updated by the formula of Loshchilov & Hutter, algorithm 2, in double.
+struct Naive {
+  Matrix<double> value, m, v;
+  explicit Naive(Matrix<double> initial)
+      : value(std::move(initial)), m(value.rows(), value.cols()), v(value.rows(), value.cols()) {}
+  void step(const Matrix<double>& grad, const AdamSettings& s, double scale, int t) {
+    const double rate = s.learning_rate * scale;
+    for (Index i = 0; i < value.size(); ++i) {
+      const double g = grad.data()[i];
+      m.data()[i] = s.beta1 * m.data()[i] + (1 - s.beta1) * g;
+      v.data()[i] = s.beta2 * v.data()[i] + (1 - s.beta2) * g * g;
+      const double m_hat = m.data()[i] / (1 - std::pow(s.beta1, t));
+      const double v_hat = v.data()[i] / (1 - std::pow(s.beta2, t));
+      double& p = value.data()[i];
+      p -= rate * s.weight_decay * p;
+      p -= rate * m_hat / (std::sqrt(v_hat) + s.epsilon);
+    }
+  }
+};
+
+template <class T>
+Matrix<double> to_double(const Matrix<T>& x) {
+  return tabulate(x.rows(), x.cols(), [&](Index i, Index j) { return static_cast<double>(x(i, j)); });
+}
+
+/// A gradient as a backward pass would leave it, different at each step.
+template <class T>
+void set_gradient(Parameter<CpuBackend<T>>& p, std::uint32_t stream) {
+  const Matrix<T> g = random_matrix<T>(p.rows(), p.cols(), stream);
+  std::copy_n(g.data(), g.size(), p.grad.data());
+  p.has_grad = true;
+}
+
+template <class T>
+void set_value(Parameter<CpuBackend<T>>& p, std::uint32_t stream) {
+  p.value = random_matrix<T>(p.rows(), p.cols(), stream);
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("five steps equal the published update, with and without decay", T, float, double) {
+  using B = CpuBackend<T>;
+  for (const double decay : {0.0, 0.1}) {
+    const AdamSettings settings{0.02, 0.9, 0.999, 1e-8, decay};
+    Context<B> ctx(CpuOptions{2});
+    ParameterStore<B> store;
+    Parameter<B>& a = store.add("a", 130, 7);
+    Parameter<B>& b = store.add("b", 1, 3);
+    b.learning_rate_scale = 5.0;
+    set_value(a, 1);
+    set_value(b, 2);
+    Naive naive_a(to_double(a.value));
+    Naive naive_b(to_double(b.value));
+    AdamW<B> optimiser(settings);
+    for (int t = 1; t <= 5; ++t) {
+      set_gradient(a, static_cast<std::uint32_t>(10 + t));
+      set_gradient(b, static_cast<std::uint32_t>(20 + t));
+      naive_a.step(to_double(a.grad), settings, 1.0, t);
+      naive_b.step(to_double(b.grad), settings, 5.0, t);
+      optimiser.step(ctx, store);
+      CHECK(optimiser.step_count() == t);
+      CHECK_FALSE(a.has_grad);
+    }
+    check_close(a.value.view(), naive_a.value);
+    check_close(b.value.view(), naive_b.value);
+    check_close(a.moment1.view(), naive_a.m);
+    check_close(a.moment2.view(), naive_a.v);
+  }
+}
+
+TEST_CASE("the learning rate and the step count can be set: a schedule, and resuming") {
+  using B = CpuBackend<double>;
+  const AdamSettings settings{0.02, 0.9, 0.999, 1e-8, 0.1};
+  Context<B> ctx(CpuOptions{1});
+  ParameterStore<B> store;
+  Parameter<B>& a = store.add("a", 3, 4);
+  set_value(a, 1);
+  Naive naive(to_double(a.value));
+  AdamSettings scheduled = settings;
+  for (int t = 1; t <= 4; ++t) {
+    AdamW<B> optimiser(settings);  // a new one each time, told where it stands
+    optimiser.set_step_count(t - 1);
+    scheduled.learning_rate = 0.02 / t;
+    optimiser.set_learning_rate(scheduled.learning_rate);
+    CHECK(optimiser.settings().learning_rate == scheduled.learning_rate);
+    set_gradient(a, static_cast<std::uint32_t>(10 + t));
+    naive.step(to_double(a.grad), scheduled, 1.0, t);
+    optimiser.step(ctx, store);
+  }
+  check_close(a.value.view(), naive.value);
+}
+
+TEST_CASE("parameters without a gradient, and frozen ones, keep value and moments") {
+  using B = CpuBackend<double>;
+  Context<B> ctx(CpuOptions{1});
+  ParameterStore<B> store;
+  Parameter<B>& used = store.add("used", 2, 3);
+  Parameter<B>& skipped = store.add("skipped", 2, 3);
+  Parameter<B>& frozen = store.add("frozen", 2, 3);
+  frozen.trainable = false;
+  for (Parameter<B>& p : store) set_value(p, 1);
+  AdamW<B> optimiser(AdamSettings{0.1, 0.9, 0.999, 1e-8, 0.5});
+  for (Parameter<B>& p : store) set_gradient(p, 2);
+  optimiser.step(ctx, store);
+  const Matrix<double> value = skipped.value.clone();
+  const Matrix<double> moment1 = skipped.moment1.clone();
+  const Matrix<double> moment2 = skipped.moment2.clone();
+  CHECK(value(0, 0) != random_matrix<double>(2, 3, 1)(0, 0));
+  set_gradient(used, 3);
+  optimiser.step(ctx, store);
+  check_close(skipped.value.view(), value, 0.0);
+  check_close(skipped.moment1.view(), moment1, 0.0);
+  check_close(skipped.moment2.view(), moment2, 0.0);
+  CHECK(used.value(0, 0) != value(0, 0));
+  check_close(frozen.value.view(), random_matrix<double>(2, 3, 1), 0.0);
+  CHECK(frozen.moment1.empty());
+}
+
+TEST_CASE_TEMPLATE("a factored table is updated like one whose gradient is stored", T, float, double) {
+  using B = CpuBackend<T>;
+  // More than a tile of rows and of columns; the projection's weight is trained too, and updated after the table.
+  for (const Index width : {5, 530}) {
+    Matrix<T> tables[2];
+    Matrix<T> weights[2];
+    for (const bool factored : {false, true}) {
+      Context<B> ctx(CpuOptions{2});
+      Tape<B> tape(ctx);
+      ParameterStore<B> store;
+      Parameter<B>& weight = store.add("weight", 6, width);  // before the table, so that order matters
+      Parameter<B>& table = store.add("table", 140, width, factored);
+      set_value(table, 1);
+      set_value(weight, 2);
+      AdamW<B> optimiser(AdamSettings{0.01, 0.9, 0.999, 1e-8, 0.1});
+      for (int step = 0; step < 3; ++step) {
+        tape.reset();
+        tape.backward(sum_of_squares(linear(tape.parameter(table), tape.parameter(weight))));
+        CHECK(table.grad.empty() == factored);
+        optimiser.step(ctx, store);
+        CHECK_FALSE(table.has_grad);
+      }
+      tables[factored] = std::move(table.value);
+      weights[factored] = std::move(weight.value);
+    }
+    check_close(tables[1].view(), to_double(tables[0]));
+    check_close(weights[1].view(), to_double(weights[0]));
+  }
+}

@@ -1,0 +1,210 @@
+// Whole runs: the same bits for any number of threads, resuming, early stopping, model files, and that learning, graphs
+// and modalities matter.
+#include <tests/support/small_data.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include <unistd.h>
+
+namespace {
+
+using namespace rearm;
+using namespace rearm::test;
+using B = CpuBackend<float>;
+namespace fs = std::filesystem;
+
+// A folder of this process that goes away with the object.
+class TemporaryFolder {
+ public:
+  explicit TemporaryFolder(const std::string& name)
+      : path_(fs::temp_directory_path() / ("rearm_training_" + name + "_" + std::to_string(::getpid()))) {
+    fs::remove_all(path_);
+    fs::create_directories(path_);
+  }
+  ~TemporaryFolder() { fs::remove_all(path_); }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+std::string bytes_of(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+struct Run {
+  std::vector<std::vector<float>> weights;
+  TrainResult result;
+};
+
+Run train(const Dataset& data, const Config& c, int threads, TrainOptions options = {}) {
+  Context<B> ctx({.threads = threads}, c.seed);
+  Model<B> model(ctx, data, c, build_graphs<B>(ctx, data, c, {}));
+  Trainer<B, Model<B>> trainer(ctx, model, data, c, std::move(options));
+  Run run;
+  run.result = trainer.run();
+  for (const Parameter<B>& p : model.parameters())
+    run.weights.emplace_back(p.value.data(), p.value.data() + p.value.size());
+  return run;
+}
+
+bool same_bits(const Run& a, const Run& b) {
+  if (a.weights.size() != b.weights.size()) return false;
+  for (std::size_t i = 0; i < a.weights.size(); ++i)
+    if (a.weights[i].size() != b.weights[i].size() ||
+        std::memcmp(a.weights[i].data(), b.weights[i].data(), a.weights[i].size() * sizeof(float)) != 0)
+      return false;
+  return true;
+}
+
+SyntheticSettings learnable() {
+  SyntheticSettings s;
+  s.n_users = 700;
+  s.n_items = 450;
+  return s;
+}
+
+Config learning_config() {
+  Config c = preset("baby");
+  c.embedding_dim = 32;
+  c.user_knn_k = 10;
+  c.batch_size = 512;
+  c.learning_rate = 5e-3;
+  c.epochs = 8;
+  c.negatives = Negatives::exclude_train;
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("the same seed gives the same bits with 1, 2 and 3 threads, and twice in a row") {
+  SyntheticSettings s = learnable();
+  s.n_users = 300;  // several chunks of everything
+  const Dataset data = make_synthetic(s);
+  for (const Features features : {Features::trainable, Features::residual}) {
+    Config c = learning_config();
+    c.features = features;
+    c.epochs = 1;
+    c.batch_size = 256;
+    const Run one = train(data, c, 1);
+    CHECK(same_bits(one, train(data, c, 1)));
+    CHECK(same_bits(one, train(data, c, 2)));
+    CHECK(same_bits(one, train(data, c, 3)));
+    Config other = c;
+    other.seed = c.seed + 1;
+    CHECK_FALSE(same_bits(one, train(data, other, 1)));
+  }
+}
+
+TEST_CASE("REARM learns: three times popularity, and the homographs are worth 5 %") {
+  const Dataset data = make_synthetic(learnable());
+  Config c = learning_config();
+  const double whole = train(data, c, 2).result.test.at("recall@20");
+  c.use_uu = c.use_ii = false;
+  const double without = train(data, c, 2).result.test.at("recall@20");
+
+  Context<B> ctx({.threads = 2});
+  const Adjacency seen = items_by_user(data.train, data.n_users);
+  const auto popular = popularity<float>(seen, data.n_items);
+  const std::vector<Index> ks = {20};
+  const std::vector<Metric> metrics = {Metric::recall};
+  const double baseline = evaluate<B>(ctx, popular.user_rows.view(), popular.item_rows.view(), &seen,
+                                      items_by_user(data.test, data.n_users), ks, metrics)
+                              .at("recall@20");
+  MESSAGE("recall@20 on synthetic data: REARM ", whole, ", without homographs ", without, ", popularity ", baseline);
+  CHECK(whole >= 3 * baseline);
+  CHECK(whole >= 1.05 * without);
+}
+
+TEST_CASE("a run that is cut off and resumed ends in the same bytes as one that is not") {
+  const Dataset data = tiny_data();
+  Config c = tiny_config();
+  c.epochs = 5;
+  const TemporaryFolder whole("whole");
+  const TemporaryFolder parts("parts");
+  train(data, c, 1, {.directory = whole.path()});
+  // Interrupted in the middle of the fourth epoch.
+  int steps = 0;
+  TrainOptions options{.directory = parts.path()};
+  options.interrupted = [&] { return ++steps > 11; };
+  CHECK(train(data, c, 1, options).result.interrupted);
+  const Run resumed = train(data, c, 1, {.directory = parts.path(), .resume = true});
+  CHECK(resumed.result.epochs == 5);
+  CHECK(bytes_of(parts.path() / "model.safetensors") == bytes_of(whole.path() / "model.safetensors"));
+}
+
+TEST_CASE("a checkpoint of another config or a damaged one is refused and stays as it is") {
+  const Dataset data = tiny_data();
+  Config c = tiny_config();
+  c.epochs = 1;
+  const TemporaryFolder folder("refuse");
+  train(data, c, 1, {.directory = folder.path()});
+  const std::string before = bytes_of(folder.path() / "checkpoint.safetensors");
+  c.epochs = 3;
+  c.rank = 3;
+  CHECK_THROWS_WITH_AS(train(data, c, 1, {.directory = folder.path(), .resume = true}), doctest::Contains("rank"),
+                       ConfigError);
+  c.rank = 2;
+  fs::resize_file(folder.path() / "checkpoint.safetensors", before.size() - 3);
+  CHECK_THROWS_AS(train(data, c, 1, {.directory = folder.path(), .resume = true}), Error);
+  CHECK(bytes_of(folder.path() / "checkpoint.safetensors") == before.substr(0, before.size() - 3));
+}
+
+TEST_CASE("training stops early, keeps the best weights, and its model file recommends alone") {
+  const Dataset data = make_synthetic(learnable());
+  Config c = learning_config();
+  c.learning_rate = 2e-2;
+  c.epochs = 40;
+  c.patience = 1;
+  const TemporaryFolder folder("best");
+  std::vector<double> curve;
+  TrainOptions options{.directory = folder.path()};
+  options.on_epoch = [&](const EpochReport& r) { curve.push_back(r.valid.at("recall@20")); };
+  const TrainResult result = train(data, c, 2, options).result;
+  CHECK(result.epochs < 40);
+  REQUIRE(result.best_epoch >= 0);
+  const double best = *std::max_element(curve.begin(), curve.end());
+  CHECK(result.valid.at("recall@20") == best);
+  CHECK(curve[static_cast<std::size_t>(result.best_epoch)] == best);
+  CHECK(result.epochs == result.best_epoch + 3);
+
+  Context<B> ctx({.threads = 1});
+  const Recommender<B> recommender = load_recommender<B>(folder.path() / "model.safetensors");
+  const Adjacency seen = items_by_user(data.train, data.n_users);
+  CHECK(recommender.seen.ids == seen.ids);
+  const std::vector<Index> ks = {20};
+  const std::vector<Metric> metrics = {Metric::recall};
+  CHECK(evaluate<B>(ctx, recommender.users.view(), recommender.items.view(), &recommender.seen,
+                    items_by_user(data.test, data.n_users), ks, metrics)
+            .at("recall@20") == doctest::Approx(result.test.at("recall@20")).epsilon(1e-6));
+  const std::vector<Id> users = {0, 5};
+  const auto top = recommender.recommend(ctx, users, 10);
+  for (Index i = 0; i < 10; ++i) CHECK_FALSE(seen.contains(5, top.ids(1, i)));
+}
+
+TEST_CASE("a loss that is not finite ends the run with its parts named") {
+  const Dataset data = tiny_data();
+  Config c = tiny_config();
+  c.learning_rate = 1e18;
+  c.epochs = 20;
+  CHECK_THROWS_WITH_AS(train(data, c, 1), doctest::Contains("bpr"), NumericError);
+}
+
+TEST_CASE("a schedule decides the learning rate") {
+  const Dataset data = tiny_data();
+  Config c = tiny_config();
+  c.epochs = 2;
+  c.lr_decay = 0.5;
+  TrainOptions options;
+  options.schedule = [](int epoch) { return 1e-2 * std::pow(0.5, epoch); };
+  const Run by_config = train(data, c, 1);
+  c.lr_decay = 1.0;
+  CHECK(same_bits(by_config, train(data, c, 1, options)));
+  CHECK_FALSE(same_bits(by_config, train(data, c, 1)));
+}
