@@ -64,7 +64,8 @@ void print_tsv(std::span<const Id> users, const rearm::TopK<float>& top, bool he
 /// One object a line and user.
 void print_json(std::span<const Id> users, const rearm::TopK<float>& top) {
   for (std::size_t u = 0; u < users.size(); ++u) {
-    nlohmann::ordered_json line = {{"user", users[u]}, {"items", nlohmann::json::array()}, {"scores", nlohmann::json::array()}};
+    nlohmann::ordered_json line = {
+        {"user", users[u]}, {"items", nlohmann::json::array()}, {"scores", nlohmann::json::array()}};
     for (Index r = 0; r < top.ids.cols() && top.ids(static_cast<Index>(u), r) >= 0; ++r) {
       line["items"].push_back(top.ids(static_cast<Index>(u), r));
       line["scores"].push_back(top.scores(static_cast<Index>(u), r));
@@ -75,7 +76,8 @@ void print_json(std::span<const Id> users, const rearm::TopK<float>& top) {
 
 int recommend(Arguments args) {
   if (static_cast<int>(!args.users.empty()) + static_cast<int>(!args.users_file.empty()) +
-          static_cast<int>(args.all_users) != 1)
+          static_cast<int>(args.all_users) !=
+      1)
     throw rearm::ConfigError("give one of --users, --users-file and --all-users; see --help");
   const auto model = rearm::load_recommender<B>(args.model);
   const Index n_users = model.users.rows();
@@ -88,8 +90,8 @@ int recommend(Arguments args) {
   args.k = std::min(args.k, model.items.rows());
   for (const Id user : args.users)
     if (user < 0 || user >= n_users)
-      throw rearm::DataError(rearm::detail::message("user ", user, " is outside [0, ", n_users, ") of ",
-                                                    args.model.string()));
+      throw rearm::DataError(
+          rearm::detail::message("user ", user, " is outside [0, ", n_users, ") of ", args.model.string()));
   rearm::Context<B> ctx({.threads = args.threads});
   // In blocks of users, so that the lists of all users need not be held at once.
   constexpr std::size_t block = 4096;
@@ -97,8 +99,10 @@ int recommend(Arguments args) {
   for (std::size_t first = 0; first < users.size(); first += block) {
     const auto part = users.subspan(first, std::min(block, users.size() - first));
     const auto top = model.recommend(ctx, part, args.k, args.with_seen);
-    if (args.format == "json") print_json(part, top);
-    else print_tsv(part, top, first == 0);
+    if (args.format == "json")
+      print_json(part, top);
+    else
+      print_tsv(part, top, first == 0);
   }
   return 0;
 }

@@ -32,8 +32,10 @@ struct Arguments {
 /// starts from its own settings.
 rearm::Config settings(const Arguments& args, const support::SettingFlags& flags, support::SetFields& set) {
   rearm::Config config;
-  if (!args.preset.empty()) config = rearm::preset(args.preset);
-  else if (args.synthetic) config = support::synthetic_config();
+  if (!args.preset.empty())
+    config = rearm::preset(args.preset);
+  else if (args.synthetic)
+    config = support::synthetic_config();
   const bool own = args.resume && args.preset.empty() && args.config.empty() && fs::exists(args.out / "config.toml");
   if (own) support::read_settings(args.out / "config.toml", config, set);
   if (!args.config.empty()) support::read_settings(args.config, config, set);
@@ -44,7 +46,8 @@ rearm::Config settings(const Arguments& args, const support::SettingFlags& flags
 int train(Arguments args, const support::SettingFlags& flags) {
   if (args.dir.empty() != args.synthetic)
     throw rearm::ConfigError("give either a folder with a data set or --synthetic; see --help");
-  if (args.backend == "cuda") throw rearm::ConfigError("backend = cuda: this program runs on the CPU; use --backend cpu");
+  if (args.backend == "cuda")
+    throw rearm::ConfigError("backend = cuda: this program runs on the CPU; use --backend cpu");
   rearm::Dataset data = args.synthetic ? rearm::make_synthetic() : rearm::load_dataset(args.dir);
   if (args.out.empty()) {
     args.out = fs::path("out") / support::slug(data.name);

@@ -25,8 +25,8 @@ class LightGcn {
       : n_users_(data.n_users),
         n_layers_(config.n_ui_layers),
         l2_weight_(config.l2_weight),
-        graph_(SparseOperator<T>::symmetric(cast<T>(interaction_graph(
-            items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 0.0)))),
+        graph_(SparseOperator<T>::symmetric(cast<T>(
+            interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 0.0)))),
         nodes_(&parameters_.add("nodes", data.n_users + data.n_items, config.embedding_dim)) {
     init_normal(*nodes_, 0.1, config.seed);
   }

@@ -25,8 +25,10 @@ inline std::string slug(std::string_view name) {
   std::string out;
   for (const char c : name) {
     const auto byte = static_cast<unsigned char>(c);
-    if (std::isalnum(byte) != 0) out += static_cast<char>(std::tolower(byte));
-    else if (!out.empty() && out.back() != '-') out += '-';
+    if (std::isalnum(byte) != 0)
+      out += static_cast<char>(std::tolower(byte));
+    else if (!out.empty() && out.back() != '-')
+      out += '-';
   }
   while (out.ends_with('-')) out.pop_back();
   return out.empty() ? "run" : out;

@@ -183,8 +183,9 @@ inline std::string fit_weights(Config& config, const SetFields& set, const std::
     if (weights.size() != made_for.size() || (by_user && weights.size() == chosen.size())) return;
     const auto fitting = weights_for(weights, made_for, chosen);
     if (!fitting)
-      note = "the preset's weights are for image and text; this data set's modalities get equal weights "
-             "(--user-modality-weights and --item-modality-weights set them)";
+      note =
+          "the preset's weights are for image and text; this data set's modalities get equal weights "
+          "(--user-modality-weights and --item-modality-weights set them)";
     weights = fitting.value_or(std::vector<double>{});
   };
   fit("user_modality_weights", config.user_modality_weights);

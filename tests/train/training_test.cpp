@@ -63,6 +63,13 @@ bool same_bits(const Run& a, const Run& b) {
   return true;
 }
 
+TrainOptions in_folder(const fs::path& directory, bool resume = false) {
+  TrainOptions options;
+  options.directory = directory;
+  options.resume = resume;
+  return options;
+}
+
 SyntheticSettings learnable() {
   SyntheticSettings s;
   s.n_users = 700;
@@ -128,13 +135,13 @@ TEST_CASE("a run that is cut off and resumed ends in the same bytes as one that 
   c.epochs = 5;
   const TemporaryFolder whole("whole");
   const TemporaryFolder parts("parts");
-  train(data, c, 1, {.directory = whole.path()});
+  train(data, c, 1, in_folder(whole.path()));
   // Interrupted in the middle of the fourth epoch.
   int steps = 0;
-  TrainOptions options{.directory = parts.path()};
+  TrainOptions options = in_folder(parts.path());
   options.interrupted = [&] { return ++steps > 11; };
   CHECK(train(data, c, 1, options).result.interrupted);
-  const Run resumed = train(data, c, 1, {.directory = parts.path(), .resume = true});
+  const Run resumed = train(data, c, 1, in_folder(parts.path(), true));
   CHECK(resumed.result.epochs == 5);
   CHECK(bytes_of(parts.path() / "model.safetensors") == bytes_of(whole.path() / "model.safetensors"));
 }
@@ -144,15 +151,15 @@ TEST_CASE("a checkpoint of another config or a damaged one is refused and stays 
   Config c = tiny_config();
   c.epochs = 1;
   const TemporaryFolder folder("refuse");
-  train(data, c, 1, {.directory = folder.path()});
+  train(data, c, 1, in_folder(folder.path()));
   const std::string before = bytes_of(folder.path() / "checkpoint.safetensors");
   c.epochs = 3;
   c.rank = 3;
-  CHECK_THROWS_WITH_AS(train(data, c, 1, {.directory = folder.path(), .resume = true}), doctest::Contains("rank"),
+  CHECK_THROWS_WITH_AS(train(data, c, 1, in_folder(folder.path(), true)), doctest::Contains("rank"),
                        ConfigError);
   c.rank = 2;
   fs::resize_file(folder.path() / "checkpoint.safetensors", before.size() - 3);
-  CHECK_THROWS_AS(train(data, c, 1, {.directory = folder.path(), .resume = true}), Error);
+  CHECK_THROWS_AS(train(data, c, 1, in_folder(folder.path(), true)), Error);
   CHECK(bytes_of(folder.path() / "checkpoint.safetensors") == before.substr(0, before.size() - 3));
 }
 
@@ -164,7 +171,7 @@ TEST_CASE("training stops early, keeps the best weights, and its model file reco
   c.patience = 1;
   const TemporaryFolder folder("best");
   std::vector<double> curve;
-  TrainOptions options{.directory = folder.path()};
+  TrainOptions options = in_folder(folder.path());
   options.on_epoch = [&](const EpochReport& r) { curve.push_back(r.valid.at("recall@20")); };
   const TrainResult result = train(data, c, 2, options).result;
   CHECK(result.epochs < 40);

@@ -1,0 +1,186 @@
+// Bad usage and bad input: exit status 2 and one line on stderr that says what is wrong; nothing is lost.
+#include "process.hpp"
+
+#include <tests/support/shared.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+using namespace rearm;
+using rearm::test::Folder;
+
+namespace {
+
+#define REARM_NEEDS_PROGRAMS() REARM_SKIP_UNLESS(!test::bin_dir().empty(), "programs (they were not built)")
+
+/// The program must end with status 2 and one line that has all of `parts`.
+void check_refused(const Folder& folder, const std::string& program, const std::vector<std::string>& arguments,
+                   const std::vector<std::string>& parts) {
+  const test::Finished r = test::run(folder, program, arguments);
+  INFO("stderr: " << r.err);
+  CHECK(r.status == 2);
+  CHECK(std::ranges::count(r.err, '\n') == 1);
+  CHECK(r.err.starts_with(program + ": "));
+  for (const std::string& part : parts) {
+    INFO("part: " << part);
+    CHECK(test::has(r.err, part));
+  }
+}
+
+const std::vector<std::string> small = {"--embedding-dim", "8", "--rank",       "2",  "--user-knn-k", "5",
+                                        "--item-knn-k",    "4", "--batch-size", "64", "--epochs",     "1"};
+
+std::vector<std::string> with(std::vector<std::string> arguments, const std::vector<std::string>& more = {}) {
+  arguments.insert(arguments.end(), small.begin(), small.end());
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+}  // namespace
+
+TEST_CASE("wrong usage of train_amazon is refused") {
+  REARM_NEEDS_PROGRAMS();
+  const Folder folder, data;
+  test::write_data(data);
+  const std::string dir = data.path().string(), out = (folder / "out").string();
+  const auto refused = [&](const std::vector<std::string>& arguments, const std::vector<std::string>& parts) {
+    check_refused(folder, "train_amazon", arguments, parts);
+    CHECK_FALSE(std::filesystem::exists(folder / "out" / "model.safetensors"));
+  };
+  refused({}, {"--synthetic", "--help"});
+  refused({dir, "--synthetic", "--out", out}, {"--synthetic"});
+  refused({"/nowhere/at/all", "--out", out}, {"/nowhere/at/all"});
+  refused({dir, "--no-such-flag", "--out", out}, {"--no-such-flag"});
+  refused({dir, "--out", out, "--preset", "books"}, {"books", "clothing"});
+  refused({dir, "--out", out, "--backend", "cuda"}, {"cuda", "--backend cpu"});
+  refused({dir, "--out", out, "--backend", "tpu"}, {"tpu"});
+  refused({dir, "--out", out, "--threads", "-3"}, {"threads = -3"});
+  refused({dir, "--out", out, "--rank", "0"}, {"rank = 0"});
+  refused({dir, "--out", out, "--rank", "2.5"}, {"rank = '2.5'", "whole"});
+  refused({dir, "--out", out, "--epochs", "99999999999"}, {"epochs"});
+  refused({dir, "--out", out, "--learning-rate", "fast"}, {"learning_rate = 'fast'"});
+  refused({dir, "--out", out, "--learning-rate", "nan"}, {"learning_rate"});
+  refused({dir, "--out", out, "--use-uu", "maybe"}, {"use_uu = 'maybe'", "true or false"});
+  refused({dir, "--out", out, "--features", "magic"}, {"features = 'magic'"});
+  refused({dir, "--out", out, "--modalities", "smell"}, {"smell", "image, text"});
+  refused({dir, "--out", out, "--user-modality-weights", "0.5,0.1"}, {"user_modality_weights"});
+  refused({dir, "--out", out, "--user-modality-weights", "0.5,0.2,0.3"}, {"user_modality_weights", "3", "2"});
+  refused({dir, "--out", out, "--user-knn-k", "60", "--item-knn-k", "4"}, {"user_knn_k = 60", "(60)"});
+}
+
+TEST_CASE("wrong settings files are refused") {
+  REARM_NEEDS_PROGRAMS();
+  const Folder folder, data;
+  test::write_data(data);
+  const auto refused = [&](const std::string& toml, const std::vector<std::string>& parts) {
+    folder.write("settings.toml", toml);
+    check_refused(
+        folder, "train_amazon",
+        {data.path().string(), "--out", (folder / "out").string(), "--config", (folder / "settings.toml").string()},
+        parts);
+  };
+  refused("learning_rate = 1e-3\nlerning_rate = 2e-3\n", {"lerning_rate", "settings.toml"});
+  refused("[model]\nrank = 3\n", {"model", "section"});
+  refused("rank = \"three\"\n", {"rank = 'three'"});
+  refused("rank = [1, 2]\n", {"rank", "one value"});
+  check_refused(folder, "train_amazon", {data.path().string(), "--config", (folder / "none.toml").string()},
+                {"none.toml"});
+}
+
+TEST_CASE("bad data is refused before a folder is made") {
+  REARM_NEEDS_PROGRAMS();
+  const Folder folder, data;
+  test::write_data(data);
+  const std::vector<std::string> arguments = with({data.path().string(), "--out", (folder / "out").string()});
+  SUBCASE("NaN features") {
+    std::vector<float> values(200 * 6, 1.0F);
+    values[13] = std::numeric_limits<float>::quiet_NaN();
+    write_npy(data / "text_feat.npy", values, {200, 6});
+    check_refused(folder, "train_amazon", arguments, {"text_feat.npy", "nan"});
+  }
+  SUBCASE("truncated file") {
+    std::filesystem::resize_file(data / "train.npy", std::filesystem::file_size(data / "train.npy") - 8);
+    check_refused(folder, "train_amazon", arguments, {"train.npy"});
+  }
+  SUBCASE("feature rows that are not the items") {
+    write_npy(data / "text_feat.npy", std::vector<float>(199 * 6, 1.0F), {199, 6});
+    check_refused(folder, "train_amazon", arguments, {"text_feat.npy", "199", "200"});
+  }
+  SUBCASE("negative id") {
+    data.write_pairs("valid.npy", {0, 1}, {3, -1});
+    check_refused(folder, "train_amazon", arguments, {"valid.npy", "-1"});
+  }
+  SUBCASE("no features at all") {
+    std::filesystem::remove(data / "text_feat.npy");
+    std::filesystem::remove(data / "image_feat.npy");
+    check_refused(folder, "train_amazon", arguments, {"modalit"});
+  }
+  CHECK_FALSE(std::filesystem::exists(folder / "out"));
+}
+
+TEST_CASE("an output folder that cannot be written is refused before training") {
+  REARM_NEEDS_PROGRAMS();
+  const Folder folder, data;
+  test::write_data(data);
+  folder.write("file", "mine");
+  for (const std::string program : {"train_amazon", "custom_model"}) {
+    check_refused(folder, program, {data.path().string(), "--out", (folder / "file").string() + "/out"}, {"file/out"});
+    check_refused(folder, program, {data.path().string(), "--out", (folder / "file").string()}, {"file"});
+  }
+  CHECK(test::read_file(folder / "file") == "mine");
+}
+
+TEST_CASE("a folder that holds a run is neither overwritten nor mixed with another") {
+  REARM_NEEDS_PROGRAMS();
+  const Folder folder, data;
+  test::write_data(data);
+  const std::vector<std::string> arguments = with({data.path().string(), "--out", (folder / "out").string()});
+  REQUIRE(test::run(folder, "train_amazon", arguments).status == 0);
+  const auto files = [&] {
+    std::string all;
+    for (const char* name :
+         {"config.toml", "metrics.jsonl", "result.json", "model.safetensors", "checkpoint.safetensors"}) {
+      REQUIRE(std::filesystem::exists(folder / "out" / name));
+      all += test::read_file(folder / "out" / name);
+    }
+    return all;
+  };
+  const std::string before = files();
+  check_refused(folder, "train_amazon", arguments, {"--resume", "--out", "--overwrite"});
+  const auto resume = [](std::vector<std::string> base, const std::vector<std::string>& more) {
+    base.emplace_back("--resume");
+    base.insert(base.end(), more.begin(), more.end());
+    return base;
+  };
+  const std::vector<std::string> plain = {data.path().string(), "--out", (folder / "out").string()};
+  check_refused(folder, "train_amazon", resume(plain, {"--rank", "3"}), {"rank", "checkpoint.safetensors"});
+  check_refused(folder, "train_amazon", resume(plain, {"--preset", "sports"}), {"checkpoint.safetensors"});
+  check_refused(folder, "train_amazon", resume(plain, {"--seed", "1"}), {"seed"});
+  CHECK(files() == before);
+  std::filesystem::resize_file(folder / "out" / "checkpoint.safetensors", 1000);
+  check_refused(folder, "train_amazon", resume(plain, {}), {"checkpoint.safetensors"});
+  std::filesystem::remove(folder / "out" / "checkpoint.safetensors");
+  check_refused(folder, "train_amazon", resume(plain, {}), {"checkpoint.safetensors", "--overwrite"});
+  auto overwrite = arguments;
+  overwrite.insert(overwrite.end(), {"--overwrite", "--seed", "1"});
+  CHECK(test::run(folder, "train_amazon", overwrite).status == 0);
+  CHECK(files() != before);
+}
+
+TEST_CASE("wrong usage of recommend and custom_model is refused") {
+  REARM_NEEDS_PROGRAMS();
+  const Folder folder;
+  folder.write("model.safetensors", "nothing of the kind");
+  const std::string model = (folder / "model.safetensors").string();
+  check_refused(folder, "recommend", {}, {"MODEL"});
+  check_refused(folder, "recommend", {model}, {"--users"});
+  check_refused(folder, "recommend", {model, "--users", "0", "--all-users"}, {"--all-users"});
+  check_refused(folder, "recommend", {model, "--users", "0"}, {"model.safetensors"});
+  check_refused(folder, "recommend", {(folder / "none").string(), "--users", "0"}, {"none"});
+  check_refused(folder, "recommend", {model, "--users", "zero"}, {"zero"});
+  check_refused(folder, "recommend", {model, "--users", "0", "--format", "xml"}, {"xml"});
+  check_refused(folder, "custom_model", {}, {"DIR"});
+  check_refused(folder, "custom_model", {"/nowhere/at/all"}, {"/nowhere/at/all"});
+}

@@ -1,0 +1,118 @@
+#pragma once
+/// @file process.hpp
+/// Runs the built programs as a user would, and a small data set for them to run on.
+
+#include <tests/data/folder.hpp>
+
+#include <rearm/data/npy.hpp>
+#include <rearm/data/synthetic.hpp>
+
+#include <doctest/doctest.h>
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+namespace rearm::test {
+
+/// Where the programs are: REARM_BIN_DIR of the environment, else of the build; empty: they were not built.
+inline std::filesystem::path bin_dir() {
+  if (const char* dir = std::getenv("REARM_BIN_DIR"); dir != nullptr) return dir;
+#if defined(REARM_BIN_DIR)
+  return REARM_BIN_DIR;
+#else
+  return {};
+#endif
+}
+
+inline std::string read_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+struct Finished {
+  int status = -1;  ///< exit status; 128 + signal when one ended it
+  std::string out, err;
+};
+
+/// A started program; its output goes to files in `folder`.
+class Process {
+ public:
+  Process(const Folder& folder, const std::string& name, const std::vector<std::string>& arguments)
+      : out_(folder / "stdout.txt"), err_(folder / "stderr.txt") {
+    std::vector<std::string> words = {(bin_dir() / name).string()};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    pid_ = ::fork();
+    REQUIRE(pid_ >= 0);
+    if (pid_ > 0) return;
+    redirect(out_, STDOUT_FILENO);
+    redirect(err_, STDERR_FILENO);
+    ::execv(argv[0], argv.data());
+    ::_exit(127);
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+  ~Process() {
+    if (pid_ > 0) {
+      ::kill(pid_, SIGKILL);
+      ::waitpid(pid_, nullptr, 0);
+    }
+  }
+  void send(int signal) const { ::kill(pid_, signal); }
+  Finished wait() {
+    int status = 0;
+    REQUIRE(::waitpid(pid_, &status, 0) == pid_);
+    pid_ = -1;
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(out_), read_file(err_)};
+  }
+
+ private:
+  static void redirect(const std::filesystem::path& path, int to) {
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    if (fd < 0 || ::dup2(fd, to) < 0) ::_exit(126);
+  }
+  std::filesystem::path out_, err_;
+  pid_t pid_ = -1;
+};
+
+inline Finished run(const Folder& folder, const std::string& name, const std::vector<std::string>& arguments) {
+  return Process(folder, name, arguments).wait();
+}
+
+/// A generated data set as a folder: 60 users, 200 items, image and text.
+inline Dataset write_data(const Folder& folder) {
+  SyntheticSettings s;
+  s.n_users = 60;
+  s.n_items = 200;
+  s.widths = {8, 6};
+  s.latent = 4;
+  Dataset data = make_synthetic(s);
+  const auto pairs = [&](const std::string& name, const Interactions& split) {
+    folder.write_pairs(name, {split.users.begin(), split.users.end()}, {split.items.begin(), split.items.end()});
+  };
+  pairs("train.npy", data.train);
+  pairs("valid.npy", data.valid);
+  pairs("test.npy", data.test);
+  for (const Modality& m : data.modalities) {
+    Matrix<float> rows(m.features.rows(), m.features.cols());
+    m.features.copy_rows(0, rows.view());
+    write_npy(folder / (m.name + "_feat.npy"), std::vector<float>(rows.data(), rows.data() + rows.size()),
+              {rows.rows(), rows.cols()});
+  }
+  folder.write("dataset.json",
+               R"json({"name": "Tiny (made up)", "modalities": {"image": "made up", "text": "made up"}})json");
+  return data;
+}
+
+}  // namespace rearm::test

@@ -1,0 +1,304 @@
+// Whole runs of the programs: their files, resuming, interruption, determinism, recommendations.
+#include "process.hpp"
+
+#include <tests/support/shared.hpp>
+
+#include <rearm/eval/metrics.hpp>
+#include <rearm/model/config_json.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <set>
+#include <sstream>
+#include <thread>
+
+using namespace rearm;
+using nlohmann::json;
+using rearm::test::Folder;
+
+namespace {
+
+#define REARM_NEEDS_PROGRAMS() REARM_SKIP_UNLESS(!test::bin_dir().empty(), "programs (they were not built)")
+
+/// A data set, a folder for runs, and train_amazon with small settings.
+struct Bench {
+  Folder data, folder;
+  Dataset dataset = test::write_data(data);
+
+  std::vector<std::string> arguments(const std::string& out, const std::vector<std::string>& more) const {
+    std::vector<std::string> all = {data.path().string(),
+                                    "--out",
+                                    (folder / out).string(),
+                                    "--embedding-dim",
+                                    "8",
+                                    "--rank",
+                                    "2",
+                                    "--user-knn-k",
+                                    "5",
+                                    "--item-knn-k",
+                                    "4",
+                                    "--batch-size",
+                                    "64",
+                                    "--learning-rate",
+                                    "3e-3"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  test::Finished train(const std::string& out, const std::vector<std::string>& more) const {
+    const test::Finished r = test::run(folder, "train_amazon", arguments(out, more));
+    INFO("stderr: " << r.err);
+    REQUIRE(r.status == 0);
+    return r;
+  }
+  std::string bytes(const std::string& out, const char* file) const { return test::read_file(folder / out / file); }
+  json result(const std::string& out) const { return json::parse(bytes(out, "result.json")); }
+};
+
+std::vector<json> lines(const std::string& text) {
+  std::vector<json> out;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) out.push_back(json::parse(line));
+  return out;
+}
+
+/// What follows the header of a safetensors file: weights and moments, without the seconds that steps took.
+std::string tensors(const std::string& bytes) {
+  std::uint64_t header = 0;
+  REQUIRE(bytes.size() > sizeof(header));
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  REQUIRE(bytes.size() > sizeof(header) + header);
+  return bytes.substr(sizeof(header) + header);
+}
+
+}  // namespace
+
+TEST_CASE("a run writes its files with all their keys") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  const test::Finished r = bench.train("out", {"--epochs", "2", "--seed", "3", "--threads", "1"});
+  CHECK(test::has(r.out, "Tiny (made up): 60 users, 200 items"));
+  CHECK(test::has(r.err, "epoch 1: loss "));
+
+  const json result = bench.result("out");
+  for (const char* key : {"dataset", "features_are", "variant", "features", "negatives", "backend", "seed", "threads",
+                          "epochs", "best_epoch", "valid", "test", "step_seconds_median", "peak_rss_bytes"}) {
+    INFO("key: " << key);
+    CHECK(result.contains(key));
+  }
+  CHECK(result["dataset"] == "Tiny (made up)");
+  CHECK(result["features_are"] == "made up");
+  CHECK(result["variant"] == "reference");
+  CHECK(result["negatives"] == "exclude_all");
+  CHECK(result["backend"] == "cpu");
+  CHECK(result["seed"] == 3);
+  CHECK(result["threads"] == 1);
+  CHECK(result["epochs"] == 2);
+  CHECK(result["interrupted"] == false);
+  CHECK(result["test"].size() == 4);
+  for (const char* metric : {"recall@10", "recall@20", "ndcg@10", "ndcg@20"}) {
+    CHECK(result["test"][metric] > 0);
+    CHECK(result["valid"][metric] > 0);
+  }
+  CHECK(result["step_seconds_median"] > 0);
+  CHECK(result["peak_rss_bytes"] > 1 << 20);
+
+  const std::vector<json> metrics = lines(bench.bytes("out", "metrics.jsonl"));
+  REQUIRE(metrics.size() == 2);
+  for (std::size_t epoch = 0; epoch < 2; ++epoch) {
+    const json& line = metrics[epoch];
+    CHECK(line["epoch"] == epoch);
+    const json& losses = line["losses"];
+    CHECK(losses["total"].get<double>() ==
+          doctest::Approx(losses["bpr"].get<double>() + losses["contrast"].get<double>() +
+                          losses["orthogonal"].get<double>() + losses["l2"].get<double>()));
+    CHECK(line["valid"].contains("recall@20"));
+    CHECK(line["seconds"] > 0);
+  }
+  CHECK(metrics[result["best_epoch"].get<std::size_t>()]["valid"] == result["valid"]);
+
+  // config.toml names every field and is a settings file.
+  std::set<std::string> named;
+  std::istringstream toml(bench.bytes("out", "config.toml"));
+  for (std::string line; std::getline(toml, line);)
+    if (!line.starts_with('#')) named.insert(line.substr(0, line.find(' ')));
+  Config config;
+  visit_fields(config, [&](const char* name, const char*, const auto&) { CHECK(named.count(name) == 1); });
+  const std::string settings = (bench.folder / "out" / "config.toml").string();
+  const test::Finished again =
+      test::run(bench.folder, "train_amazon",
+                {bench.data.path().string(), "--out", (bench.folder / "again").string(), "--config", settings});
+  REQUIRE(again.status == 0);
+  CHECK(bench.bytes("again", "config.toml") == bench.bytes("out", "config.toml"));
+  CHECK(bench.bytes("again", "model.safetensors") == bench.bytes("out", "model.safetensors"));
+}
+
+TEST_CASE("the same seed gives the same file with one and two threads, another seed another") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  bench.train("one", {"--epochs", "1", "--threads", "1"});
+  bench.train("two", {"--epochs", "1", "--threads", "2"});
+  bench.train("other", {"--epochs", "1", "--threads", "1", "--seed", "9"});
+  const std::string one = bench.bytes("one", "model.safetensors");
+  CHECK(one.size() > 1000);
+  CHECK(one == bench.bytes("two", "model.safetensors"));
+  CHECK(one != bench.bytes("other", "model.safetensors"));
+}
+
+TEST_CASE("a resumed run ends with the bits of one that was not cut off") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  bench.train("whole", {"--epochs", "4"});
+  bench.train("cut", {"--epochs", "2"});
+  // The line of an epoch that the checkpoint does not know, and half a line.
+  std::ofstream(bench.folder / "cut" / "metrics.jsonl", std::ios::app) << "{\"epoch\": 2}\n{\"epo";
+  const test::Finished r = bench.train("cut", {"--epochs", "4", "--resume"});
+  CHECK(test::has(r.out, "continuing after epoch 1"));
+  REQUIRE(bench.result("whole")["best_epoch"] >= 2);  // else the comparison would say nothing
+  CHECK(bench.bytes("cut", "model.safetensors") == bench.bytes("whole", "model.safetensors"));
+  CHECK(tensors(bench.bytes("cut", "checkpoint.safetensors")) ==
+        tensors(bench.bytes("whole", "checkpoint.safetensors")));
+  CHECK(bench.bytes("cut", "config.toml") == bench.bytes("whole", "config.toml"));
+  CHECK(bench.result("cut")["test"] == bench.result("whole")["test"]);
+  const auto cut = lines(bench.bytes("cut", "metrics.jsonl"));
+  const auto whole = lines(bench.bytes("whole", "metrics.jsonl"));
+  REQUIRE(cut.size() == 4);
+  for (std::size_t epoch = 0; epoch < 4; ++epoch) {
+    CHECK(cut[epoch]["losses"] == whole[epoch]["losses"]);
+    CHECK(cut[epoch]["valid"] == whole[epoch]["valid"]);
+  }
+}
+
+TEST_CASE("a signal ends a run cleanly, and it can be continued") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  test::Process process(bench.folder, "train_amazon",
+                        bench.arguments("out", {"--epochs", "1000000", "--patience", "1000000"}));
+  const auto log = bench.folder / "out" / "metrics.jsonl";
+  for (int i = 0; i < 6000 && (!std::filesystem::exists(log) || std::filesystem::is_empty(log)); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  process.send(SIGINT);
+  const test::Finished r = process.wait();
+  INFO("stderr: " << r.err);
+  REQUIRE(r.status == 0);
+  CHECK(test::has(r.out, "--resume"));
+  CHECK(std::filesystem::exists(bench.folder / "out" / "model.safetensors"));
+  const json result = bench.result("out");
+  CHECK(result["interrupted"] == true);
+  const int epochs = result["epochs"];
+  CHECK(epochs >= 1);
+
+  // Without repeating the settings: they are the run's own.
+  const test::Finished more = test::run(bench.folder, "train_amazon",
+                                        {bench.data.path().string(), "--out", (bench.folder / "out").string(),
+                                         "--resume", "--epochs", std::to_string(epochs + 1)});
+  REQUIRE(more.status == 0);
+  CHECK(bench.result("out")["epochs"] == epochs + 1);
+  CHECK(lines(bench.bytes("out", "metrics.jsonl")).size() == static_cast<std::size_t>(epochs) + 1);
+}
+
+TEST_CASE("recommend ranks as the run's own evaluation did") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  bench.train("out", {"--epochs", "2"});
+  const std::string model = (bench.folder / "out" / "model.safetensors").string();
+  const test::Finished r = test::run(bench.folder, "recommend", {model, "--all-users", "-k", "20"});
+  REQUIRE(r.status == 0);
+  std::istringstream in(r.out);
+  std::string header;
+  std::getline(in, header);
+  CHECK(header == "user\trank\titem\tscore");
+  Matrix<Id> ranked(bench.dataset.n_users, 20);
+  std::fill_n(ranked.data(), ranked.size(), Id{-1});
+  double last_score = 0;
+  const Adjacency seen = items_by_user(bench.dataset.train, bench.dataset.n_users);
+  Id user = 0, rank = 0, item = 0;
+  double score = 0;
+  Index rows = 0;
+  for (; in >> user >> rank >> item >> score; ++rows) {
+    REQUIRE(rank >= 1);
+    REQUIRE(rank <= 20);
+    if (rank > 1) CHECK(score <= last_score);
+    last_score = score;
+    CHECK_FALSE(seen.contains(user, item));
+    ranked(user, rank - 1) = item;
+  }
+  CHECK(rows == 60 * 20);
+  std::vector<Id> users(60);
+  for (std::size_t u = 0; u < users.size(); ++u) users[u] = static_cast<Id>(u);
+  const Index cutoffs[] = {10, 20};
+  const MetricValues metrics =
+      mean_metrics(ranked.view(), users, items_by_user(bench.dataset.test, 60), cutoffs, all_metrics);
+  for (const auto& [name, value] : bench.result("out")["test"].items())
+    CHECK(value.get<double>() == doctest::Approx(metrics.at(name)).epsilon(1e-9));
+
+  // The same from a file of ids and as JSON.
+  bench.folder.write("users.txt", "5, 7\n5\n");
+  const test::Finished as_json =
+      test::run(bench.folder, "recommend",
+                {model, "--users-file", (bench.folder / "users.txt").string(), "-k", "20", "--format", "json"});
+  REQUIRE(as_json.status == 0);
+  const auto objects = lines(as_json.out);
+  REQUIRE(objects.size() == 3);
+  CHECK(objects[0]["user"] == 5);
+  CHECK(objects[1]["user"] == 7);
+  CHECK(objects[0] == objects[2]);
+  for (Index i = 0; i < 20; ++i) CHECK(objects[1]["items"][static_cast<std::size_t>(i)] == ranked(7, i));
+
+  // With seen items every item is a candidate; k beyond them ends the list.
+  const test::Finished all =
+      test::run(bench.folder, "recommend", {model, "--users", "0,1", "-k", "1000", "--with-seen"});
+  REQUIRE(all.status == 0);
+  CHECK(std::ranges::count(all.out, '\n') == 1 + 2 * 200);
+
+  const test::Finished outside = test::run(bench.folder, "recommend", {model, "--users", "0,60"});
+  CHECK(outside.status == 2);
+  CHECK(test::has(outside.err, "user 60"));
+  CHECK(outside.out.empty());
+  CHECK(test::run(bench.folder, "recommend", {model, "--users", "0", "-k", "0"}).status == 2);
+}
+
+TEST_CASE("every setting has a flag, and modalities can be chosen") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  const test::Finished help = test::run(bench.folder, "train_amazon", {"--help"});
+  CHECK(help.status == 0);
+  Config config;
+  visit_fields(config, [&](std::string name, const char*, const auto&) {
+    std::ranges::replace(name, '_', '-');
+    INFO("flag: " << name);
+    CHECK(test::has(help.out, "--" + name + " "));
+  });
+  bench.train("text", {"--epochs", "1", "--preset", "baby", "--modalities", "text", "--use-uu", "false", "--features",
+                       "residual", "--negatives", "exclude_train"});
+  const std::string toml = bench.bytes("text", "config.toml");
+  CHECK(test::has(toml, "modalities = [\"text\"]"));
+  CHECK(test::has(toml, "item_modality_weights = [1.0]"));
+  CHECK(test::has(toml, "use_uu = false"));
+  CHECK(test::has(toml, "features = \"residual\""));
+  CHECK(test::has(toml, "dropout_cross = 0.6"));
+}
+
+TEST_CASE("the custom model trains, and its run has the same files") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  const std::string out = (bench.folder / "out").string();
+  const test::Finished r = test::run(bench.folder, "custom_model",
+                                     {bench.data.path().string(), "--out", out, "--epochs", "30", "--learning-rate",
+                                      "0.02", "--embedding-dim", "16", "--batch-size", "64"});
+  INFO("stderr: " << r.err);
+  REQUIRE(r.status == 0);
+  CHECK(test::has(r.out, "test recall@20"));
+  const json result = bench.result("out");
+  CHECK(result["variant"] == "lightgcn");
+  CHECK(result["features"] == "none");
+  const auto metrics = lines(bench.bytes("out", "metrics.jsonl"));
+  CHECK(metrics.back()["losses"]["bpr"] < 0.7 * metrics.front()["losses"]["bpr"].get<double>());
+  const test::Finished top =
+      test::run(bench.folder, "recommend", {out + "/model.safetensors", "--users", "3", "-k", "5"});
+  CHECK(top.status == 0);
+  CHECK(std::ranges::count(top.out, '\n') == 6);
+}
