@@ -2,6 +2,9 @@
 add_library(rearm_dev INTERFACE)
 target_link_libraries(rearm_dev INTERFACE rearm::rearm)
 target_compile_options(rearm_dev INTERFACE -Wall -Wextra -Wconversion -Wshadow $<$<BOOL:${REARM_WERROR}>:-Werror>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(rearm_dev INTERFACE -Wno-restrict) # false alarm on "literal" + std::string, gcc bug 105651
+endif()
 if(REARM_NATIVE)
   # errno and floating-point traps are never read; without them more loops vectorise. No -ffast-math: sums keep order.
   target_compile_options(rearm_dev INTERFACE -march=native -fno-math-errno -fno-trapping-math)

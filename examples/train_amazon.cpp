@@ -110,7 +110,7 @@ int train(Arguments args, const support::SettingFlags& flags) {
   std::printf("best epoch %d of %d: test recall@20 %.4f, ndcg@20 %.4f; model and result.json in %s\n",
               result.best_epoch, result.epochs, result.test.at("recall@20"), result.test.at("ndcg@20"),
               args.out.c_str());
-  if (args.synthetic && !result.interrupted) support::print_beside_baselines(ctx, data, result);
+  if (args.synthetic && !result.interrupted) support::print_beside_baselines(ctx, data, result, config.epochs);
   return 0;
 }
 

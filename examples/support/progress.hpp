@@ -47,7 +47,7 @@ class Progress {
     const auto left = static_cast<double>(r.n_steps - r.step - 1);
     const double epoch = step_seconds_ * static_cast<double>(r.n_steps) + valid_seconds_;
     const double all = step_seconds_ * left + valid_seconds_ + epoch * static_cast<double>(n_epochs_ - r.epoch - 1);
-    std::fprintf(stderr, "\r\033[Kepoch %d %s loss %.4f  R@20 %.4f  %s left, at most %s in all", r.epoch,
+    std::fprintf(stderr, "\r\033[Kepoch %d %s loss %.4f R@20 %.4f, %s left, run <= %s", r.epoch,
                  bar(static_cast<double>(r.step + 1) / static_cast<double>(r.n_steps)).c_str(), loss_, recall_,
                  duration(step_seconds_ * left + valid_seconds_).c_str(), duration(all).c_str());
     std::fflush(stderr);
@@ -71,7 +71,7 @@ class Progress {
 
  private:
   static std::string bar(double done) {
-    constexpr int width = 24;
+    constexpr int width = 12;
     const int full = std::clamp(static_cast<int>(done * width), 0, width);
     return "[" + std::string(static_cast<std::size_t>(full), '#') +
            std::string(static_cast<std::size_t>(width - full), '.') + "]";

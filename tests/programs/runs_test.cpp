@@ -232,7 +232,9 @@ TEST_CASE("recommend ranks as the run's own evaluation did") {
   const Index cutoffs[] = {10, 20};
   const MetricValues metrics =
       mean_metrics(ranked.view(), users, items_by_user(bench.dataset.test, 60), cutoffs, all_metrics);
-  for (const auto& [name, value] : bench.result("out")["test"].items())
+  const json result = bench.result("out");
+  REQUIRE(result["test"].size() == 4);
+  for (const auto& [name, value] : result["test"].items())
     CHECK(value.get<double>() == doctest::Approx(metrics.at(name)).epsilon(1e-9));
 
   // The same from a file of ids and as JSON.
@@ -280,6 +282,22 @@ TEST_CASE("every setting has a flag, and modalities can be chosen") {
   CHECK(test::has(toml, "use_uu = false"));
   CHECK(test::has(toml, "features = \"residual\""));
   CHECK(test::has(toml, "dropout_cross = 0.6"));
+}
+
+TEST_CASE("without a folder REARM is shown beside popularity and LightGCN") {
+  REARM_NEEDS_PROGRAMS();
+  const Folder folder;
+  const test::Finished r = test::run(folder, "train_amazon",
+                                     {"--synthetic", "--out", (folder / "out").string(), "--epochs", "1",
+                                      "--embedding-dim", "8", "--batch-size", "4096"});
+  INFO("stderr: " << r.err);
+  REQUIRE(r.status == 0);
+  CHECK(test::has(r.out, "2000 users, 1200 items"));
+  const std::size_t table = r.out.find("\nsynthetic data ");
+  REQUIRE(table != std::string::npos);
+  for (const char* row : {"\npopularity ", "\nLightGCN ", "\nREARM "})
+    CHECK(r.out.find(row, table) != std::string::npos);
+  CHECK(json::parse(test::read_file(folder / "out" / "result.json"))["features_are"] == "synthetic");
 }
 
 TEST_CASE("the custom model trains, and its run has the same files") {
