@@ -47,20 +47,17 @@ class Progress {
     const auto left = static_cast<double>(r.n_steps - r.step - 1);
     const double epoch = step_seconds_ * static_cast<double>(r.n_steps) + valid_seconds_;
     const double all = step_seconds_ * left + valid_seconds_ + epoch * static_cast<double>(n_epochs_ - r.epoch - 1);
-    std::fprintf(stderr, "\r\033[Kepoch %d %s loss %.4f R@20 %.4f, %s left, run <= %s", r.epoch,
-                 bar(static_cast<double>(r.step + 1) / static_cast<double>(r.n_steps)).c_str(), loss_, recall_,
+    std::fprintf(stderr, "\r\033[Kepoch %d %s loss %.4f R@20 %s, %s left, run <= %s", r.epoch,
+                 bar(static_cast<double>(r.step + 1) / static_cast<double>(r.n_steps)).c_str(), loss_, recall_.c_str(),
                  duration(step_seconds_ * left + valid_seconds_).c_str(), duration(all).c_str());
     std::fflush(stderr);
   }
   void epoch(const EpochReport& r) {
     valid_seconds_ = r.valid_seconds;
-    std::string recall = "-";
-    if (const auto found = r.valid.find("recall@20"); found != r.valid.end()) {
-      recall_ = found->second;
-      recall = std::to_string(recall_).substr(0, 6);
-    }
+    if (const auto found = r.valid.find("recall@20"); found != r.valid.end())
+      recall_ = std::to_string(found->second).substr(0, 6);
     std::fprintf(stderr, "%sepoch %d: loss %.4f (bpr %.4f)  R@20 %s%s  %s\n", terminal_ ? "\r\033[K" : "", r.epoch,
-                 r.losses.total, r.losses.bpr, recall.c_str(), r.improved ? " *" : "  ",
+                 r.losses.total, r.losses.bpr, r.valid.empty() ? "-" : recall_.c_str(), r.improved ? " *" : "  ",
                  duration(r.train_seconds + r.valid_seconds).c_str());
     std::fflush(stderr);
   }
@@ -79,7 +76,7 @@ class Progress {
   int n_epochs_;
   bool terminal_;
   double loss_ = 0;
-  double recall_ = 0;
+  std::string recall_ = "-";  ///< of the last validation
   double step_seconds_ = 0;
   double valid_seconds_ = 0;
   std::chrono::steady_clock::time_point drawn_;

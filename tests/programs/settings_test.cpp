@@ -1,4 +1,5 @@
 // The weights of modalities that fit a data set, and settings as text.
+#include <examples/support/run_files.hpp>
 #include <examples/support/settings.hpp>
 #include <tests/data/folder.hpp>
 
@@ -99,4 +100,18 @@ TEST_CASE("settings are read as people write them, and refused by name") {
   CHECK(has(error_of<ConfigError>([&] { read("use_uu = 1\n"); }), "true or false"));
   CHECK(has(error_of<ConfigError>([&] { read("no_such_thing\n"); }), "no_such_thing"));
   CHECK(has(error_of<IoError>([&] { support::read_settings(folder / "none.toml", c, set); }), "none.toml"));
+}
+
+TEST_CASE("folders of runs have plain names and are not used twice") {
+  CHECK(support::slug("TikTok (visual, acoustic)") == "tiktok-visual-acoustic");
+  CHECK(support::slug("../..") == "run");
+  const Folder folder;
+  const auto base = folder / "synthetic";
+  CHECK(support::unused_folder(base) == base);
+  support::open_run_folder(base, false, false);
+  CHECK(support::unused_folder(base) == base);  // made, but no run yet
+  folder.write("synthetic/result.json", "{}");
+  CHECK(support::unused_folder(base) == folder / "synthetic-2");
+  CHECK(has(error_of<ConfigError>([&] { support::open_run_folder(base, false, false); }), "--overwrite"));
+  CHECK_NOTHROW(support::open_run_folder(base, false, true));
 }

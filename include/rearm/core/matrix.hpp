@@ -78,6 +78,14 @@ class Matrix {
  public:
   Matrix() = default;
   Matrix(Index rows, Index cols) : rows_(rows), cols_(cols), storage_(rows * cols) {}
+  Matrix(Matrix&& other) noexcept
+      : rows_(std::exchange(other.rows_, 0)), cols_(std::exchange(other.cols_, 0)), storage_(std::move(other.storage_)) {}
+  Matrix& operator=(Matrix&& other) noexcept {
+    std::swap(rows_, other.rows_);
+    std::swap(cols_, other.cols_);
+    storage_ = std::move(other.storage_);
+    return *this;
+  }
 
   Index rows() const noexcept { return rows_; }
   Index cols() const noexcept { return cols_; }

@@ -2,6 +2,7 @@
 /// @file trainer.hpp
 /// The training loop: sampled epochs, validation, early stopping, best weights, checkpoints (spec: the authors' program).
 
+#include <rearm/autodiff/tape.hpp>
 #include <rearm/data/dataset.hpp>
 #include <rearm/data/sampler.hpp>
 #include <rearm/eval/evaluator.hpp>

@@ -40,26 +40,29 @@ class Resources {
 };
 
 /// f(chunk) for chunk in [0, n_chunks), dynamically scheduled. The first exception is rethrown on the calling thread.
+/// One thread takes the same path as many: a serial loop of its own would be compiled a second time, and a compiler may
+/// contract the same source to different fused operations, hence different bits.
 template <class F>
 void parallel_chunks(const Resources& resources, Index n_chunks, const F& f) {
+  if (n_chunks <= 0) return;
+  std::exception_ptr failure;
 #if defined(_OPENMP)
   const int threads = static_cast<int>(n_chunks < resources.threads() ? n_chunks : resources.threads());
-  if (threads > 1) {
-    std::exception_ptr failure;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (Index chunk = 0; chunk < n_chunks; ++chunk) {
-      try {
-        f(chunk);
-      } catch (...) {
-#pragma omp critical(rearm_parallel_failure)
-        if (!failure) failure = std::current_exception();
-      }
-    }
-    if (failure) std::rethrow_exception(failure);
-    return;
-  }
+#else
+  static_cast<void>(resources);
 #endif
-  for (Index chunk = 0; chunk < n_chunks; ++chunk) f(chunk);
+  for (Index chunk = 0; chunk < n_chunks; ++chunk) {
+    try {
+      f(chunk);
+    } catch (...) {
+#if defined(_OPENMP)
+#pragma omp critical(rearm_parallel_failure)
+#endif
+      if (!failure) failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
 }
 
 /// f(begin, end) over [0, n) in chunks of `grain`.
