@@ -47,7 +47,10 @@ TEST_CASE("every rule names its field") {
       {"user_knn_k", [](Config& c) { c.user_knn_k = 0; }},
       {"uu_co_weight", [](Config& c) { c.uu_co_weight = 2; }},
       {"user_modality_weights", [](Config& c) { c.user_modality_weights = {1.0}; }},
-      {"item_modality_weights", [](Config& c) { c.item_modality_weights = {0.5, 0.6}; }},
+      {"item_modality_weights",
+       [](Config& c) {
+         c.item_modality_weights = {0.5, 0.6};
+       }},
       {"cl_temperature", [](Config& c) { c.cl_temperature = 0; }},
       {"batch_size", [](Config& c) { c.batch_size = 0; }},
       {"learning_rate", [](Config& c) { c.learning_rate = -1; }},

@@ -25,8 +25,7 @@ void check_model(const Case& c) {
     const bool share = p.name.find("share.weight") != std::string::npos && c.config.variant == Variant::reference;
     const RandomKey key{3, parameter_stream(p.name), 0};
     for (Index i = 0; i < p.value.size(); ++i)
-      p.value.data()[i] =
-          share ? 0.0 : p.value.data()[i] + 0.3 * key.normal(static_cast<std::uint64_t>(i));
+      p.value.data()[i] = share ? 0.0 : p.value.data()[i] + 0.3 * key.normal(static_cast<std::uint64_t>(i));
   }
   Tape<B> tape(ctx);
   const auto loss = [&] {

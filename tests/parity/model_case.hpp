@@ -111,8 +111,10 @@ Matrix<typename B::Scalar> gradient_of(Context<B>& ctx, const Parameter<B>& p) {
   using T = typename B::Scalar;
   Matrix<T> grad(p.rows(), p.cols());
   if (!p.has_grad) return grad;
-  if (p.factored) gemm(ctx, Op::none, Op::none, T{1}, p.factor_output, p.factor_weight, grad.view());
-  else scaled_copy(ctx, T{1}, p.grad.view(), grad.view());
+  if (p.factored)
+    gemm(ctx, Op::none, Op::none, T{1}, p.factor_output, p.factor_weight, grad.view());
+  else
+    scaled_copy(ctx, T{1}, p.grad.view(), grad.view());
   return grad;
 }
 

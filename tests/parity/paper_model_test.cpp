@@ -53,8 +53,7 @@ void check_case(const std::filesystem::path& dir) {
   CHECK(values.total == doctest::Approx(expected.at("total").get<double>()).epsilon(1e-9));
   CHECK(values.bpr == doctest::Approx(expected.at("bpr_sum").get<double>()).epsilon(1e-9));
   CHECK(values.contrast / c.cl_weight == doctest::Approx(expected.at("contrast_sum").get<double>()).epsilon(1e-9));
-  CHECK(values.orthogonal / c.ort_weight ==
-        doctest::Approx(expected.at("orthogonal_sum").get<double>()).epsilon(1e-9));
+  CHECK(values.orthogonal / c.ort_weight == doctest::Approx(expected.at("orthogonal_sum").get<double>()).epsilon(1e-9));
   CHECK(values.l2 / c.l2_weight == doctest::Approx(expected.at("l2_sum").get<double>()).epsilon(1e-9));
   tape.backward(losses.total);
   for (const Parameter<B>& p : model.parameters()) {

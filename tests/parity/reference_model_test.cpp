@@ -122,7 +122,7 @@ void check_case(const std::filesystem::path& dir, const Tolerances& tolerance_of
     tape.reset();
     const auto forward = model.forward(tape, true, static_cast<std::uint32_t>(step));
     if (step == 0) {
-            CHECK(max_difference<T>(forward.representation.value(), read_doubles(dir / "out.representation.npy")) <
+      CHECK(max_difference<T>(forward.representation.value(), read_doubles(dir / "out.representation.npy")) <
             tolerance_of.representation);
       const std::vector<double> modal = read_doubles(dir / "out.modal_features.npy");
       const Index d = config.embedding_dim;
@@ -155,7 +155,8 @@ void check_case(const std::filesystem::path& dir, const Tolerances& tolerance_of
 }  // namespace
 
 // The folders' graphs are sums of products rounded to float32 once more than the program's own (docs/architecture.md,
-// "Findings"), which moves the results by about 1e-8: hence 5e-8, not 1e-8, where an error can grow through the backward pass.
+// "Findings"), which moves the results by about 1e-8: hence 5e-8, not 1e-8, where an error can grow through the
+// backward pass.
 TEST_CASE("reference variant, double: representation, losses, gradients and three steps") {
   const auto folders = case_folders("REARM_PARITY_DIR", "parity");
   REARM_SKIP_UNLESS(!folders.empty(), "parity folders for the reference model");

@@ -49,8 +49,8 @@ inline void report_skip(const char* what) { std::printf("REARM-SKIPPED: %s\n", w
 }  // namespace rearm::test
 
 /// Skips the rest of the test case, visibly, when `condition` does not hold.
-#define REARM_SKIP_UNLESS(condition, what)  \
-  if (!(condition)) {                       \
-    ::rearm::test::report_skip(what);       \
-    return;                                 \
+#define REARM_SKIP_UNLESS(condition, what) \
+  if (!(condition)) {                      \
+    ::rearm::test::report_skip(what);      \
+    return;                                \
   }

@@ -163,8 +163,7 @@ TEST_CASE("a checkpoint of another config or a damaged one is refused and stays 
   const std::string before = bytes_of(folder.path() / "checkpoint.safetensors");
   c.epochs = 3;
   c.rank = 3;
-  CHECK_THROWS_WITH_AS(train(data, c, 1, in_folder(folder.path(), true)), doctest::Contains("rank"),
-                       ConfigError);
+  CHECK_THROWS_WITH_AS(train(data, c, 1, in_folder(folder.path(), true)), doctest::Contains("rank"), ConfigError);
   c.rank = 2;
   fs::resize_file(folder.path() / "checkpoint.safetensors", before.size() - 3);
   CHECK_THROWS_AS(train(data, c, 1, in_folder(folder.path(), true)), Error);

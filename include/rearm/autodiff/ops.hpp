@@ -1,7 +1,7 @@
 #pragma once
 /// @file ops.hpp
-/// The operators on tape variables: each computes its value at once and records its backward pass. Shapes, equations and
-/// errors are those of the operator of the same name on views (include/rearm/ops).
+/// The operators on tape variables: each computes its value at once and records its backward pass. Shapes, equations
+/// and errors are those of the operator of the same name on views (include/rearm/ops).
 
 #include <rearm/autodiff/tape.hpp>
 #include <rearm/ops/attention.hpp>
@@ -154,8 +154,7 @@ Var<B> concat(std::span<const Var<B>> parts, bool by_rows = false) {
     scaled_copy(tape.context(), T{1}, part.value(), block(y.value()));
     tape.record(y, [=, t = &tape] {
       const auto d_part = t->slot(part);
-      if (d_part.view.data != nullptr)
-        scaled_copy(t->context(), T{1}, block(y.grad()), d_part.view, d_part.write);
+      if (d_part.view.data != nullptr) scaled_copy(t->context(), T{1}, block(y.grad()), d_part.view, d_part.write);
     });
     at += by_rows ? part.rows() : part.cols();
   }
@@ -182,8 +181,10 @@ Var<B> add(Var<B> a, Var<B> b, typename B::Scalar beta = 1) {
     if (d_a.view.data != nullptr) scaled_copy(t->context(), T{1}, y.grad(), d_a.view, d_a.write);
     const auto d_b = t->slot(b);
     if (d_b.view.data == nullptr) return;
-    if (b.rows() == a.rows()) scaled_copy(t->context(), beta, y.grad(), d_b.view, d_b.write);
-    else column_sum(t->context(), beta, y.grad(), d_b.view, d_b.write);
+    if (b.rows() == a.rows())
+      scaled_copy(t->context(), beta, y.grad(), d_b.view, d_b.write);
+    else
+      column_sum(t->context(), beta, y.grad(), d_b.view, d_b.write);
   });
   return y;
 }
@@ -254,8 +255,7 @@ Var<B> prelu(Var<B> x, Var<B> slope) {
   tape.record(y, [=, t = &tape] {
     const auto d_slope = t->slot(slope);  // slots in the order they are written: the operands may be one variable
     const auto d_x = t->slot(x);
-    prelu_backward(t->context(), x.value(), slope.value(), y.grad(), d_x.view, d_x.write, d_slope.view,
-                   d_slope.write);
+    prelu_backward(t->context(), x.value(), slope.value(), y.grad(), d_x.view, d_x.write, d_slope.view, d_slope.write);
   });
   return y;
 }

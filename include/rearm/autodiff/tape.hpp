@@ -22,7 +22,7 @@ struct Node {
   using T = typename B::Scalar;
   MatrixView<T> value;
   MatrixView<T> grad;
-  Node* root = nullptr;              ///< the node this one is a slice of
+  Node* root = nullptr;  ///< the node this one is a slice of
   Parameter<B>* parameter = nullptr;
   bool requires_grad = false;
   bool has_grad = false;

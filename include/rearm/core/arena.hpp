@@ -1,6 +1,7 @@
 #pragma once
 /// @file arena.hpp
-/// A bump allocator that is reset once a step: after the first steps it hands out the same addresses without allocating.
+/// A bump allocator that is reset once a step: after the first steps it hands out the same addresses without
+/// allocating.
 
 #include <rearm/core/matrix.hpp>
 

@@ -69,9 +69,7 @@ class SparseOperator {
     return s;
   }
   /// Any matrix; stores the transpose beside it so that no backward pass scatters.
-  static SparseOperator general(Csr<T, Memory> matrix)
-    requires(Memory::host_accessible)
-  {
+  static SparseOperator general(Csr<T, Memory> matrix) requires(Memory::host_accessible) {
     SparseOperator s;
     s.transpose_ = rearm::transpose(matrix);
     s.matrix_ = std::move(matrix);

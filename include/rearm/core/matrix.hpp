@@ -19,8 +19,8 @@ inline constexpr std::size_t alignment = 64;
 
 /// Main memory. A backend names its own memory type with the same three functions.
 struct HostMemory {
-  static void* allocate(std::size_t bytes) { return ::operator new(bytes, std::align_val_t{alignment}); }
-  static void deallocate(void* p) noexcept { ::operator delete(p, std::align_val_t{alignment}); }
+  static void* allocate(std::size_t bytes) { return ::operator new (bytes, std::align_val_t{alignment}); }
+  static void deallocate(void* p) noexcept { ::operator delete (p, std::align_val_t{alignment}); }
   static constexpr bool host_accessible = true;
 };
 
@@ -36,16 +36,13 @@ class Buffer {
     if (size > 0) data_ = static_cast<T*>(Memory::allocate(static_cast<std::size_t>(size) * sizeof(T)));
     if constexpr (Memory::host_accessible) std::fill_n(data_, size_, T{});
   }
-  explicit Buffer(std::span<const T> values)
-    requires(Memory::host_accessible)
+  explicit Buffer(std::span<const T> values) requires(Memory::host_accessible)
       : Buffer(static_cast<Index>(values.size())) {
     std::copy(values.begin(), values.end(), data_);
   }
-  explicit Buffer(const std::vector<T>& values)
-    requires(Memory::host_accessible)
+  explicit Buffer(const std::vector<T>& values) requires(Memory::host_accessible)
       : Buffer(std::span<const T>(values)) {}
-  Buffer(Buffer&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  Buffer(Buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   Buffer& operator=(Buffer&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
@@ -79,7 +76,9 @@ class Matrix {
   Matrix() = default;
   Matrix(Index rows, Index cols) : rows_(rows), cols_(cols), storage_(rows * cols) {}
   Matrix(Matrix&& other) noexcept
-      : rows_(std::exchange(other.rows_, 0)), cols_(std::exchange(other.cols_, 0)), storage_(std::move(other.storage_)) {}
+      : rows_(std::exchange(other.rows_, 0)),
+        cols_(std::exchange(other.cols_, 0)),
+        storage_(std::move(other.storage_)) {}
   Matrix& operator=(Matrix&& other) noexcept {
     std::swap(rows_, other.rows_);
     std::swap(cols_, other.cols_);
@@ -99,9 +98,7 @@ class Matrix {
   const T& operator()(Index i, Index j) const noexcept { return storage_[i * cols_ + j]; }
   T* row(Index i) noexcept { return storage_.data() + i * cols_; }
   const T* row(Index i) const noexcept { return storage_.data() + i * cols_; }
-  Matrix clone() const
-    requires(Memory::host_accessible)
-  {
+  Matrix clone() const requires(Memory::host_accessible) {
     Matrix copy(rows_, cols_);
     std::copy_n(data(), size(), copy.data());
     return copy;

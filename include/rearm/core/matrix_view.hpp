@@ -30,8 +30,8 @@ struct MatrixView {
       : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
   /// A view of mutable elements is also a view of constant ones.
   template <class U>
-    requires(std::is_same_v<T, const U>)
-  REARM_HD MatrixView(const MatrixView<U>& other)  // NOLINT(google-explicit-constructor)
+  requires(std::is_same_v<T, const U>) REARM_HD
+      MatrixView(const MatrixView<U>& other)  // NOLINT(google-explicit-constructor)
       : data(other.data), rows(other.rows), cols(other.cols), stride(other.stride) {}
 
   REARM_HD T* row(Index i) const { return data + i * stride; }

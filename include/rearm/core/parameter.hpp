@@ -19,14 +19,14 @@ struct Parameter {
 
   std::string name;
   Matrix<Scalar, Memory> value;
-  Matrix<Scalar, Memory> grad;         ///< empty for a factored gradient and for a frozen array
-  Matrix<Scalar, Memory> moment1;      ///< allocated by the optimiser at its first step
+  Matrix<Scalar, Memory> grad;     ///< empty for a factored gradient and for a frozen array
+  Matrix<Scalar, Memory> moment1;  ///< allocated by the optimiser at its first step
   Matrix<Scalar, Memory> moment2;
-  bool trainable = true;               ///< frozen arrays are saved but never updated
-  bool persistent = true;              ///< part of a saved model; false for an array that is a copy of the data
-  bool factored = false;               ///< see above
-  bool has_grad = false;               ///< set by a backward pass, cleared by the optimiser
-  double learning_rate_scale = 1.0;    ///< multiplies the schedule's learning rate
+  bool trainable = true;                   ///< frozen arrays are saved but never updated
+  bool persistent = true;                  ///< part of a saved model; false for an array that is a copy of the data
+  bool factored = false;                   ///< see above
+  bool has_grad = false;                   ///< set by a backward pass, cleared by the optimiser
+  double learning_rate_scale = 1.0;        ///< multiplies the schedule's learning rate
   MatrixView<const Scalar> factor_output;  ///< d_output of the factored gradient, valid until the arena is reset
   MatrixView<const Scalar> factor_weight;
 

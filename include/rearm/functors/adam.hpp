@@ -15,8 +15,8 @@ struct AdamUpdate {
   T beta1;
   T beta2;
   T eps;
-  T keep;                  ///< 1 - lr wd
-  T step_size;             ///< lr / (1 - b1^t)
+  T keep;                      ///< 1 - lr wd
+  T step_size;                 ///< lr / (1 - b1^t)
   T inverse_sqrt_correction2;  ///< 1 / sqrt(1 - b2^t)
   REARM_HD void operator()(T& p, T& m, T& v, T g) const {
     m = beta1 * m + (T{1} - beta1) * g;

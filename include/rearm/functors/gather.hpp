@@ -22,8 +22,8 @@ struct GatherRow {
 template <class T>
 struct ScatterAddSegment {
   const Id* ids;
-  const Id* order;           ///< positions sorted by id, stably
-  const Index* segments;     ///< segment s is order[segments[s]] .. order[segments[s + 1]]
+  const Id* order;        ///< positions sorted by id, stably
+  const Index* segments;  ///< segment s is order[segments[s]] .. order[segments[s + 1]]
   MatrixView<const T> d_y;
   MatrixView<T> d_x;
   REARM_HD void operator()(Index s) const {

@@ -18,9 +18,7 @@ struct LowRankLayout {
   Index k;
   LowRankOrder order;
   REARM_HD Index first(Index a, Index j) const { return order == LowRankOrder::left_to_right ? a * k + j : j * d + a; }
-  REARM_HD Index second(Index j, Index b) const {
-    return order == LowRankOrder::left_to_right ? j * d + b : b * k + j;
-  }
+  REARM_HD Index second(Index j, Index b) const { return order == LowRankOrder::left_to_right ? j * d + b : b * k + j; }
 };
 
 /// y_b = sum_j mid_j S_jb, mid_j = sum_a x_a F_aj, with F, S the factors in the order of `layout`.

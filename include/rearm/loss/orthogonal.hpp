@@ -9,8 +9,8 @@
 
 namespace rearm {
 
-/// Authors' form: mean of the squared entries of V^T T (d x d), rows of V and T centred by the column mean and divided by
-/// (norm + 1e-6), the norm a constant.
+/// Authors' form: mean of the squared entries of V^T T (d x d), rows of V and T centred by the column mean and divided
+/// by (norm + 1e-6), the norm a constant.
 template <Backend B>
 Var<B> batch_orthogonality(Var<B> v, Var<B> t, double scale) {
   using T = typename B::Scalar;

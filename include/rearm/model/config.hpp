@@ -15,7 +15,8 @@ namespace rearm {
 /// `reference`: what the authors' program computes. `paper`: the printed equations.
 enum class Variant { reference, paper };
 /// What becomes of the raw features. `trainable`: tables initialised with the data and trained (the authors' program).
-/// `frozen`: fixed. `residual`: fixed, plus a free embedding_dim-wide embedding a node and modality after the projection.
+/// `frozen`: fixed. `residual`: fixed, plus a free embedding_dim-wide embedding a node and modality after the
+/// projection.
 enum class Features { trainable, frozen, residual };
 /// Where negatives may come from: outside train, valid and test of the user, or outside train only.
 enum class Negatives { exclude_all, exclude_train };
@@ -30,20 +31,30 @@ constexpr std::string_view to_string(Negatives n) {
 
 /// Parse the names above; ConfigError lists the allowed ones.
 inline void parse(std::string_view text, Variant& out) {
-  if (text == "reference") out = Variant::reference;
-  else if (text == "paper") out = Variant::paper;
-  else throw ConfigError(detail::message("variant = '", text, "': must be reference or paper"));
+  if (text == "reference")
+    out = Variant::reference;
+  else if (text == "paper")
+    out = Variant::paper;
+  else
+    throw ConfigError(detail::message("variant = '", text, "': must be reference or paper"));
 }
 inline void parse(std::string_view text, Features& out) {
-  if (text == "trainable") out = Features::trainable;
-  else if (text == "frozen") out = Features::frozen;
-  else if (text == "residual") out = Features::residual;
-  else throw ConfigError(detail::message("features = '", text, "': must be trainable, frozen or residual"));
+  if (text == "trainable")
+    out = Features::trainable;
+  else if (text == "frozen")
+    out = Features::frozen;
+  else if (text == "residual")
+    out = Features::residual;
+  else
+    throw ConfigError(detail::message("features = '", text, "': must be trainable, frozen or residual"));
 }
 inline void parse(std::string_view text, Negatives& out) {
-  if (text == "exclude_all") out = Negatives::exclude_all;
-  else if (text == "exclude_train") out = Negatives::exclude_train;
-  else throw ConfigError(detail::message("negatives = '", text, "': must be exclude_all or exclude_train"));
+  if (text == "exclude_all")
+    out = Negatives::exclude_all;
+  else if (text == "exclude_train")
+    out = Negatives::exclude_train;
+  else
+    throw ConfigError(detail::message("negatives = '", text, "': must be exclude_all or exclude_train"));
 }
 
 /// The settings of a model and of its training. Defaults are the published ones for Baby.
@@ -67,12 +78,12 @@ struct Config {
   std::vector<double> item_modality_weights;
   bool use_precomputed_knn = true;  ///< take <modality>_knn<k>_{idx,cos}.npy for the item graphs where there
   // ablations (paper, Table 3); all on is the whole model
-  bool use_uu = true;          ///< user homograph (w/o uu)
-  bool use_ii = true;          ///< item homograph (w/o ii)
-  bool use_co = true;          ///< co-occurrence part of both (w/o co)
-  bool use_sim = true;         ///< similarity part of both (w/o sim)
-  bool use_meta = true;        ///< meta network (w/o meta)
-  bool use_orthogonal = true;  ///< orthogonal constraint (w/o ort)
+  bool use_uu = true;                   ///< user homograph (w/o uu)
+  bool use_ii = true;                   ///< item homograph (w/o ii)
+  bool use_co = true;                   ///< co-occurrence part of both (w/o co)
+  bool use_sim = true;                  ///< similarity part of both (w/o sim)
+  bool use_meta = true;                 ///< meta network (w/o meta)
+  bool use_orthogonal = true;           ///< orthogonal constraint (w/o ort)
   std::vector<std::string> modalities;  ///< train with these alone (paper, Figure 4); empty: all of the data set
   // losses
   double cl_weight = 5e-6;
@@ -95,7 +106,8 @@ struct Config {
   friend bool operator==(const Config&, const Config&) = default;
 };
 
-/// Calls visitor(name, help, field) for every field: the one list from which flags, TOML, JSON and comparisons are made.
+/// Calls visitor(name, help, field) for every field: the one list from which flags, TOML, JSON and comparisons are
+/// made.
 template <class C, class Visitor>
 void visit_fields(C& c, Visitor&& visit) {
   visit("variant", "reference (the authors' program) or paper (the printed equations)", c.variant);
@@ -111,8 +123,10 @@ void visit_fields(C& c, Visitor&& visit) {
   visit("item_knn_k", "neighbours an item keeps", c.item_knn_k);
   visit("uu_co_weight", "weight of co-occurrence in the user homograph", c.uu_co_weight);
   visit("ii_co_weight", "weight of co-occurrence in the item homograph", c.ii_co_weight);
-  visit("user_modality_weights", "weights of the modalities in the user similarity graph, sum 1", c.user_modality_weights);
-  visit("item_modality_weights", "weights of the modalities in the item similarity graph, sum 1", c.item_modality_weights);
+  visit("user_modality_weights", "weights of the modalities in the user similarity graph, sum 1",
+        c.user_modality_weights);
+  visit("item_modality_weights", "weights of the modalities in the item similarity graph, sum 1",
+        c.item_modality_weights);
   visit("use_precomputed_knn", "use <modality>_knn<k>_{idx,cos}.npy where the folder has them", c.use_precomputed_knn);
   visit("use_uu", "user homograph", c.use_uu);
   visit("use_ii", "item homograph", c.use_ii);
@@ -129,7 +143,8 @@ void visit_fields(C& c, Visitor&& visit) {
   visit("batch_size", "pairs a batch", c.batch_size);
   visit("learning_rate", "learning rate", c.learning_rate);
   visit("weight_decay", "decoupled weight decay (reference variant)", c.weight_decay);
-  visit("residual_learning_rate_scale", "learning rate of the residual embeddings, as a multiple", c.residual_learning_rate_scale);
+  visit("residual_learning_rate_scale", "learning rate of the residual embeddings, as a multiple",
+        c.residual_learning_rate_scale);
   visit("lr_decay", "factor on the learning rate after each epoch", c.lr_decay);
   visit("epochs", "most epochs", c.epochs);
   visit("patience", "epochs without improvement that are borne", c.patience);
@@ -196,7 +211,8 @@ inline void validate(const Config& c, int n_modalities) {
                                       ": the reference variant decays its weights (weight_decay); l2_weight belongs "
                                       "to variant = paper"));
   if (c.variant == Variant::paper && c.features == Features::trainable)
-    throw ConfigError("variant = paper with features = trainable: the paper's raw features are fixed; use frozen or residual");
+    throw ConfigError(
+        "variant = paper with features = trainable: the paper's raw features are fixed; use frozen or residual");
 }
 
 /// Published settings (spec: the authors' program). `name` is baby, sports or clothing.

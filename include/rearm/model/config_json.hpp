@@ -18,8 +18,10 @@ namespace rearm {
 inline nlohmann::ordered_json to_json(const Config& config) {
   nlohmann::ordered_json json;
   visit_fields(config, [&](const char* name, const char*, const auto& value) {
-    if constexpr (std::is_enum_v<std::decay_t<decltype(value)>>) json[name] = to_string(value);
-    else json[name] = value;
+    if constexpr (std::is_enum_v<std::decay_t<decltype(value)>>)
+      json[name] = to_string(value);
+    else
+      json[name] = value;
   });
   return json;
 }
@@ -33,8 +35,10 @@ inline Config config_from_json(const nlohmann::json& json) {
     known.insert(name);
     if (!json.contains(name)) return;
     try {
-      if constexpr (std::is_enum_v<std::decay_t<decltype(value)>>) parse(json.at(name).get<std::string>(), value);
-      else json.at(name).get_to(value);
+      if constexpr (std::is_enum_v<std::decay_t<decltype(value)>>)
+        parse(json.at(name).get<std::string>(), value);
+      else
+        json.at(name).get_to(value);
     } catch (const nlohmann::json::exception&) {
       throw ConfigError(detail::message(name, " = ", json.at(name).dump(), ": is of the wrong type"));
     }

@@ -33,8 +33,7 @@ inline const std::string& require_metadata(const SafetensorsFile& file, const st
 
 inline void require_format(const SafetensorsFile& file, const std::filesystem::path& path, const std::string& format) {
   const std::string& found = require_metadata(file, path, "format");
-  if (found != format)
-    throw DataError(message(path.string(), ": format is '", found, "' but must be '", format, "'"));
+  if (found != format) throw DataError(message(path.string(), ": format is '", found, "' but must be '", format, "'"));
 }
 
 /// The config in the metadata of a model file or checkpoint.
@@ -158,8 +157,7 @@ Recommender<B> load_recommender(const std::filesystem::path& path) {
   file.read("representation.item", out.items.view());
   file.read("seen.offsets", MatrixView<Index>{out.seen.offsets.data(), 1, offsets[1]});
   file.read("seen.items", MatrixView<Id>{out.seen.ids.data(), 1, seen[1]});
-  if (out.seen.offsets.front() != 0 || out.seen.offsets.back() != seen[1] ||
-      !std::ranges::is_sorted(out.seen.offsets))
+  if (out.seen.offsets.front() != 0 || out.seen.offsets.back() != seen[1] || !std::ranges::is_sorted(out.seen.offsets))
     throw DataError(detail::message(path.string(), ": seen.offsets do not describe seen.items"));
   return out;
 }

@@ -133,8 +133,10 @@ class Model {
       const Var<B> share = concat_rows<B>({(*user_meta_)(modal.rows(0, n_users_), id.rows(0, n_users_)),
                                            (*item_meta_)(modal.rows(n_users_, n_items_), id.rows(n_users_, n_items_))});
       const Var<B> fused = add(activate(share), id);
-      if (config_.variant == Variant::reference) representation.push_back(fused);
-      else representation.insert(representation.begin(), fused);
+      if (config_.variant == Variant::reference)
+        representation.push_back(fused);
+      else
+        representation.insert(representation.begin(), fused);
     }
     out.representation = concat<B>(representation);
     return out;
@@ -160,19 +162,19 @@ class Model {
 
     Losses out;
     const auto size = static_cast<double>(batch.users.size());
-    out.bpr = bpr(gather(r, users), gather(r, positives), gather(r, negatives),
-                  static_cast<T>(reference ? 1.0 / size : 1.0));
+    out.bpr =
+        bpr(gather(r, users), gather(r, positives), gather(r, negatives), static_cast<T>(reference ? 1.0 / size : 1.0));
     out.total = out.bpr;
     if (config_.cl_weight > 0 && f.modal.size() > 1) {
       if (reference) {
         unique(batch.users, {}, unique_users_);
         unique(positives_, negatives_, unique_items_);
-        out.contrast = add(contrast_of(f, std::span<const Id>(unique_users_)),
-                           contrast_of(f, std::span<const Id>(unique_items_)));
+        out.contrast =
+            add(contrast_of(f, std::span<const Id>(unique_users_)), contrast_of(f, std::span<const Id>(unique_items_)));
       } else {
-        out.contrast = add(
-            modality_contrast<B>(rows_of(f, 0, n_users_), config_.cl_temperature, config_.cl_weight),
-            modality_contrast<B>(rows_of(f, n_users_, n_items_), config_.cl_temperature, config_.cl_weight));
+        out.contrast =
+            add(modality_contrast<B>(rows_of(f, 0, n_users_), config_.cl_temperature, config_.cl_weight),
+                modality_contrast<B>(rows_of(f, n_users_, n_items_), config_.cl_temperature, config_.cl_weight));
       }
       out.total = add(out.total, out.contrast);
     }

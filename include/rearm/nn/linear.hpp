@@ -20,9 +20,7 @@ class Linear {
     init_uniform(*weight_, bound, seed);
     init_uniform(*bias_, bound, seed);
   }
-  Var<B> operator()(Var<B> x) const {
-    return linear(x, x.tape().parameter(*weight_), x.tape().parameter(*bias_));
-  }
+  Var<B> operator()(Var<B> x) const { return linear(x, x.tape().parameter(*weight_), x.tape().parameter(*bias_)); }
   Parameter<B>& weight() const { return *weight_; }
   Parameter<B>& bias() const { return *bias_; }
 

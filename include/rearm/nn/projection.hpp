@@ -21,8 +21,7 @@ class Projection {
 
   /// `user_mean` is the row-normalised user x item matrix and must outlive this object.
   Projection(Context<B>& ctx, ParameterStore<B>& store, const Modality& modality, const Dataset& data,
-             const Config& config,
-             const SparseOperator<T, typename B::Memory>* user_mean)
+             const Config& config, const SparseOperator<T, typename B::Memory>* user_mean)
       : user_mean_(user_mean) {
     const Index width = modality.features.cols();
     const Index d = config.embedding_dim;

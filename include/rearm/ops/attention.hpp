@@ -17,8 +17,8 @@ functors::AttentionInput<T> attention_input(MatrixView<const T> q, MatrixView<co
   require_shape(k, q.rows, q.cols, "rank_one_attention", "k");
   require_shape(v, q.rows, q.cols, "rank_one_attention", "v");
   if (q.cols < 1 || q.cols > max_attention_width)
-    throw ShapeError(message("rank_one_attention: rows of ", shape_string(q), " must have 1 to ", max_attention_width,
-                             " entries"));
+    throw ShapeError(
+        message("rank_one_attention: rows of ", shape_string(q), " must have 1 to ", max_attention_width, " entries"));
   if (!(p >= 0 && p <= 1)) throw ConfigError(message("rank_one_attention: dropout = ", p, " must lie in [0, 1]"));
   return {q, k, v, scale, p > 0, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p)};
 }
@@ -46,8 +46,8 @@ void rank_one_attention_backward(Context<B>& ctx, ConstView<typename B::Scalar> 
   detail::require_shape(d_k, q.rows, q.cols, "rank_one_attention_backward", "d_k");
   detail::require_shape(d_v, q.rows, q.cols, "rank_one_attention_backward", "d_v");
   B::rank_one_attention_backward(
-      ctx, functors::AttentionBackwardRow<T>{detail::attention_input<T>(q, k, v, scale, p, key), out, d_out, d_q, d_k,
-                                             d_v});
+      ctx,
+      functors::AttentionBackwardRow<T>{detail::attention_input<T>(q, k, v, scale, p, key), out, d_out, d_q, d_k, d_v});
 }
 
 }  // namespace rearm

@@ -47,14 +47,13 @@ void column_mean_backward(Context<B>& ctx, ConstView<typename B::Scalar> d_out, 
                           Write write) {
   using T = typename B::Scalar;
   const MatrixView<const T> repeated{d_out.data, d_x.rows, d_x.cols, 0};
-  B::for_each(ctx, d_x.rows,
-              functors::ScaleRow<T>{T{1} / static_cast<T>(d_x.rows), repeated, d_x, write});
+  B::for_each(ctx, d_x.rows, functors::ScaleRow<T>{T{1} / static_cast<T>(d_x.rows), repeated, d_x, write});
 }
 
 /// out (1 x 1) (+)= alpha sum of all entries of x.
 template <Backend B>
-void sum(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B::Scalar> x,
-         MatrixView<typename B::Scalar> out, Write write = Write::overwrite) {
+void sum(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B::Scalar> x, MatrixView<typename B::Scalar> out,
+         Write write = Write::overwrite) {
   detail::require_shape(out, 1, 1, "sum", "output");
   B::reduce_rows(ctx, x.rows, 1, functors::SumRow<typename B::Scalar>{alpha, x}, out.data, write);
 }
@@ -85,8 +84,7 @@ void prelu_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<
   using T = typename B::Scalar;
   if (d_slope.data != nullptr)
     B::reduce_rows(ctx, x.rows, 1, functors::PreluSlopeGradRow<T>{x, d_y}, d_slope.data, write_slope);
-  if (d_x.data != nullptr)
-    B::for_each(ctx, x.rows, functors::PreluBackwardRow<T>{x, slope.data, d_y, d_x, write_x});
+  if (d_x.data != nullptr) B::for_each(ctx, x.rows, functors::PreluBackwardRow<T>{x, slope.data, d_y, d_x, write_x});
 }
 
 /// y = w x + b, scalars w and b (the authors' one-wide attention projections).
@@ -119,8 +117,9 @@ void dropout(Context<B>& ctx, ConstView<typename B::Scalar> x, double p, RandomK
   detail::require_shape(y, x.rows, x.cols, "dropout", "output");
   if (!(p >= 0 && p <= 1)) throw ConfigError(detail::message("dropout: p = ", p, " must lie in [0, 1]"));
   using T = typename B::Scalar;
-  B::for_each(ctx, x.rows, functors::DropoutRow<T>{x, y, functors::DropoutMask::make(key, p),
-                                                   functors::DropoutMask::scale<T>(p), write});
+  B::for_each(
+      ctx, x.rows,
+      functors::DropoutRow<T>{x, y, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p), write});
 }
 
 }  // namespace rearm

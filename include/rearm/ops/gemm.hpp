@@ -17,8 +17,8 @@ void gemm(Context<B>& ctx, Op op_a, Op op_b, typename B::Scalar alpha, ConstView
   const Index n = op_b == Op::none ? b.cols : b.rows;
   if (k != k_b)
     throw ShapeError(detail::message("gemm: A is ", shape_string(a), op_a == Op::none ? "" : " transposed", ", B is ",
-                                     shape_string(b), op_b == Op::none ? "" : " transposed",
-                                     ": inner dimensions ", k, " and ", k_b, " differ"));
+                                     shape_string(b), op_b == Op::none ? "" : " transposed", ": inner dimensions ", k,
+                                     " and ", k_b, " differ"));
   detail::require_shape(c, m, n, "gemm", "C");
   B::gemm(ctx, op_a, op_b, alpha, a, b, c, write);
 }
@@ -32,12 +32,16 @@ void gemm_backward(Context<B>& ctx, Op op_a, Op op_b, typename B::Scalar alpha, 
                    Write write_b) {
   const auto flip = [](Op op) { return op == Op::none ? Op::transpose : Op::none; };
   if (d_a.data != nullptr) {
-    if (op_a == Op::none) gemm(ctx, Op::none, flip(op_b), alpha, d_c, b, d_a, write_a);
-    else gemm(ctx, op_b, Op::transpose, alpha, b, d_c, d_a, write_a);
+    if (op_a == Op::none)
+      gemm(ctx, Op::none, flip(op_b), alpha, d_c, b, d_a, write_a);
+    else
+      gemm(ctx, op_b, Op::transpose, alpha, b, d_c, d_a, write_a);
   }
   if (d_b.data != nullptr) {
-    if (op_b == Op::none) gemm(ctx, flip(op_a), Op::none, alpha, a, d_c, d_b, write_b);
-    else gemm(ctx, Op::transpose, op_a, alpha, d_c, a, d_b, write_b);
+    if (op_b == Op::none)
+      gemm(ctx, flip(op_a), Op::none, alpha, a, d_c, d_b, write_b);
+    else
+      gemm(ctx, Op::transpose, op_a, alpha, d_c, a, d_b, write_b);
   }
 }
 
@@ -65,8 +69,8 @@ void linear(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename
 template <Backend B>
 void linear_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> weight,
                      ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write_x,
-                     MatrixView<typename B::Scalar> d_weight, Write write_weight,
-                     MatrixView<typename B::Scalar> d_bias, Write write_bias) {
+                     MatrixView<typename B::Scalar> d_weight, Write write_weight, MatrixView<typename B::Scalar> d_bias,
+                     Write write_bias) {
   using T = typename B::Scalar;
   gemm_backward(ctx, Op::none, Op::transpose, T{1}, x, weight, d_y, d_x, write_x, d_weight, write_weight);
   if (d_bias.data != nullptr) column_sum(ctx, T{1}, d_y, d_bias, write_bias);

@@ -36,17 +36,25 @@ void low_rank_product(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstVie
 /// Gradients of low_rank_product; views without data are skipped.
 template <Backend B>
 void low_rank_product_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> w1,
-                               ConstView<typename B::Scalar> w2, LowRankOrder order,
-                               ConstView<typename B::Scalar> mid, ConstView<typename B::Scalar> d_y,
-                               MatrixView<typename B::Scalar> d_x, Write write_x, MatrixView<typename B::Scalar> d_w1,
-                               Write write_w1, MatrixView<typename B::Scalar> d_w2, Write write_w2) {
+                               ConstView<typename B::Scalar> w2, LowRankOrder order, ConstView<typename B::Scalar> mid,
+                               ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write_x,
+                               MatrixView<typename B::Scalar> d_w1, Write write_w1, MatrixView<typename B::Scalar> d_w2,
+                               Write write_w2) {
   using T = typename B::Scalar;
   const bool forward = order == LowRankOrder::left_to_right;
   B::for_each(ctx, x.rows,
-              functors::LowRankBackwardRow<T>{x, forward ? w1 : w2, forward ? w2 : w1,
-                                              {x.cols, mid.cols, order}, mid, d_y, d_x,
-                                              forward ? d_w1 : d_w2, forward ? d_w2 : d_w1, write_x,
-                                              forward ? write_w1 : write_w2, forward ? write_w2 : write_w1});
+              functors::LowRankBackwardRow<T>{x,
+                                              forward ? w1 : w2,
+                                              forward ? w2 : w1,
+                                              {x.cols, mid.cols, order},
+                                              mid,
+                                              d_y,
+                                              d_x,
+                                              forward ? d_w1 : d_w2,
+                                              forward ? d_w2 : d_w1,
+                                              write_x,
+                                              forward ? write_w1 : write_w2,
+                                              forward ? write_w2 : write_w1});
 }
 
 }  // namespace rearm

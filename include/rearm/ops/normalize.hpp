@@ -34,8 +34,8 @@ void row_scale_detached(Context<B>& ctx, ConstView<typename B::Scalar> x, typena
 
 /// d_x (+)= d_y / divisor
 template <Backend B>
-void row_scale_detached_backward(Context<B>& ctx, const typename B::Scalar* divisor,
-                                 ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write) {
+void row_scale_detached_backward(Context<B>& ctx, const typename B::Scalar* divisor, ConstView<typename B::Scalar> d_y,
+                                 MatrixView<typename B::Scalar> d_x, Write write) {
   detail::require_shape(d_x, d_y.rows, d_y.cols, "row_scale_detached_backward", "d_x");
   B::for_each(ctx, d_x.rows, functors::RowScaleDetachedBackward<typename B::Scalar>{divisor, d_y, d_x, write});
 }
@@ -48,8 +48,7 @@ void layer_norm(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<type
   detail::require_shape(gamma, 1, x.cols, "layer_norm", "gamma");
   detail::require_shape(beta, 1, x.cols, "layer_norm", "beta");
   detail::require_shape(y, x.rows, x.cols, "layer_norm", "output");
-  B::for_each(ctx, x.rows,
-              functors::LayerNormRow<typename B::Scalar>{x, gamma.data, beta.data, eps, y, mean, rstd});
+  B::for_each(ctx, x.rows, functors::LayerNormRow<typename B::Scalar>{x, gamma.data, beta.data, eps, y, mean, rstd});
 }
 
 /// The three gradients of layer_norm; views without data are skipped.
@@ -116,8 +115,8 @@ void log_sum_exp_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, Cons
 
 /// y_i = a_i . b_i / (max(|a_i|, eps) max(|b_i|, eps)), y n x 1. A zero row has cosine 0 with everything.
 template <Backend B>
-void cosine(Context<B>& ctx, ConstView<typename B::Scalar> a, ConstView<typename B::Scalar> b,
-            typename B::Scalar eps, MatrixView<typename B::Scalar> y) {
+void cosine(Context<B>& ctx, ConstView<typename B::Scalar> a, ConstView<typename B::Scalar> b, typename B::Scalar eps,
+            MatrixView<typename B::Scalar> y) {
   detail::require_shape(b, a.rows, a.cols, "cosine", "second operand");
   detail::require_shape(y, a.rows, 1, "cosine", "output");
   B::for_each(ctx, a.rows, functors::CosineRow<typename B::Scalar>{a, b, eps, y});
@@ -129,10 +128,8 @@ void cosine_backward(Context<B>& ctx, ConstView<typename B::Scalar> a, ConstView
                      typename B::Scalar eps, ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_a,
                      Write write_a, MatrixView<typename B::Scalar> d_b, Write write_b) {
   using T = typename B::Scalar;
-  if (d_a.data != nullptr)
-    B::for_each(ctx, a.rows, functors::CosineBackwardRow<T>{a, b, eps, d_y, d_a, write_a});
-  if (d_b.data != nullptr)
-    B::for_each(ctx, a.rows, functors::CosineBackwardRow<T>{b, a, eps, d_y, d_b, write_b});
+  if (d_a.data != nullptr) B::for_each(ctx, a.rows, functors::CosineBackwardRow<T>{a, b, eps, d_y, d_a, write_a});
+  if (d_b.data != nullptr) B::for_each(ctx, a.rows, functors::CosineBackwardRow<T>{b, a, eps, d_y, d_b, write_b});
 }
 
 }  // namespace rearm

@@ -46,8 +46,9 @@ class AdamW {
     for (Parameter<B>& p : parameters)
       if (p.trainable && p.has_grad) {
         prepare(p);
-        B::for_each(ctx, p.rows(), functors::AdamRow<T>{update_for(p), p.value.view(), p.moment1.view(),
-                                                        p.moment2.view(), p.grad.view()});
+        B::for_each(
+            ctx, p.rows(),
+            functors::AdamRow<T>{update_for(p), p.value.view(), p.moment1.view(), p.moment2.view(), p.grad.view()});
         p.has_grad = false;
       }
   }

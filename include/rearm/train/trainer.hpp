@@ -1,6 +1,7 @@
 #pragma once
 /// @file trainer.hpp
-/// The training loop: sampled epochs, validation, early stopping, best weights, checkpoints (spec: the authors' program).
+/// The training loop: sampled epochs, validation, early stopping, best weights, checkpoints (spec: the authors'
+/// program).
 
 #include <rearm/autodiff/tape.hpp>
 #include <rearm/data/dataset.hpp>
@@ -46,7 +47,7 @@ struct StepReport {
 /// One epoch, told to on_epoch after validation.
 struct EpochReport {
   int epoch = 0;
-  LossValues losses;  ///< means over the epoch's steps
+  LossValues losses;   ///< means over the epoch's steps
   MetricValues valid;  ///< empty in an epoch without validation
   bool improved = false;
   double train_seconds = 0;

@@ -8,6 +8,11 @@
 
 #include <algorithm>
 
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed"  // `omp simd` asks; where clang cannot, the scalar loop is as right
+#endif
+
 namespace rearm::cpu {
 
 /// Widest embedding the row buffers hold (Config allows no more).
@@ -131,3 +136,7 @@ void attention_backward_row(const functors::AttentionBackwardRow<T>& f, Index i)
 }
 
 }  // namespace rearm::cpu
+
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif

@@ -17,11 +17,20 @@
 namespace rearm::cpu {
 
 /// Some BLAS libraries and Eigen start threads of their own; the context owns the threads, so theirs are set to one.
-inline void claim_product_threads() {
+/// Throws ConfigError for an OpenBLAS built without threads: it has no locks, so products on several of our threads
+/// would share a work buffer and come out wrong.
+inline void claim_product_threads(int threads) {
 #if defined(REARM_HAS_BLAS) && defined(REARM_HAS_OPENBLAS_THREADS)
+  if (threads > 1 && openblas_get_parallel() == 0)
+    throw ConfigError(detail::message("threads = ", threads,
+                                      ": the OpenBLAS in use was built without threads and is not safe to call from "
+                                      "several; install a threaded one (libopenblas-pthread) or use one thread"));
   openblas_set_num_threads(1);
-#elif !defined(REARM_HAS_BLAS)
+#else
+  static_cast<void>(threads);
+#if !defined(REARM_HAS_BLAS)
   Eigen::setNbThreads(1);
+#endif
 #endif
 }
 
@@ -41,11 +50,11 @@ void gemm_serial(Op op_a, Op op_b, T alpha, MatrixView<const T> a, MatrixView<co
   const auto n32 = [](Index i) { return static_cast<int>(i); };
   const T beta = write == Write::overwrite ? T{0} : T{1};
   if constexpr (std::is_same_v<T, float>)
-    cblas_sgemm(CblasRowMajor, trans(op_a), trans(op_b), n32(c.rows), n32(c.cols), n32(k), alpha, a.data,
-                n32(a.stride), b.data, n32(b.stride), beta, c.data, n32(c.stride));
+    cblas_sgemm(CblasRowMajor, trans(op_a), trans(op_b), n32(c.rows), n32(c.cols), n32(k), alpha, a.data, n32(a.stride),
+                b.data, n32(b.stride), beta, c.data, n32(c.stride));
   else
-    cblas_dgemm(CblasRowMajor, trans(op_a), trans(op_b), n32(c.rows), n32(c.cols), n32(k), alpha, a.data,
-                n32(a.stride), b.data, n32(b.stride), beta, c.data, n32(c.stride));
+    cblas_dgemm(CblasRowMajor, trans(op_a), trans(op_b), n32(c.rows), n32(c.cols), n32(k), alpha, a.data, n32(a.stride),
+                b.data, n32(b.stride), beta, c.data, n32(c.stride));
 #else
   using Dense = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   using Stride = Eigen::OuterStride<>;

@@ -121,9 +121,9 @@ struct CpuBackend {
                        Scalar inverse_temperature, Scalar* lse, Scalar* diagonal) {
     cpu::info_nce_rows<CpuBackend>(ctx, a, b, inverse_temperature, lse, diagonal);
   }
-  static void info_nce_backward(Context<CpuBackend>& ctx, MatrixView<const Scalar> rows,
-                                MatrixView<const Scalar> other, Scalar inverse_temperature, const Scalar* lse,
-                                bool by_row, Scalar g, MatrixView<Scalar> d_rows, Write write) {
+  static void info_nce_backward(Context<CpuBackend>& ctx, MatrixView<const Scalar> rows, MatrixView<const Scalar> other,
+                                Scalar inverse_temperature, const Scalar* lse, bool by_row, Scalar g,
+                                MatrixView<Scalar> d_rows, Write write) {
     cpu::info_nce_backward_side<CpuBackend>(ctx, rows, other, inverse_temperature, lse, by_row, g, d_rows, write);
   }
 

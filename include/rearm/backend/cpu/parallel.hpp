@@ -31,7 +31,7 @@ class Resources {
 #else
     threads_ = 1;
 #endif
-    claim_product_threads();
+    claim_product_threads(threads_);
   }
   int threads() const noexcept { return threads_; }
 
