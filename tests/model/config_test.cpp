@@ -62,9 +62,10 @@ TEST_CASE("every rule names its field") {
       {"l2_weight", [](Config& c) { c.l2_weight = 1e-3; }},
       {"features", [](Config& c) { c.variant = Variant::paper; }},
   };
-  for (const auto& [field, change] : cases) {
+  for (const auto& entry : cases) {
+    const std::string& field = entry.first;
     Config c = preset("baby");
-    change(c);
+    entry.second(c);
     CAPTURE(field);
     CHECK(refusal([&] { validate(c, 2); }).find(field) != std::string::npos);
   }
