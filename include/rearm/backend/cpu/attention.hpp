@@ -61,7 +61,7 @@ class DropoutRows {
   const functors::AttentionInput<T>& in_;
   Index draws_;
   Index node_;
-  alignas(alignment) T multipliers_[max_attention_dim + 8 * philox_lanes];
+  alignas(alignment) T multipliers_[max_attention_dim + Index{8} * philox_lanes];
 };
 
 /// weights[b] = exp(scale q_a k_b - top); returns their sum.
