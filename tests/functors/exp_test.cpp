@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 using namespace rearm;
 
@@ -28,6 +29,11 @@ TEST_CASE("fast_exp clamps what a float cannot hold") {
   CHECK(fast_exp(-1e30F) < 2e-38F);
   CHECK(std::isfinite(fast_exp(1e30F)));
   CHECK(fast_exp(1e30F) == fast_exp(88.0F));
+}
+
+TEST_CASE("fast_exp of a NaN is a NaN") {
+  CHECK(std::isnan(fast_exp(std::numeric_limits<float>::quiet_NaN())));
+  CHECK(std::isnan(fast_exp(-std::numeric_limits<float>::quiet_NaN())));
 }
 
 TEST_CASE("fast_exp of a double is std::exp") {

@@ -40,9 +40,13 @@ struct MatrixView {
   REARM_HD bool empty() const { return rows == 0 || cols == 0; }
   REARM_HD bool contiguous() const { return stride == cols || rows <= 1; }
   /// Rows [begin, begin + n).
-  REARM_HD MatrixView row_block(Index begin, Index n) const { return {data + begin * stride, n, cols, stride}; }
+  REARM_HD MatrixView row_block(Index begin, Index n) const { return {at(begin * stride), n, cols, stride}; }
   /// Columns [begin, begin + n), all rows.
-  REARM_HD MatrixView col_block(Index begin, Index n) const { return {data + begin, rows, n, stride}; }
+  REARM_HD MatrixView col_block(Index begin, Index n) const { return {at(begin), rows, n, stride}; }
+
+ private:
+  // A matrix without elements has no address to move.
+  REARM_HD T* at(Index offset) const { return data == nullptr ? data : data + offset; }
 };
 
 /// Read-only view.

@@ -11,7 +11,7 @@
 namespace rearm {
 
 /// e^x. float: Cody-Waite reduction and a degree-6 minimax polynomial, relative error below 1.2e-7 on [-87, 88];
-/// arguments outside are clamped (underflow gives about 1e-38, not 0). double: std::exp.
+/// arguments outside are clamped (underflow gives about 1e-38, not 0), NaN gives NaN. double: std::exp.
 REARM_HD inline float fast_exp(float x) {
   x = x < -87.0F ? -87.0F : x;
   x = x > 88.0F ? 88.0F : x;
@@ -26,8 +26,9 @@ REARM_HD inline float fast_exp(float x) {
   p = p * r + 4.99999940e-1F;
   p = p * r + 1.0F;
   p = p * r + 1.0F;
-  const auto exponent = static_cast<std::int32_t>(n);
-  return p * std::bit_cast<float>((exponent + 127) << 23);
+  // Taken from the bits, not converted, so that a NaN stays one.
+  const std::uint32_t exponent = std::bit_cast<std::uint32_t>(shifted) - 0x4B400000U;
+  return p * std::bit_cast<float>((exponent + 127U) << 23U);
 }
 REARM_HD inline double fast_exp(double x) { return std::exp(x); }
 
