@@ -1,67 +1,80 @@
-// Whole training steps, graph building and evaluation at the published data sets' sizes.
-//   rearm_benchmarks [--data=DIR] [--threads=N] [Google Benchmark's own flags]
-// Without --data the interactions and features are generated at the size that the name says; with it `data` is the
-// shape.
-#include <rearm/rearm.hpp>
+// One training step: sampling, forward, losses, backward, update.
+#include <benchmarks/benchmarks.hpp>
 
-#include <benchmark/benchmark.h>
+#include <sys/resource.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <functional>
-#include <string>
-#include <utility>
-#include <vector>
-
+namespace rearm::bench {
 namespace {
 
-using namespace rearm;
-using B = CpuBackend<float>;
-
-struct Shape {
-  std::string name;
-  std::string preset;
-  std::function<Dataset()> load;
-};
-
-Shape generated(const std::string& name, Index n_users, Index n_items, double pairs_per_user) {
-  return {name, name, [=] {
-            SyntheticSettings s;
-            s.n_users = n_users;
-            s.n_items = n_items;
-            s.pairs_per_user = pairs_per_user;
-            s.widths = {4096, 384};
-            return make_synthetic(s);
-          }};
-}
-
-// The last shape asked for stays loaded: the benchmarks run shape by shape.
-const Dataset& dataset(const Shape& shape) {
-  static std::pair<std::string, Dataset> current;
-  if (current.first != shape.name) current = {shape.name, shape.load()};
-  return current.second;
-}
-
-Config settings(const Shape& shape, const Dataset& data, Features features) {
-  Config c = preset(shape.preset);
-  c.features = features;
-  if (data.modalities.size() != 2) {
-    c.user_modality_weights.clear();
-    c.item_modality_weights.clear();
+/// What a step of `model` on a batch of that many triples cannot avoid. Counted: projections, meta network, contrast
+/// (dense); parameters with their moments, raw features and the n x 3d arrays (streamed); sparse products and the
+/// batch's rows (gathered). Not counted: exponentials, random bits, normalisations, whatever is computed twice.
+Work step_work(const Dataset& data, const Config& c, const Graphs<B>& graphs, const Batch& batch,
+               Index trainable_scalars) {
+  const Index n = data.n_users + data.n_items;
+  const Index d = c.embedding_dim;
+  const auto modalities = static_cast<Index>(data.modalities.size());
+  const Index width = d * (1 + modalities);
+  const bool trainable = c.features == Features::trainable;
+  Work w;
+  for (const Modality& m : data.modalities) {
+    const Index p = m.features.cols();
+    if (trainable) {
+      w.flops += 3 * product_flops(n, d, p);
+    } else {
+      w.flops += 2 * product_flops(2 * data.n_items, d, p);
+      w.streamed += bytes_of(data.n_items, p);
+      w.gathered += 2 * bytes_of(data.train.size(), d);
+    }
   }
-  return c;
+  if (c.use_meta) {
+    const Index dk = d * c.rank;
+    w.flops += product_flops(n, d, modalities * d) + 2 * (2 * product_flops(n, dk, d) + 3 * product_flops(n, dk, dk));
+  }
+  if (c.cl_weight > 0 && modalities > 1) {
+    const auto contrast = [&](Index rows) {
+      return static_cast<double>(modalities * (modalities - 1) / 2) * 3 * product_flops(rows, rows, d);
+    };
+    if (c.variant == Variant::reference) {
+      const auto count = [](std::vector<Id> ids) {
+        std::ranges::sort(ids);
+        return static_cast<Index>(std::ranges::unique(ids).begin() - ids.begin());
+      };
+      std::vector<Id> items = batch.positives;
+      items.insert(items.end(), batch.negatives.begin(), batch.negatives.end());
+      w.flops += contrast(count(batch.users)) + contrast(count(items));
+    } else {
+      w.flops += contrast(data.n_users) + contrast(data.n_items);
+    }
+  }
+  w.streamed += 24.0 * static_cast<double>(trainable_scalars);  // value and two moments, read and written
+  w.streamed += 4.0 * static_cast<double>(3 + c.n_ui_layers) * bytes_of(n, width);  // value and gradient, twice each
+  const double homograph = static_cast<double>(graphs.user_homograph.nonzeros()) * c.n_uu_layers +
+                           static_cast<double>(graphs.item_homograph.nonzeros()) * c.n_ii_layers;
+  w.gathered +=
+      2 * (homograph + static_cast<double>(graphs.interaction.nonzeros()) * c.n_ui_layers) * bytes_of(1, width);
+  w.gathered += 2 * bytes_of(3 * static_cast<Index>(batch.users.size()), width);
+  return w;
 }
 
-void train_step(benchmark::State& state, const Shape& shape, Features features, int threads) {
+void train_step(benchmark::State& state, const Shape& shape, Machine& machine, Variant variant, Features features) {
   const Dataset& data = dataset(shape);
-  const Config c = settings(shape, data, features);
-  Context<B> ctx({.threads = threads}, c.seed);
-  Model<B> model(ctx, data, c, build_graphs<B>(ctx, data, c, {}));
-  AdamW<B> optimizer({.learning_rate = c.learning_rate, .weight_decay = c.weight_decay});
+  const Config c = settings(shape, data, variant, features);
+  Context<B> ctx({.threads = machine.threads()}, c.seed);
+  Graphs<B> graphs = build_graphs<B>(ctx, data, c, {});
   PairSampler sampler(data.train, known_items(data, true), data.n_items, c.batch_size, c.seed);
   sampler.begin_epoch(0);
-  Tape<B> tape(ctx);
   Batch batch;
+  sampler.next(batch);
+  Index trainable_scalars = 0;
+  const Work graph_work = step_work(data, c, graphs, batch, 0);
+  Model<B> model(ctx, data, c, std::move(graphs));
+  for (const Parameter<B>& p : model.parameters())
+    if (p.trainable) trainable_scalars += p.value.size();
+  Work work = graph_work;
+  work.streamed += 24.0 * static_cast<double>(trainable_scalars);
+  AdamW<B> optimizer({.learning_rate = c.learning_rate, .weight_decay = c.weight_decay});
+  Tape<B> tape(ctx);
   std::uint32_t step = 0;
   const auto one_step = [&] {
     if (!sampler.next(batch)) {
@@ -70,90 +83,40 @@ void train_step(benchmark::State& state, const Shape& shape, Features features, 
     }
     tape.reset();
     const auto losses = model.loss(tape, batch, step++);
-    tape.backward(losses.total);
+    tape.backward(losses.total, AfterBackward::release);
     optimizer.step(ctx, model.parameters());
     benchmark::DoNotOptimize(losses.total.value().data);
   };
-  one_step();  // the arena finds its size and the moments are made
-  one_step();
-  for (auto _ : state) one_step();
-  state.counters["parameters"] = static_cast<double>(model.parameters().n_scalars());
-  state.counters["arena_bytes"] = static_cast<double>(ctx.arena().capacity());
-}
-
-void graph_build(benchmark::State& state, const Shape& shape, int threads) {
-  const Dataset& data = dataset(shape);
-  const Config c = settings(shape, data, Features::frozen);
-  for (auto _ : state) {
-    Context<B> ctx({.threads = threads}, c.seed);
-    const Graphs<B> graphs = build_graphs<B>(ctx, data, c, {});
-    state.counters["nonzeros"] = static_cast<double>(graphs.interaction.nonzeros() + graphs.user_homograph.nonzeros() +
-                                                     graphs.item_homograph.nonzeros());
-  }
-}
-
-void evaluation(benchmark::State& state, const Shape& shape, int threads) {
-  const Dataset& data = dataset(shape);
-  Context<B> ctx({.threads = threads});
-  const Index width = 192;
-  Matrix<float> r(data.n_users + data.n_items, width);
-  const RandomKey key{1, 1, 0};
-  for (Index i = 0; i < r.size(); ++i) r.data()[i] = static_cast<float>(key.normal(static_cast<std::uint64_t>(i)));
-  const Adjacency seen = items_by_user(data.train, data.n_users);
-  const Adjacency test = items_by_user(data.test, data.n_users);
-  const std::vector<Index> ks = {20};
-  const std::vector<Metric> metrics = {Metric::recall};
-  for (auto _ : state)
-    benchmark::DoNotOptimize(evaluate<B>(ctx, r.view().row_block(0, data.n_users),
-                                         r.view().row_block(data.n_users, data.n_items), &seen, test, ks, metrics));
-}
-
-void register_shape(const Shape& shape, int threads) {
-  const auto unit = benchmark::kMillisecond;
-  const std::string end = "/" + shape.name + "/cpu";
-  for (const Features features : {Features::trainable, Features::residual, Features::frozen})
-    benchmark::RegisterBenchmark(("train_step/reference/" + std::string(to_string(features)) + end).c_str(),
-                                 [=](benchmark::State& s) { train_step(s, shape, features, threads); })
-        ->Unit(unit)
-        ->UseRealTime();
-  benchmark::RegisterBenchmark(("graph_build" + end).c_str(),
-                               [=](benchmark::State& s) { graph_build(s, shape, threads); })
-      ->Unit(unit)
-      ->UseRealTime();
-  benchmark::RegisterBenchmark(("evaluate" + end).c_str(), [=](benchmark::State& s) { evaluation(s, shape, threads); })
-      ->Unit(unit)
-      ->UseRealTime();
+  for (int i = 0; i < 3; ++i) one_step();  // the arena finds its size and the moments are made
+  measure(state, machine, data.n_users + data.n_items, work, one_step);
+  state.counters["parameters"] = static_cast<double>(trainable_scalars);
+  state.counters["arena_MB"] = static_cast<double>(ctx.arena().capacity()) / 1e6;
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  state.counters["process_peak_MB"] = static_cast<double>(usage.ru_maxrss) * 1024 / 1e6;
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  std::string folder;
-  int threads = 0;
-  benchmark::Initialize(&argc, argv);
-  for (int i = 1; i < argc; ++i) {
-    const std::string arg = argv[i];
-    if (arg.rfind("--data=", 0) == 0) {
-      folder = arg.substr(7);
-    } else if (arg.rfind("--threads=", 0) == 0) {
-      threads = std::atoi(arg.c_str() + 10);
-    } else {
-      std::fprintf(stderr, "rearm_benchmarks: unknown argument '%s'\n", argv[i]);
-      return 2;
-    }
-  }
-  try {
-    if (!folder.empty()) {
-      register_shape({"data", "baby", [=] { return load_dataset(folder); }}, threads);
-    } else {
-      register_shape(generated("baby", 19445, 7050, 8.27), threads);
-      register_shape(generated("sports", 35598, 18357, 8.32), threads);
-      register_shape(generated("clothing", 39387, 23033, 7.08), threads);
-    }
-    benchmark::RunSpecifiedBenchmarks();
-  } catch (const Error& e) {
-    std::fprintf(stderr, "rearm_benchmarks: %s\n", e.what());
-    return 2;
-  }
-  return 0;
+void register_train_steps(const Shape& shape, Machine& machine) {
+  const auto add = [&](Variant variant, Features features) {
+    add_benchmark("train_step/" + std::string(to_string(variant)) + "/" + std::string(to_string(features)) + "/" +
+                      shape.name + "/cpu",
+                  [=, &machine](benchmark::State& s) { train_step(s, shape, machine, variant, features); });
+  };
+  for (const Features features : {Features::trainable, Features::residual, Features::frozen})
+    add(Variant::reference, features);
+  add(Variant::paper, Features::frozen);
 }
+
+void register_scaling(Machine& machine) {
+  for (const Index n_users : {10'000, 30'000, 100'000, 300'000, 1'000'000}) {
+    const std::string name = "scaling-" + std::to_string(n_users);
+    const Shape shape = generated_shape(name, "baby", n_users, n_users * 2 / 5, 10, {64, 64});
+    add_benchmark("train_step/reference/frozen/" + name + "/cpu", [=, &machine](benchmark::State& s) {
+      train_step(s, shape, machine, Variant::reference, Features::frozen);
+    });
+  }
+}
+
+}  // namespace rearm::bench

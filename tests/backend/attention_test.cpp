@@ -69,15 +69,16 @@ TEST_CASE_TEMPLATE("attention equals the generic functors with and without dropo
 TEST_CASE("attention fits its buffers at the largest width") { compare<float>(1, max_attention_width, 0.3); }
 
 TEST_CASE("a block of Philox draws is the draws one by one") {
-  std::uint32_t word[4][cpu::philox_lanes];
-  for (const std::uint64_t first : {std::uint64_t{0}, std::uint64_t{77}, (std::uint64_t{1} << 32) - 5}) {
-    const RandomKey key{0x123456789abcdef0ULL, 17, 4};
-    cpu::philox_block(key, first, word);
-    Index differ = 0;
-    for (int lane = 0; lane < cpu::philox_lanes; ++lane) {
-      const RandomBits bits = key.bits(first + static_cast<std::uint64_t>(lane));
-      for (int w = 0; w < 4; ++w) differ += word[w][lane] != bits.word[w] ? 1 : 0;
+  cpu::Lanes<std::uint32_t> word[4];
+  for (const std::uint64_t stride : {std::uint64_t{1}, std::uint64_t{8}})
+    for (const std::uint64_t first : {std::uint64_t{0}, std::uint64_t{77}, (std::uint64_t{1} << 32) - 5}) {
+      const RandomKey key{0x123456789abcdef0ULL, 17, 4};
+      cpu::philox_block(key, first, stride, word);
+      Index differ = 0;
+      for (int lane = 0; lane < cpu::n_lanes; ++lane) {
+        const RandomBits bits = key.bits(first + static_cast<std::uint64_t>(lane) * stride);
+        for (int w = 0; w < 4; ++w) differ += word[w][lane] != bits.word[w] ? 1 : 0;
+      }
+      CHECK(differ == 0);
     }
-    CHECK(differ == 0);
-  }
 }

@@ -51,6 +51,7 @@ Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
       if (table->has_grad)
         throw ShapeError(
             detail::message("linear: the factored gradient of '", table->name, "' is already taken by another use"));
+      t->keep_grad(y);
       table->factor_output = y.grad();
       table->factor_weight = weight.value();
       table->has_grad = true;
@@ -253,8 +254,8 @@ Var<B> prelu(Var<B> x, Var<B> slope) {
   Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || slope.requires_grad());
   prelu(tape.context(), x.value(), slope.value(), y.value());
   tape.record(y, [=, t = &tape] {
-    const auto d_slope = t->slot(slope);  // slots in the order they are written: the operands may be one variable
-    const auto d_x = t->slot(x);
+    const auto d_x = t->slot(x);  // slots in the order they are written: the operands may be one variable
+    const auto d_slope = t->slot(slope);
     prelu_backward(t->context(), x.value(), slope.value(), y.grad(), d_x.view, d_x.write, d_slope.view, d_slope.write);
   });
   return y;
@@ -266,9 +267,9 @@ Var<B> scalar_affine(Var<B> x, Var<B> weight, Var<B> bias) {
   Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || weight.requires_grad() || bias.requires_grad());
   scalar_affine(tape.context(), x.value(), weight.value(), bias.value(), y.value());
   tape.record(y, [=, t = &tape] {
-    const auto d_w = t->slot(weight);  // slots in the order they are written
+    const auto d_x = t->slot(x);  // slots in the order they are written
+    const auto d_w = t->slot(weight);
     const auto d_b = t->slot(bias);
-    const auto d_x = t->slot(x);
     scalar_affine_backward(t->context(), x.value(), weight.value(), y.grad(), d_x.view, d_x.write, d_w.view, d_w.write,
                            d_b.view, d_b.write);
   });

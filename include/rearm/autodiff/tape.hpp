@@ -1,16 +1,22 @@
 #pragma once
 /// @file tape.hpp
 /// A reverse-mode tape. Values and gradients lie in the context's arena, the recorded steps in an arena of the tape's
-/// own; both are reset once a step, so a steady-state step allocates nothing and uses the same addresses.
+/// own; both are reset once a step, so a steady-state step allocates nothing and uses the same addresses. A backward
+/// pass may reuse the memory of values that it has passed for the gradients that it has yet to make.
 
 #include <rearm/core/context.hpp>
 #include <rearm/core/parameter.hpp>
 #include <rearm/ops/elementwise.hpp>
 
+#include <iterator>
 #include <type_traits>
 #include <vector>
 
 namespace rearm {
+
+/// What becomes of values and gradients that a backward pass has passed: kept until reset(), or reused by the rest of
+/// the pass. With `release` only parameters' gradients and results of up to a page (losses) may be read afterwards.
+enum class AfterBackward { keep, release };
 
 template <Backend B>
 class Tape;
@@ -26,6 +32,7 @@ struct Node {
   Parameter<B>* parameter = nullptr;
   bool requires_grad = false;
   bool has_grad = false;
+  bool owned = false;  ///< value and grad lie in the arena for this node alone
 };
 
 }  // namespace detail
@@ -87,6 +94,7 @@ class Tape {
   /// Forgets all values and steps; every Var and every view into the arena becomes invalid.
   void reset() {
     steps_.clear();
+    free_.clear();
     host_.reset();
     ctx_->arena().reset();
   }
@@ -103,7 +111,9 @@ class Tape {
   }
   /// Uninitialised result of an operator.
   Var<B> make(Index rows, Index cols, bool requires_grad) {
-    return {*this, make_node(ctx_->arena().template matrix<T>(rows, cols), recording_ && requires_grad)};
+    detail::Node<B>& node = make_node(ctx_->arena().template matrix<T>(rows, cols), recording_ && requires_grad);
+    node.owned = true;
+    return {*this, node};
   }
   Var<B> make_slice(detail::Node<B>& parent, MatrixView<T> part) {
     detail::Node<B>& node = make_node(part, parent.requires_grad);
@@ -142,18 +152,30 @@ class Tape {
     if (s.view.data != nullptr && s.write == Write::overwrite) fill(*ctx_, T{0}, s.view);
     return s.view;
   }
-  /// d loss / d everything; loss must be 1 x 1. Called again, parameter gradients add up, the others start anew.
-  void backward(Var<B> loss) {
+  /// d loss / d everything; loss must be 1 x 1. Called again (after `keep`), parameter gradients add up, the others
+  /// start anew.
+  void backward(Var<B> loss, AfterBackward after = AfterBackward::keep) {
     detail::require_shape(loss.value(), 1, 1, "backward", "loss");
     for (const Step& step : steps_) step.output->has_grad = false;
     const GradSlot<T> seed = slot(loss);
     if (seed.view.data == nullptr) return;
     fill(*ctx_, T{1}, seed.view);
-    for (auto step = steps_.rbegin(); step != steps_.rend(); ++step)
+    for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
       if (step->output->has_grad) step->run(step->closure);
+      // Whatever used this output was recorded later and has run; its own steps may be several.
+      const bool last = std::next(step) == steps_.rend() || std::next(step)->output != step->output;
+      if (after == AfterBackward::release && last) release(*step->output);
+    }
   }
+  /// Keeps the gradient of `x` readable after a backward pass that releases, for an optimiser that needs it as a
+  /// factor.
+  void keep_grad(Var<B> x) { x.node().owned = false; }
 
  private:
+  struct FreeBlock {
+    T* data;
+    Index size;
+  };
   struct Step {
     detail::Node<B>* output;
     void* closure;
@@ -170,7 +192,32 @@ class Tape {
     if (node.parameter != nullptr && node.parameter->factored)
       throw ShapeError(detail::message("parameter '", node.parameter->name,
                                        "' has a factored gradient: only a linear map may use it directly"));
-    node.grad = ctx_->arena().template matrix<T>(node.value.rows, node.value.cols);
+    node.grad = {reuse(node.value.size()), node.value.rows, node.value.cols};
+    if (node.grad.data == nullptr) node.grad = ctx_->arena().template matrix<T>(node.value.rows, node.value.cols);
+  }
+  void release(detail::Node<B>& node) {
+    constexpr Index page = 4096 / static_cast<Index>(sizeof(T));
+    if (!node.owned || node.value.size() <= page) return;
+    for (MatrixView<T>* array : {&node.value, &node.grad})
+      if (array->data != nullptr) free_.push_back({array->data, array->size()});
+    node.owned = false;
+  }
+  /// The smallest released block of at least n elements, what it has too much cut off; null when there is none.
+  T* reuse(Index n) {
+    auto best = free_.end();
+    for (auto block = free_.begin(); block != free_.end(); ++block)
+      if (block->size >= n && (best == free_.end() || block->size < best->size)) best = block;
+    if (best == free_.end()) return nullptr;
+    T* const data = best->data;
+    constexpr Index granule = static_cast<Index>(alignment / sizeof(T));
+    const Index taken = (n + granule - 1) / granule * granule;
+    if (best->size > taken) {
+      best->data += taken;
+      best->size -= taken;
+    } else {
+      free_.erase(best);
+    }
+    return data;
   }
   static bool has_grad(const detail::Node<B>& node) {
     return node.parameter != nullptr ? node.parameter->has_grad : node.has_grad;
@@ -184,6 +231,7 @@ class Tape {
   bool recording_;
   Arena<HostMemory> host_;
   std::vector<Step> steps_;
+  std::vector<FreeBlock> free_;
 };
 
 template <Backend B>

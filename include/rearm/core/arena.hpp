@@ -5,6 +5,7 @@
 
 #include <rearm/core/matrix.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
@@ -27,20 +28,23 @@ class Arena {
     Block& block = blocks_.back();
     void* p = block.data + block.used;
     block.used += bytes;
+    if (before_ + block.used > peak_) peak_ = before_ + block.used;
     return static_cast<T*>(p);
   }
   template <class T>
   MatrixView<T> matrix(Index rows, Index cols) {
     return {allocate<T>(rows * cols), rows, cols};
   }
-  /// Forgets everything handed out. If the last round needed several blocks they become one of the joint size.
+  /// Forgets everything handed out. If the last round needed several blocks they become one as large as was in use at
+  /// once; the round after that, whose scratch all went back, says how much of it was enough.
   void reset() {
-    if (blocks_.size() > 1) {
-      std::size_t total = 0;
-      for (const Block& block : blocks_) total += block.size;
+    const bool several = blocks_.size() > 1;
+    if (several || (settling_ && blocks_.back().size > peak_ + peak_ / 8)) {
       release();
-      add_block(total);
+      add_block(peak_ + peak_ / 32);  // rounds differ a little: a batch has more distinct ids than the last one
     }
+    settling_ = several;
+    peak_ = 0;
     if (!blocks_.empty()) blocks_.back().used = 0;
   }
   std::size_t capacity() const noexcept {
@@ -66,7 +70,9 @@ class Arena {
     std::size_t used;
   };
   void grow(std::size_t bytes) {
-    const std::size_t floor = blocks_.empty() ? (std::size_t{1} << 20) : blocks_.back().size;
+    const std::size_t floor =
+        blocks_.empty() ? (std::size_t{1} << 20) : std::min(2 * blocks_.back().size, std::size_t{64} << 20);
+    if (!blocks_.empty()) before_ += blocks_.back().used;
     add_block(bytes > floor ? bytes : floor);
   }
   void add_block(std::size_t bytes) {
@@ -76,8 +82,12 @@ class Arena {
   void release() noexcept {
     for (const Block& block : blocks_) Memory::deallocate(block.data);
     blocks_.clear();
+    before_ = 0;
   }
   std::vector<Block> blocks_;
+  std::size_t before_ = 0;  ///< bytes used in all blocks but the last
+  std::size_t peak_ = 0;    ///< most bytes in use at once since the last reset
+  bool settling_ = false;
 };
 
 }  // namespace rearm

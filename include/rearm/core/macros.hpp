@@ -1,6 +1,6 @@
 #pragma once
 /// @file macros.hpp
-/// The two attributes that host and device compilers spell differently.
+/// Attributes and loop hints that compilers spell differently.
 
 #if defined(__CUDACC__)
 #define REARM_HD __host__ __device__
@@ -12,4 +12,29 @@
 #define REARM_RESTRICT __restrict
 #else
 #define REARM_RESTRICT __restrict__
+#endif
+
+// Before a loop whose iterations touch different elements, also where operands are one array: let it be vectorised.
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#define REARM_SIMD_LOOP _Pragma("GCC ivdep")
+#else
+#define REARM_SIMD_LOOP
+#endif
+
+// Before a loop that adds to the named local sums: let them be added in any order (or the largest be found in any). Clang 14 warns where it cannot; a header that uses them stands between REARM_LOOPS_BEGIN and
+// REARM_LOOPS_END.
+#if defined(_OPENMP) && !defined(__CUDACC__)
+#define REARM_PRAGMA(text) _Pragma(#text)
+#define REARM_SUM_LOOP(...) REARM_PRAGMA(omp simd reduction(+ : __VA_ARGS__))
+#define REARM_MAX_LOOP(...) REARM_PRAGMA(omp simd reduction(max : __VA_ARGS__))
+#else
+#define REARM_SUM_LOOP(...)
+#define REARM_MAX_LOOP(...)
+#endif
+#if defined(__clang__)
+#define REARM_LOOPS_BEGIN _Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Wpass-failed\"")
+#define REARM_LOOPS_END _Pragma("clang diagnostic pop")
+#else
+#define REARM_LOOPS_BEGIN
+#define REARM_LOOPS_END
 #endif

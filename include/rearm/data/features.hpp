@@ -43,6 +43,10 @@ class MappedFile {
     if (data_ != nullptr) ::munmap(const_cast<char*>(data_), bytes_);
   }
   const char* data() const noexcept { return data_; }
+  /// Lets the system take back the pages in memory; reading brings them in again.
+  void drop_pages() const noexcept {
+    if (data_ != nullptr) ::madvise(const_cast<char*>(data_), bytes_, MADV_DONTNEED);
+  }
 
  private:
   const char* data_ = nullptr;
@@ -96,6 +100,9 @@ class FeatureMatrix {
                                        shape_string(rows_, cols_)));
     visit_rows(begin, out.rows, [&](Index i, Index j, auto value) { out(i, j) = static_cast<T>(value); });
   }
+
+  /// Says that the rows are not needed for now: a mapped file no longer counts as memory in use.
+  void drop_pages() const noexcept { file_.drop_pages(); }
 
   /// Throws DataError naming the file (or `name`), row, column and value of the first number that is NaN, infinite or
   /// too large for a float. Reads everything once.

@@ -11,6 +11,8 @@
 #include <span>
 #include <vector>
 
+REARM_LOOPS_BEGIN
+
 namespace rearm {
 
 /// An id with its score.
@@ -39,16 +41,27 @@ class TopKSelector {
 
   /// Offers scores[j] for id first + j. Ids must ascend from call to call. Throws NumericError on NaN.
   void offer(std::span<const T> scores, Id first) {
-    for (std::size_t j = 0; j < scores.size(); ++j) {
-      const T score = scores[j];
-      // A tie with the worst kept never enters, for its id is higher. Written so that NaN does not slip through.
-      if (score <= worst_) continue;
-      const Id id = first + static_cast<Id>(j);
-      if (score != score)
-        throw NumericError(detail::message("top-k: the score of id ", id, " is NaN; the model has diverged"));
-      insert({id, score});
+    constexpr std::size_t block = 64;
+    for (std::size_t begin = 0; begin < scores.size(); begin += block) {
+      const std::size_t n = std::min(block, scores.size() - begin);
+      const T* const part = scores.data() + begin;
+      int candidates = 0;
+      REARM_SUM_LOOP(candidates)
+      for (std::size_t j = 0; j < n; ++j) candidates += part[j] <= worst_ ? 0 : 1;
+      if (candidates == 0) continue;
+      for (std::size_t j = 0; j < n; ++j) offer(part[j], first + static_cast<Id>(begin + j));
     }
   }
+  /// Offers one score.
+  void offer(T score, Id id) {
+    // A tie with the worst kept never enters, for its id is higher. Written so that NaN does not slip through.
+    if (score <= worst_) return;
+    if (score != score)
+      throw NumericError(detail::message("top-k: the score of id ", id, " is NaN; the model has diverged"));
+    insert({id, score});
+  }
+  /// What a score must exceed to enter.
+  T worst() const noexcept { return worst_; }
   /// The best, best first, at most k of them. Ends the selection: call clear() before the next offer.
   std::span<const Scored<T>> sorted() {
     std::sort_heap(heap_.begin(), heap_.end(), ranks_before<T>);
@@ -88,3 +101,5 @@ std::vector<Scored<T>> top_k(std::span<const T> scores, Index k) {
 }
 
 }  // namespace rearm
+
+REARM_LOOPS_END

@@ -37,6 +37,7 @@ struct AdamRow {
     T* REARM_RESTRICT m = moment1.row(i);
     T* REARM_RESTRICT v = moment2.row(i);
     const T* REARM_RESTRICT g = grad.row(i);
+    REARM_SIMD_LOOP
     for (Index j = 0; j < value.cols; ++j) update(p[j], m[j], v[j], g[j]);
   }
 };

@@ -5,6 +5,8 @@
 #include <rearm/core/backend.hpp>
 #include <rearm/core/random.hpp>
 
+REARM_LOOPS_BEGIN
+
 namespace rearm::functors {
 
 /// target (+)= value, the store every functor ends with.
@@ -21,6 +23,7 @@ struct ScaleRow {
   MatrixView<T> y;
   Write write;
   REARM_HD void operator()(Index i) const {
+    REARM_SIMD_LOOP
     for (Index j = 0; j < y.cols; ++j) store(y(i, j), alpha * x(i, j), write);
   }
 };
@@ -31,6 +34,7 @@ struct FillRow {
   T value;
   MatrixView<T> y;
   REARM_HD void operator()(Index i) const {
+    REARM_SIMD_LOOP
     for (Index j = 0; j < y.cols; ++j) y(i, j) = value;
   }
 };
@@ -44,6 +48,7 @@ struct AddRow {
   MatrixView<T> y;
   REARM_HD void operator()(Index i) const {
     const T* addend = b.row(b.rows == 1 ? 0 : i);
+    REARM_SIMD_LOOP
     for (Index j = 0; j < y.cols; ++j) y(i, j) = a(i, j) + beta * addend[j];
   }
 };
@@ -54,6 +59,7 @@ struct ColumnSumRow {
   T alpha;
   MatrixView<const T> x;
   REARM_HD void operator()(Index i, T* partial) const {
+    REARM_SIMD_LOOP
     for (Index j = 0; j < x.cols; ++j) partial[j] += alpha * x(i, j);
   }
 };
@@ -66,6 +72,7 @@ struct DotSumRow {
   MatrixView<const T> y;
   REARM_HD void operator()(Index i, T* partial) const {
     T sum{0};
+    REARM_SUM_LOOP(sum)
     for (Index j = 0; j < x.cols; ++j) sum += x(i, j) * y(i, j);
     *partial += alpha * sum;
   }
@@ -78,6 +85,7 @@ struct SumRow {
   MatrixView<const T> x;
   REARM_HD void operator()(Index i, T* partial) const {
     T sum{0};
+    REARM_SUM_LOOP(sum)
     for (Index j = 0; j < x.cols; ++j) sum += x(i, j);
     *partial += alpha * sum;
   }
@@ -91,6 +99,7 @@ struct RowDot {
   MatrixView<T> y;
   REARM_HD void operator()(Index i) const {
     T sum{0};
+    REARM_SUM_LOOP(sum)
     for (Index j = 0; j < a.cols; ++j) sum += a(i, j) * b(i, j);
     y(i, 0) = sum;
   }
@@ -104,6 +113,7 @@ struct RowDotBackward {
   MatrixView<T> d_a;
   Write write;
   REARM_HD void operator()(Index i) const {
+    REARM_SIMD_LOOP
     for (Index j = 0; j < b.cols; ++j) store(d_a(i, j), d_y(i, 0) * b(i, j), write);
   }
 };
@@ -116,6 +126,7 @@ struct PreluRow {
   MatrixView<T> y;
   REARM_HD void operator()(Index i) const {
     const T a = *slope;
+    REARM_SIMD_LOOP
     for (Index j = 0; j < y.cols; ++j) y(i, j) = x(i, j) > T{0} ? x(i, j) : a * x(i, j);
   }
 };
@@ -129,6 +140,7 @@ struct PreluBackwardRow {
   Write write;
   REARM_HD void operator()(Index i) const {
     const T a = *slope;
+    REARM_SIMD_LOOP
     for (Index j = 0; j < d_x.cols; ++j) store(d_x(i, j), x(i, j) > T{0} ? d_y(i, j) : a * d_y(i, j), write);
   }
 };
@@ -139,8 +151,22 @@ struct PreluSlopeGradRow {
   MatrixView<const T> d_y;
   REARM_HD void operator()(Index i, T* partial) const {
     T sum{0};
-    for (Index j = 0; j < x.cols; ++j) sum += x(i, j) > T{0} ? T{0} : x(i, j) * d_y(i, j);
+    REARM_SUM_LOOP(sum)
+    for (Index j = 0; j < x.cols; ++j) {
+      const T product = x(i, j) * d_y(i, j);
+      sum += x(i, j) > T{0} ? T{0} : product;
+    }
     *partial += sum;
+  }
+};
+
+/// Both gradients in one pass: writes row i of d_x and adds to the slope's.
+template <class T>
+struct PreluBackwardBothRow {
+  PreluBackwardRow<T> to_x;
+  REARM_HD void operator()(Index i, T* partial) const {
+    PreluSlopeGradRow<T>{to_x.x, to_x.d_y}(i, partial);
+    to_x(i);
   }
 };
 
@@ -154,6 +180,7 @@ struct ScalarAffineRow {
   REARM_HD void operator()(Index i) const {
     const T w = *weight;
     const T b = *bias;
+    REARM_SIMD_LOOP
     for (Index j = 0; j < y.cols; ++j) y(i, j) = w * x(i, j) + b;
   }
 };
@@ -167,7 +194,27 @@ struct ScalarAffineBackwardRow {
   Write write;
   REARM_HD void operator()(Index i) const {
     const T w = *weight;
+    REARM_SIMD_LOOP
     for (Index j = 0; j < d_x.cols; ++j) store(d_x(i, j), w * d_y(i, j), write);
+  }
+};
+
+/// Gradients of weight and bias as partial = [sum x d_y, sum d_y], and row i of d_x when it has data.
+template <class T>
+struct ScalarAffineBackwardAllRow {
+  MatrixView<const T> x;
+  ScalarAffineBackwardRow<T> to_x;
+  REARM_HD void operator()(Index i, T* partial) const {
+    T dot{0};
+    T sum{0};
+    REARM_SUM_LOOP(dot, sum)
+    for (Index j = 0; j < x.cols; ++j) {
+      dot += x(i, j) * to_x.d_y(i, j);
+      sum += to_x.d_y(i, j);
+    }
+    partial[0] += dot;
+    partial[1] += sum;
+    if (to_x.d_x.data != nullptr) to_x(i);
   }
 };
 
@@ -213,3 +260,5 @@ struct DropoutRow {
 };
 
 }  // namespace rearm::functors
+
+REARM_LOOPS_END

@@ -4,6 +4,8 @@
 
 #include <rearm/functors/elementwise.hpp>
 
+REARM_LOOPS_BEGIN
+
 namespace rearm::functors {
 
 /// How the two factors are applied. W1 is d x k and W2 is k x d, both row-major in one row of their tables.
@@ -33,11 +35,14 @@ struct LowRankRow {
   REARM_HD void operator()(Index i) const {
     const T* f = first.row(i);
     const T* s = second.row(i);
+    REARM_SIMD_LOOP
     for (Index b = 0; b < layout.d; ++b) y(i, b) = T{0};
     for (Index j = 0; j < layout.k; ++j) {
       T sum{0};
+      REARM_SUM_LOOP(sum)
       for (Index a = 0; a < layout.d; ++a) sum += x(i, a) * f[layout.first(a, j)];
       mid(i, j) = sum;
+      REARM_SIMD_LOOP
       for (Index b = 0; b < layout.d; ++b) y(i, b) += sum * s[layout.second(j, b)];
     }
   }
@@ -60,20 +65,22 @@ struct LowRankBackwardRow {
   REARM_HD void operator()(Index i) const {
     const T* f = first.row(i);
     const T* s = second.row(i);
-    if (d_x.data != nullptr && write_x == Write::overwrite)
-      for (Index a = 0; a < layout.d; ++a) d_x(i, a) = T{0};
+    if (d_x.data != nullptr && write_x == Write::overwrite) REARM_SIMD_LOOP
+    for (Index a = 0; a < layout.d; ++a) d_x(i, a) = T{0};
     for (Index j = 0; j < layout.k; ++j) {
       T d_mid{0};
+      REARM_SUM_LOOP(d_mid)
       for (Index b = 0; b < layout.d; ++b) d_mid += d_y(i, b) * s[layout.second(j, b)];
-      if (d_second.data != nullptr)
-        for (Index b = 0; b < layout.d; ++b)
-          store(d_second(i, layout.second(j, b)), mid(i, j) * d_y(i, b), write_second);
-      if (d_first.data != nullptr)
-        for (Index a = 0; a < layout.d; ++a) store(d_first(i, layout.first(a, j)), x(i, a) * d_mid, write_first);
-      if (d_x.data != nullptr)
-        for (Index a = 0; a < layout.d; ++a) d_x(i, a) += d_mid * f[layout.first(a, j)];
+      if (d_second.data != nullptr) REARM_SIMD_LOOP
+      for (Index b = 0; b < layout.d; ++b) store(d_second(i, layout.second(j, b)), mid(i, j) * d_y(i, b), write_second);
+      if (d_first.data != nullptr) REARM_SIMD_LOOP
+      for (Index a = 0; a < layout.d; ++a) store(d_first(i, layout.first(a, j)), x(i, a) * d_mid, write_first);
+      if (d_x.data != nullptr) REARM_SIMD_LOOP
+      for (Index a = 0; a < layout.d; ++a) d_x(i, a) += d_mid * f[layout.first(a, j)];
     }
   }
 };
 
 }  // namespace rearm::functors
+
+REARM_LOOPS_END

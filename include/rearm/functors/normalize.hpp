@@ -7,6 +7,8 @@
 
 #include <cmath>
 
+REARM_LOOPS_BEGIN
+
 namespace rearm::functors {
 
 /// y = x / max(|x|, eps); norm keeps |x|.
@@ -18,9 +20,11 @@ struct RowNormalize {
   T* norm;
   REARM_HD void operator()(Index i) const {
     T square{0};
+    REARM_SUM_LOOP(square)
     for (Index j = 0; j < x.cols; ++j) square += x(i, j) * x(i, j);
     norm[i] = std::sqrt(square);
     const T inverse = T{1} / (norm[i] > eps ? norm[i] : eps);
+    REARM_SIMD_LOOP
     for (Index j = 0; j < x.cols; ++j) y(i, j) = x(i, j) * inverse;
   }
 };
@@ -36,9 +40,10 @@ struct RowNormalizeBackward {
   Write write;
   REARM_HD void operator()(Index i) const {
     T dot{0};
-    if (norm[i] > eps)
-      for (Index j = 0; j < y.cols; ++j) dot += y(i, j) * d_y(i, j);
+    if (norm[i] > eps) REARM_SUM_LOOP(dot)
+    for (Index j = 0; j < y.cols; ++j) dot += y(i, j) * d_y(i, j);
     const T inverse = T{1} / (norm[i] > eps ? norm[i] : eps);
+    REARM_SIMD_LOOP
     for (Index j = 0; j < y.cols; ++j) store(d_x(i, j), (d_y(i, j) - dot * y(i, j)) * inverse, write);
   }
 };
@@ -52,8 +57,10 @@ struct RowScaleDetached {
   T* divisor;
   REARM_HD void operator()(Index i) const {
     T square{0};
+    REARM_SUM_LOOP(square)
     for (Index j = 0; j < x.cols; ++j) square += x(i, j) * x(i, j);
     divisor[i] = std::sqrt(square) + eps;
+    REARM_SIMD_LOOP
     for (Index j = 0; j < x.cols; ++j) y(i, j) = x(i, j) / divisor[i];
   }
 };
@@ -65,6 +72,7 @@ struct RowScaleDetachedBackward {
   MatrixView<T> d_x;
   Write write;
   REARM_HD void operator()(Index i) const {
+    REARM_SIMD_LOOP
     for (Index j = 0; j < d_x.cols; ++j) store(d_x(i, j), d_y(i, j) / divisor[i], write);
   }
 };
@@ -82,11 +90,14 @@ struct LayerNormRow {
   REARM_HD void operator()(Index i) const {
     const T n = static_cast<T>(x.cols);
     T sum{0};
+    REARM_SUM_LOOP(sum)
     for (Index j = 0; j < x.cols; ++j) sum += x(i, j);
     const T mu = sum / n;
     T square{0};
+    REARM_SUM_LOOP(square)
     for (Index j = 0; j < x.cols; ++j) square += (x(i, j) - mu) * (x(i, j) - mu);
     const T r = T{1} / std::sqrt(square / n + eps);
+    REARM_SIMD_LOOP
     for (Index j = 0; j < x.cols; ++j) y(i, j) = gamma[j] * ((x(i, j) - mu) * r) + beta[j];
     mean[i] = mu;
     rstd[i] = r;
@@ -107,6 +118,7 @@ struct LayerNormBackwardRow {
     const T n = static_cast<T>(x.cols);
     T sum{0};
     T dot{0};
+    REARM_SUM_LOOP(sum, dot)
     for (Index j = 0; j < x.cols; ++j) {
       const T g = gamma[j] * d_y(i, j);
       sum += g;
@@ -134,7 +146,9 @@ struct LayerNormAffineGradRow {
   }
 };
 
-/// Softmax inside a row that is read as an outer x axis x inner array: groups of `axis` elements `inner` apart.
+/// Softmax inside a row that is read as an outer x axis x inner array: groups of `axis` elements `inner` apart. Where
+/// all of a row lies within e^80 the exponentials are taken relative to the row's largest, in one contiguous loop;
+/// otherwise relative to each group's.
 template <class T>
 struct SoftmaxRow {
   MatrixView<const T> x;
@@ -142,20 +156,38 @@ struct SoftmaxRow {
   Index inner;
   MatrixView<T> y;
   REARM_HD void operator()(Index i) const {
+    const T* in = x.row(i);
+    T* out = y.row(i);
+    T high = in[0];
+    T depth = -in[0];
+    REARM_MAX_LOOP(high, depth)
+    for (Index j = 0; j < x.cols; ++j) {
+      high = in[j] > high ? in[j] : high;
+      depth = -in[j] > depth ? -in[j] : depth;
+    }
+    const bool one_top = high + depth < T{80};
+    if (one_top) {
+      REARM_SIMD_LOOP
+      for (Index j = 0; j < x.cols; ++j) out[j] = fast_exp(in[j] - high);
+    }
     const Index block = axis * inner;
     for (Index start = 0; start < x.cols; start += block)
-      for (Index offset = 0; offset < inner; ++offset) {
-        const T* in = x.row(i) + start + offset;
-        T* out = y.row(i) + start + offset;
-        T top = in[0];
-        for (Index a = 1; a < axis; ++a) top = in[a * inner] > top ? in[a * inner] : top;
-        T sum{0};
-        for (Index a = 0; a < axis; ++a) {
-          out[a * inner] = fast_exp(in[a * inner] - top);
-          sum += out[a * inner];
-        }
-        for (Index a = 0; a < axis; ++a) out[a * inner] /= sum;
-      }
+      for (Index offset = 0; offset < inner; ++offset) group(in + start + offset, out + start + offset, one_top);
+  }
+
+ private:
+  REARM_HD void group(const T* in, T* out, bool exponentials_done) const {
+    if (!exponentials_done) {
+      T top = in[0];
+      for (Index a = 1; a < axis; ++a) top = in[a * inner] > top ? in[a * inner] : top;
+      for (Index a = 0; a < axis; ++a) out[a * inner] = fast_exp(in[a * inner] - top);
+    }
+    T sum{0};
+    REARM_SUM_LOOP(sum)
+    for (Index a = 0; a < axis; ++a) sum += out[a * inner];
+    const T share = T{1} / sum;
+    REARM_SIMD_LOOP
+    for (Index a = 0; a < axis; ++a) out[a * inner] *= share;
   }
 };
 
@@ -174,6 +206,7 @@ struct SoftmaxBackwardRow {
       for (Index offset = 0; offset < inner; ++offset) {
         const Index at = start + offset;
         T dot{0};
+        REARM_SUM_LOOP(dot)
         for (Index a = 0; a < axis; ++a) dot += y(i, at + a * inner) * d_y(i, at + a * inner);
         for (Index a = 0; a < axis; ++a) {
           const Index j = at + a * inner;
@@ -190,8 +223,10 @@ struct LogSumExpRow {
   MatrixView<T> y;
   REARM_HD void operator()(Index i) const {
     T top = x(i, 0);
+    REARM_SIMD_LOOP
     for (Index j = 1; j < x.cols; ++j) top = x(i, j) > top ? x(i, j) : top;
     T sum{0};
+    REARM_SUM_LOOP(sum)
     for (Index j = 0; j < x.cols; ++j) sum += fast_exp(x(i, j) - top);
     y(i, 0) = top + std::log(sum);
   }
@@ -206,6 +241,7 @@ struct LogSumExpBackwardRow {
   MatrixView<T> d_x;
   Write write;
   REARM_HD void operator()(Index i) const {
+    REARM_SIMD_LOOP
     for (Index j = 0; j < x.cols; ++j) store(d_x(i, j), fast_exp(x(i, j) - y(i, 0)) * d_y(i, 0), write);
   }
 };
@@ -217,6 +253,7 @@ struct CosineParts {
   T norm_a{0};
   T norm_b{0};
   REARM_HD CosineParts(MatrixView<const T> a, MatrixView<const T> b, Index i, T eps) {
+    REARM_SUM_LOOP(dot, norm_a, norm_b)
     for (Index j = 0; j < a.cols; ++j) {
       dot += a(i, j) * b(i, j);
       norm_a += a(i, j) * a(i, j);
@@ -253,9 +290,12 @@ struct CosineBackwardRow {
     const CosineParts<T> p(a, b, i, eps);
     const T cosine = p.dot / (p.norm_a * p.norm_b);
     const T through_norm = p.norm_a > eps ? cosine / (p.norm_a * p.norm_a) : T{0};
+    REARM_SIMD_LOOP
     for (Index j = 0; j < a.cols; ++j)
       store(d_a(i, j), d_y(i, 0) * (b(i, j) / (p.norm_a * p.norm_b) - through_norm * a(i, j)), write);
   }
 };
 
 }  // namespace rearm::functors
+
+REARM_LOOPS_END

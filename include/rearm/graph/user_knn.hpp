@@ -2,6 +2,7 @@
 /// @file user_knn.hpp
 /// Users' features (the mean of their items') and their nearest neighbours, directly or through the items' cosines.
 
+#include <rearm/backend/cpu/lanes.hpp>
 #include <rearm/data/interactions.hpp>
 #include <rearm/graph/knn.hpp>
 
@@ -78,9 +79,8 @@ template <HostBackend B>
 class UserCosines {
  public:
   using T = typename B::Scalar;
-  /// Users a block, fixed so that the sums of a block stay in registers, and the rows scored between two top-k passes.
-  static constexpr Index width = 64;
-  static constexpr Index tile_rows = 256;
+  /// Users a block: their cosines with one user stay in registers, their sums over the items near the core.
+  static constexpr Index width = 32;
 
   template <class Features>
   UserCosines(Context<B>& ctx, const Adjacency& items_by_user, const Features& features)
@@ -102,21 +102,34 @@ class UserCosines {
   /// Offers the cosines of users [begin, begin + count), count <= width, with all users to their lists.
   void rank(Index begin, Index count, TopKSelector<T>* best) const {
     const Matrix<T> sums = sum_items(begin, count);
-    Matrix<T> scores(count, tile_rows);
-    for (Index first = 0; first < items_.rows(); first += tile_rows) {
-      const Index rows = std::min(tile_rows, items_.rows() - first);
-      for (Index r = 0; r < rows; ++r) {
-        T total[width] = {};
-        for (const Id item : items_.row(first + r)) {
-          const T* REARM_RESTRICT sum = sums.row(item);
-          const T weight = weight_[item];
-          for (Index c = 0; c < width; ++c) total[c] += weight * sum[c];
+    constexpr int parts = width / cpu::n_lanes;
+    cpu::Lanes<T> inverse[parts] = {};
+    cpu::Lanes<T> worst[parts];  // above every cosine where there is no user
+    for (Index c = 0; c < width; ++c) {
+      inverse[c / cpu::n_lanes][c % cpu::n_lanes] = c < count ? inverse_norm_[begin + c] : T{0};
+      worst[c / cpu::n_lanes][c % cpu::n_lanes] = c < count ? best[c].worst() : T{2};
+    }
+    for (Index u = 0; u < items_.rows(); ++u) {
+      cpu::Lanes<T> cosine[parts] = {};
+      for (const Id item : items_.row(u)) {
+        const T* sum = sums.row(item);
+        const T weight = weight_[item];
+        for (int part = 0; part < parts; ++part) {
+          cpu::Lanes<T> addend;
+          cpu::load_lanes(sum + part * cpu::n_lanes, addend);
+          cosine[part] += addend * weight;
         }
-        const T scale = inverse_norm_[first + r];
-        for (Index c = 0; c < count; ++c) scores(c, r) = total[c] * scale * inverse_norm_[begin + c];
       }
-      for (Index c = 0; c < count; ++c)
-        best[c].offer({scores.row(c), static_cast<std::size_t>(rows)}, static_cast<Id>(first));
+      cpu::LaneMask<T> enters = {};
+      for (int part = 0; part < parts; ++part) {
+        cosine[part] *= inverse[part] * inverse_norm_[u];
+        enters |= ~(cosine[part] <= worst[part]);  // NaN does not slip through
+      }
+      if (!cpu::any_lane<T>(enters)) continue;
+      for (Index c = 0; c < count; ++c) {
+        best[c].offer(cosine[c / cpu::n_lanes][c % cpu::n_lanes], static_cast<Id>(u));
+        worst[c / cpu::n_lanes][c % cpu::n_lanes] = best[c].worst();
+      }
     }
   }
 

@@ -29,6 +29,7 @@ class Projection {
     items_ = &store.add("item_features." + modality.name, data.n_items, width, true);
     items_->trainable = items_->persistent = trainable;
     modality.features.copy_rows(0, items_->value.view());
+    modality.features.drop_pages();
     if (trainable) {
       users_ = &store.add("user_features." + modality.name, data.n_users, width, true);
       spmm(ctx, user_mean->view(), items_->value.view(), users_->value.view());

@@ -82,9 +82,13 @@ void prelu_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<
                     ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write_x,
                     MatrixView<typename B::Scalar> d_slope, Write write_slope) {
   using T = typename B::Scalar;
-  if (d_slope.data != nullptr)
+  const functors::PreluBackwardRow<T> to_x{x, slope.data, d_y, d_x, write_x};
+  if (d_x.data == nullptr && d_slope.data != nullptr)
     B::reduce_rows(ctx, x.rows, 1, functors::PreluSlopeGradRow<T>{x, d_y}, d_slope.data, write_slope);
-  if (d_x.data != nullptr) B::for_each(ctx, x.rows, functors::PreluBackwardRow<T>{x, slope.data, d_y, d_x, write_x});
+  else if (d_slope.data != nullptr)
+    B::reduce_rows(ctx, x.rows, 1, functors::PreluBackwardBothRow<T>{to_x}, d_slope.data, write_slope);
+  else if (d_x.data != nullptr)
+    B::for_each(ctx, x.rows, to_x);
 }
 
 /// y = w x + b, scalars w and b (the authors' one-wide attention projections).
@@ -104,10 +108,16 @@ void scalar_affine_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, Co
                             MatrixView<typename B::Scalar> d_weight, Write write_weight,
                             MatrixView<typename B::Scalar> d_bias, Write write_bias) {
   using T = typename B::Scalar;
-  if (d_weight.data != nullptr) dot_sum(ctx, T{1}, x, d_y, d_weight, write_weight);
-  if (d_bias.data != nullptr) sum(ctx, T{1}, d_y, d_bias, write_bias);
-  if (d_x.data != nullptr)
-    B::for_each(ctx, x.rows, functors::ScalarAffineBackwardRow<T>{weight.data, d_y, d_x, write_x});
+  const functors::ScalarAffineBackwardRow<T> to_x{weight.data, d_y, d_x, write_x};
+  if (d_weight.data == nullptr && d_bias.data == nullptr) {
+    if (d_x.data != nullptr) B::for_each(ctx, x.rows, to_x);
+    return;
+  }
+  Scratch<B> scratch(ctx);
+  T* const both = scratch.template allocate<T>(2);
+  B::reduce_rows(ctx, x.rows, 2, functors::ScalarAffineBackwardAllRow<T>{x, to_x}, both, Write::overwrite);
+  if (d_weight.data != nullptr) scaled_copy(ctx, T{1}, ConstView<T>(both, 1, 1), d_weight, write_weight);
+  if (d_bias.data != nullptr) scaled_copy(ctx, T{1}, ConstView<T>(both + 1, 1, 1), d_bias, write_bias);
 }
 
 /// y (+)= x mask / (1 - p); p = 1 gives 0. The backward is the same call on d_y with the same key.

@@ -187,7 +187,7 @@ class Trainer {
       throw NumericError(detail::message("the loss is ", values.total, " (bpr ", values.bpr, ", contrast ",
                                          values.contrast, ", orthogonal ", values.orthogonal, ") at step ", state_.step,
                                          " of epoch ", epoch, "; lower learning_rate or look at the features"));
-    tape_.backward(losses.total);
+    tape_.backward(losses.total, AfterBackward::release);
     optimizer_.step(ctx_, model_.parameters());
     ++state_.step;
     return values;

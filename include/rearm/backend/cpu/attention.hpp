@@ -1,102 +1,78 @@
 #pragma once
 /// @file attention.hpp
-/// Rank-one attention on the CPU: one node a task, the d x d weights of one query row at a time in a register-sized
-/// buffer, vectorised over keys. The largest logit of a row is q_a times the largest or smallest key.
+/// Rank-one attention on the CPU: one node a task, sixteen query rows of its d x d weights at a time, one in each
+/// vector lane, so that no sum is taken across lanes but the keys' gradients, once a node. The largest logit of a row
+/// is q_a times the largest or smallest key.
 
+#include <rearm/backend/cpu/lanes.hpp>
 #include <rearm/backend/cpu/philox.hpp>
 #include <rearm/functors/attention.hpp>
 
 #include <algorithm>
 
-#if defined(__clang__)
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpass-failed"  // `omp simd` asks; where clang cannot, the scalar loop is as right
-#endif
-
 namespace rearm::cpu {
 
-/// Widest embedding the row buffers hold (Config allows no more).
+/// Widest embedding the buffers of a node hold (Config allows no more).
 inline constexpr Index max_attention_dim = 1024;
 
-/// The dropout multipliers of one node, a few query rows at a time: as many as fill a block of Philox draws.
+/// Query rows [first, first + n_lanes) of node i; lanes past the last row hold zeros and are not stored.
 template <class T>
-class DropoutRows {
- public:
-  DropoutRows(const functors::AttentionInput<T>& in, Index i)
-      : in_(in), draws_(static_cast<Index>(functors::DropoutMask::draws(in.q.cols))), node_(i) {}
+struct QueryLanes {
+  Lanes<T> slope;  ///< scale q_a
+  Lanes<T> top;    ///< largest logit of the row
 
-  /// 0 or keep_scale for every key of query row a; rows must be asked for in ascending order from 0.
-  const T* row(Index a) {
-    const Index per_block = std::max<Index>(1, philox_lanes / draws_);
-    if (a % per_block == 0) fill(a, std::min(per_block, in_.q.cols - a));
-    return multipliers_ + (a % per_block) * 8 * draws_;
+  QueryLanes(const functors::AttentionInput<T>& in, Index i, Index first, T key_min, T key_max) : slope{}, top{} {
+    for (Index l = 0; l < std::min<Index>(n_lanes, in.q.cols - first); ++l) slope[l] = in.scale * in.q(i, first + l);
+    top = slope > T{0} ? slope * key_max : slope * key_min;
   }
-
- private:
-  void fill(Index a, Index n_rows) {
-    const std::uint64_t base = static_cast<std::uint64_t>((node_ * in_.q.cols + a) * draws_);
-    const T keep_scale = in_.keep_scale;
-    const std::uint32_t threshold = in_.mask.threshold;
-    alignas(alignment) std::uint32_t word[4][philox_lanes];
-    alignas(alignment) T kept[8][philox_lanes];
-    for (Index first = 0; first < n_rows * draws_; first += philox_lanes) {
-      philox_block(in_.mask.key, base + static_cast<std::uint64_t>(first), word);
-      for (int w = 0; w < 4; ++w)
-#pragma omp simd
-        for (int l = 0; l < philox_lanes; ++l) {
-          kept[2 * w][l] = (word[w][l] & 0xFFFFU) >= threshold ? keep_scale : T{0};
-          kept[2 * w + 1][l] = (word[w][l] >> 16) >= threshold ? keep_scale : T{0};
-        }
-      const Index lanes = std::min<Index>(philox_lanes, n_rows * draws_ - first);
-      for (Index begin = 0; begin < lanes;) {  // the lanes of one row
-        const Index r = (first + begin) / draws_;
-        const Index n = (first + begin) % draws_;
-        const Index count = std::min(lanes - begin, draws_ - n);
-        for (int half = 0; half < 8; ++half)
-          std::copy_n(kept[half] + begin, count, multipliers_ + (r * 8 + half) * draws_ + n);
-        begin += count;
-      }
-    }
+  /// weight = e^(slope key - top)
+  void weigh(T key, Lanes<T>& weight) const {
+    weight = slope * key - top;
+    exp_lanes(weight);
   }
-  const functors::AttentionInput<T>& in_;
-  Index draws_;
-  Index node_;
-  alignas(alignment) T multipliers_[max_attention_dim + Index{8} * philox_lanes];
 };
 
-/// weights[b] = exp(scale q_a k_b - top); returns their sum.
-template <class T>
-T attention_weights(T slope, const T* REARM_RESTRICT keys, T key_min, T key_max, Index d, T* REARM_RESTRICT weights) {
-  const T top = slope > T{0} ? slope * key_max : slope * key_min;
-  T sum{0};
-#pragma omp simd reduction(+ : sum)
-  for (Index b = 0; b < d; ++b) {
-    weights[b] = fast_exp(slope * keys[b] - top);
-    sum += weights[b];
+/// f(b, kept) for every key b, kept being -1 in the lanes whose weight survives dropout and 0 elsewhere.
+template <class T, class F>
+void for_each_key(const functors::AttentionInput<T>& in, Index i, Index first, const F& f) {
+  const Index d = in.q.cols;
+  if (!in.dropout) {
+    const LaneMask<T> all = Lanes<T>{} == Lanes<T>{};
+    for (Index b = 0; b < d; ++b) f(b, all);
+    return;
   }
-  return sum;
+  const auto draws = static_cast<Index>(functors::DropoutMask::draws(d));
+  const auto base = static_cast<std::uint64_t>((i * d + first) * draws);
+  Lanes<std::uint32_t> word[4];
+  for (Index n = 0; n < draws; ++n) {
+    philox_block(in.mask.key, base + static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(draws), word);
+    for (Index half = 0; half < 8 && half * draws + n < d; ++half) {
+      const Lanes<std::uint32_t>& w = word[half / 2];
+      const Lanes<std::uint32_t> bits = half % 2 == 0 ? w & 0xFFFFU : w >> 16U;
+      f(half * draws + n, __builtin_convertvector(bits >= in.mask.threshold, LaneMask<T>));
+    }
+  }
 }
 
 template <class T>
 void attention_row(const functors::AttentionInput<T>& in, MatrixView<T> out, Index i) {
   const Index d = in.q.cols;
-  alignas(alignment) T weights[max_attention_dim];
-  DropoutRows<T> dropout(in, i);
-  const T* REARM_RESTRICT keys = in.k.row(i);
-  const T* REARM_RESTRICT values = in.v.row(i);
+  const T* const keys = in.k.row(i);
+  const T* const values = in.v.row(i);
   const auto [key_min, key_max] = std::minmax_element(keys, keys + d);
-  for (Index a = 0; a < d; ++a) {
-    const T sum = attention_weights(in.scale * in.q(i, a), keys, *key_min, *key_max, d, weights);
-    T value{0};
-    if (in.dropout) {
-      const T* REARM_RESTRICT multipliers = dropout.row(a);
-#pragma omp simd reduction(+ : value)
-      for (Index b = 0; b < d; ++b) value += weights[b] * multipliers[b] * values[b];
-    } else {
-#pragma omp simd reduction(+ : value)
-      for (Index b = 0; b < d; ++b) value += weights[b] * values[b];
-    }
-    out(i, a) = value / sum;
+  for (Index first = 0; first < d; first += n_lanes) {
+    const QueryLanes<T> queries(in, i, first, *key_min, *key_max);
+    Lanes<T> sum{};
+    Lanes<T> value{};
+    for_each_key(in, i, first, [&](Index b, const LaneMask<T>& kept) {
+      Lanes<T> weight;
+      queries.weigh(keys[b], weight);
+      sum += weight;
+      value += kept ? weight * values[b] : Lanes<T>{};
+    });
+    value *= in.dropout ? in.keep_scale : T{1};
+    value /= sum;
+    for (Index l = 0; l < std::min<Index>(n_lanes, d - first); ++l) out(i, first + l) = value[l];
   }
 }
 
@@ -104,39 +80,46 @@ template <class T>
 void attention_backward_row(const functors::AttentionBackwardRow<T>& f, Index i) {
   const functors::AttentionInput<T>& in = f.in;
   const Index d = in.q.cols;
-  alignas(alignment) T weights[max_attention_dim];
-  alignas(alignment) T ones[max_attention_dim];
-  DropoutRows<T> dropout(in, i);
-  const T* REARM_RESTRICT keys = in.k.row(i);
-  const T* REARM_RESTRICT values = in.v.row(i);
-  T* REARM_RESTRICT d_keys = f.d_k.row(i);
-  T* REARM_RESTRICT d_values = f.d_v.row(i);
+  const T* const keys = in.k.row(i);
+  const T* const values = in.v.row(i);
   const auto [key_min, key_max] = std::minmax_element(keys, keys + d);
-  std::fill_n(d_keys, d, T{0});
-  std::fill_n(d_values, d, T{0});
-  std::fill_n(ones, d, T{1});
-  for (Index a = 0; a < d; ++a) {
-    const T slope = in.scale * in.q(i, a);
-    const T sum = attention_weights(slope, keys, *key_min, *key_max, d, weights);
-    const T* REARM_RESTRICT multipliers = in.dropout ? dropout.row(a) : ones;
-    const T g = f.d_out(i, a) / sum;
-    const T value = f.out(i, a);
-    T d_query{0};
-#pragma omp simd reduction(+ : d_query)
+  const T keep_scale = in.dropout ? in.keep_scale : T{1};
+  Lanes<T> weights[max_attention_dim];
+  Lanes<T> d_keys[max_attention_dim];
+  Lanes<T> d_values[max_attention_dim];
+  std::fill_n(d_keys, d, Lanes<T>{});
+  std::fill_n(d_values, d, Lanes<T>{});
+  for (Index first = 0; first < d; first += n_lanes) {
+    const Index n = std::min<Index>(n_lanes, d - first);
+    const QueryLanes<T> queries(in, i, first, *key_min, *key_max);
+    Lanes<T> sum{};
     for (Index b = 0; b < d; ++b) {
-      const T weight = g * weights[b];
-      const T kept = weight * multipliers[b];
-      const T d_logit = kept * values[b] - weight * value;
-      d_query += d_logit * keys[b];
-      d_keys[b] += d_logit * slope;
-      d_values[b] += kept;
+      queries.weigh(keys[b], weights[b]);
+      sum += weights[b];
     }
-    f.d_q(i, a) = in.scale * d_query;
+    Lanes<T> g{};      // d_out / sum
+    Lanes<T> value{};  // out
+    for (Index l = 0; l < n; ++l) {
+      g[l] = f.d_out(i, first + l);
+      value[l] = f.out(i, first + l);
+    }
+    g /= sum;
+    value *= g;
+    g *= keep_scale;
+    Lanes<T> d_query{};
+    for_each_key(in, i, first, [&](Index b, const LaneMask<T>& kept) {
+      const Lanes<T> through = kept ? weights[b] * g : Lanes<T>{};
+      const Lanes<T> d_logit = through * values[b] - weights[b] * value;
+      d_query += d_logit * keys[b];
+      d_keys[b] += d_logit * queries.slope;
+      d_values[b] += through;
+    });
+    for (Index l = 0; l < n; ++l) f.d_q(i, first + l) = in.scale * d_query[l];
+  }
+  for (Index b = 0; b < d; ++b) {
+    f.d_k(i, b) = sum_lanes<T>(d_keys[b]);
+    f.d_v(i, b) = sum_lanes<T>(d_values[b]);
   }
 }
 
 }  // namespace rearm::cpu
-
-#if defined(__clang__)
-#pragma clang diagnostic pop
-#endif

@@ -5,6 +5,7 @@
 #include <rearm/backend/cpu/attention.hpp>
 #include <rearm/backend/cpu/info_nce.hpp>
 #include <rearm/backend/cpu/parallel.hpp>
+#include <rearm/backend/cpu/spmm.hpp>
 #include <rearm/backend/cpu/table_update.hpp>
 #include <rearm/core/context.hpp>
 #include <rearm/core/index_list.hpp>
@@ -77,15 +78,7 @@ struct CpuBackend {
   /// One output row a task, its entries in stored order.
   static void spmm(Context<CpuBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
                    Write write) {
-    for_each(ctx, s.rows, [=](Index i) {
-      Scalar* REARM_RESTRICT out = y.row(i);
-      if (write == Write::overwrite) std::fill_n(out, y.cols, Scalar{0});
-      for (Index e = s.offsets[i]; e < s.offsets[i + 1]; ++e) {
-        const Scalar weight = s.values[e];
-        const Scalar* REARM_RESTRICT in = x.row(s.indices[e]);
-        for (Index j = 0; j < y.cols; ++j) out[j] += weight * in[j];
-      }
-    });
+    for_each(ctx, s.rows, [=](Index i) { cpu::spmm_row(s, x, y, i, write); });
   }
 
   /// Sorts positions by id (ties by position), so that a transposed gather adds in a fixed order without races.

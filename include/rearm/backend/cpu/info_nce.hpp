@@ -10,10 +10,7 @@
 #include <algorithm>
 #include <cmath>
 
-#if defined(__clang__)
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpass-failed"  // `omp simd` asks; where clang cannot, the scalar loop is as right
-#endif
+REARM_LOOPS_BEGIN
 
 namespace rearm::cpu {
 
@@ -31,10 +28,10 @@ void info_nce_rows(Context<B>& ctx, MatrixView<const T> a, MatrixView<const T> b
     for (Index i = begin; i < end; ++i) {
       const T* REARM_RESTRICT row = scores.row(i - begin);
       T top = row[0];
-#pragma omp simd reduction(max : top)
-      for (Index s = 0; s < b.rows; ++s) top = std::max(top, row[s]);
+      REARM_MAX_LOOP(top)
+      for (Index s = 0; s < b.rows; ++s) top = row[s] > top ? row[s] : top;
       T sum{0};
-#pragma omp simd reduction(+ : sum)
+      REARM_SUM_LOOP(sum)
       for (Index s = 0; s < b.rows; ++s) sum += fast_exp(row[s] - top);
       lse[i] = top + std::log(sum);
       diagonal[i] = row[i];
@@ -55,10 +52,10 @@ void info_nce_backward_side(Context<B>& ctx, MatrixView<const T> rows, MatrixVie
       T* REARM_RESTRICT row = scores.row(i - begin);
       if (by_row) {
         const T own = lse[i];
-#pragma omp simd
+        REARM_SIMD_LOOP
         for (Index s = 0; s < other.rows; ++s) row[s] = fast_exp(row[s] - own);
       } else {
-#pragma omp simd
+        REARM_SIMD_LOOP
         for (Index s = 0; s < other.rows; ++s) row[s] = fast_exp(row[s] - lse[s]);
       }
       row[i] -= T{1};
@@ -69,6 +66,4 @@ void info_nce_backward_side(Context<B>& ctx, MatrixView<const T> rows, MatrixVie
 
 }  // namespace rearm::cpu
 
-#if defined(__clang__)
-#pragma clang diagnostic pop
-#endif
+REARM_LOOPS_END

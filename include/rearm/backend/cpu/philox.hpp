@@ -1,49 +1,58 @@
 #pragma once
 /// @file philox.hpp
-/// Many consecutive Philox-4x32-10 draws at once, in loops that become vector instructions; the same numbers as
+/// Many consecutive Philox-4x32-10 draws at once, in vector registers; the same numbers as
 /// RandomKey::bits one by one (Random123's constants and rounds; tested against it).
 
+#include <rearm/backend/cpu/lanes.hpp>
 #include <rearm/core/random.hpp>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 #include <cstdint>
+#include <cstring>
 
 namespace rearm::cpu {
 
-/// Draws made together.
-inline constexpr int philox_lanes = 16;
+/// Eight words in lanes of 64 bits. Their upper halves are left as they come: only products of lower halves are taken.
+using PhiloxWords = LaneType<std::uint64_t, 8>::type;
 
-/// word[w][l] = word w of the draw number first + l.
-inline void philox_block(const RandomKey& key, std::uint64_t first, std::uint32_t (*word)[philox_lanes]) {
-  alignas(64) std::uint32_t c0[philox_lanes], c1[philox_lanes], c2[philox_lanes], c3[philox_lanes];
-  for (int l = 0; l < philox_lanes; ++l) {
-    const std::uint64_t index = first + static_cast<std::uint64_t>(l);
-    c0[l] = static_cast<std::uint32_t>(index);
-    c1[l] = static_cast<std::uint32_t>(index >> 32);
-    c2[l] = key.stream;
-    c3[l] = key.step;
-  }
-  auto k0 = static_cast<std::uint32_t>(key.seed);
-  auto k1 = static_cast<std::uint32_t>(key.seed >> 32);
-  for (int round = 0; round < 10; ++round) {
-#pragma omp simd
-    for (int l = 0; l < philox_lanes; ++l) {
-      const std::uint64_t p0 = std::uint64_t{PHILOX_M4x32_0} * c0[l];
-      const std::uint64_t p1 = std::uint64_t{PHILOX_M4x32_1} * c2[l];
-      const std::uint32_t n0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1[l] ^ k0;
-      const std::uint32_t n2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3[l] ^ k1;
-      c1[l] = static_cast<std::uint32_t>(p1);
-      c3[l] = static_cast<std::uint32_t>(p0);
-      c0[l] = n0;
-      c2[l] = n2;
+/// Products of the lower halves.
+inline void multiply_words(const PhiloxWords& x, std::uint32_t constant, PhiloxWords& product) {
+#if defined(__AVX512F__)
+  product = (PhiloxWords)_mm512_maskz_mul_epu32(0xFF, (__m512i)x, _mm512_set1_epi64(constant));
+#else
+  product = (x & 0xFFFFFFFFU) * std::uint64_t{constant};
+#endif
+}
+
+/// word[w][l] = word w of the draw number first + l * stride.
+inline void philox_block(const RandomKey& key, std::uint64_t first, std::uint64_t stride, Lanes<std::uint32_t>* word) {
+  for (int part = 0; part < n_lanes; part += 8) {
+    PhiloxWords x0{}, x1{}, x2{}, x3{};
+    for (int l = 0; l < 8; ++l) x0[l] = first + static_cast<std::uint64_t>(part + l) * stride;
+    x1 = x0 >> 32;
+    x2 += key.stream;
+    x3 += key.step;
+    auto k0 = static_cast<std::uint32_t>(key.seed);
+    auto k1 = static_cast<std::uint32_t>(key.seed >> 32);
+    for (int round = 0; round < 10; ++round) {
+      PhiloxWords p0, p1;
+      multiply_words(x0, PHILOX_M4x32_0, p0);
+      multiply_words(x2, PHILOX_M4x32_1, p1);
+      x0 = (p1 >> 32) ^ x1 ^ std::uint64_t{k0};
+      x2 = (p0 >> 32) ^ x3 ^ std::uint64_t{k1};
+      x1 = p1;
+      x3 = p0;
+      k0 += PHILOX_W32_0;
+      k1 += PHILOX_W32_1;
     }
-    k0 += PHILOX_W32_0;
-    k1 += PHILOX_W32_1;
-  }
-  for (int l = 0; l < philox_lanes; ++l) {
-    word[0][l] = c0[l];
-    word[1][l] = c1[l];
-    word[2][l] = c2[l];
-    word[3][l] = c3[l];
+    const PhiloxWords* const words[4] = {&x0, &x1, &x2, &x3};
+    for (int w = 0; w < 4; ++w) {
+      const auto low = __builtin_convertvector(*words[w], LaneType<std::uint32_t, 8>::type);
+      std::memcpy(reinterpret_cast<char*>(word + w) + part * 4, &low, sizeof low);
+    }
   }
 }
 

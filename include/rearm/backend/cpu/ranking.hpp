@@ -17,9 +17,9 @@
 namespace rearm {
 namespace cpu {
 
-/// Users x items of one score tile: 128 x 1024 floats stay in the second-level cache from the product to the top-k.
-inline constexpr Index rank_users = 128;
-inline constexpr Index rank_items_tile = 1024;
+/// Users x items of one score tile: 256 x 512 floats stay in the second-level cache from the product to the top-k.
+inline constexpr Index rank_users = 256;
+inline constexpr Index rank_items_tile = 512;
 
 /// What one thread needs to rank a block of users; reused for block after block.
 template <class T>

@@ -1,0 +1,23 @@
+#pragma once
+/// @file benchmarks.hpp
+/// What each file registers for one shape.
+
+#include <benchmarks/support/floor.hpp>
+#include <benchmarks/support/shapes.hpp>
+
+namespace rearm::bench {
+
+void register_train_steps(const Shape& shape, Machine& machine);
+void register_graph_build(const Shape& shape, Machine& machine);
+void register_evaluation(const Shape& shape, Machine& machine);
+void register_operators(const Shape& shape, Machine& machine);
+/// Training steps and graphs at growing sizes, 8 pairs a user, frozen features 64 wide.
+void register_scaling(Machine& machine);
+
+/// Registered with real time in milliseconds.
+template <class F>
+void add_benchmark(const std::string& name, F run) {
+  benchmark::RegisterBenchmark(name.c_str(), std::move(run))->Unit(benchmark::kMillisecond)->UseRealTime();
+}
+
+}  // namespace rearm::bench

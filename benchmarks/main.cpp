@@ -1,0 +1,66 @@
+// Training steps, graph building, evaluation and single operators at the published data sets' sizes.
+//   rearm_benchmarks [--data=DIR] [--threads=N] [--scaling] [Google Benchmark's own flags]
+// Without --data the interactions and features are generated at the size that the name says. With it they are DIR's,
+// under the name of the folder, and features narrower than the originals stay as they are. --scaling runs the sweep
+// over sizes instead.
+#include <benchmarks/benchmarks.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+
+using namespace rearm;
+using namespace rearm::bench;
+
+int main(int argc, char** argv) {
+  std::string folder;
+  int threads = 0;
+  bool scaling = false;
+  benchmark::Initialize(&argc, argv);
+  for (int i = 1; i < argc; ++i) {
+    const std::string arg = argv[i];
+    if (arg.rfind("--data=", 0) == 0) {
+      folder = arg.substr(7);
+    } else if (arg.rfind("--threads=", 0) == 0) {
+      threads = std::atoi(arg.c_str() + 10);
+    } else if (arg == "--scaling") {
+      scaling = true;
+    } else {
+      std::fprintf(stderr, "rearm_benchmarks: unknown argument '%s'\n", argv[i]);
+      return 2;
+    }
+  }
+  try {
+    Machine machine(threads);
+    const auto text = [](double rate, const char* unit) { return std::to_string(rate / 1e9).substr(0, 5) + unit; };
+    benchmark::AddCustomContext("threads", std::to_string(machine.threads()));
+    benchmark::AddCustomContext("sgemm", text(machine.sgemm(), " GFLOP/s"));
+    benchmark::AddCustomContext("triad", text(machine.triad(), " GB/s"));
+    benchmark::AddCustomContext("gather of 26,495 rows", text(machine.gather(26495), " GB/s"));
+    std::vector<Shape> shapes;
+    if (!folder.empty()) {
+      const std::filesystem::path path = std::filesystem::weakly_canonical(folder);
+      std::string name = path.filename().empty() ? path.parent_path().filename() : path.filename();
+      std::string preset_name = "baby";
+      for (const char* known : {"baby", "sports", "clothing"})
+        if (name.rfind(known, 0) == 0) name = preset_name = known;
+      shapes.push_back({name, preset_name, [=] { return load_dataset(path); }});
+    } else if (!scaling) {
+      shapes.push_back(generated_shape("baby", "baby", 19445, 7050, 8.27));
+      shapes.push_back(generated_shape("sports", "sports", 35598, 18357, 8.32));
+      shapes.push_back(generated_shape("clothing", "clothing", 39387, 23033, 7.08));
+    }
+    for (const Shape& shape : shapes) {
+      register_train_steps(shape, machine);
+      register_graph_build(shape, machine);
+      register_evaluation(shape, machine);
+      register_operators(shape, machine);
+    }
+    if (scaling) register_scaling(machine);
+    benchmark::RunSpecifiedBenchmarks();
+  } catch (const Error& e) {
+    std::fprintf(stderr, "rearm_benchmarks: %s\n", e.what());
+    return 2;
+  }
+  return 0;
+}

@@ -1,0 +1,137 @@
+// Single operators, forward and backward, at the sizes they have in a step.
+#include <benchmarks/benchmarks.hpp>
+
+#include <memory>
+
+namespace rearm::bench {
+namespace {
+
+/// Matrices of a benchmark, filled with numbers in (-1, 1).
+class Arrays {
+ public:
+  explicit Arrays(Machine& machine) : ctx({.threads = machine.threads()}) {}
+  MatrixView<float> make(Index rows, Index cols) {
+    matrices_.push_back(std::make_unique<Matrix<float>>(rows, cols));
+    Matrix<float>& m = *matrices_.back();
+    const RandomKey key{7, static_cast<std::uint32_t>(matrices_.size()), 0};
+    B::for_each(ctx, rows, [&](Index i) {
+      for (Index j = 0; j < cols; ++j)
+        m(i, j) = static_cast<float>(2 * key.uniform(static_cast<std::uint64_t>(i * cols + j)) - 1);
+    });
+    return m.view();
+  }
+  Context<B> ctx;
+
+ private:
+  std::vector<std::unique_ptr<Matrix<float>>> matrices_;
+};
+
+}  // namespace
+
+void register_operators(const Shape& shape, Machine& machine) {
+  constexpr Index d = 64, width = 192, k = 3, batch = 2048;
+  const auto add_op = [&](const std::string& name, auto setup) {
+    add_benchmark("op/" + name + "/" + shape.name + "/cpu", [=, &machine](benchmark::State& state) {
+      Arrays a(machine);
+      const Dataset& data = dataset(shape);
+      const auto [work, run] = setup(a, data, state);
+      measure(state, machine, data.n_users + data.n_items, work, run);
+    });
+  };
+  const auto pass = [](Work work, auto run) { return std::pair{work, run}; };
+  // Feature tables at their original width whatever the data's.
+  constexpr Index p = 4096 + 384;
+
+  add_op("projection", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users + data.n_items;
+    const auto x = a.make(n, p), w = a.make(d, p), y = a.make(n, d);
+    return pass({product_flops(n, d, p), bytes_of(n, p), 0}, [=, &a] { linear<B>(a.ctx, x, w, {}, y); });
+  });
+  add_op("projection_update", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users + data.n_items;
+    const auto x = a.make(n, p), m1 = a.make(n, p), m2 = a.make(n, p), w = a.make(d, p), d_w = a.make(d, p),
+               d_y = a.make(n, d);
+    fill<B>(a.ctx, 1e-3F, m2);
+    const functors::AdamUpdate<float> update{0.9F, 0.999F, 1e-8F, 1.0F, 1e-9F, 1.0F};
+    return pass({2 * product_flops(n, d, p), 6 * bytes_of(n, p), 0}, [=, &a] {
+      gemm<B>(a.ctx, Op::transpose, Op::none, 1.0F, d_y, x, d_w);
+      B::factored_adam(a.ctx, update, d_y, w, x, m1, m2);
+    });
+  });
+  add_op("spmm_interaction", [=](Arrays& a, const Dataset& data, benchmark::State& state) {
+    const Index n = data.n_users + data.n_items;
+    Config c = settings(shape, data, Variant::reference, Features::frozen);
+    c.use_uu = c.use_ii = false;
+    const auto graphs = std::make_shared<Graphs<B>>(build_graphs<B>(a.ctx, data, c, {}));
+    const auto x = a.make(n, width), y = a.make(n, width);
+    state.counters["nonzeros"] = static_cast<double>(graphs->interaction.nonzeros());
+    return pass({0, bytes_of(n, width), static_cast<double>(graphs->interaction.nonzeros()) * bytes_of(1, width)},
+                [=, &a] { spmm<B>(a.ctx, graphs->interaction.view(), x, y); });
+  });
+  add_op("attention", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_items;
+    const auto q = a.make(n, d), key = a.make(n, d), v = a.make(n, d), out = a.make(n, d);
+    return pass({product_flops(n, 2 * d, d), 4 * bytes_of(n, d), 0}, [=, &a] {
+      rank_one_attention<B>(a.ctx, q, key, v, 1.0F, 0.4, {1, 2, 3}, out);
+    });
+  });
+  add_op("attention_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_items;
+    const auto q = a.make(n, d), key = a.make(n, d), v = a.make(n, d), out = a.make(n, d), d_out = a.make(n, d),
+               d_q = a.make(n, d), d_k = a.make(n, d), d_v = a.make(n, d);
+    rank_one_attention<B>(a.ctx, q, key, v, 1.0F, 0.4, {1, 2, 3}, out);
+    return pass({product_flops(n, 5 * d, d), 8 * bytes_of(n, d), 0}, [=, &a] {
+      rank_one_attention_backward<B>(a.ctx, q, key, v, 1.0F, 0.4, {1, 2, 3}, out, d_out, d_q, d_k, d_v);
+    });
+  });
+  add_op("meta_network", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users, dk = d * k;
+    const auto knowledge = a.make(n, d), id = a.make(n, d), share = a.make(n, d), mid = a.make(n, k);
+    const auto learner = [&] {
+      return MetaLearnerView<float>{a.make(dk, d), a.make(1, dk), a.make(1, 1), a.make(dk, dk), a.make(1, dk)};
+    };
+    const auto saved = [&] { return MetaLearnerSaved<float>{a.make(n, dk), a.make(n, 1).data, a.make(1, dk)}; };
+    const auto g1 = learner(), g2 = learner();
+    const auto s1 = saved(), s2 = saved();
+    const double flops = 2 * (product_flops(n, dk, d) + product_flops(n, dk, dk));
+    return pass({flops, 2 * bytes_of(n, d) + 2 * bytes_of(n, dk), 0},
+                [=, &a] { meta_network<B>(a.ctx, knowledge, id, g1, g2, s1, s2, mid, share); });
+  });
+  add_op("row_normalize", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, width), y = a.make(n, width), norm = a.make(n, 1);
+    return pass({0, 2 * bytes_of(n, width), 0}, [=, &a] { row_normalize<B>(a.ctx, x, 1e-12F, y, norm.data); });
+  });
+  add_op("layer_norm", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_items;
+    const auto x = a.make(n, d), y = a.make(n, d), mean = a.make(n, 1), rstd = a.make(n, 1), g = a.make(1, d);
+    return pass({0, 2 * bytes_of(n, d), 0}, [=, &a] { layer_norm<B>(a.ctx, x, g, g, 1e-5F, y, mean.data, rstd.data); });
+  });
+  add_op("prelu", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, d), y = a.make(n, d), slope = a.make(1, 1);
+    return pass({0, 2 * bytes_of(n, d), 0}, [=, &a] { prelu<B>(a.ctx, x, slope, y); });
+  });
+  add_op("softmax", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, d * k), y = a.make(n, d * k);
+    return pass({0, 2 * bytes_of(n, d * k), 0}, [=, &a] { softmax<B>(a.ctx, x, {d, k}, y); });
+  });
+  add_op("low_rank_product", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, d), w1 = a.make(n, d * k), w2 = a.make(n, d * k), mid = a.make(n, k), y = a.make(n, d);
+    return pass({2 * product_flops(n, d, k), 2 * bytes_of(n, d) + 2 * bytes_of(n, d * k), 0},
+                [=, &a] { low_rank_product<B>(a.ctx, x, w1, w2, LowRankOrder::left_to_right, mid, y); });
+  });
+  add_op("info_nce", [=](Arrays& a, const Dataset&, benchmark::State&) {
+    const auto x = a.make(batch, d), y = a.make(batch, d), lse = a.make(batch, 1), loss = a.make(1, 1);
+    return pass({product_flops(batch, batch, d), 2 * bytes_of(batch, d), 0},
+                [=, &a] { info_nce<B>(a.ctx, x, y, 0.6F, 1.0F, lse.data, loss); });
+  });
+  add_op("bpr", [=](Arrays& a, const Dataset&, benchmark::State&) {
+    const auto u = a.make(batch, width), pos = a.make(batch, width), neg = a.make(batch, width), loss = a.make(1, 1);
+    return pass({0, 3 * bytes_of(batch, width), 0}, [=, &a] { bpr<B>(a.ctx, u, pos, neg, 1.0F, loss); });
+  });
+}
+
+}  // namespace rearm::bench

@@ -1,0 +1,80 @@
+#pragma once
+/// @file lanes.hpp
+/// Sixteen numbers in vector registers, by the vector types of gcc and clang: whatever the machine has, the compiler
+/// makes them from it.
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+namespace rearm::cpu {
+
+inline constexpr int n_lanes = 16;
+
+template <class T, int N = n_lanes>
+struct LaneType {
+  typedef T type __attribute__((vector_size(N * sizeof(T))));  // NOLINT(modernize-use-using)
+};
+
+/// Passed by reference only: by value the calling convention depends on the machine.
+template <class T>
+using Lanes = typename LaneType<T>::type;
+/// What comparing two Lanes<T> gives.
+template <class T>
+using LaneMask = Lanes<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>>;
+
+/// x <- e^x in every lane, as fast_exp (functors/exp.hpp).
+inline void exp_lanes(Lanes<float>& x) {
+  const Lanes<float> low = x * 0.0F - 87.0F;
+  const Lanes<float> high = x * 0.0F + 88.0F;
+  x = x < low ? low : x;
+  x = x > high ? high : x;
+  const Lanes<float> shifted = x * 1.44269504F + 12582912.0F;
+  const Lanes<float> n = shifted - 12582912.0F;
+  const Lanes<float> r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
+  Lanes<float> p = r * 1.38143206e-3F + 8.36885069e-3F;
+  p = p * r + 4.16684002e-2F;
+  p = p * r + 1.66665196e-1F;
+  p = p * r + 4.99999940e-1F;
+  p = p * r + 1.0F;
+  p = p * r + 1.0F;
+  using Bits = Lanes<std::uint32_t>;
+  const Bits exponent = __builtin_bit_cast(Bits, shifted) - 0x4B400000U;
+  const Bits power = (exponent + 127U) << 23U;
+  x = p * __builtin_bit_cast(Lanes<float>, power);
+}
+inline void exp_lanes(Lanes<double>& x) {
+  for (int l = 0; l < n_lanes; ++l) x[l] = std::exp(x[l]);
+}
+
+/// x <- from[0], ..., from[15].
+template <class T>
+void load_lanes(const T* from, Lanes<T>& x) {
+  std::memcpy(&x, from, sizeof x);
+}
+
+template <class T>
+void store_lanes(const Lanes<T>& x, T* to) {
+  std::memcpy(to, &x, sizeof x);
+}
+
+/// Whether a comparison held in some lane.
+template <class T>
+bool any_lane(const LaneMask<T>& mask) {
+  auto any = mask[0];
+  for (int l = 1; l < n_lanes; ++l) any |= mask[l];
+  return any != 0;
+}
+
+/// Sum over the lanes, in pairs: always the same order.
+template <class T>
+T sum_lanes(const Lanes<T>& x) {
+  T part[n_lanes];
+  for (int l = 0; l < n_lanes; ++l) part[l] = x[l];
+  for (int width = n_lanes / 2; width > 0; width /= 2)
+    for (int l = 0; l < width; ++l) part[l] += part[l + width];
+  return part[0];
+}
+
+}  // namespace rearm::cpu

@@ -1,0 +1,195 @@
+#pragma once
+/// @file meta_network.hpp
+/// The authors' meta network (paper eq. 13-16 as their program computes them) as one operator. Rows are taken in blocks
+/// that stay in cache: of the wide intermediates only each learner's unit rows outlive the block they were made in.
+
+#include <rearm/ops/elementwise.hpp>
+#include <rearm/ops/low_rank.hpp>
+#include <rearm/ops/normalize.hpp>
+
+#include <algorithm>
+
+namespace rearm {
+
+/// Weights of one learner g(x) = W_2 prelu(W_1 x + b_1) + b_2: W_1 dk x d, W_2 dk x dk, biases one row, slope 1 x 1.
+template <class T>
+struct MetaLearnerView {
+  ConstView<T> hidden_weight;
+  ConstView<T> hidden_bias;
+  ConstView<T> slope;
+  ConstView<T> out_weight;
+  ConstView<T> out_bias;
+};
+
+/// Where the gradients of one learner's weights go. Views without data are skipped.
+template <class T>
+struct MetaLearnerGrad {
+  struct Slot {
+    MatrixView<T> view;
+    Write write = Write::overwrite;
+  };
+  Slot hidden_weight;
+  Slot hidden_bias;
+  Slot slope;
+  Slot out_weight;
+  Slot out_bias;
+};
+
+/// What the forward pass keeps of one learner: u_i = g(x_i) / max(|g(x_i)|, eps) (n x dk), |g(x_i)| (n), mean_i u_i.
+template <class T>
+struct MetaLearnerSaved {
+  MatrixView<T> unit;
+  T* norm = nullptr;
+  MatrixView<T> mean;
+};
+
+namespace detail {
+
+/// Rows in work at once: 4096 x 192 floats are 3 MiB.
+inline constexpr Index meta_block = 4096;
+inline constexpr double meta_eps = 1e-12;
+
+template <class F>
+void for_meta_blocks(Index n, const F& f) {
+  for (Index begin = 0; begin < n; begin += meta_block) f(begin, std::min(meta_block, n - begin));
+}
+
+/// prelu(X W_1^T + b_1); `pre` keeps what goes into the activation and may be `hidden`.
+template <Backend B, class T = typename B::Scalar>
+void meta_hidden(Context<B>& ctx, ConstView<T> x, const MetaLearnerView<T>& g, MatrixView<T> pre,
+                 MatrixView<T> hidden) {
+  linear(ctx, x, g.hidden_weight, g.hidden_bias, pre);
+  prelu(ctx, ConstView<T>(pre), g.slope, hidden);
+}
+
+/// The softmax along `along` of the unit rows plus their mean.
+template <Backend B, class T = typename B::Scalar>
+void meta_factor(Context<B>& ctx, const MetaLearnerSaved<T>& saved, Index begin, Index n, SoftmaxAxis along,
+                 MatrixView<T> w) {
+  add(ctx, ConstView<T>(saved.unit.row_block(begin, n)), T{1}, ConstView<T>(saved.mean), w);
+  softmax(ctx, ConstView<T>(w), along, w);
+}
+
+/// From d_z, the gradient after unit row + mean, to the learner's weights.
+template <Backend B, class T = typename B::Scalar>
+void meta_learner_backward(Context<B>& ctx, ConstView<T> x, const MetaLearnerView<T>& g,
+                           const MetaLearnerSaved<T>& saved, MatrixView<T> d_z, MetaLearnerGrad<T> grad) {
+  const Index width = d_z.cols;
+  Scratch<B> scratch(ctx);
+  const MatrixView<T> d_mean = scratch.template matrix<T>(1, width);
+  column_mean(ctx, ConstView<T>(d_z), d_mean);
+  const Index rows = std::min(meta_block, x.rows);
+  const MatrixView<T> pre_all = scratch.template matrix<T>(rows, width);
+  const MatrixView<T> hidden_all = scratch.template matrix<T>(rows, width);
+  for_meta_blocks(x.rows, [&](Index begin, Index n) {
+    const MatrixView<T> pre = pre_all.row_block(0, n);
+    const MatrixView<T> hidden = hidden_all.row_block(0, n);
+    const MatrixView<T> d_out = d_z.row_block(begin, n);
+    add(ctx, ConstView<T>(d_out), T{1}, ConstView<T>(d_mean), d_out);
+    row_normalize_backward(ctx, ConstView<T>(saved.unit.row_block(begin, n)), saved.norm + begin, T(meta_eps),
+                           ConstView<T>(d_out), d_out, Write::overwrite);
+    meta_hidden<B>(ctx, x.row_block(begin, n), g, pre, hidden);
+    linear_backward(ctx, ConstView<T>(hidden), g.out_weight, ConstView<T>(d_out), {}, Write::overwrite,
+                    grad.out_weight.view, grad.out_weight.write, grad.out_bias.view, grad.out_bias.write);
+    gemm(ctx, Op::none, Op::none, T{1}, ConstView<T>(d_out), g.out_weight, hidden);
+    prelu_backward(ctx, ConstView<T>(pre), g.slope, ConstView<T>(hidden), hidden, Write::overwrite, grad.slope.view,
+                   grad.slope.write);
+    linear_backward(ctx, x.row_block(begin, n), g.hidden_weight, ConstView<T>(hidden), {}, Write::overwrite,
+                    grad.hidden_weight.view, grad.hidden_weight.write, grad.hidden_bias.view, grad.hidden_bias.write);
+    for (auto* slot : {&grad.hidden_weight, &grad.hidden_bias, &grad.slope, &grad.out_weight, &grad.out_bias})
+      slot->write = Write::accumulate;
+  });
+}
+
+template <class T>
+void require_meta_shapes(ConstView<T> knowledge, ConstView<T> id, const MetaLearnerView<T>& g, Index width) {
+  require_shape(knowledge, id.rows, g.hidden_weight.cols, "meta_network", "knowledge");
+  require_shape(g.hidden_weight, width, knowledge.cols, "meta_network", "hidden weight");
+  require_shape(g.out_weight, width, width, "meta_network", "output weight");
+  if (id.cols < 1 || width % id.cols != 0)
+    throw ShapeError(
+        message("meta_network: learners make rows of ", width, ", not a multiple of the id width ", id.cols));
+  if (id.rows < 1) throw ShapeError("meta_network: no rows");
+}
+
+}  // namespace detail
+
+/// share_i = (id_i W1_i) W2_i with W1_i = softmax over d of (u1_i + mean u1), d x k, and W2_i = softmax over k of
+/// (u2_i + mean u2), k x d, u the unit rows of the two learners' outputs. `knowledge` (n x d) is taken as a constant.
+/// Fills `saved1`, `saved2` and `mid` (n x k). About 2 n (2 d dk + 2 dk dk) operations.
+template <Backend B>
+void meta_network(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, ConstView<typename B::Scalar> id,
+                  const MetaLearnerView<typename B::Scalar>& g1, const MetaLearnerView<typename B::Scalar>& g2,
+                  const MetaLearnerSaved<typename B::Scalar>& saved1,
+                  const MetaLearnerSaved<typename B::Scalar>& saved2, MatrixView<typename B::Scalar> mid,
+                  MatrixView<typename B::Scalar> share) {
+  using T = typename B::Scalar;
+  const Index n_rows = id.rows;
+  const Index d = id.cols;
+  const Index width = saved1.unit.cols;
+  detail::require_meta_shapes<T>(knowledge, id, g1, width);
+  detail::require_meta_shapes<T>(knowledge, id, g2, saved2.unit.cols);
+  const Index k = width / d;
+  const Index rows = std::min(detail::meta_block, n_rows);
+  Scratch<B> scratch(ctx);
+  const MatrixView<T> work1 = scratch.template matrix<T>(rows, width);
+  const MatrixView<T> work2 = scratch.template matrix<T>(rows, width);
+  for (const auto& [g, saved] : {std::pair{&g1, &saved1}, std::pair{&g2, &saved2}}) {
+    detail::for_meta_blocks(n_rows, [&, learner = g, kept = saved](Index begin, Index n) {
+      const MatrixView<T> hidden = work1.row_block(0, n);
+      const MatrixView<T> unit = kept->unit.row_block(begin, n);
+      detail::meta_hidden<B>(ctx, knowledge.row_block(begin, n), *learner, hidden, hidden);
+      linear(ctx, ConstView<T>(hidden), learner->out_weight, learner->out_bias, unit);
+      row_normalize(ctx, ConstView<T>(unit), T(detail::meta_eps), unit, kept->norm + begin);
+    });
+    column_mean(ctx, ConstView<T>(saved->unit), saved->mean);
+  }
+  detail::for_meta_blocks(n_rows, [&](Index begin, Index n) {
+    detail::meta_factor<B>(ctx, saved1, begin, n, {d, k}, work1.row_block(0, n));
+    detail::meta_factor<B>(ctx, saved2, begin, n, {k, d}, work2.row_block(0, n));
+    low_rank_product(ctx, id.row_block(begin, n), ConstView<T>(work1.row_block(0, n)),
+                     ConstView<T>(work2.row_block(0, n)), LowRankOrder::left_to_right, mid.row_block(begin, n),
+                     share.row_block(begin, n));
+  });
+}
+
+/// Gradients of meta_network for the ids and both learners' weights; views without data are skipped.
+template <Backend B>
+void meta_network_backward(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, ConstView<typename B::Scalar> id,
+                           const MetaLearnerView<typename B::Scalar>& g1, const MetaLearnerView<typename B::Scalar>& g2,
+                           const MetaLearnerSaved<typename B::Scalar>& saved1,
+                           const MetaLearnerSaved<typename B::Scalar>& saved2, ConstView<typename B::Scalar> mid,
+                           ConstView<typename B::Scalar> d_share, MatrixView<typename B::Scalar> d_id, Write write_id,
+                           const MetaLearnerGrad<typename B::Scalar>& grad1,
+                           const MetaLearnerGrad<typename B::Scalar>& grad2) {
+  using T = typename B::Scalar;
+  const Index n_rows = id.rows;
+  const Index d = id.cols;
+  const Index k = mid.cols;
+  Scratch<B> scratch(ctx);
+  const MatrixView<T> d_z1 = scratch.template matrix<T>(n_rows, d * k);
+  const MatrixView<T> d_z2 = scratch.template matrix<T>(n_rows, d * k);
+  {
+    Scratch<B> block_scratch(ctx);
+    const Index rows = std::min(detail::meta_block, n_rows);
+    const MatrixView<T> w1_all = block_scratch.template matrix<T>(rows, d * k);
+    const MatrixView<T> w2_all = block_scratch.template matrix<T>(rows, d * k);
+    detail::for_meta_blocks(n_rows, [&](Index begin, Index n) {
+      const MatrixView<T> w1 = w1_all.row_block(0, n);
+      const MatrixView<T> w2 = w2_all.row_block(0, n);
+      const MatrixView<T> d_w1 = d_z1.row_block(begin, n);
+      const MatrixView<T> d_w2 = d_z2.row_block(begin, n);
+      detail::meta_factor<B>(ctx, saved1, begin, n, {d, k}, w1);
+      detail::meta_factor<B>(ctx, saved2, begin, n, {k, d}, w2);
+      low_rank_product_backward(ctx, id.row_block(begin, n), ConstView<T>(w1), ConstView<T>(w2),
+                                LowRankOrder::left_to_right, mid.row_block(begin, n), d_share.row_block(begin, n),
+                                d_id.row_block(begin, n), write_id, d_w1, Write::overwrite, d_w2, Write::overwrite);
+      softmax_backward(ctx, ConstView<T>(w1), {d, k}, ConstView<T>(d_w1), d_w1, Write::overwrite);
+      softmax_backward(ctx, ConstView<T>(w2), {k, d}, ConstView<T>(d_w2), d_w2, Write::overwrite);
+    });
+  }
+  detail::meta_learner_backward<B>(ctx, knowledge, g1, saved1, d_z1, grad1);
+  detail::meta_learner_backward<B>(ctx, knowledge, g2, saved2, d_z2, grad2);
+}
+
+}  // namespace rearm
