@@ -1,8 +1,8 @@
 // Training steps, graph building, evaluation and single operators at the published data sets' sizes.
-//   rearm_benchmarks [--data=DIR] [--threads=N] [--scaling] [Google Benchmark's own flags]
+//   rearm_benchmarks [--data=DIR] [--threads=N] [--scaling] [--export=FOLDER] [Google Benchmark's own flags]
 // Without --data the interactions and features are generated at the size that the name says. With it they are DIR's,
 // under the name of the folder, and features narrower than the originals stay as they are. --scaling runs the sweep
-// over sizes instead.
+// over sizes instead. --export writes the first shape's pairs and graphs for peers/ before it starts.
 #include <benchmarks/benchmarks.hpp>
 
 #include <cstdio>
@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   std::string folder;
   int threads = 0;
   bool scaling = false;
+  std::string export_folder;
   benchmark::Initialize(&argc, argv);
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
@@ -23,6 +24,8 @@ int main(int argc, char** argv) {
       folder = arg.substr(7);
     } else if (arg.rfind("--threads=", 0) == 0) {
       threads = std::atoi(arg.c_str() + 10);
+    } else if (arg.rfind("--export=", 0) == 0) {
+      export_folder = arg.substr(9);
     } else if (arg == "--scaling") {
       scaling = true;
     } else {
@@ -50,6 +53,7 @@ int main(int argc, char** argv) {
       shapes.push_back(generated_shape("sports", "sports", 35598, 18357, 8.32));
       shapes.push_back(generated_shape("clothing", "clothing", 39387, 23033, 7.08));
     }
+    if (!export_folder.empty() && !shapes.empty()) export_shape(shapes.front(), machine, export_folder);
     for (const Shape& shape : shapes) {
       register_train_steps(shape, machine);
       register_graph_build(shape, machine);

@@ -4,9 +4,14 @@
 
 #include <rearm/rearm.hpp>
 
+#include <unistd.h>
+
+#include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace rearm::bench {
 
@@ -15,6 +20,18 @@ struct Shape {
   std::string preset;
   std::function<Dataset()> load;
 };
+
+/// The same features from a file, as a user has them: memory that they take can be given back.
+inline FeatureMatrix mapped(FeatureMatrix features) {
+  Matrix<float> copy(features.rows(), features.cols());
+  features.copy_rows(0, copy.view());
+  const auto file = std::filesystem::temp_directory_path() / ("rearm_benchmark_" + std::to_string(::getpid()) + ".npy");
+  write_npy(file, std::span<const float>(copy.data(), static_cast<std::size_t>(copy.size())),
+            {copy.rows(), copy.cols()});
+  FeatureMatrix from_file = FeatureMatrix::open(file);
+  std::filesystem::remove(file);  // the mapping stays
+  return from_file;
+}
 
 /// Generated: `pairs_per_user` counts all three splits; degrees are long-tailed on the items' side.
 inline Shape generated_shape(const std::string& name, const std::string& preset, Index n_users, Index n_items,
@@ -25,7 +42,9 @@ inline Shape generated_shape(const std::string& name, const std::string& preset,
             s.n_items = n_items;
             s.pairs_per_user = pairs_per_user;
             s.widths = widths;
-            return make_synthetic(s);
+            Dataset data = make_synthetic(s);
+            for (Modality& m : data.modalities) m.features = mapped(std::move(m.features));
+            return data;
           }};
 }
 

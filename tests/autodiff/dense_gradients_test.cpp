@@ -76,6 +76,10 @@ TEST_CASE("gradients of gather with repeated ids and of concat") {
   });
   auto c = random_parameter(2, 7, 4);
   check_gradients({&b, &c}, [](DoubleTape&, const Vars& v) { return concat_rows({v[0], v[1], v[0]}); });
+  check_gradients({&b, &c}, [](DoubleTape&, const Vars& v) {
+    const DoubleVar grid[] = {v[0], v[0].cols(0, 1), v[1], v[1].cols(2, 1)};
+    return concat<Double>(grid, 2);
+  });
 }
 
 TEST_CASE("gradients of add, scale, column_mean, sum_of_squares, row_dot") {
@@ -105,6 +109,9 @@ TEST_CASE("gradients of prelu, scalar_affine and dropout") {
     auto w = random_parameter(1, 1, 2);
     auto b = random_parameter(1, 1, 3);
     check_gradients({&x, &w}, [](DoubleTape&, const Vars& v) { return prelu(v[0], v[1]); });
+    auto y = random_parameter(5, width, 4);
+    check_gradients({&x, &w, &y}, [](DoubleTape&, const Vars& v) { return prelu_add(v[0], v[1], v[2]); });
+    check_gradients({&x, &w}, [](DoubleTape&, const Vars& v) { return prelu_add(v[0], v[1], v[0]); });
     check_gradients({&x, &w, &b}, [](DoubleTape&, const Vars& v) { return scalar_affine(v[0], v[1], v[2]); });
     for (const double p : {0.0, 0.3, 1.0})
       check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return scale(dropout(v[0], p, key), 2.0); });

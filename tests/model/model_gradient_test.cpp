@@ -100,6 +100,49 @@ TEST_CASE("ablations: finite differences without each part") {
   check_model({tiny_data(), c});
 }
 
+TEST_CASE("memory reused during the backward pass changes no gradient") {
+  SyntheticSettings settings;
+  settings.n_users = 300;
+  settings.n_items = 200;
+  const Dataset data = make_synthetic(settings);
+  for (const Config& base : {tiny_config(), paper_config()})
+    for (const Features features : {base.features, Features::residual}) {
+      Config c = base;
+      c.features = features;
+      c.batch_size = 256;
+      Context<B> ctx({.threads = 2}, c.seed);
+      Model<B> model(ctx, data, c, build_graphs<B>(ctx, data, c, {}));
+      const Batch batch = first_batch(data, c);
+      const auto gradients = [&](AfterBackward after) {
+        Tape<B> tape(ctx);
+        tape.reset();
+        for (Parameter<B>& p : model.parameters()) p.has_grad = false;
+        const auto losses = model.loss(tape, batch, 5);
+        tape.backward(losses.total, after);
+        CHECK(std::isfinite(losses.values().total));
+        std::vector<Matrix<double>> out;
+        for (const Parameter<B>& p : model.parameters()) out.push_back(gradient_of(p));
+        return out;
+      };
+      const auto kept = gradients(AfterBackward::keep);
+      const std::size_t arena = ctx.arena().capacity();
+      const auto released = gradients(AfterBackward::release);
+      for (std::size_t i = 0; i < kept.size(); ++i) {
+        CAPTURE(i);
+        CHECK(std::equal(kept[i].data(), kept[i].data() + kept[i].size(), released[i].data()));
+      }
+      Context<B> fresh({.threads = 2}, c.seed);
+      Model<B> twin(fresh, data, c, build_graphs<B>(fresh, data, c, {}));
+      Tape<B> tape(fresh);
+      for (int i = 0; i < 3; ++i) {
+        tape.reset();
+        for (Parameter<B>& p : twin.parameters()) p.has_grad = false;
+        tape.backward(twin.loss(tape, batch, 5).total, AfterBackward::release);
+      }
+      CHECK(fresh.arena().capacity() < arena);
+    }
+}
+
 TEST_CASE("one modality has no cross block and no pair losses") {
   const Dataset data = tiny_data({"text"});
   const Config c = tiny_config();

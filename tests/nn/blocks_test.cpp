@@ -113,6 +113,47 @@ TEST_CASE("gradients of the authors' meta network stop before the shared layer")
   for (const DoubleParameter* p : held) CHECK_FALSE(p->has_grad);
 }
 
+TEST_CASE("the authors' meta network by blocks of rows is its operators one by one") {
+  const Config config = small_config(Variant::reference);
+  const Index n = detail::meta_block + 37;
+  const Index d = config.embedding_dim;
+  const Index k = config.rank;
+  ParameterStore<Double> store;
+  const MetaNetwork<Double> meta(store, "meta", 2, config);
+  randomize(store);
+  auto id = random_parameter(n, d, 2);
+  const auto modal = random_matrix<double>(n, 2 * d, 3);
+  const auto gradients = [&](const auto& share_of) {
+    Sandbox<double> s;
+    for (DoubleParameter& p : store) forget_gradient(p);
+    forget_gradient(id);
+    Matrix<double> weights;
+    const auto share = share_of(s.tape.constant(modal.view()), s.tape.parameter(id));
+    Matrix<double> value(n, d);
+    scaled_copy<Double>(s.ctx, 1.0, share.value(), value.view());
+    s.tape.backward(weighted_sum(share, weights));
+    std::vector<Matrix<double>> out;
+    out.push_back(std::move(value));
+    out.push_back(gradient_of(id));
+    for (const DoubleParameter& p : store) out.push_back(gradient_of(p));
+    return out;
+  };
+  const auto fused = gradients([&](DoubleVar m, DoubleVar x) { return meta(m, x); });
+  const auto composed = gradients([&](DoubleVar m, DoubleVar x) {
+    const auto p = [&](const std::string& name) { return m.tape().parameter(*store.find("meta." + name)); };
+    const auto knowledge = linear(m, p("share.weight"), p("share.bias"));
+    const auto factor = [&](const std::string& g, SoftmaxAxis along) {
+      const auto hidden = prelu(linear(knowledge, p(g + ".hidden.weight"), p(g + ".hidden.bias")), p(g + ".prelu"));
+      const auto unit = row_normalize(linear(hidden, p(g + ".out.weight"), p(g + ".out.bias")), 1e-12);
+      return softmax(add(unit, column_mean(unit)), along);
+    };
+    return low_rank_product(x, factor("g1", {d, k}), factor("g2", {k, d}), LowRankOrder::left_to_right);
+  });
+  REQUIRE(fused.size() == composed.size());
+  for (std::size_t i = 0; i < fused.size(); ++i)
+    check_gradient("array " + std::to_string(i), fused[i], composed[i], 1e-10);
+}
+
 TEST_CASE("propagate keeps the last layer, and leaves h alone without a graph") {
   const auto g = SparseOperator<double>::general(random_csr<double>(6, 6, 0.4, 1));
   auto h = random_parameter(6, 3, 2);

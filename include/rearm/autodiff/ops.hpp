@@ -130,34 +130,40 @@ Var<B> gather(Var<B> x, std::span<const Id> ids) {
   return gather(x, make_index_list(x.tape().context(), ids, x.rows()));
 }
 
-/// [x_1 | x_2 | ...]; with `by_rows` they are stacked instead.
+/// A block matrix of `grid_rows` rows of blocks, given row after row: [x_1 | x_2 | ...] for one, stacked for as many as
+/// there are parts.
 template <Backend B>
-Var<B> concat(std::span<const Var<B>> parts, bool by_rows = false) {
+Var<B> concat(std::span<const Var<B>> parts, std::size_t grid_rows = 1) {
   using T = typename B::Scalar;
   Tape<B>& tape = parts.front().tape();
+  const std::size_t grid_cols = parts.size() / grid_rows;
   Index rows = 0;
   Index cols = 0;
   bool requires_grad = false;
-  for (const Var<B>& part : parts) {
-    rows = by_rows ? rows + part.rows() : part.rows();
-    cols = by_rows ? part.cols() : cols + part.cols();
-    requires_grad = requires_grad || part.requires_grad();
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (i < grid_cols) cols += parts[i].cols();
+    if (i % grid_cols == 0) rows += parts[i].rows();
+    requires_grad = requires_grad || parts[i].requires_grad();
+    detail::require_shape(parts[i].value(), parts[i / grid_cols * grid_cols].rows(), parts[i % grid_cols].cols(),
+                          "concat", "part");
   }
-  for (const Var<B>& part : parts)
-    detail::require_shape(part.value(), by_rows ? part.rows() : rows, by_rows ? cols : part.cols(), "concat", "part");
+  if (grid_cols * grid_rows != parts.size())
+    throw ShapeError(detail::message("concat: ", parts.size(), " parts do not fill ", grid_rows, " rows of blocks"));
   Var<B> y = tape.make(rows, cols, requires_grad);
-  Index at = 0;
-  for (const Var<B>& part : parts) {
-    const Index offset = at;
-    const auto block = [=](auto whole) {
-      return by_rows ? whole.row_block(offset, part.rows()) : whole.col_block(offset, part.cols());
-    };
+  Index row = 0;
+  Index col = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const Var<B> part = parts[i];
+    const auto block = [=](auto whole) { return whole.row_block(row, part.rows()).col_block(col, part.cols()); };
     scaled_copy(tape.context(), T{1}, part.value(), block(y.value()));
     tape.record(y, [=, t = &tape] {
       const auto d_part = t->slot(part);
       if (d_part.view.data != nullptr) scaled_copy(t->context(), T{1}, block(y.grad()), d_part.view, d_part.write);
     });
-    at += by_rows ? part.rows() : part.cols();
+    col += part.cols();
+    if (col < cols) continue;
+    col = 0;
+    row += part.rows();
   }
   return y;
 }
@@ -167,7 +173,7 @@ Var<B> concat_columns(std::initializer_list<Var<B>> parts) {
 }
 template <Backend B>
 Var<B> concat_rows(std::initializer_list<Var<B>> parts) {
-  return concat(std::span<const Var<B>>(parts.begin(), parts.size()), true);
+  return concat(std::span<const Var<B>>(parts.begin(), parts.size()), parts.size());
 }
 
 /// a + beta b; b may be one row.
@@ -259,6 +265,24 @@ Var<B> prelu(Var<B> x, Var<B> slope) {
     prelu_backward(t->context(), x.value(), slope.value(), y.grad(), d_x.view, d_x.write, d_slope.view, d_slope.write);
   });
   return y;
+}
+
+/// prelu(x) + y
+template <Backend B>
+Var<B> prelu_add(Var<B> x, Var<B> slope, Var<B> y) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> z = tape.make(x.rows(), x.cols(), x.requires_grad() || slope.requires_grad() || y.requires_grad());
+  prelu(tape.context(), x.value(), slope.value(), z.value());
+  scaled_copy(tape.context(), T{1}, y.value(), z.value(), Write::accumulate);
+  tape.record(z, [=, t = &tape] {
+    const auto d_y = t->slot(y);  // slots in the order they are written
+    if (d_y.view.data != nullptr) scaled_copy(t->context(), T{1}, z.grad(), d_y.view, d_y.write);
+    const auto d_x = t->slot(x);
+    const auto d_slope = t->slot(slope);
+    prelu_backward(t->context(), x.value(), slope.value(), z.grad(), d_x.view, d_x.write, d_slope.view, d_slope.write);
+  });
+  return z;
 }
 
 template <Backend B>

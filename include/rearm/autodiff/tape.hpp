@@ -8,7 +8,10 @@
 #include <rearm/core/parameter.hpp>
 #include <rearm/ops/elementwise.hpp>
 
+#include <cstddef>
 #include <iterator>
+#include <memory_resource>
+#include <span>
 #include <type_traits>
 #include <vector>
 
@@ -79,6 +82,10 @@ class Var {
   detail::Node<B>* node_ = nullptr;
 };
 
+/// A list of variables in the memory of their tape (`Tape::list`), gone with the step.
+template <Backend B>
+using VarList = std::pmr::vector<Var<B>>;
+
 /// Records operators and runs them backward. Used from one thread at a time.
 template <Backend B>
 class Tape {
@@ -86,6 +93,8 @@ class Tape {
   using T = typename B::Scalar;
   /// With `recording` false nothing requires a gradient and nothing is recorded: for evaluation.
   explicit Tape(Context<B>& ctx, bool recording = true) : ctx_(&ctx), recording_(recording) {}
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
 
   Context<B>& context() const noexcept { return *ctx_; }
   bool recording() const noexcept { return recording_; }
@@ -105,6 +114,9 @@ class Tape {
     if (node.requires_grad && !p.factored) node.grad = p.grad.view();
     return {*this, node};
   }
+  /// An empty list whose memory is the tape's. Pass it on by reference or move: a copy allocates.
+  VarList<B> list() { return VarList<B>(&list_memory_); }
+  VarList<B> list(std::span<const Var<B>> vars) { return VarList<B>(vars.begin(), vars.end(), &list_memory_); }
   /// Data that needs no gradient; not copied, must outlive the step.
   Var<B> constant(MatrixView<const T> data) {
     return {*this, make_node({const_cast<T*>(data.data), data.rows, data.cols, data.stride}, false)};
@@ -172,6 +184,16 @@ class Tape {
   void keep_grad(Var<B> x) { x.node().owned = false; }
 
  private:
+  /// Lists' memory: never given back before reset().
+  struct ListMemory final : std::pmr::memory_resource {
+    explicit ListMemory(Arena<HostMemory>& arena_) : arena(arena_) {}
+    void* do_allocate(std::size_t bytes, std::size_t) override {
+      return arena.template allocate<std::byte>(static_cast<Index>(bytes));
+    }
+    void do_deallocate(void*, std::size_t, std::size_t) override {}
+    bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override { return this == &other; }
+    Arena<HostMemory>& arena;
+  };
   struct FreeBlock {
     T* data;
     Index size;
@@ -230,6 +252,7 @@ class Tape {
   Context<B>* ctx_;
   bool recording_;
   Arena<HostMemory> host_;
+  ListMemory list_memory_{host_};
   std::vector<Step> steps_;
   std::vector<FreeBlock> free_;
 };

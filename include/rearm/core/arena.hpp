@@ -39,9 +39,9 @@ class Arena {
   /// once; the round after that, whose scratch all went back, says how much of it was enough.
   void reset() {
     const bool several = blocks_.size() > 1;
-    if (several || (settling_ && blocks_.back().size > peak_ + peak_ / 8)) {
+    if (several || (settling_ && blocks_.back().size > peak_ + peak_ / 6)) {
       release();
-      add_block(peak_ + peak_ / 32);  // rounds differ a little: a batch has more distinct ids than the last one
+      add_block(peak_ + peak_ / 16);  // rounds differ a little: a batch has more distinct ids than the last one
     }
     settling_ = several;
     peak_ = 0;

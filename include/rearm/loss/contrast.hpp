@@ -5,7 +5,6 @@
 #include <rearm/autodiff/ops.hpp>
 
 #include <span>
-#include <vector>
 
 namespace rearm {
 
@@ -16,8 +15,7 @@ Var<B> modality_contrast(std::span<const Var<B>> modal, double temperature, doub
   using T = typename B::Scalar;
   if (modal.size() < 2) return {};
   const auto n_pairs = static_cast<double>(modal.size() * (modal.size() - 1) / 2);
-  std::vector<Var<B>> unit;
-  unit.reserve(modal.size());
+  VarList<B> unit = modal.front().tape().list();
   for (const Var<B>& m : modal) unit.push_back(row_normalize(m, T(1e-12)));
   Var<B> total;
   for (std::size_t a = 0; a < unit.size(); ++a)

@@ -34,8 +34,8 @@ class Model {
 
   /// Everything `forward` makes that somebody needs: rows are users, then items.
   struct Forward {
-    Var<B> representation;      ///< r of eq. 18-19, n x (|M| + 1) d
-    std::vector<Var<B>> modal;  ///< each modality after LightGCN, n x d
+    Var<B> representation;  ///< r of eq. 18-19, n x (|M| + 1) d
+    VarList<B> modal;       ///< each modality after LightGCN, n x d
   };
   struct Losses {
     Var<B> total;
@@ -101,8 +101,8 @@ class Model {
   /// Section 4, from raw features to representations. Dropout acts when `training`; `step` keys its random bits.
   Forward forward(Tape<B>& tape, bool training = false, std::uint32_t step = 0) {
     // 4.2.3 Homogeneous relations: h = [id | m_1 | m_2 ...], eq. 3 and 4.
-    std::vector<Var<B>> user_parts{tape.parameter(*user_id_)};
-    std::vector<Var<B>> item_parts{tape.parameter(*item_id_)};
+    VarList<B> user_parts = tape.list({{tape.parameter(*user_id_)}});
+    VarList<B> item_parts = tape.list({{tape.parameter(*item_id_)}});
     for (const Projection<B>& projection : projections_) {
       user_parts.push_back(projection.users(tape));
       item_parts.push_back(projection.items(tape));
@@ -118,21 +118,21 @@ class Model {
       for (std::size_t m = 1; m < user_parts.size(); ++m) user_parts[m] = activate(user_parts[m]);
 
     // 4.3 Heterography relations: LightGCN on [users; items], every part at once, eq. 10-11.
-    const Var<B> nodes = concat_rows<B>({concat<B>(user_parts), concat<B>(item_parts)});
+    user_parts.insert(user_parts.end(), item_parts.begin(), item_parts.end());
+    const Var<B> nodes = concat<B>(user_parts, 2);
     const Var<B> propagated = propagate_mean(graphs_.interaction, nodes, config_.n_ui_layers);
-    const std::vector<Var<B>> parts = split(propagated);
+    const VarList<B> parts = split(propagated);
     const Var<B> id = parts[0];
-    Forward out;
-    out.modal.assign(parts.begin() + 1, parts.end());
+    Forward out{{}, tape.list(std::span(parts).subspan(1))};
 
     // 4.4.2 Modal-shared and 4.4.3 modal-unique representations, eq. 13-19.
-    std::vector<Var<B>> representation;
-    for (const Var<B>& modal : out.modal) representation.push_back(add(activate(modal), id));
+    VarList<B> representation = tape.list();
+    for (const Var<B>& modal : out.modal) representation.push_back(activate_add(modal, id));
     if (config_.use_meta) {
       const Var<B> modal = propagated.cols(d_, d_ * static_cast<Index>(names_.size()));
       const Var<B> share = concat_rows<B>({(*user_meta_)(modal.rows(0, n_users_), id.rows(0, n_users_)),
                                            (*item_meta_)(modal.rows(n_users_, n_items_), id.rows(n_users_, n_items_))});
-      const Var<B> fused = add(activate(share), id);
+      const Var<B> fused = activate_add(share, id);
       if (config_.variant == Variant::reference)
         representation.push_back(fused);
       else
@@ -179,7 +179,7 @@ class Model {
       out.total = add(out.total, out.contrast);
     }
     if (config_.use_orthogonal && config_.ort_weight > 0 && f.modal.size() > 1) {
-      const auto orthogonality = [&](const std::vector<Var<B>>& modal) {
+      const auto orthogonality = [&](const VarList<B>& modal) {
         return modality_orthogonality<B>(modal, config_.variant, config_.ort_weight);
       };
       out.orthogonal = reference ? add(orthogonality(gathered(f, users)), orthogonality(gathered(f, positives)))
@@ -206,25 +206,26 @@ class Model {
                                        n_users_, " users and ", n_items_, " items"));
   }
   Var<B> activate(Var<B> x) const { return prelu(x, x.tape().parameter(*prelu_)); }
+  Var<B> activate_add(Var<B> x, Var<B> y) const { return prelu_add(x, x.tape().parameter(*prelu_), y); }
   Var<B> homograph(const SparseOperator<T, typename B::Memory>& graph, Var<B> h, int n_layers) const {
     h = propagate(graph, h, n_layers);
     return config_.variant == Variant::reference ? row_normalize(h, T(1e-12)) : h;
   }
-  std::vector<Var<B>> split(Var<B> x) const {
-    std::vector<Var<B>> parts;
+  VarList<B> split(Var<B> x) const {
+    VarList<B> parts = x.tape().list();
     for (Index begin = 0; begin < x.cols(); begin += d_) parts.push_back(x.cols(begin, d_));
     return parts;
   }
   /// Mean of the other modalities' x; with two, the other one.
-  static Var<B> mean_of_others(const std::vector<Var<B>>& x, std::size_t m) {
+  static Var<B> mean_of_others(const VarList<B>& x, std::size_t m) {
     Var<B> total;
     for (std::size_t other = 0; other < x.size(); ++other)
       if (other != m) total = total.empty() ? x[other] : add(total, x[other]);
     return x.size() > 2 ? scale(total, T{1} / static_cast<T>(x.size() - 1)) : total;
   }
   /// Eq. 5-9 on parts[1..]: self blocks, then cross blocks that all read the self blocks' results.
-  void attend(Tape<B>& tape, std::vector<Var<B>>& parts, bool training, std::uint32_t step) {
-    std::vector<Var<B>> x(parts.begin() + 1, parts.end());
+  void attend(Tape<B>& tape, VarList<B>& parts, bool training, std::uint32_t step) {
+    VarList<B> x = tape.list(std::span(parts).subspan(1));
     const auto key = [&](std::size_t m, bool cross) {
       return tape.context().key(static_cast<std::uint32_t>(0x1000 + 2 * m + (cross ? 1 : 0)), step);
     };
@@ -235,9 +236,9 @@ class Model {
       x[m] = reference ? activate(norm_(add(x[m], self_scalar_[m](x[m], x[m], p_self, key(m, false)))))
                        : self_matrix_[m](self_matrix_[m].query(x[m]), x[m], p_self, key(m, false));
     if (x.size() > 1) {
-      std::vector<Var<B>> queries;
+      VarList<B> queries = tape.list();
       for (std::size_t m = 0; m < x.size(); ++m) queries.push_back(reference ? x[m] : cross_matrix_[m].query(x[m]));
-      const std::vector<Var<B>> own = x;
+      const VarList<B> own = tape.list(x);
       for (std::size_t m = 0; m < x.size(); ++m) {
         const Var<B> q = mean_of_others(queries, m);
         x[m] = reference ? activate(norm_(add(own[m], cross_scalar_[m](q, own[m], p_cross, key(m, true)))))
@@ -260,8 +261,8 @@ class Model {
     std::sort(out.begin(), out.end());
     out.erase(std::unique(out.begin(), out.end()), out.end());
   }
-  std::vector<Var<B>> gathered(const Forward& f, const IndexList& ids) const {
-    std::vector<Var<B>> rows;
+  VarList<B> gathered(const Forward& f, const IndexList& ids) const {
+    VarList<B> rows = f.representation.tape().list();
     for (const Var<B>& modal : f.modal) rows.push_back(gather(modal, ids));
     return rows;
   }
@@ -270,8 +271,8 @@ class Model {
     return modality_contrast<B>(gathered(f, ids), config_.cl_temperature,
                                 config_.cl_weight / static_cast<double>(nodes.size()));
   }
-  static std::vector<Var<B>> rows_of(const Forward& f, Index begin, Index n) {
-    std::vector<Var<B>> rows;
+  static VarList<B> rows_of(const Forward& f, Index begin, Index n) {
+    VarList<B> rows = f.representation.tape().list();
     for (const Var<B>& modal : f.modal) rows.push_back(modal.rows(begin, n));
     return rows;
   }

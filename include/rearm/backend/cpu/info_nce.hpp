@@ -21,9 +21,10 @@ inline constexpr Index info_nce_block = 64;
 template <class B, class T = typename B::Scalar>
 void info_nce_rows(Context<B>& ctx, MatrixView<const T> a, MatrixView<const T> b, T inverse_temperature, T* lse,
                    T* diagonal) {
+  const ThreadScratch<B> work(ctx, info_nce_block * b.rows);
   parallel_ranges(ctx.resources(), a.rows, info_nce_block, [&](Index begin, Index end) {
-    Matrix<T> scores(end - begin, b.rows);
-    gemm_serial<T>(Op::none, Op::transpose, inverse_temperature, a.row_block(begin, end - begin), b, scores.view(),
+    const MatrixView<T> scores(work.data(), end - begin, b.rows);
+    gemm_serial<T>(Op::none, Op::transpose, inverse_temperature, a.row_block(begin, end - begin), b, scores,
                    Write::overwrite);
     for (Index i = begin; i < end; ++i) {
       const T* REARM_RESTRICT row = scores.row(i - begin);
@@ -44,10 +45,11 @@ void info_nce_rows(Context<B>& ctx, MatrixView<const T> a, MatrixView<const T> b
 template <class B, class T = typename B::Scalar>
 void info_nce_backward_side(Context<B>& ctx, MatrixView<const T> rows, MatrixView<const T> other, T inverse_temperature,
                             const T* lse, bool by_row, T g, MatrixView<T> d_rows, Write write) {
+  const ThreadScratch<B> work(ctx, info_nce_block * other.rows);
   parallel_ranges(ctx.resources(), rows.rows, info_nce_block, [&](Index begin, Index end) {
-    Matrix<T> scores(end - begin, other.rows);
-    gemm_serial<T>(Op::none, Op::transpose, inverse_temperature, rows.row_block(begin, end - begin), other,
-                   scores.view(), Write::overwrite);
+    const MatrixView<T> scores(work.data(), end - begin, other.rows);
+    gemm_serial<T>(Op::none, Op::transpose, inverse_temperature, rows.row_block(begin, end - begin), other, scores,
+                   Write::overwrite);
     for (Index i = begin; i < end; ++i) {
       T* REARM_RESTRICT row = scores.row(i - begin);
       if (by_row) {
@@ -60,7 +62,7 @@ void info_nce_backward_side(Context<B>& ctx, MatrixView<const T> rows, MatrixVie
       }
       row[i] -= T{1};
     }
-    gemm_serial<T>(Op::none, Op::none, g, scores.view(), other, d_rows.row_block(begin, end - begin), write);
+    gemm_serial<T>(Op::none, Op::none, g, ConstView<T>(scores), other, d_rows.row_block(begin, end - begin), write);
   });
 }
 

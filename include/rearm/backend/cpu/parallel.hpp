@@ -3,6 +3,7 @@
 /// The CPU's threads: OpenMP teams of the size the context asks for, over chunks whose size never depends on it.
 
 #include <rearm/backend/cpu/blas.hpp>
+#include <rearm/core/context.hpp>
 #include <rearm/core/error.hpp>
 
 #if defined(_OPENMP)
@@ -64,6 +65,33 @@ void parallel_chunks(const Resources& resources, Index n_chunks, const F& f) {
   }
   if (failure) std::rethrow_exception(failure);
 }
+
+/// Inside a chunk: which of the context's threads runs it. For work arrays only; no result may depend on it.
+inline int thread_index() {
+#if defined(_OPENMP)
+  return omp_get_thread_num();
+#else
+  return 0;
+#endif
+}
+
+/// A work array of `size` numbers a thread, from the context's arena.
+template <class B>
+class ThreadScratch {
+ public:
+  using T = typename B::Scalar;
+  ThreadScratch(Context<B>& ctx, Index size)
+      : scratch_(ctx),
+        stride_((size + 15) / 16 * 16),
+        data_(scratch_.template allocate<T>(stride_ * ctx.resources().threads())) {}
+  /// The calling thread's.
+  T* data() const { return data_ + stride_ * thread_index(); }
+
+ private:
+  Scratch<B> scratch_;
+  Index stride_;
+  T* data_;
+};
 
 /// f(begin, end) over [0, n) in chunks of `grain`.
 template <class F>

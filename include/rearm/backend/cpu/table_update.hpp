@@ -18,11 +18,11 @@ inline constexpr Index table_tile_cols = 512;
 template <class B, class T = typename B::Scalar>
 void factored_adam(Context<B>& ctx, const functors::AdamUpdate<T>& update, MatrixView<const T> d_output,
                    MatrixView<const T> weight, MatrixView<T> value, MatrixView<T> moment1, MatrixView<T> moment2) {
+  const ThreadScratch<B> tile(ctx, table_tile_rows * table_tile_cols);
   parallel_ranges(ctx.resources(), value.rows, table_tile_rows, [&](Index begin, Index end) {
-    Matrix<T> tile(end - begin, std::min(table_tile_cols, value.cols));
     for (Index col = 0; col < value.cols; col += table_tile_cols) {
       const Index width = std::min(table_tile_cols, value.cols - col);
-      const MatrixView<T> grad = tile.view().col_block(0, width);
+      const MatrixView<T> grad(tile.data(), end - begin, width);
       gemm_serial<T>(Op::none, Op::none, T{1}, d_output.row_block(begin, end - begin), weight.col_block(col, width),
                      grad, Write::overwrite);
       const functors::AdamRow<T> row{update, value.row_block(begin, end - begin).col_block(col, width),

@@ -1,0 +1,52 @@
+/// @file allocation_test.cpp
+/// A training step takes its memory from arenas that the first steps sized.
+
+#include "tests/support/small_data.hpp"
+
+#include <rearm/model/rearm.hpp>
+#include <rearm/optim/adamw.hpp>
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+
+/// Calls of operator new so far (count_allocations_test.cpp).
+extern std::atomic<long> allocations;
+
+TEST_CASE("a training step allocates nothing once the arenas have their size") {
+  using namespace rearm;
+  using B = CpuBackend<float>;
+  SyntheticSettings settings;
+  settings.n_users = 300;
+  settings.n_items = 200;
+  const Dataset data = make_synthetic(settings);
+  for (const Variant variant : {Variant::reference, Variant::paper})
+    for (const Features features : {Features::trainable, Features::frozen, Features::residual}) {
+      if (variant == Variant::paper && features == Features::trainable) continue;
+      CAPTURE(to_string(variant));
+      CAPTURE(to_string(features));
+      Config c = test::tiny_config();
+      c.variant = variant;
+      c.features = features;
+      c.batch_size = 256;
+      Context<B> ctx({.threads = 2}, c.seed);
+      Model<B> model(ctx, data, c, build_graphs<B>(ctx, data, c, {}));
+      AdamW<B> optimizer({.learning_rate = c.learning_rate, .weight_decay = c.weight_decay});
+      PairSampler sampler(data.train, known_items(data, true), data.n_items, c.batch_size, c.seed);
+      Tape<B> tape(ctx);
+      Batch batch;
+      const auto epoch = [&] {
+        sampler.begin_epoch(0);
+        for (std::uint32_t step = 0; sampler.next(batch); ++step) {
+          tape.reset();
+          const auto losses = model.loss(tape, batch, step);
+          tape.backward(losses.total, AfterBackward::release);
+          optimizer.step(ctx, model.parameters());
+        }
+      };
+      for (int i = 0; i < 3; ++i) epoch();
+      const long before = allocations;
+      epoch();
+      CHECK(allocations - before == 0);
+    }
+}
