@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
     };
     support::catch_signals();
     rearm::Trainer<B, support::LightGcn<B>> trainer(ctx, model, data, config, options);
-    const rearm::TrainResult result = trainer.run();
+    const rearm::TrainResult result = support::run_trainer(trainer);
     progress.clear();
     if (result.best_epoch < 0) return 0;
     for (const auto& [name, value] : result.test) std::printf("test %s %.4f\n", name.c_str(), value);

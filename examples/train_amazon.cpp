@@ -65,11 +65,14 @@ int train(Arguments args, const support::SettingFlags& flags) {
   const bool resume = args.resume && fs::exists(checkpoint);
   const int last_epoch = resume ? rearm::read_train_state(checkpoint, config).epoch : -1;
 
+  support::catch_signals();
   support::Progress progress(config.epochs);
   const auto start = std::chrono::steady_clock::now();
-  auto graphs = rearm::build_graphs<B>(
-      ctx, data, config,
-      {.cache_dir = args.cache, .progress = [&](auto stage, double done) { progress.stage(stage, done); }});
+  const auto report = [&](auto stage, double done) {
+    progress.stage(stage, done);
+    if (support::interrupted()) throw support::Interrupted();
+  };
+  auto graphs = rearm::build_graphs<B>(ctx, data, config, {.cache_dir = args.cache, .progress = report});
   const double graph_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   rearm::Model<B> model(ctx, data, config, std::move(graphs));
 
@@ -84,7 +87,6 @@ int train(Arguments args, const support::SettingFlags& flags) {
   if (resume) std::printf("continuing after epoch %d\n", last_epoch);
   std::fflush(stdout);
 
-  support::catch_signals();
   rearm::TrainOptions options;
   options.directory = args.out;
   options.resume = resume;
@@ -95,7 +97,7 @@ int train(Arguments args, const support::SettingFlags& flags) {
     progress.epoch(r);
   };
   rearm::Trainer<B, rearm::Model<B>> trainer(ctx, model, data, config, options);
-  const rearm::TrainResult result = trainer.run();
+  const rearm::TrainResult result = support::run_trainer(trainer);
   progress.clear();
 
   const std::string source = args.synthetic ? "--synthetic" : args.dir.string();

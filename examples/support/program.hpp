@@ -10,10 +10,24 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 namespace rearm::support {
+
+/// A signal came before there was anything to save.
+struct Interrupted {};
+
+/// trainer.run(); a file that cannot be written by now is no bad input any more.
+template <class Trainer>
+auto run_trainer(Trainer& trainer) {
+  try {
+    return trainer.run();
+  } catch (const IoError& e) {
+    throw std::runtime_error(e.what());
+  }
+}
 
 /// Parses the arguments, then returns body(); an error becomes one line on stderr and its exit status.
 template <class Body>
@@ -28,6 +42,9 @@ int run_program(CLI::App& app, int argc, char** argv, Body&& body) {
     return body();
   } catch (const CLI::CallForHelp&) {
     std::fputs(app.help().c_str(), stdout);
+    return 0;
+  } catch (const Interrupted&) {
+    std::fputs("interrupted before training began; nothing was changed\n", stdout);
     return 0;
   } catch (const CLI::ParseError& e) {
     return fail(2, std::string(e.what()) + "; see --help");
