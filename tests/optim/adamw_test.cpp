@@ -132,28 +132,33 @@ TEST_CASE_TEMPLATE("a factored table is updated like one whose gradient is store
   using B = CpuBackend<T>;
   // More than a tile of rows and of columns; the projection's weight is trained too, and updated after the table.
   for (const Index width : {5, 530}) {
-    Matrix<T> tables[2];
-    Matrix<T> weights[2];
-    for (const bool factored : {false, true}) {
+    Matrix<T> tables[3];
+    Matrix<T> weights[3];
+    for (const int mode : {0, 1, 2}) {  // stored, factored, factored and fused with the weight's gradient
+      const bool factored = mode > 0;
       Context<B> ctx(CpuOptions{2});
       Tape<B> tape(ctx);
+      tape.set_fused_tables(mode == 2);
       ParameterStore<B> store;
       Parameter<B>& weight = store.add("weight", 6, width);  // before the table, so that order matters
-      Parameter<B>& table = store.add("table", 140, width, factored);
+      Parameter<B>& table = store.add("table", 1100, width, factored);
       set_value(table, 1);
       set_value(weight, 2);
       AdamW<B> optimiser(AdamSettings{0.01, 0.9, 0.999, 1e-8, 0.1});
       for (int step = 0; step < 3; ++step) {
         tape.reset();
-        tape.backward(sum_of_squares(linear(tape.parameter(table), tape.parameter(weight))));
+        const Var<B> w = tape.parameter(weight);  // has a second use, whose gradient is added
+        tape.backward(add(sum_of_squares(linear(tape.parameter(table), w)), sum_of_squares(w), T(3)));
         CHECK(table.grad.empty() == factored);
         optimiser.step(ctx, store);
         CHECK_FALSE(table.has_grad);
       }
-      tables[factored] = std::move(table.value);
-      weights[factored] = std::move(weight.value);
+      tables[mode] = std::move(table.value);
+      weights[mode] = std::move(weight.value);
     }
-    check_close(tables[1].view(), to_double(tables[0]));
-    check_close(weights[1].view(), to_double(weights[0]));
+    for (const int mode : {1, 2}) {
+      check_close(tables[mode].view(), to_double(tables[0]));
+      check_close(weights[mode].view(), to_double(weights[0]));
+    }
   }
 }

@@ -47,6 +47,7 @@ Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
   tape.record(y, [=, t = &tape] {
     Parameter<B>* table = x.node().parameter;
     GradSlot<T> d_x;
+    bool weight_with_table = false;
     if (table != nullptr && table->factored && x.requires_grad()) {
       if (table->has_grad)
         throw ShapeError(
@@ -55,10 +56,13 @@ Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
       table->factor_output = y.grad();
       table->factor_weight = weight.value();
       table->has_grad = true;
+      Parameter<B>* const own_weight = weight.node().parameter;
+      weight_with_table = t->fused_tables() && own_weight != nullptr && weight.requires_grad() && !own_weight->factored;
+      table->fused_weight = weight_with_table ? own_weight : nullptr;
     } else {
       d_x = t->slot(x);
     }
-    const auto d_w = t->slot(weight);
+    const auto d_w = weight_with_table ? GradSlot<T>{} : t->slot(weight);
     const auto d_b = bias.empty() ? GradSlot<T>{} : t->slot(bias);
     linear_backward(t->context(), x.value(), weight.value(), y.grad(), d_x.view, d_x.write, d_w.view, d_w.write,
                     d_b.view, d_b.write);

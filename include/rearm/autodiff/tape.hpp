@@ -99,6 +99,10 @@ class Tape {
   Context<B>& context() const noexcept { return *ctx_; }
   bool recording() const noexcept { return recording_; }
   void set_recording(bool recording) noexcept { recording_ = recording; }
+  /// Leaves the weight gradient of a linear map on a factored table to the optimiser, which forms it while it updates
+  /// the table: one pass over the table less. Such a weight has no gradient to read between the two.
+  void set_fused_tables(bool fused) noexcept { fused_tables_ = fused; }
+  bool fused_tables() const noexcept { return fused_tables_; }
 
   /// Forgets all values and steps; every Var and every view into the arena becomes invalid.
   void reset() {
@@ -251,6 +255,7 @@ class Tape {
 
   Context<B>* ctx_;
   bool recording_;
+  bool fused_tables_ = false;
   Arena<HostMemory> host_;
   ListMemory list_memory_{host_};
   std::vector<Step> steps_;

@@ -29,6 +29,9 @@ struct Parameter {
   double learning_rate_scale = 1.0;        ///< multiplies the schedule's learning rate
   MatrixView<const Scalar> factor_output;  ///< d_output of the factored gradient, valid until the arena is reset
   MatrixView<const Scalar> factor_weight;
+  /// Of a factored table: the projection weight whose gradient the optimiser forms in the same pass over the table
+  /// (Tape::set_fused_tables); null when the backward pass has formed it.
+  Parameter* fused_weight = nullptr;
 
   Parameter() = default;
   Parameter(std::string name_, Index rows, Index cols, bool factored_ = false)

@@ -39,8 +39,12 @@ class AdamW {
     for (Parameter<B>& p : parameters)
       if (p.trainable && p.has_grad && p.factored) {
         prepare(p);
+        Parameter<B>* const w = p.fused_weight;
         B::factored_adam(ctx, update_for(p), p.factor_output, p.factor_weight, p.value.view(), p.moment1.view(),
-                         p.moment2.view());
+                         p.moment2.view(), w != nullptr ? w->grad.view() : MatrixView<T>{},
+                         w != nullptr && w->has_grad ? Write::accumulate : Write::overwrite);
+        if (w != nullptr) w->has_grad = true;
+        p.fused_weight = nullptr;
         p.has_grad = false;
       }
     for (Parameter<B>& p : parameters)

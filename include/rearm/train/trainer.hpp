@@ -95,7 +95,9 @@ class Trainer {
         optimizer_({.learning_rate = config.learning_rate,
                     .weight_decay = config.variant == Variant::reference ? config.weight_decay : 0.0}),
         stopping_(config.patience, config.round_validation_metric),
-        tape_(ctx) {}
+        tape_(ctx) {
+    tape_.set_fused_tables(true);
+  }
 
   /// Runs to early stopping, config.epochs or an interruption; afterwards the model holds the best weights.
   /// Throws NumericError when a loss is not finite (the last checkpoint and best weights stay).

@@ -122,8 +122,9 @@ struct CpuBackend {
 
   static void factored_adam(Context<CpuBackend>& ctx, const functors::AdamUpdate<Scalar>& update,
                             MatrixView<const Scalar> d_output, MatrixView<const Scalar> weight,
-                            MatrixView<Scalar> value, MatrixView<Scalar> moment1, MatrixView<Scalar> moment2) {
-    cpu::factored_adam<CpuBackend>(ctx, update, d_output, weight, value, moment1, moment2);
+                            MatrixView<Scalar> value, MatrixView<Scalar> moment1, MatrixView<Scalar> moment2,
+                            MatrixView<Scalar> d_weight = {}, Write write_weight = Write::overwrite) {
+    cpu::factored_adam<CpuBackend>(ctx, update, d_output, weight, value, moment1, moment2, d_weight, write_weight);
   }
 
  private:

@@ -13,22 +13,47 @@ namespace rearm::cpu {
 /// Tile of the gradient that is formed at once: 128 x 512 floats are 256 KiB, inside a core's L2.
 inline constexpr Index table_tile_rows = 128;
 inline constexpr Index table_tile_cols = 512;
+/// Rows a task; each has a part of the weight's gradient, and the parts are added in order.
+inline constexpr Index table_chunk = 1024;
 
-/// value, moments <- Adam with gradient d_output (n x d) times weight (d x width).
+/// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). When `d_weight` has data it (+)=
+/// d_output^T value, value as it was: formed tile by tile in the same pass.
 template <class B, class T = typename B::Scalar>
 void factored_adam(Context<B>& ctx, const functors::AdamUpdate<T>& update, MatrixView<const T> d_output,
-                   MatrixView<const T> weight, MatrixView<T> value, MatrixView<T> moment1, MatrixView<T> moment2) {
+                   MatrixView<const T> weight, MatrixView<T> value, MatrixView<T> moment1, MatrixView<T> moment2,
+                   MatrixView<T> d_weight, Write write_weight) {
+  const bool with_weight = d_weight.data != nullptr;
+  const Index n_chunks = (value.rows + table_chunk - 1) / table_chunk;
+  Scratch<B> scratch(ctx);
+  T* const parts = with_weight ? scratch.template allocate<T>(n_chunks * weight.size()) : nullptr;
   const ThreadScratch<B> tile(ctx, table_tile_rows * table_tile_cols);
-  parallel_ranges(ctx.resources(), value.rows, table_tile_rows, [&](Index begin, Index end) {
-    for (Index col = 0; col < value.cols; col += table_tile_cols) {
-      const Index width = std::min(table_tile_cols, value.cols - col);
-      const MatrixView<T> grad(tile.data(), end - begin, width);
-      gemm_serial<T>(Op::none, Op::none, T{1}, d_output.row_block(begin, end - begin), weight.col_block(col, width),
-                     grad, Write::overwrite);
-      const functors::AdamRow<T> row{update, value.row_block(begin, end - begin).col_block(col, width),
-                                     moment1.row_block(begin, end - begin).col_block(col, width),
-                                     moment2.row_block(begin, end - begin).col_block(col, width), grad};
-      for (Index i = 0; i < end - begin; ++i) row(i);
+  parallel_chunks(ctx.resources(), n_chunks, [&](Index chunk) {
+    const Index end = std::min(value.rows, (chunk + 1) * table_chunk);
+    for (Index begin = chunk * table_chunk; begin < end; begin += table_tile_rows)
+      for (Index col = 0; col < value.cols; col += table_tile_cols) {
+        const Index n = std::min(table_tile_rows, end - begin);
+        const Index width = std::min(table_tile_cols, value.cols - col);
+        const auto part = [&](auto whole) { return whole.row_block(begin, n).col_block(col, width); };
+        if (with_weight) {
+          const MatrixView<T> sum(parts + chunk * weight.size(), weight.rows, weight.cols);
+          gemm_serial<T>(Op::transpose, Op::none, T{1}, d_output.row_block(begin, n), part(ConstView<T>(value)),
+                         sum.col_block(col, width),
+                         begin == chunk * table_chunk ? Write::overwrite : Write::accumulate);
+        }
+        const MatrixView<T> grad(tile.data(), n, width);
+        gemm_serial<T>(Op::none, Op::none, T{1}, d_output.row_block(begin, n), weight.col_block(col, width), grad,
+                       Write::overwrite);
+        const functors::AdamRow<T> row{update, part(value), part(moment1), part(moment2), grad};
+        for (Index i = 0; i < n; ++i) row(i);
+      }
+  });
+  if (!with_weight) return;
+  parallel_ranges(ctx.resources(), d_weight.rows, 1, [&](Index i, Index) {
+    T* REARM_RESTRICT out = d_weight.row(i);
+    if (write_weight == Write::overwrite) std::fill_n(out, d_weight.cols, T{0});
+    for (Index chunk = 0; chunk < n_chunks; ++chunk) {
+      const T* REARM_RESTRICT part = parts + chunk * weight.size() + i * weight.cols;
+      for (Index j = 0; j < d_weight.cols; ++j) out[j] += part[j];
     }
   });
 }
