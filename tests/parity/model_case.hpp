@@ -8,8 +8,10 @@
 
 #include <tests/support/shared.hpp>
 
+#include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -53,6 +55,66 @@ Graphs<B> read_graphs(const std::filesystem::path& dir) {
     return SparseOperator<T>::general(csr_from_dense<T>(read_npy<double>(dir / name)));
   };
   return {load("graph_interaction_norm.npy"), load("graph_user.npy"), load("graph_item.npy")};
+}
+
+/// A row's co-occurring nodes in the order of torch.topk(counts, min(200, how many there are)) on the CPU: libstdc++'s
+/// selection, then its sort of all but the last, ties as they fall.
+inline std::vector<Id> program_order(const double* counts, Index n) {
+  std::vector<std::pair<double, Id>> queue;
+  Index met = 0;
+  for (Index j = 0; j < n; ++j) {
+    queue.emplace_back(counts[j], static_cast<Id>(j));
+    met += counts[j] > 0 ? 1 : 0;
+  }
+  const Index k = std::min<Index>(met, 200);
+  std::vector<Id> order;
+  if (k == 0) return order;
+  const auto more = [](const auto& a, const auto& b) { return a.first > b.first; };
+  if (k * 64 <= n) {
+    std::partial_sort(queue.begin(), queue.begin() + k, queue.end(), more);
+  } else {
+    std::nth_element(queue.begin(), queue.begin() + k - 1, queue.end(), more);
+    std::sort(queue.begin(), queue.begin() + k - 1, more);
+  }
+  for (Index p = 0; p < k; ++p) order.push_back(queue[static_cast<std::size_t>(p)].second);
+  return order;
+}
+
+/// A homograph as the program multiplied by it, w C + (1 - w) S. C's entries lie in the order of their counts while the
+/// tensor passes for sorted, and torch's sparse sum walks both lists once: an edge of both is added in float32 where
+/// the walks meet, which is where its column is the largest of C's row so far, and stays two entries elsewhere, added
+/// in double by the product (as do the padding's repetitions). The dense file holds the float32 sums throughout.
+template <class T>
+SparseOperator<T> program_homograph(const std::filesystem::path& dir, const nlohmann::json& manifest, bool user) {
+  const std::string side = user ? "user" : "item";
+  const auto load = [&](const std::string& name) { return read_npy<double>(dir / (name + ".npy")); };
+  NpyArray<double> sum = load("graph_" + side);
+  const NpyArray<double> co = load("graph_" + side + "_cooccurrence");
+  const NpyArray<double> similar = load("graph_" + side + (user ? "_interest" : "_semantic"));
+  const NpyArray<double> counts = load(side + "_cooccurrence_counts");
+  const auto w = manifest.at(user ? "uu_co_weight" : "ii_co_weight").get<double>();
+  const Index k = manifest.at(user ? "user_knn_k" : "item_knn_k").get<Index>();
+  const Index n = sum.shape[0];
+  for (Index i = 0; i < n; ++i) {
+    const auto at = [&](const NpyArray<double>& a, Id j) { return a.values[static_cast<std::size_t>(i * n + j)]; };
+    const std::vector<Id> all = program_order(counts.values.data() + i * n, n);
+    const std::vector<Id> order(all.begin(), all.begin() + std::min<Index>(k, static_cast<Index>(all.size())));
+    double share = 0;  // of one entry: C_ij / exp(count) over the k entries of the row
+    for (const Id j : order) share += at(co, j) / std::exp(at(counts, j)) / static_cast<double>(k);
+    Id last = -1;
+    for (const Id j : order) {
+      CHECK(at(co, j) > 0);  // the order's first k are the row's neighbours
+      const double times = std::round(at(co, j) / std::exp(at(counts, j)) / share);
+      const float c = static_cast<float>(w) * static_cast<float>(at(co, j) / times);
+      const float s = static_cast<float>(1 - w) * static_cast<float>(at(similar, j));
+      const double met = j > last ? static_cast<double>(c + s) : static_cast<double>(c) + static_cast<double>(s);
+      const double value = met + (times - 1) * static_cast<double>(c);
+      CHECK(std::abs(value - at(sum, j)) < 1e-6);
+      sum.values[static_cast<std::size_t>(i * n + j)] = value;
+      last = std::max(last, j);
+    }
+  }
+  return SparseOperator<T>::general(csr_from_dense<T>(sum));
 }
 
 inline Modality read_modality(const std::filesystem::path& dir, const std::string& name) {
