@@ -6,11 +6,10 @@
 namespace rearm::bench {
 namespace {
 
-/// What a step of `model` on a batch of that many triples cannot avoid. Counted: projections, meta network, contrast
-/// (dense); parameters with their moments, raw features and the n x 3d arrays (streamed); sparse products and the
-/// batch's rows (gathered). Not counted: exponentials, random bits, normalisations, whatever is computed twice.
-Work step_work(const Dataset& data, const Config& c, const Graphs<B>& graphs, const Batch& batch,
-               Index trainable_scalars) {
+/// What a step on a batch of that many triples cannot avoid, parameters aside. Counted: projections, meta network,
+/// contrast (dense); raw features and the n x 3d arrays (streamed); sparse products and the batch's rows (gathered).
+/// Not counted: exponentials, random bits, normalisations, whatever is computed twice.
+Work step_work(const Dataset& data, const Config& c, const Graphs<B>& graphs, const Batch& batch) {
   const Index n = data.n_users + data.n_items;
   const Index d = c.embedding_dim;
   const auto modalities = static_cast<Index>(data.modalities.size());
@@ -47,7 +46,6 @@ Work step_work(const Dataset& data, const Config& c, const Graphs<B>& graphs, co
       w.flops += contrast(data.n_users) + contrast(data.n_items);
     }
   }
-  w.streamed += 24.0 * static_cast<double>(trainable_scalars);  // value and two moments, read and written
   w.streamed += 4.0 * static_cast<double>(3 + c.n_ui_layers) * bytes_of(n, width);  // value and gradient, twice each
   const double homograph = static_cast<double>(graphs.user_homograph.nonzeros()) * c.n_uu_layers +
                            static_cast<double>(graphs.item_homograph.nonzeros()) * c.n_ii_layers;
@@ -65,13 +63,12 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
   sampler.begin_epoch(0);
   Batch batch;
   sampler.next(batch);
-  Index trainable_scalars = 0;
-  const Work graph_work = step_work(data, c, graphs, batch, 0);
+  Work work = step_work(data, c, graphs, batch);
   Model<B> model(ctx, data, c, std::move(graphs));
+  Index trainable_scalars = 0;
   for (const Parameter<B>& p : model.parameters())
     if (p.trainable) trainable_scalars += p.value.size();
-  Work work = graph_work;
-  work.streamed += 24.0 * static_cast<double>(trainable_scalars);
+  work.streamed += 24.0 * static_cast<double>(trainable_scalars);  // value and two moments, read and written
   AdamW<B> optimizer({.learning_rate = c.learning_rate, .weight_decay = c.weight_decay});
   Tape<B> tape(ctx);
   tape.set_fused_tables(true);
