@@ -100,7 +100,7 @@ TEST_CASE("of equal rows at the boundary those of lower id are kept, wherever in
 TEST_CASE_TEMPLATE("user kNN, directly and through the items, equals brute force", T, float, double) {
   using B = CpuBackend<T>;
   Context<B> ctx({.threads = 2});
-  // More users than a block of 64 and a tile of 256.
+  // More users than ten blocks.
   const Index n_users = 331, n_items = 47;
   const Interactions pairs = random_pairs(n_users, n_items, 1200, 3);
   const Matrix<float> x = random_features(n_items, 19, 5);
@@ -113,6 +113,12 @@ TEST_CASE_TEMPLATE("user kNN, directly and through the items, equals brute force
   for (const Index k : {1, 40, 330}) {
     check_neighbours(user_knn_direct(ctx, items, features, k), cosines, k, tolerance<T>);
     check_neighbours(user_knn_through_items(ctx, items, features, k), cosines, k, 3 * tolerance<T>);
+  }
+  for (const Index k : {1, 12, 46}) {
+    ItemNeighbours of_items{k, {}};
+    user_knn_through_items(ctx, items, features, 3, &of_items);
+    REQUIRE(of_items.table);
+    check_neighbours(*of_items.table, naive_cosines(to_double(x)), k, tolerance<T>);
   }
 }
 

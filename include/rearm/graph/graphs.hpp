@@ -148,9 +148,11 @@ ContentHash::Digest homograph_key(const HomographSettings& s, const Dataset& dat
 
 /// S (users: interest graph, items: semantic graph): sum over modalities of weight * the cosine kNN graph of the
 /// modality, itself weighted by `similarity_scale` (paper, section 4.2.2). A modality of weight 0 is not read.
+/// `item_neighbours`, one a modality: filled by the users' graph where it can, used by the items'.
 template <HostBackend B>
 Csr<double> similarity_graph(Context<B>& ctx, const Dataset& data, const Adjacency& items_by_user, const Config& config,
-                             const HomographSettings& s, const GraphOptions& options) {
+                             const HomographSettings& s, const GraphOptions& options,
+                             std::vector<ItemNeighbours>& item_neighbours) {
   const bool user = s.name == "user";
   std::vector<Csr<double>> graphs(data.modalities.size());
   std::vector<WeightedGraph> parts;
@@ -159,9 +161,12 @@ Csr<double> similarity_graph(Context<B>& ctx, const Dataset& data, const Adjacen
     if (weight == 0) continue;
     const Modality& modality = data.modalities[m];
     const KnnTable* knn = usable_knn(modality, config, user);
+    ItemNeighbours& items = item_neighbours[m];
     const NeighbourTable table = knn != nullptr ? first_neighbours(*knn, s.k)
-                                 : user ? user_knn(ctx, items_by_user, modality.features, s.k, options.gram_bytes)
-                                        : cosine_knn(ctx, modality.features, s.k);
+                                 : user
+                                     ? user_knn(ctx, items_by_user, modality.features, s.k, options.gram_bytes, &items)
+                                 : items.table ? std::move(*items.table)
+                                               : cosine_knn(ctx, modality.features, s.k);
     graphs[m] = to_csr(table, similarity_scale(config.variant, s.k));
     parts.push_back({weight, &graphs[m]});
   }
@@ -172,13 +177,13 @@ Csr<double> similarity_graph(Context<B>& ctx, const Dataset& data, const Adjacen
 template <HostBackend B>
 Csr<double> homograph(Context<B>& ctx, const Dataset& data, const Adjacency& items_by_user,
                       const Adjacency& users_by_item, const Config& config, const HomographSettings& s,
-                      const GraphOptions& options) {
+                      const GraphOptions& options, std::vector<ItemNeighbours>& item_neighbours) {
   const bool user = s.name == "user";
   Csr<double> co, similarity;
   if (s.co_weight != 0)
     co = co_occurrence_graph(ctx, user ? items_by_user : users_by_item, user ? users_by_item : items_by_user, s.k,
                              config.variant, s.key);
-  if (s.co_weight != 1) similarity = similarity_graph(ctx, data, items_by_user, config, s, options);
+  if (s.co_weight != 1) similarity = similarity_graph(ctx, data, items_by_user, config, s, options, item_neighbours);
   const WeightedGraph parts[] = {{s.co_weight, &co}, {1 - s.co_weight, &similarity}};
   return fuse(s.n, parts);
 }
@@ -206,6 +211,12 @@ Graphs<B> build_graphs(Context<B>& ctx, const Dataset& data, const Config& confi
   report("interaction graph", 0.0);
   graphs.interaction =
       SparseOperator<T>::symmetric(cast<T>(interaction_graph(by_user, by_item, degree_epsilon(config.variant))));
+  std::vector<ItemNeighbours> item_neighbours(data.modalities.size());
+  const detail::HomographSettings& of_items = settings[1];
+  for (std::size_t m = 0; m < data.modalities.size(); ++m)
+    if (of_items.enabled && of_items.co_weight != 1 && of_items.modality_weights[m] != 0 &&
+        detail::usable_knn(data.modalities[m], config, false) == nullptr)
+      item_neighbours[m].k = of_items.k;
   double done = 1;
   for (const detail::HomographSettings& s : settings) {
     if (s.enabled) {
@@ -217,7 +228,7 @@ Graphs<B> build_graphs(Context<B>& ctx, const Dataset& data, const Config& confi
         graph = cache.load<T>(s.name, key);
       }
       if (!graph) {
-        graph = cast<T>(homograph(ctx, data, by_user, by_item, config, s, options));
+        graph = cast<T>(homograph(ctx, data, by_user, by_item, config, s, options, item_neighbours));
         cache.store(s.name, key, *graph);
       }
       (s.name == "user" ? graphs.user_homograph : graphs.item_homograph) =

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -99,6 +100,8 @@ class UserCosines {
     B::for_each(ctx, items_.rows(), [&](Index u) { inverse_norm_[u] = invert_norm(u); });
   }
 
+  ConstView<T> of_items() const { return gram_.view(); }
+
   /// Offers the cosines of users [begin, begin + count), count <= width, with all users to their lists.
   void rank(Index begin, Index count, TopKSelector<T>* best) const {
     const Matrix<T> sums = sum_items(begin, count);
@@ -175,16 +178,31 @@ class UserCosines {
 
 }  // namespace detail
 
+/// The items' own neighbours, wanted beside the users': they lie in the same cosines.
+struct ItemNeighbours {
+  Index k = 0;  ///< 0: not wanted
+  std::optional<NeighbourTable> table;
+};
+
 /// The same neighbours without forming a user's features: the cosine of two means depends on the items' cosines alone.
 /// M^2 dim / 2 + pairs (M + N) multiply-adds and M^2 numbers, for M items, N users. A user without items, or whose
-/// items cancel out, has cosine 0 with all. Throws as `cosine_knn`.
+/// items cancel out, has cosine 0 with all. Throws as `cosine_knn`. Fills `of_items` when that is wanted.
 template <HostBackend B, FeatureRows<typename B::Scalar> Features>
 NeighbourTable user_knn_through_items(Context<B>& ctx, const Adjacency& items_by_user, const Features& features,
-                                      Index k) {
+                                      Index k, ItemNeighbours* of_items = nullptr) {
   using T = typename B::Scalar;
   const Index n = items_by_user.rows();
   detail::require_knn_k(k, n, "k", "users");
   const detail::UserCosines<B> cosines(ctx, items_by_user, features);
+  if (of_items != nullptr && of_items->k > 0) {
+    const ConstView<T> gram = cosines.of_items();
+    std::vector<TopKSelector<T>> best(static_cast<std::size_t>(gram.rows),
+                                      TopKSelector<T>(of_items->k + detail::tie_margin));
+    B::for_each(ctx, gram.rows, [&](Index i) {
+      best[static_cast<std::size_t>(i)].offer({gram.row(i), static_cast<std::size_t>(gram.cols)}, 0);
+    });
+    of_items->table = detail::collect(ctx, features, best, of_items->k);
+  }
   std::vector<TopKSelector<T>> best(static_cast<std::size_t>(n), TopKSelector<T>(k + detail::tie_margin));
   cpu::parallel_ranges(ctx.resources(), n, detail::UserCosines<B>::width,
                        [&](Index begin, Index end) { cosines.rank(begin, end - begin, best.data() + begin); });
@@ -201,13 +219,14 @@ bool cheaper_through_items(Index n_users, Index n_items, Index pairs, Index dim,
   return x(n_items) * x(n_items) / 2 * x(dim) + 4 * x(pairs) * (x(n_items) + x(n_users)) < direct;
 }
 
-/// Cosine kNN of the users' mean features by the cheaper way, with at most `gram_bytes` for the items' cosines.
+/// Cosine kNN of the users' mean features by the cheaper way, with at most `gram_bytes` for the items' cosines. The way
+/// through the items fills `of_items`.
 template <HostBackend B, FeatureRows<typename B::Scalar> Features>
 NeighbourTable user_knn(Context<B>& ctx, const Adjacency& items_by_user, const Features& features, Index k,
-                        std::size_t gram_bytes) {
+                        std::size_t gram_bytes, ItemNeighbours* of_items = nullptr) {
   const bool through_items = cheaper_through_items<typename B::Scalar>(
       items_by_user.rows(), features.rows(), static_cast<Index>(items_by_user.ids.size()), features.cols(), gram_bytes);
-  return through_items ? user_knn_through_items(ctx, items_by_user, features, k)
+  return through_items ? user_knn_through_items(ctx, items_by_user, features, k, of_items)
                        : user_knn_direct(ctx, items_by_user, features, k);
 }
 
