@@ -10,6 +10,7 @@
 #include <immintrin.h>
 #endif
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -51,7 +52,7 @@ inline void philox_block(const RandomKey& key, std::uint64_t first, std::uint64_
     const PhiloxWords* const words[4] = {&x0, &x1, &x2, &x3};
     for (int w = 0; w < 4; ++w) {
       const auto low = __builtin_convertvector(*words[w], LaneType<std::uint32_t, 8>::type);
-      std::memcpy(reinterpret_cast<char*>(word + w) + part * 4, &low, sizeof low);
+      std::memcpy(reinterpret_cast<char*>(word + w) + std::ptrdiff_t{part} * 4, &low, sizeof low);
     }
   }
 }

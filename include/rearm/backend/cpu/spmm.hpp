@@ -29,10 +29,11 @@ void spmm_columns(const CsrView<T>& s, MatrixView<const T> x, MatrixView<T> y, I
 /// y_i (+)= sum_e s_ie x_e, entries in stored order.
 template <class T>
 void spmm_row(const CsrView<T>& s, MatrixView<const T> x, MatrixView<T> y, Index i, Write write) {
+  constexpr Index lanes = n_lanes;
   Index first = 0;
-  for (; first + 12 * n_lanes <= y.cols; first += 12 * n_lanes) spmm_columns<12>(s, x, y, i, first, write);
-  for (; first + 4 * n_lanes <= y.cols; first += 4 * n_lanes) spmm_columns<4>(s, x, y, i, first, write);
-  for (; first + n_lanes <= y.cols; first += n_lanes) spmm_columns<1>(s, x, y, i, first, write);
+  for (; first + 12 * lanes <= y.cols; first += 12 * lanes) spmm_columns<12>(s, x, y, i, first, write);
+  for (; first + 4 * lanes <= y.cols; first += 4 * lanes) spmm_columns<4>(s, x, y, i, first, write);
+  for (; first + lanes <= y.cols; first += lanes) spmm_columns<1>(s, x, y, i, first, write);
   for (Index j = first; j < y.cols; ++j) {
     T sum = write == Write::accumulate ? y(i, j) : T{0};
     for (Index e = s.offsets[i]; e < s.offsets[i + 1]; ++e) sum += s.values[e] * x(s.indices[e], j);
