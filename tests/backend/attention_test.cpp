@@ -5,7 +5,9 @@
 
 #include <rearm/backend/cpu/philox.hpp>
 
+#include <cmath>
 #include <initializer_list>
+#include <limits>
 
 using namespace rearm;
 using namespace rearm::test;
@@ -67,6 +69,22 @@ TEST_CASE_TEMPLATE("attention equals the generic functors with and without dropo
 }
 
 TEST_CASE("attention fits its buffers at the largest width") { compare<float>(1, max_attention_width, 0.3); }
+
+TEST_CASE("the exponential of sixteen lanes is fast_exp") {
+  const float infinity = std::numeric_limits<float>::infinity();
+  cpu::Lanes<float> x = {-infinity, -1e30F, -100.0F, -87.0F, -20.5F, -1.0F,  -1e-6F, 0.0F,
+                         1e-6F,     0.7F,   1.0F,    20.5F,  88.0F,  100.0F, 1e30F,  infinity};
+  const cpu::Lanes<float> arguments = x;
+  cpu::exp_lanes(x);
+  for (int l = 0; l < cpu::n_lanes; ++l) {
+    const float want = fast_exp(arguments[l]);
+    CAPTURE(arguments[l]);
+    CHECK(std::abs(x[l] - want) <= 2e-7F * want);
+  }
+  cpu::Lanes<float> nan = cpu::Lanes<float>{} + std::numeric_limits<float>::quiet_NaN();
+  cpu::exp_lanes(nan);
+  CHECK(std::isnan(nan[3]));
+}
 
 TEST_CASE("a block of Philox draws is the draws one by one") {
   cpu::Lanes<std::uint32_t> word[4];

@@ -26,8 +26,8 @@ using LaneMask = Lanes<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int
 
 /// x <- e^x in every lane, as fast_exp (functors/exp.hpp).
 inline void exp_lanes(Lanes<float>& x) {
-  const Lanes<float> low = x * 0.0F - 87.0F;
-  const Lanes<float> high = x * 0.0F + 88.0F;
+  const Lanes<float> low = Lanes<float>{} - 87.0F;
+  const Lanes<float> high = Lanes<float>{} + 88.0F;
   x = x < low ? low : x;
   x = x > high ? high : x;
   const Lanes<float> shifted = x * 1.44269504F + 12582912.0F;
