@@ -36,8 +36,8 @@ Work step_work(const Dataset& data, const Config& c, const Graphs<B>& graphs, co
     };
     if (c.variant == Variant::reference) {
       const auto count = [](std::vector<Id> ids) {
-        std::ranges::sort(ids);
-        return static_cast<Index>(std::ranges::unique(ids).begin() - ids.begin());
+        std::sort(ids.begin(), ids.end());
+        return static_cast<Index>(std::unique(ids.begin(), ids.end()) - ids.begin());
       };
       std::vector<Id> items = batch.positives;
       items.insert(items.end(), batch.negatives.begin(), batch.negatives.end());
