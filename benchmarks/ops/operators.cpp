@@ -2,6 +2,7 @@
 #include <benchmarks/benchmarks.hpp>
 
 #include <memory>
+#include <span>
 
 namespace rearm::bench {
 namespace {
@@ -66,6 +67,27 @@ void register_operators(const Shape& shape, Machine& machine) {
     return pass({0, bytes_of(n, width), static_cast<double>(graphs->interaction.nonzeros()) * bytes_of(1, width)},
                 [=, &a] { spmm<B>(a.ctx, graphs->interaction.view(), x, y); });
   });
+  add_op("spmm_user_homograph", [=](Arrays& a, const Dataset& data, benchmark::State& state) {
+    Config c = settings(shape, data, Variant::reference, Features::frozen);
+    c.use_ii = false;
+    const auto graphs = std::make_shared<Graphs<B>>(build_graphs<B>(a.ctx, data, c, {}));
+    const auto x = a.make(data.n_users, width), y = a.make(data.n_users, width);
+    const auto nonzeros = static_cast<double>(graphs->user_homograph.nonzeros());
+    state.counters["nonzeros"] = nonzeros;
+    return pass({0, bytes_of(data.n_users, width), nonzeros * bytes_of(1, width)},
+                [=, &a] { spmm<B>(a.ctx, graphs->user_homograph.view(), x, y); });
+  });
+  add_op("gather", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const auto x = a.make(data.n_users, width), y = a.make(batch, width);
+    const IndexList ids = make_index_list<B>(a.ctx, std::span(data.train.users).first(batch), data.n_users);
+    return pass({0, bytes_of(batch, width), bytes_of(batch, width)}, [=, &a] { gather<B>(a.ctx, x, ids, y); });
+  });
+  add_op("scatter_add", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const auto d_y = a.make(batch, width), d_x = a.make(data.n_users, width);
+    const IndexList ids = make_index_list<B>(a.ctx, std::span(data.train.users).first(batch), data.n_users);
+    return pass({0, bytes_of(batch, width), 2 * bytes_of(batch, width)},
+                [=, &a] { scatter_add<B>(a.ctx, ids, d_y, d_x); });
+  });
   add_op("attention", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_items;
     const auto q = a.make(n, d), key = a.make(n, d), v = a.make(n, d), out = a.make(n, d);
@@ -94,6 +116,28 @@ void register_operators(const Shape& shape, Machine& machine) {
     const double flops = 2 * (product_flops(n, dk, d) + product_flops(n, dk, dk));
     return pass({flops, 2 * bytes_of(n, d) + 2 * bytes_of(n, dk), 0},
                 [=, &a] { meta_network<B>(a.ctx, knowledge, id, g1, g2, s1, s2, mid, share); });
+  });
+  add_op("meta_network_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users, dk = d * k;
+    const auto knowledge = a.make(n, d), id = a.make(n, d), share = a.make(n, d), mid = a.make(n, k),
+               d_share = a.make(n, d), d_id = a.make(n, d);
+    const auto learner = [&] {
+      return MetaLearnerView<float>{a.make(dk, d), a.make(1, dk), a.make(1, 1), a.make(dk, dk), a.make(1, dk)};
+    };
+    const auto saved = [&] { return MetaLearnerSaved<float>{a.make(n, dk), a.make(n, 1).data, a.make(1, dk)}; };
+    const auto grad = [&] {
+      return MetaLearnerGrad<float>{
+          {a.make(dk, d)}, {a.make(1, dk)}, {a.make(1, 1)}, {a.make(dk, dk)}, {a.make(1, dk)}};
+    };
+    const auto g1 = learner(), g2 = learner();
+    const auto s1 = saved(), s2 = saved();
+    const auto grad1 = grad(), grad2 = grad();
+    meta_network<B>(a.ctx, knowledge, id, g1, g2, s1, s2, mid, share);
+    const double flops = 2 * (product_flops(n, dk, d) + 2 * product_flops(n, dk, dk));
+    return pass({flops, 3 * bytes_of(n, d) + 2 * bytes_of(n, dk), 0}, [=, &a] {
+      meta_network_backward<B>(a.ctx, knowledge, id, g1, g2, s1, s2, mid, d_share, d_id, Write::overwrite, grad1,
+                               grad2);
+    });
   });
   add_op("row_normalize", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;
@@ -125,6 +169,19 @@ void register_operators(const Shape& shape, Machine& machine) {
     const auto x = a.make(batch, d), y = a.make(batch, d), lse = a.make(batch, 1), loss = a.make(1, 1);
     return pass({product_flops(batch, batch, d), 2 * bytes_of(batch, d), 0},
                 [=, &a] { info_nce<B>(a.ctx, x, y, 0.6F, 1.0F, lse.data, loss); });
+  });
+  add_op("info_nce_backward", [=](Arrays& a, const Dataset&, benchmark::State&) {
+    const auto x = a.make(batch, d), y = a.make(batch, d), lse = a.make(batch, 1), loss = a.make(1, 1),
+               d_x = a.make(batch, d), d_y = a.make(batch, d);
+    info_nce<B>(a.ctx, x, y, 0.6F, 1.0F, lse.data, loss);
+    return pass({2 * product_flops(batch, batch, d), 4 * bytes_of(batch, d), 0}, [=, &a] {
+      info_nce_backward<B>(a.ctx, x, y, 0.6F, 1.0F, lse.data, 1.0F, d_x, Write::overwrite, d_y, Write::overwrite);
+    });
+  });
+  add_op("cosine", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, d), y = a.make(n, d), out = a.make(n, 1);
+    return pass({0, 2 * bytes_of(n, d), 0}, [=, &a] { cosine<B>(a.ctx, x, y, 1e-8F, out); });
   });
   add_op("bpr", [=](Arrays& a, const Dataset&, benchmark::State&) {
     const auto u = a.make(batch, width), pos = a.make(batch, width), neg = a.make(batch, width), loss = a.make(1, 1);
