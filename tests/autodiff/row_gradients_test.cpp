@@ -57,6 +57,9 @@ TEST_CASE("gradients of softmax along either axis and of log_sum_exp") {
   auto x = random_parameter(4, d * k, 1);
   for (const SoftmaxAxis along : {SoftmaxAxis{d, k}, SoftmaxAxis{k, 1}, SoftmaxAxis{d * k, 1}, SoftmaxAxis{1, 1}})
     check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return softmax(v[0], along); });
+  auto wide = random_parameter(1, 600, 3);
+  for (const SoftmaxAxis along : {SoftmaxAxis{2, 300}, SoftmaxAxis{200, 3}, SoftmaxAxis{3, 100}})
+    check_gradients({&wide}, [&](DoubleTape&, const Vars& v) { return softmax(v[0], along); });
   for (const Index width : {1, 3, 65}) {
     auto y = random_parameter(4, width, 2, 3.0);
     check_gradients({&y}, [](DoubleTape&, const Vars& v) { return log_sum_exp(v[0]); });

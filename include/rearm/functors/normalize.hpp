@@ -146,6 +146,36 @@ struct LayerNormAffineGradRow {
   }
 };
 
+/// Sums over the axis of an axis x inner block, in lanes that run along the row: lane l sums the elements l, l +
+/// period,
+/// ..., and `fold` gives every lane its group's total. Short inner extents are repeated to fill a vector.
+template <class T>
+struct AxisSums {
+  static constexpr Index most = 256;  ///< longest inner extent
+  Index inner;
+  Index period;
+  T lane[most];
+
+  REARM_HD explicit AxisSums(Index inner_) : inner(inner_), period(inner_ < 16 ? 16 * inner_ : inner_) {}
+  REARM_HD void clear() {
+    REARM_SIMD_LOOP
+    for (Index l = 0; l < period; ++l) lane[l] = T{0};
+  }
+  REARM_HD void fold() {
+    if (period == inner) return;
+    for (Index offset = 0; offset < inner; ++offset) {
+      T total{0};
+      for (Index l = offset; l < period; l += inner) total += lane[l];
+      for (Index l = offset; l < period; l += inner) lane[l] = total;
+    }
+  }
+  /// f(first element, number of lanes) for the pieces of a block.
+  template <class F>
+  REARM_HD void for_each_piece(Index block, const F& f) {
+    for (Index begin = 0; begin < block; begin += period) f(begin, block - begin < period ? block - begin : period);
+  }
+};
+
 /// Softmax inside a row that is read as an outer x axis x inner array: groups of `axis` elements `inner` apart. Where
 /// all of a row lies within e^80 the exponentials are taken relative to the row's largest, in one contiguous loop;
 /// otherwise relative to each group's.
@@ -156,6 +186,7 @@ struct SoftmaxRow {
   Index inner;
   MatrixView<T> y;
   REARM_HD void operator()(Index i) const {
+    if (x.cols == 0) return;
     const T* in = x.row(i);
     T* out = y.row(i);
     T high = in[0];
@@ -165,29 +196,42 @@ struct SoftmaxRow {
       high = in[j] > high ? in[j] : high;
       depth = -in[j] > depth ? -in[j] : depth;
     }
-    const bool one_top = high + depth < T{80};
-    if (one_top) {
-      REARM_SIMD_LOOP
-      for (Index j = 0; j < x.cols; ++j) out[j] = fast_exp(in[j] - high);
-    }
     const Index block = axis * inner;
-    for (Index start = 0; start < x.cols; start += block)
-      for (Index offset = 0; offset < inner; ++offset) group(in + start + offset, out + start + offset, one_top);
+    if (!(high + depth < T{80}) || inner > AxisSums<T>::most) {
+      for (Index start = 0; start < x.cols; start += block)
+        for (Index offset = 0; offset < inner; ++offset) group(in + start + offset, out + start + offset);
+      return;
+    }
+    REARM_SIMD_LOOP
+    for (Index j = 0; j < x.cols; ++j) out[j] = fast_exp(in[j] - high);
+    AxisSums<T> sums(inner);
+    for (Index start = 0; start < x.cols; start += block) {
+      T* const part = out + start;
+      sums.clear();
+      sums.for_each_piece(block, [&](Index begin, Index n) {
+        REARM_SIMD_LOOP
+        for (Index l = 0; l < n; ++l) sums.lane[l] += part[begin + l];
+      });
+      sums.fold();
+      REARM_SIMD_LOOP
+      for (Index l = 0; l < sums.period; ++l) sums.lane[l] = T{1} / sums.lane[l];
+      sums.for_each_piece(block, [&](Index begin, Index n) {
+        REARM_SIMD_LOOP
+        for (Index l = 0; l < n; ++l) part[begin + l] *= sums.lane[l];
+      });
+    }
   }
 
  private:
-  REARM_HD void group(const T* in, T* out, bool exponentials_done) const {
-    if (!exponentials_done) {
-      T top = in[0];
-      for (Index a = 1; a < axis; ++a) top = in[a * inner] > top ? in[a * inner] : top;
-      for (Index a = 0; a < axis; ++a) out[a * inner] = fast_exp(in[a * inner] - top);
-    }
+  REARM_HD void group(const T* in, T* out) const {
+    T top = in[0];
+    for (Index a = 1; a < axis; ++a) top = in[a * inner] > top ? in[a * inner] : top;
     T sum{0};
-    REARM_SUM_LOOP(sum)
-    for (Index a = 0; a < axis; ++a) sum += out[a * inner];
-    const T share = T{1} / sum;
-    REARM_SIMD_LOOP
-    for (Index a = 0; a < axis; ++a) out[a * inner] *= share;
+    for (Index a = 0; a < axis; ++a) {
+      out[a * inner] = fast_exp(in[a * inner] - top);
+      sum += out[a * inner];
+    }
+    for (Index a = 0; a < axis; ++a) out[a * inner] /= sum;
   }
 };
 
@@ -202,11 +246,32 @@ struct SoftmaxBackwardRow {
   Write write;
   REARM_HD void operator()(Index i) const {
     const Index block = axis * inner;
+    if (inner > AxisSums<T>::most) return by_group(i);
+    AxisSums<T> sums(inner);
+    for (Index start = 0; start < y.cols; start += block) {
+      const T* const value = y.row(i) + start;
+      const T* const grad = d_y.row(i) + start;
+      T* const out = d_x.row(i) + start;
+      sums.clear();
+      sums.for_each_piece(block, [&](Index begin, Index n) {
+        REARM_SIMD_LOOP
+        for (Index l = 0; l < n; ++l) sums.lane[l] += value[begin + l] * grad[begin + l];
+      });
+      sums.fold();
+      sums.for_each_piece(block, [&](Index begin, Index n) {
+        REARM_SIMD_LOOP
+        for (Index l = 0; l < n; ++l) store(out[begin + l], value[begin + l] * (grad[begin + l] - sums.lane[l]), write);
+      });
+    }
+  }
+
+ private:
+  REARM_HD void by_group(Index i) const {
+    const Index block = axis * inner;
     for (Index start = 0; start < y.cols; start += block)
       for (Index offset = 0; offset < inner; ++offset) {
         const Index at = start + offset;
         T dot{0};
-        REARM_SUM_LOOP(dot)
         for (Index a = 0; a < axis; ++a) dot += y(i, at + a * inner) * d_y(i, at + a * inner);
         for (Index a = 0; a < axis; ++a) {
           const Index j = at + a * inner;
