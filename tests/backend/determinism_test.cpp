@@ -108,28 +108,18 @@ TEST_CASE_TEMPLATE("info_nce and attention, forward and backward", T, float, dou
   });
 }
 
-TEST_CASE_TEMPLATE("the fused update of a table with its weight's gradient", T, float, double) {
+TEST_CASE_TEMPLATE("the fused update of a table, with its weight's gradient and without", T, float, double) {
   const auto d_output = random_matrix<T>(2500, 12, 1);
-  const auto weight = random_matrix<T>(12, 70, 2);
+  const auto weight = random_matrix<T>(12, 600, 2);
   const functors::AdamUpdate<T> update{T(0.9), T(0.999), T(1e-8), T(0.99), T(0.01), T(1.5)};
-  same_bits<T>(2512, 70, [&](Ctx<T>& ctx, MatrixView<T> out) {
-    Matrix<T> moment1(2500, 70);
-    Matrix<T> moment2(2500, 70);
+  same_bits<T>(2512, 600, [&](Ctx<T>& ctx, MatrixView<T> out) {
+    Matrix<T> moment1(2500, 600);
+    Matrix<T> moment2(2500, 600);
     const MatrixView<T> d_weight = out.row_block(2500, 12);
     for (const Write write : {Write::overwrite, Write::accumulate})
       CpuBackend<T>::factored_adam(ctx, update, d_output.view(), weight.view(), out.row_block(0, 2500), moment1.view(),
                                    moment2.view(), d_weight, write);
-  });
-}
-
-TEST_CASE_TEMPLATE("the fused update of a table", T, float, double) {
-  const auto d_output = random_matrix<T>(300, 12, 1);
-  const auto weight = random_matrix<T>(12, 600, 2);
-  const functors::AdamUpdate<T> update{T(0.9), T(0.999), T(1e-8), T(0.99), T(0.01), T(1.5)};
-  same_bits<T>(300, 600, [&](Ctx<T>& ctx, MatrixView<T> out) {
-    Matrix<T> moment1(300, 600);
-    Matrix<T> moment2(300, 600);
-    CpuBackend<T>::factored_adam(ctx, update, d_output.view(), weight.view(), out, moment1.view(), moment2.view());
-    CpuBackend<T>::factored_adam(ctx, update, d_output.view(), weight.view(), out, moment1.view(), moment2.view());
+    CpuBackend<T>::factored_adam(ctx, update, d_output.view(), weight.view(), out.row_block(0, 2500), moment1.view(),
+                                 moment2.view());
   });
 }

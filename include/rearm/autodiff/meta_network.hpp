@@ -39,13 +39,9 @@ Var<B> meta_network(Var<B> knowledge, Var<B> id, const MetaLearnerVars<B>& g1, c
   const MatrixView<T> mid = arena.template matrix<T>(n, width / id.cols());
   meta_network(tape.context(), knowledge.value(), id.value(), g1.view(), g2.view(), saved1, saved2, mid, y.value());
   tape.record(y, [=, t = &tape] {
-    const auto slot = [t](Var<B> x) {
-      const GradSlot<T> s = t->slot(x);
-      return typename MetaLearnerGrad<T>::Slot{s.view, s.write};
-    };
     const auto grad = [&](const MetaLearnerVars<B>& g) {
-      return MetaLearnerGrad<T>{slot(g.hidden_weight), slot(g.hidden_bias), slot(g.slope), slot(g.out_weight),
-                                slot(g.out_bias)};
+      return MetaLearnerGrad<T>{t->slot(g.hidden_weight), t->slot(g.hidden_bias), t->slot(g.slope),
+                                t->slot(g.out_weight), t->slot(g.out_bias)};
     };
     const GradSlot<T> d_id = t->slot(id);
     const MetaLearnerGrad<T> grad1 = grad(g1);

@@ -40,13 +40,6 @@ struct Node {
 
 }  // namespace detail
 
-/// A gradient to write: `view` without data when the operand needs none; `write` says whether something is there.
-template <class T>
-struct GradSlot {
-  MatrixView<T> view;
-  Write write = Write::overwrite;
-};
-
 /// Handle on a matrix of the tape; copies freely, valid until the tape is reset.
 template <Backend B>
 class Var {

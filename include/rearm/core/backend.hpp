@@ -14,6 +14,12 @@ namespace rearm {
 
 /// Whether an operator replaces what its output holds or adds to it.
 enum class Write { overwrite, accumulate };
+/// A gradient to write: `view` without data when the operand needs none; `write` says whether something is there.
+template <class T>
+struct GradSlot {
+  MatrixView<T> view;
+  Write write = Write::overwrite;
+};
 /// Whether a matrix operand of a product is used as it is or transposed.
 enum class Op { none, transpose };
 

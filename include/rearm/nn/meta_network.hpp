@@ -2,7 +2,6 @@
 /// @file meta_network.hpp
 /// The modal-shared meta network (paper eq. 13-16): from all modalities of a node to its own rank-k map of its id.
 
-#include <rearm/autodiff/meta_network.hpp>
 #include <rearm/model/config.hpp>
 #include <rearm/nn/linear.hpp>
 

@@ -8,6 +8,7 @@
 #include <rearm/ops/normalize.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace rearm {
 
@@ -24,15 +25,11 @@ struct MetaLearnerView {
 /// Where the gradients of one learner's weights go. Views without data are skipped.
 template <class T>
 struct MetaLearnerGrad {
-  struct Slot {
-    MatrixView<T> view;
-    Write write = Write::overwrite;
-  };
-  Slot hidden_weight;
-  Slot hidden_bias;
-  Slot slope;
-  Slot out_weight;
-  Slot out_bias;
+  GradSlot<T> hidden_weight;
+  GradSlot<T> hidden_bias;
+  GradSlot<T> slope;
+  GradSlot<T> out_weight;
+  GradSlot<T> out_bias;
 };
 
 /// What the forward pass keeps of one learner: u_i = g(x_i) / max(|g(x_i)|, eps) (n x dk), |g(x_i)| (n), mean_i u_i.

@@ -3,6 +3,8 @@
 /// Sixteen numbers in vector registers, by the vector types of gcc and clang: whatever the machine has, the compiler
 /// makes them from it.
 
+#include <rearm/functors/exp.hpp>
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -25,25 +27,7 @@ template <class T>
 using LaneMask = Lanes<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>>;
 
 /// x <- e^x in every lane, as fast_exp (functors/exp.hpp).
-inline void exp_lanes(Lanes<float>& x) {
-  const Lanes<float> low = Lanes<float>{} - 87.0F;
-  const Lanes<float> high = Lanes<float>{} + 88.0F;
-  x = x < low ? low : x;
-  x = x > high ? high : x;
-  const Lanes<float> shifted = x * 1.44269504F + 12582912.0F;
-  const Lanes<float> n = shifted - 12582912.0F;
-  const Lanes<float> r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
-  Lanes<float> p = r * 1.38143206e-3F + 8.36885069e-3F;
-  p = p * r + 4.16684002e-2F;
-  p = p * r + 1.66665196e-1F;
-  p = p * r + 4.99999940e-1F;
-  p = p * r + 1.0F;
-  p = p * r + 1.0F;
-  using Bits = Lanes<std::uint32_t>;
-  const Bits exponent = __builtin_bit_cast(Bits, shifted) - 0x4B400000U;
-  const Bits power = (exponent + 127U) << 23U;
-  x = p * __builtin_bit_cast(Lanes<float>, power);
-}
+inline void exp_lanes(Lanes<float>& x) { exp_in_place<Lanes<std::uint32_t>>(x); }
 inline void exp_lanes(Lanes<double>& x) {
   for (int l = 0; l < n_lanes; ++l) x[l] = std::exp(x[l]);
 }

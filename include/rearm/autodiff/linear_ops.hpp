@@ -1,0 +1,313 @@
+#pragma once
+/// @file linear_ops.hpp
+/// Products, gathers, concatenation, sums and activations on tape variables; see ops.hpp.
+
+#include <rearm/autodiff/tape.hpp>
+#include <rearm/ops/elementwise.hpp>
+#include <rearm/ops/gather.hpp>
+#include <rearm/ops/gemm.hpp>
+#include <rearm/ops/spmm.hpp>
+
+#include <initializer_list>
+#include <span>
+
+namespace rearm {
+
+/// alpha op(A) op(B)
+template <Backend B>
+Var<B> gemm(Op op_a, Op op_b, typename B::Scalar alpha, Var<B> a, Var<B> b) {
+  Tape<B>& tape = a.tape();
+  Var<B> y = tape.make(op_a == Op::none ? a.rows() : a.cols(), op_b == Op::none ? b.cols() : b.rows(),
+                       a.requires_grad() || b.requires_grad());
+  gemm(tape.context(), op_a, op_b, alpha, a.value(), b.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_a = t->slot(a);
+    const auto d_b = t->slot(b);
+    gemm_backward(t->context(), op_a, op_b, alpha, a.value(), b.value(), y.grad(), d_a.view, d_a.write, d_b.view,
+                  d_b.write);
+  });
+  return y;
+}
+
+/// X W^T + b; `bias` may be an empty Var. X may be a parameter with a factored gradient.
+template <Backend B>
+Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), weight.rows(),
+                       x.requires_grad() || weight.requires_grad() || (!bias.empty() && bias.requires_grad()));
+  linear(tape.context(), x.value(), weight.value(), bias.empty() ? MatrixView<T>{} : bias.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    Parameter<B>* table = x.node().parameter;
+    GradSlot<T> d_x;
+    bool weight_with_table = false;
+    if (table != nullptr && table->factored && x.requires_grad()) {
+      if (table->has_grad)
+        throw ShapeError(
+            detail::message("linear: the factored gradient of '", table->name, "' is already taken by another use"));
+      t->keep_grad(y);
+      table->factor_output = y.grad();
+      table->factor_weight = weight.value();
+      table->has_grad = true;
+      Parameter<B>* const own_weight = weight.node().parameter;
+      weight_with_table = t->fused_tables() && own_weight != nullptr && weight.requires_grad() && !own_weight->factored;
+      table->fused_weight = weight_with_table ? own_weight : nullptr;
+    } else {
+      d_x = t->slot(x);
+    }
+    const auto d_w = weight_with_table ? GradSlot<T>{} : t->slot(weight);
+    const auto d_b = bias.empty() ? GradSlot<T>{} : t->slot(bias);
+    linear_backward(t->context(), x.value(), weight.value(), y.grad(), d_x.view, d_x.write, d_w.view, d_w.write,
+                    d_b.view, d_b.write);
+  });
+  return y;
+}
+
+/// A X; `a` must outlive the step.
+template <Backend B>
+Var<B> spmm(const SparseOperator<typename B::Scalar, typename B::Memory>& a, Var<B> x) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(a.rows(), x.cols(), x.requires_grad());
+  spmm(tape.context(), a.view(), x.value(), y.value());
+  tape.record(y, [=, t = &tape, matrix = &a] {
+    const auto d_x = t->slot(x);
+    spmm_backward(t->context(), *matrix, y.grad(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+/// Mean of X, A X, ..., A^L X (LightGCN, paper eq. 10-11). Backward by Horner's rule: two work arrays, whatever L.
+template <Backend B>
+Var<B> propagate_mean(const SparseOperator<typename B::Scalar, typename B::Memory>& a, Var<B> x, int n_layers) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Context<B>& ctx = tape.context();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
+  const T share = T{1} / static_cast<T>(n_layers + 1);
+  {
+    Scratch<B> scratch(ctx);
+    MatrixView<T> current = x.value();
+    MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows(), x.cols()),
+                             scratch.template matrix<T>(x.rows(), x.cols())};
+    scaled_copy(ctx, share, x.value(), y.value());
+    for (int layer = 0; layer < n_layers; ++layer) {
+      spmm(ctx, a.view(), current, work[layer % 2]);
+      current = work[layer % 2];
+      scaled_copy(ctx, share, current, y.value(), Write::accumulate);
+    }
+  }
+  tape.record(y, [=, t = &tape, matrix = &a] {
+    const auto d_x = t->slot(x);
+    Scratch<B> scratch(t->context());
+    MatrixView<const T> current = y.grad();
+    MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows(), x.cols()),
+                             scratch.template matrix<T>(x.rows(), x.cols())};
+    for (int layer = 0; layer < n_layers; ++layer) {
+      const MatrixView<T> next = work[layer % 2];
+      scaled_copy(t->context(), T{1}, y.grad(), next);
+      spmm(t->context(), matrix->transpose_view(), current, next, Write::accumulate);
+      current = next;
+    }
+    scaled_copy(t->context(), share, current, d_x.view, d_x.write);
+  });
+  return y;
+}
+
+/// Rows by id. The ids are copied.
+template <Backend B>
+Var<B> gather(Var<B> x, const IndexList& ids) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(ids.size, x.cols(), x.requires_grad());
+  gather(tape.context(), x.value(), ids, y.value());
+  tape.record(y, [=, t = &tape] { scatter_add(t->context(), ids, y.grad(), t->accumulating_slot(x)); });
+  return y;
+}
+template <Backend B>
+Var<B> gather(Var<B> x, std::span<const Id> ids) {
+  return gather(x, make_index_list(x.tape().context(), ids, x.rows()));
+}
+
+/// A block matrix of `grid_rows` rows of blocks, given row after row: [x_1 | x_2 | ...] for one, stacked for as many as
+/// there are parts.
+template <Backend B>
+Var<B> concat(std::span<const Var<B>> parts, std::size_t grid_rows = 1) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = parts.front().tape();
+  const std::size_t grid_cols = parts.size() / grid_rows;
+  Index rows = 0;
+  Index cols = 0;
+  bool requires_grad = false;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (i < grid_cols) cols += parts[i].cols();
+    if (i % grid_cols == 0) rows += parts[i].rows();
+    requires_grad = requires_grad || parts[i].requires_grad();
+    detail::require_shape(parts[i].value(), parts[i / grid_cols * grid_cols].rows(), parts[i % grid_cols].cols(),
+                          "concat", "part");
+  }
+  if (grid_cols * grid_rows != parts.size())
+    throw ShapeError(detail::message("concat: ", parts.size(), " parts do not fill ", grid_rows, " rows of blocks"));
+  Var<B> y = tape.make(rows, cols, requires_grad);
+  Index row = 0;
+  Index col = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const Var<B> part = parts[i];
+    const auto block = [=](auto whole) { return whole.row_block(row, part.rows()).col_block(col, part.cols()); };
+    scaled_copy(tape.context(), T{1}, part.value(), block(y.value()));
+    tape.record(y, [=, t = &tape] {
+      const auto d_part = t->slot(part);
+      if (d_part.view.data != nullptr) scaled_copy(t->context(), T{1}, block(y.grad()), d_part.view, d_part.write);
+    });
+    col += part.cols();
+    if (col < cols) continue;
+    col = 0;
+    row += part.rows();
+  }
+  return y;
+}
+template <Backend B>
+Var<B> concat_columns(std::initializer_list<Var<B>> parts) {
+  return concat(std::span<const Var<B>>(parts.begin(), parts.size()));
+}
+template <Backend B>
+Var<B> concat_rows(std::initializer_list<Var<B>> parts) {
+  return concat(std::span<const Var<B>>(parts.begin(), parts.size()), parts.size());
+}
+
+/// a + beta b; b may be one row.
+template <Backend B>
+Var<B> add(Var<B> a, Var<B> b, typename B::Scalar beta = 1) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = a.tape();
+  Var<B> y = tape.make(a.rows(), a.cols(), a.requires_grad() || b.requires_grad());
+  add(tape.context(), a.value(), beta, b.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_a = t->slot(a);
+    if (d_a.view.data != nullptr) scaled_copy(t->context(), T{1}, y.grad(), d_a.view, d_a.write);
+    const auto d_b = t->slot(b);
+    if (d_b.view.data == nullptr) return;
+    if (b.rows() == a.rows())
+      scaled_copy(t->context(), beta, y.grad(), d_b.view, d_b.write);
+    else
+      column_sum(t->context(), beta, y.grad(), d_b.view, d_b.write);
+  });
+  return y;
+}
+
+/// alpha x
+template <Backend B>
+Var<B> scale(Var<B> x, typename B::Scalar alpha) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
+  scaled_copy(tape.context(), alpha, x.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    scaled_copy(t->context(), alpha, y.grad(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> column_mean(Var<B> x) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(1, x.cols(), x.requires_grad());
+  column_mean(tape.context(), x.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    column_mean_backward(t->context(), y.grad(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+/// alpha sum_ij x_ij^2, 1 x 1.
+template <Backend B>
+Var<B> sum_of_squares(Var<B> x, typename B::Scalar alpha = 1) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(1, 1, x.requires_grad());
+  dot_sum(tape.context(), alpha, x.value(), x.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    scaled_copy(t->context(), T{2} * alpha * y.grad()(0, 0), x.value(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+/// Row inner products: y_i = a_i . b_i, n x 1.
+template <Backend B>
+Var<B> row_dot(Var<B> a, Var<B> b) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = a.tape();
+  detail::require_shape(b.value(), a.rows(), a.cols(), "row_dot", "second operand");
+  Var<B> y = tape.make(a.rows(), 1, a.requires_grad() || b.requires_grad());
+  B::for_each(tape.context(), a.rows(), functors::RowDot<T>{a.value(), b.value(), y.value()});
+  tape.record(y, [=, t = &tape] {
+    const auto d_a = t->slot(a);
+    if (d_a.view.data != nullptr)
+      B::for_each(t->context(), a.rows(), functors::RowDotBackward<T>{b.value(), y.grad(), d_a.view, d_a.write});
+    const auto d_b = t->slot(b);
+    if (d_b.view.data != nullptr)
+      B::for_each(t->context(), a.rows(), functors::RowDotBackward<T>{a.value(), y.grad(), d_b.view, d_b.write});
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> prelu(Var<B> x, Var<B> slope) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || slope.requires_grad());
+  prelu(tape.context(), x.value(), slope.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);  // slots in the order they are written: the operands may be one variable
+    const auto d_slope = t->slot(slope);
+    prelu_backward(t->context(), x.value(), slope.value(), y.grad(), d_x.view, d_x.write, d_slope.view, d_slope.write);
+  });
+  return y;
+}
+
+/// prelu(x) + y
+template <Backend B>
+Var<B> prelu_add(Var<B> x, Var<B> slope, Var<B> y) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> z = tape.make(x.rows(), x.cols(), x.requires_grad() || slope.requires_grad() || y.requires_grad());
+  prelu(tape.context(), x.value(), slope.value(), z.value());
+  scaled_copy(tape.context(), T{1}, y.value(), z.value(), Write::accumulate);
+  tape.record(z, [=, t = &tape] {
+    const auto d_y = t->slot(y);  // slots in the order they are written
+    if (d_y.view.data != nullptr) scaled_copy(t->context(), T{1}, z.grad(), d_y.view, d_y.write);
+    const auto d_x = t->slot(x);
+    const auto d_slope = t->slot(slope);
+    prelu_backward(t->context(), x.value(), slope.value(), z.grad(), d_x.view, d_x.write, d_slope.view, d_slope.write);
+  });
+  return z;
+}
+
+template <Backend B>
+Var<B> scalar_affine(Var<B> x, Var<B> weight, Var<B> bias) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || weight.requires_grad() || bias.requires_grad());
+  scalar_affine(tape.context(), x.value(), weight.value(), bias.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);  // slots in the order they are written
+    const auto d_w = t->slot(weight);
+    const auto d_b = t->slot(bias);
+    scalar_affine_backward(t->context(), x.value(), weight.value(), y.grad(), d_x.view, d_x.write, d_w.view, d_w.write,
+                           d_b.view, d_b.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> dropout(Var<B> x, double p, RandomKey key) {
+  if (p == 0) return x;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
+  dropout(tape.context(), x.value(), p, key, y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    dropout(t->context(), y.grad(), p, key, d_x.view, d_x.write);
+  });
+  return y;
+}
+
+}  // namespace rearm

@@ -1,0 +1,46 @@
+#pragma once
+/// @file losses.hpp
+/// BPR and InfoNCE on tape variables; see ops.hpp.
+
+#include <rearm/autodiff/tape.hpp>
+#include <rearm/ops/bpr.hpp>
+#include <rearm/ops/info_nce.hpp>
+
+namespace rearm {
+
+/// scale sum_i -log sigmoid(u_i . (p_i - n_i)), 1 x 1.
+template <Backend B>
+Var<B> bpr(Var<B> user, Var<B> positive, Var<B> negative, typename B::Scalar scale) {
+  Tape<B>& tape = user.tape();
+  Var<B> y = tape.make(1, 1, user.requires_grad() || positive.requires_grad() || negative.requires_grad());
+  bpr(tape.context(), user.value(), positive.value(), negative.value(), scale, y.value());
+  tape.record(y, [=, t = &tape] {
+    using T = typename B::Scalar;
+    GradSlot<T> slots[3] = {t->slot(user), t->slot(positive), t->slot(negative)};
+    for (int i = 0; i < 3; ++i)
+      if (slots[i].view.data == nullptr)
+        slots[i] = {t->context().arena().template matrix<T>(user.rows(), user.cols()), Write::overwrite};
+    bpr_backward(t->context(), user.value(), positive.value(), negative.value(), scale, y.grad(), slots[0].view,
+                 slots[0].write, slots[1].view, slots[1].write, slots[2].view, slots[2].write);
+  });
+  return y;
+}
+
+/// scale sum_r (log sum_s exp(a_r . b_s / temperature) - a_r . b_r / temperature), unit rows, 1 x 1.
+template <Backend B>
+Var<B> info_nce(Var<B> a, Var<B> b, typename B::Scalar temperature, typename B::Scalar scale) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = a.tape();
+  Var<B> y = tape.make(1, 1, a.requires_grad() || b.requires_grad());
+  T* lse = tape.context().arena().template allocate<T>(a.rows());
+  info_nce(tape.context(), a.value(), b.value(), temperature, scale, lse, y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_a = t->slot(a);
+    const auto d_b = t->slot(b);
+    info_nce_backward(t->context(), a.value(), b.value(), temperature, scale, lse, y.grad()(0, 0), d_a.view, d_a.write,
+                      d_b.view, d_b.write);
+  });
+  return y;
+}
+
+}  // namespace rearm

@@ -1,0 +1,138 @@
+#pragma once
+/// @file row_ops.hpp
+/// Normalisations, softmax, attention and the low-rank product on tape variables: one row at a time; see ops.hpp.
+
+#include <rearm/autodiff/tape.hpp>
+#include <rearm/ops/attention.hpp>
+#include <rearm/ops/elementwise.hpp>
+#include <rearm/ops/low_rank.hpp>
+#include <rearm/ops/normalize.hpp>
+
+namespace rearm {
+
+template <Backend B>
+Var<B> row_normalize(Var<B> x, typename B::Scalar eps) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
+  T* norm = tape.context().arena().template allocate<T>(x.rows());
+  row_normalize(tape.context(), x.value(), eps, y.value(), norm);
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    row_normalize_backward(t->context(), y.value(), norm, eps, y.grad(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> row_scale_detached(Var<B> x, typename B::Scalar eps) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
+  T* divisor = tape.context().arena().template allocate<T>(x.rows());
+  row_scale_detached(tape.context(), x.value(), eps, y.value(), divisor);
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    row_scale_detached_backward(t->context(), divisor, y.grad(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> layer_norm(Var<B> x, Var<B> gamma, Var<B> beta, typename B::Scalar eps) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || gamma.requires_grad() || beta.requires_grad());
+  T* mean = tape.context().arena().template allocate<T>(x.rows());
+  T* rstd = tape.context().arena().template allocate<T>(x.rows());
+  layer_norm(tape.context(), x.value(), gamma.value(), beta.value(), eps, y.value(), mean, rstd);
+  tape.record(y, [=, t = &tape] {
+    const auto d_gamma = t->slot(gamma);  // slots in the order they are written
+    const auto d_beta = t->slot(beta);
+    const auto d_x = t->slot(x);
+    layer_norm_backward(t->context(), x.value(), gamma.value(), mean, rstd, y.grad(), d_x.view, d_x.write, d_gamma.view,
+                        d_gamma.write, d_beta.view, d_beta.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> softmax(Var<B> x, SoftmaxAxis along) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
+  softmax(tape.context(), x.value(), along, y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    softmax_backward(t->context(), y.value(), along, y.grad(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> log_sum_exp(Var<B> x) {
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), 1, x.requires_grad());
+  log_sum_exp(tape.context(), x.value(), y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    log_sum_exp_backward(t->context(), x.value(), y.value(), y.grad(), d_x.view, d_x.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> cosine(Var<B> a, Var<B> b, typename B::Scalar eps) {
+  Tape<B>& tape = a.tape();
+  Var<B> y = tape.make(a.rows(), 1, a.requires_grad() || b.requires_grad());
+  cosine(tape.context(), a.value(), b.value(), eps, y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_a = t->slot(a);
+    const auto d_b = t->slot(b);
+    cosine_backward(t->context(), a.value(), b.value(), eps, y.grad(), d_a.view, d_a.write, d_b.view, d_b.write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> rank_one_attention(Var<B> q, Var<B> k, Var<B> v, typename B::Scalar scale, double p, RandomKey key) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = q.tape();
+  Var<B> y = tape.make(q.rows(), q.cols(), q.requires_grad() || k.requires_grad() || v.requires_grad());
+  rank_one_attention(tape.context(), q.value(), k.value(), v.value(), scale, p, key, y.value());
+  tape.record(y, [=, t = &tape] {
+    Context<B>& ctx = t->context();
+    // Slots first: a scratch array can only be given back before anything newer is taken.
+    const GradSlot<T> slots[3] = {t->slot(q), t->slot(k), t->slot(v)};
+    Scratch<B> scratch(ctx);
+    MatrixView<T> grads[3];
+    for (MatrixView<T>& grad : grads) grad = scratch.template matrix<T>(q.rows(), q.cols());
+    rank_one_attention_backward(ctx, q.value(), k.value(), v.value(), scale, p, key, y.value(), y.grad(), grads[0],
+                                grads[1], grads[2]);
+    for (int i = 0; i < 3; ++i)
+      if (slots[i].view.data != nullptr) scaled_copy(ctx, T{1}, grads[i], slots[i].view, slots[i].write);
+  });
+  return y;
+}
+
+template <Backend B>
+Var<B> low_rank_product(Var<B> x, Var<B> w1, Var<B> w2, LowRankOrder order) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || w1.requires_grad() || w2.requires_grad());
+  const MatrixView<T> mid = tape.context().arena().template matrix<T>(x.rows(), w1.cols() / x.cols());
+  low_rank_product(tape.context(), x.value(), w1.value(), w2.value(), order, mid, y.value());
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);
+    auto d_w1 = t->slot(w1);
+    const auto d_w2 = t->slot(w2);
+    if (d_w1.view.data == d_w2.view.data && d_w1.view.data != nullptr && d_w1.write == Write::overwrite) {
+      fill(t->context(), T{0}, d_w1.view);  // one variable twice: a row's factors are written interleaved
+      d_w1.write = Write::accumulate;
+    }
+    low_rank_product_backward(t->context(), x.value(), w1.value(), w2.value(), order, mid, y.grad(), d_x.view,
+                              d_x.write, d_w1.view, d_w1.write, d_w2.view, d_w2.write);
+  });
+  return y;
+}
+
+}  // namespace rearm
