@@ -48,14 +48,65 @@ void register_operators(const Shape& shape, Machine& machine) {
     const auto x = a.make(n, p), w = a.make(d, p), y = a.make(n, d);
     return pass({product_flops(n, d, p), bytes_of(n, p), 0}, [=, &a] { linear<B>(a.ctx, x, w, {}, y); });
   });
+  constexpr functors::AdamUpdate<float> update{0.9F, 0.999F, 1e-8F, 1.0F, 1e-9F, 1.0F};
   add_op("projection_update", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users + data.n_items;
     const auto x = a.make(n, p), m1 = a.make(n, p), m2 = a.make(n, p), w = a.make(d, p), d_w = a.make(d, p),
                d_y = a.make(n, d);
     fill<B>(a.ctx, 1e-3F, m2);
-    const functors::AdamUpdate<float> update{0.9F, 0.999F, 1e-8F, 1.0F, 1e-9F, 1.0F};
-    return pass({2 * product_flops(n, d, p), 6 * bytes_of(n, p), 0},
-                [=, &a] { B::factored_adam(a.ctx, update, d_y, w, x, m1, m2, d_w); });
+    return pass({2 * product_flops(n, d, p), 6 * bytes_of(n, p), 0}, [=, &a] {
+      B::factored_adam(a.ctx, {update, x, m1, m2}, d_y, w, d_w);
+    });
+  });
+  add_op("projection_update_bfloat16_moments", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users + data.n_items;
+    const auto x = a.make(n, p), w = a.make(d, p), d_w = a.make(d, p), d_y = a.make(n, d);
+    const auto moments = std::make_shared<Matrix<BFloat16>>(2 * n, p);
+    const functors::AdamTarget<float> table{
+        update, x, {}, {}, moments->view().row_block(0, n), moments->view().row_block(n, n), {1, 2, 3}, 0, 0, p};
+    return pass({2 * product_flops(n, d, p), 4 * bytes_of(n, p), 0},
+                [=, &a] { B::factored_adam(a.ctx, table, d_y, w, d_w), static_cast<void>(moments); });
+  });
+  add_op("adamw", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users + data.n_items;
+    const auto x = a.make(n, d), m1 = a.make(n, d), m2 = a.make(n, d), g = a.make(n, d);
+    fill<B>(a.ctx, 1e-3F, m2);
+    return pass({0, 7 * bytes_of(n, d), 0}, [=, &a] {
+      B::for_each(a.ctx, n, functors::AdamRow<float>{{update, x, m1, m2}, g});
+    });
+  });
+  add_op("linear", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, 2 * d), w = a.make(d, 2 * d), b = a.make(1, d), y = a.make(n, d);
+    return pass({product_flops(n, d, 2 * d), 3 * bytes_of(n, d), 0}, [=, &a] { linear<B>(a.ctx, x, w, b, y); });
+  });
+  add_op("concat_columns", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, d), y = a.make(n, d), z = a.make(n, d), out = a.make(n, width);
+    return pass({0, 2 * bytes_of(n, width), 0}, [=, &a] {
+      Index col = 0;
+      for (const auto& part : {x, y, z}) scaled_copy<B>(a.ctx, 1.0F, part, out.col_block(d * col++, d));
+    });
+  });
+  add_op("dropout", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, d), y = a.make(n, d);
+    return pass({0, 2 * bytes_of(n, d), 0}, [=, &a] { dropout<B>(a.ctx, x, 0.4, {1, 2, 3}, y); });
+  });
+  add_op("column_mean", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, d), out = a.make(1, d);
+    return pass({0, bytes_of(n, d), 0}, [=, &a] { column_mean<B>(a.ctx, x, out); });
+  });
+  add_op("log_sum_exp", [=](Arrays& a, const Dataset&, benchmark::State&) {
+    const auto x = a.make(batch, batch), y = a.make(batch, 1);
+    return pass({0, bytes_of(batch, batch), 0}, [=, &a] { log_sum_exp<B>(a.ctx, x, y); });
+  });
+  add_op("log_sum_exp_backward", [=](Arrays& a, const Dataset&, benchmark::State&) {
+    const auto x = a.make(batch, batch), y = a.make(batch, 1), d_y = a.make(batch, 1), d_x = a.make(batch, batch);
+    log_sum_exp<B>(a.ctx, x, y);
+    return pass({0, 2 * bytes_of(batch, batch), 0},
+                [=, &a] { log_sum_exp_backward<B>(a.ctx, x, y, d_y, d_x, Write::overwrite); });
   });
   add_op("spmm_interaction", [=](Arrays& a, const Dataset& data, benchmark::State& state) {
     const Index n = data.n_users + data.n_items;
@@ -144,15 +195,49 @@ void register_operators(const Shape& shape, Machine& machine) {
     const auto x = a.make(n, width), y = a.make(n, width), norm = a.make(n, 1);
     return pass({0, 2 * bytes_of(n, width), 0}, [=, &a] { row_normalize<B>(a.ctx, x, 1e-12F, y, norm.data); });
   });
+  add_op("row_normalize_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto y = a.make(n, width), norm = a.make(n, 1), d_y = a.make(n, width), d_x = a.make(n, width);
+    fill<B>(a.ctx, 1.0F, norm);
+    return pass({0, 3 * bytes_of(n, width), 0},
+                [=, &a] { row_normalize_backward<B>(a.ctx, y, norm.data, 1e-12F, d_y, d_x, Write::overwrite); });
+  });
   add_op("layer_norm", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_items;
     const auto x = a.make(n, d), y = a.make(n, d), mean = a.make(n, 1), rstd = a.make(n, 1), g = a.make(1, d);
     return pass({0, 2 * bytes_of(n, d), 0}, [=, &a] { layer_norm<B>(a.ctx, x, g, g, 1e-5F, y, mean.data, rstd.data); });
   });
+  add_op("layer_norm_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_items;
+    const auto x = a.make(n, d), mean = a.make(n, 1), rstd = a.make(n, 1), g = a.make(1, d), d_y = a.make(n, d),
+               d_x = a.make(n, d), d_g = a.make(1, d), d_b = a.make(1, d);
+    return pass({0, 3 * bytes_of(n, d), 0}, [=, &a] {
+      layer_norm_backward<B>(a.ctx, x, g, mean.data, rstd.data, d_y, d_x, Write::overwrite, d_g, Write::overwrite, d_b,
+                             Write::overwrite);
+    });
+  });
   add_op("prelu", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;
     const auto x = a.make(n, d), y = a.make(n, d), slope = a.make(1, 1);
     return pass({0, 2 * bytes_of(n, d), 0}, [=, &a] { prelu<B>(a.ctx, x, slope, y); });
+  });
+  add_op("prelu_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, d), slope = a.make(1, 1), d_y = a.make(n, d), d_x = a.make(n, d), d_slope = a.make(1, 1);
+    return pass({0, 3 * bytes_of(n, d), 0},
+                [=, &a] { prelu_backward<B>(a.ctx, x, slope, d_y, d_x, Write::overwrite, d_slope, Write::overwrite); });
+  });
+  add_op("softmax_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto y = a.make(n, d * k), d_y = a.make(n, d * k), d_x = a.make(n, d * k);
+    return pass({0, 3 * bytes_of(n, d * k), 0}, [=, &a] {
+      softmax_backward<B>(a.ctx, y, {d, k}, d_y, d_x, Write::overwrite);
+    });
+  });
+  add_op("softmax_last_axis", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, d * k), y = a.make(n, d * k);
+    return pass({0, 2 * bytes_of(n, d * k), 0}, [=, &a] { softmax<B>(a.ctx, x, {d, 1}, y); });
   });
   add_op("softmax", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;
@@ -164,6 +249,15 @@ void register_operators(const Shape& shape, Machine& machine) {
     const auto x = a.make(n, d), w1 = a.make(n, d * k), w2 = a.make(n, d * k), mid = a.make(n, k), y = a.make(n, d);
     return pass({2 * product_flops(n, d, k), 2 * bytes_of(n, d) + 2 * bytes_of(n, d * k), 0},
                 [=, &a] { low_rank_product<B>(a.ctx, x, w1, w2, LowRankOrder::left_to_right, mid, y); });
+  });
+  add_op("low_rank_product_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, d), w1 = a.make(n, d * k), w2 = a.make(n, d * k), mid = a.make(n, k), d_y = a.make(n, d),
+               d_x = a.make(n, d), d_w1 = a.make(n, d * k), d_w2 = a.make(n, d * k);
+    return pass({4 * product_flops(n, d, k), 3 * bytes_of(n, d) + 4 * bytes_of(n, d * k), 0}, [=, &a] {
+      low_rank_product_backward<B>(a.ctx, x, w1, w2, LowRankOrder::left_to_right, mid, d_y, d_x, Write::overwrite, d_w1,
+                                   Write::overwrite, d_w2, Write::overwrite);
+    });
   });
   add_op("info_nce", [=](Arrays& a, const Dataset&, benchmark::State&) {
     const auto x = a.make(batch, d), y = a.make(batch, d), lse = a.make(batch, 1), loss = a.make(1, 1);
@@ -182,6 +276,21 @@ void register_operators(const Shape& shape, Machine& machine) {
     const Index n = data.n_users;
     const auto x = a.make(n, d), y = a.make(n, d), out = a.make(n, 1);
     return pass({0, 2 * bytes_of(n, d), 0}, [=, &a] { cosine<B>(a.ctx, x, y, 1e-8F, out); });
+  });
+  add_op("cosine_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, d), y = a.make(n, d), d_out = a.make(n, 1), d_x = a.make(n, d), d_y = a.make(n, d);
+    return pass({0, 4 * bytes_of(n, d), 0}, [=, &a] {
+      cosine_backward<B>(a.ctx, x, y, 1e-8F, d_out, d_x, Write::overwrite, d_y, Write::overwrite);
+    });
+  });
+  add_op("bpr_backward", [=](Arrays& a, const Dataset&, benchmark::State&) {
+    const auto u = a.make(batch, width), pos = a.make(batch, width), neg = a.make(batch, width), d_loss = a.make(1, 1),
+               d_u = a.make(batch, width), d_pos = a.make(batch, width), d_neg = a.make(batch, width);
+    return pass({0, 6 * bytes_of(batch, width), 0}, [=, &a] {
+      bpr_backward<B>(a.ctx, u, pos, neg, 1.0F, d_loss, d_u, Write::overwrite, d_pos, Write::overwrite, d_neg,
+                      Write::overwrite);
+    });
   });
   add_op("bpr", [=](Arrays& a, const Dataset&, benchmark::State&) {
     const auto u = a.make(batch, width), pos = a.make(batch, width), neg = a.make(batch, width), loss = a.make(1, 1);

@@ -115,11 +115,10 @@ TEST_CASE_TEMPLATE("the fused update of a table, with its weight's gradient and 
   same_bits<T>(2512, 600, [&](Ctx<T>& ctx, MatrixView<T> out) {
     Matrix<T> moment1(2500, 600);
     Matrix<T> moment2(2500, 600);
+    const functors::AdamTarget<T> table{update, out.row_block(0, 2500), moment1.view(), moment2.view()};
     const MatrixView<T> d_weight = out.row_block(2500, 12);
     for (const Write write : {Write::overwrite, Write::accumulate})
-      CpuBackend<T>::factored_adam(ctx, update, d_output.view(), weight.view(), out.row_block(0, 2500), moment1.view(),
-                                   moment2.view(), d_weight, write);
-    CpuBackend<T>::factored_adam(ctx, update, d_output.view(), weight.view(), out.row_block(0, 2500), moment1.view(),
-                                 moment2.view());
+      CpuBackend<T>::factored_adam(ctx, table, d_output.view(), weight.view(), d_weight, write);
+    CpuBackend<T>::factored_adam(ctx, table, d_output.view(), weight.view());
   });
 }

@@ -154,6 +154,28 @@ TEST_CASE("a run that is cut off and resumed ends in the same bytes as one that 
   CHECK(bytes_of(parts.path() / "model.safetensors") == bytes_of(whole.path() / "model.safetensors"));
 }
 
+TEST_CASE("moments in bfloat16: half the bytes, as good a model, resumed to the same bytes") {
+  const Dataset data = make_synthetic(learnable());
+  Config c = learning_config();
+  const TemporaryFolder wide("wide");
+  const double full = train(data, c, 2, in_folder(wide.path())).result.test.at("recall@20");
+  c.bfloat16_moments = true;
+  const TemporaryFolder whole("rounded");
+  const double rounded = train(data, c, 2, in_folder(whole.path())).result.test.at("recall@20");
+  CHECK(rounded > 0.97 * full);
+  CHECK(fs::file_size(whole.path() / "checkpoint.safetensors") <
+        0.7 * static_cast<double>(fs::file_size(wide.path() / "checkpoint.safetensors")));
+  const TemporaryFolder parts("rounded_parts");
+  c.epochs = 3;
+  train(data, c, 1, in_folder(parts.path()));
+  c.epochs = learning_config().epochs;
+  train(data, c, 1, in_folder(parts.path(), true));
+  CHECK(bytes_of(parts.path() / "model.safetensors") == bytes_of(whole.path() / "model.safetensors"));
+  c.bfloat16_moments = false;
+  CHECK_THROWS_WITH_AS(train(data, c, 1, in_folder(whole.path(), true)), doctest::Contains("bfloat16_moments"),
+                       ConfigError);
+}
+
 TEST_CASE("a checkpoint of another config or a damaged one is refused and stays as it is") {
   const Dataset data = tiny_data();
   Config c = tiny_config();

@@ -2,6 +2,7 @@
 /// @file parameter.hpp
 /// A trainable array with its gradient and optimiser moments.
 
+#include <rearm/core/bfloat16.hpp>
 #include <rearm/core/matrix.hpp>
 
 #include <string>
@@ -22,6 +23,8 @@ struct Parameter {
   Matrix<Scalar, Memory> grad;     ///< empty for a factored gradient and for a frozen array
   Matrix<Scalar, Memory> moment1;  ///< allocated by the optimiser at its first step
   Matrix<Scalar, Memory> moment2;
+  Matrix<BFloat16, Memory> rounded_moment1;  ///< instead of these, where the optimiser keeps them in bfloat16
+  Matrix<BFloat16, Memory> rounded_moment2;
   bool trainable = true;                   ///< frozen arrays are saved but never updated
   bool persistent = true;                  ///< part of a saved model; false for an array that is a copy of the data
   bool factored = false;                   ///< see above

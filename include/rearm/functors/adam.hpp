@@ -1,10 +1,13 @@
 #pragma once
 /// @file adam.hpp
-/// One element's update of Adam (Kingma & Ba, ICLR'15) with decoupled decay (Loshchilov & Hutter, ICLR'19).
+/// Adam (Kingma & Ba, ICLR'15) with decoupled decay (Loshchilov & Hutter, ICLR'19): one element, one row.
 
+#include <rearm/core/bfloat16.hpp>
 #include <rearm/core/matrix_view.hpp>
+#include <rearm/core/random.hpp>
 
 #include <cmath>
+#include <cstdint>
 
 namespace rearm::functors {
 
@@ -23,23 +26,79 @@ struct AdamUpdate {
     v = beta2 * v + (T{1} - beta2) * g * g;
     p = p * keep - step_size * m / (std::sqrt(v) * inverse_sqrt_correction2 + eps);
   }
+  /// With moments kept in bfloat16: the upper half of `random` rounds m, the lower half v.
+  REARM_HD void operator()(T& p, BFloat16& m, BFloat16& v, T g, std::uint32_t random) const {
+    T m_wide = to_float(m);
+    T v_wide = to_float(v);
+    (*this)(p, m_wide, v_wide, g);
+    m = round_at_random(static_cast<float>(m_wide), random >> 16);
+    v = round_at_random(static_cast<float>(v_wide), random);
+  }
 };
 
+/// Random words for 64 neighbouring elements of a row: word w of draw l belongs to element 16 w + l.
+struct MomentWords {
+  static constexpr Index group = 64;
+  /// The first of the 16 draws of a group.
+  REARM_HD static std::uint64_t first_draw(Index row, Index col, Index cols) {
+    return static_cast<std::uint64_t>(row * ((cols + group - 1) / group) + col / group) * 16;
+  }
+  REARM_HD static void draw(const RandomKey& key, std::uint64_t first, std::uint32_t* word) {
+    for (std::uint64_t l = 0; l < 16; ++l) {
+      const RandomBits bits = key.bits(first + l);
+      for (int w = 0; w < 4; ++w) word[16 * w + static_cast<int>(l)] = bits.word[w];
+    }
+  }
+};
+
+/// A parameter, or a tile of it, with its moments. The moments are `rounded1` and `rounded2` where those have data.
 template <class T>
-struct AdamRow {
+struct AdamTarget {
   AdamUpdate<T> update;
   MatrixView<T> value;
   MatrixView<T> moment1;
   MatrixView<T> moment2;
-  MatrixView<const T> grad;
-  REARM_HD void operator()(Index i) const {
-    T* REARM_RESTRICT p = value.row(i);
-    T* REARM_RESTRICT m = moment1.row(i);
-    T* REARM_RESTRICT v = moment2.row(i);
-    const T* REARM_RESTRICT g = grad.row(i);
-    REARM_SIMD_LOOP
-    for (Index j = 0; j < value.cols; ++j) update(p[j], m[j], v[j], g[j]);
+  MatrixView<BFloat16> rounded1 = {};
+  MatrixView<BFloat16> rounded2 = {};
+  RandomKey key = {};   ///< of the rounding
+  Index first_row = 0;  ///< where the tile lies in the parameter; columns a multiple of MomentWords::group
+  Index first_col = 0;
+  Index all_cols = 0;  ///< of the parameter
+
+  AdamTarget tile(Index row, Index n_rows, Index col, Index n_cols) const {
+    const auto part = [&](auto whole) { return whole.row_block(row, n_rows).col_block(col, n_cols); };
+    return {update,         part(value), part(moment1),   part(moment2),   part(rounded1),
+            part(rounded2), key,         first_row + row, first_col + col, all_cols};
   }
+  /// Updates row i with its gradient.
+  template <class Words = MomentWords>
+  REARM_HD void update_row(Index i, const T* REARM_RESTRICT g) const {
+    T* REARM_RESTRICT p = value.row(i);
+    if (rounded1.data == nullptr) {
+      T* REARM_RESTRICT m = moment1.row(i);
+      T* REARM_RESTRICT v = moment2.row(i);
+      REARM_SIMD_LOOP
+      for (Index j = 0; j < value.cols; ++j) update(p[j], m[j], v[j], g[j]);
+      return;
+    }
+    BFloat16* REARM_RESTRICT m = rounded1.row(i);
+    BFloat16* REARM_RESTRICT v = rounded2.row(i);
+    std::uint32_t word[MomentWords::group];
+    for (Index col = 0; col < value.cols; col += MomentWords::group) {
+      Words::draw(key, MomentWords::first_draw(first_row + i, first_col + col, all_cols), word);
+      const Index n = value.cols - col < MomentWords::group ? value.cols - col : MomentWords::group;
+      REARM_SIMD_LOOP
+      for (Index j = 0; j < n; ++j) update(p[col + j], m[col + j], v[col + j], g[col + j], word[j]);
+    }
+  }
+};
+
+/// update_row with a stored gradient.
+template <class T, class Words = MomentWords>
+struct AdamRow {
+  AdamTarget<T> target;
+  MatrixView<const T> grad;
+  REARM_HD void operator()(Index i) const { target.template update_row<Words>(i, grad.row(i)); }
 };
 
 }  // namespace rearm::functors

@@ -231,9 +231,12 @@ struct DropoutMask {
   /// Whether element j of the row whose first draw has number `base` is kept.
   REARM_HD bool keep(std::uint64_t base, Index j, Index width) const {
     const std::uint64_t n = draws(width);
-    const RandomBits bits = key.bits(base + static_cast<std::uint64_t>(j) % n);
-    const std::uint64_t half = static_cast<std::uint64_t>(j) / n;
-    const std::uint32_t word = bits.word[half / 2];
+    return keep_half(key.bits(base + static_cast<std::uint64_t>(j) % n),
+                     static_cast<int>(static_cast<std::uint64_t>(j) / n));
+  }
+  /// The same for element r + half * draws(width) of a row, from the row's draw r.
+  REARM_HD bool keep_half(const RandomBits& draw, int half) const {
+    const std::uint32_t word = draw.word[half / 2];
     return ((half % 2 == 0 ? word : word >> 16) & 0xFFFFU) >= threshold;
   }
   /// Draws a row of `width` elements takes.
@@ -254,8 +257,14 @@ struct DropoutRow {
   T scale;
   Write write;
   REARM_HD void operator()(Index i) const {
-    const std::uint64_t base = static_cast<std::uint64_t>(i) * DropoutMask::draws(x.cols);
-    for (Index j = 0; j < y.cols; ++j) store(y(i, j), mask.keep(base, j, x.cols) ? scale * x(i, j) : T{0}, write);
+    const auto n = static_cast<Index>(DropoutMask::draws(x.cols));
+    for (Index r = 0; r < n; ++r) {
+      const RandomBits draw = mask.key.bits(static_cast<std::uint64_t>(i * n + r));
+      for (int half = 0; half < 8; ++half) {
+        const Index j = r + half * n;
+        if (j < x.cols) store(y(i, j), mask.keep_half(draw, half) ? scale * x(i, j) : T{0}, write);
+      }
+    }
   }
 };
 

@@ -1,8 +1,9 @@
 #pragma once
 /// @file safetensors.hpp
 /// Named arrays in the safetensors format: 8 bytes little-endian header length, a JSON header, the data.
-/// Format: https://github.com/huggingface/safetensors. Element types: F32, F64, I32, I64.
+/// Format: https://github.com/huggingface/safetensors. Element types: F32, F64, I32, I64, BF16.
 
+#include <rearm/core/bfloat16.hpp>
 #include <rearm/core/error.hpp>
 #include <rearm/core/matrix.hpp>
 #include <rearm/io/atomic_file.hpp>
@@ -32,28 +33,29 @@ namespace rearm {
 static_assert(std::endian::native == std::endian::little, "safetensors data is little-endian");
 
 /// Element type of a stored tensor.
-enum class TensorType { f32, f64, i32, i64 };
+enum class TensorType { f32, f64, i32, i64, bf16 };
 
 /// Text to text, stored beside the tensors.
 using TensorMetadata = std::map<std::string, std::string>;
 
-/// The name of a type in the file: "F32", "F64", "I32", "I64".
+/// The name of a type in the file: "F32", "F64", "I32", "I64", "BF16".
 constexpr std::string_view to_string(TensorType type) {
-  constexpr std::array<std::string_view, 4> names = {"F32", "F64", "I32", "I64"};
+  constexpr std::array<std::string_view, 5> names = {"F32", "F64", "I32", "I64", "BF16"};
   return names[static_cast<std::size_t>(type)];
 }
 constexpr std::uint64_t element_size(TensorType type) {
-  return type == TensorType::f32 || type == TensorType::i32 ? 4 : 8;
+  return type == TensorType::bf16 ? 2 : type == TensorType::f32 || type == TensorType::i32 ? 4 : 8;
 }
 /// The type in which T is stored.
 template <class T>
 constexpr TensorType tensor_type() {
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, std::int32_t> ||
-                    std::is_same_v<T, std::int64_t>,
-                "safetensors stores float, double, int32 and int64");
+                    std::is_same_v<T, std::int64_t> || std::is_same_v<T, BFloat16>,
+                "safetensors stores float, double, int32, int64 and BFloat16");
   if constexpr (std::is_same_v<T, float>) return TensorType::f32;
   if constexpr (std::is_same_v<T, double>) return TensorType::f64;
   if constexpr (std::is_same_v<T, std::int32_t>) return TensorType::i32;
+  if constexpr (std::is_same_v<T, BFloat16>) return TensorType::bf16;
   return TensorType::i64;
 }
 
@@ -203,8 +205,8 @@ class SafetensorsFile {
   }
 
   /// Fills `out` with a tensor of out's shape (one of n elements also fits 1 x n and n x 1), converting float <->
-  /// double and int32 <-> int64. Throws ShapeError, DataError (no such tensor, another kind of number, a value that
-  /// does not fit) or IoError.
+  /// double and int32 <-> int64; bfloat16 as it is. Throws ShapeError, DataError (no such tensor, another kind of
+  /// number, a value that does not fit) or IoError.
   template <class T>
   void read(std::string_view name, MatrixView<T> out) {
     const TensorInfo& tensor = info(name);
@@ -215,7 +217,9 @@ class SafetensorsFile {
     if (!same)
       throw ShapeError(detail::message(path_.string(), ": tensor '", name, "' is ", nlohmann::json(tensor.shape).dump(),
                                        " but ", shape_string(out), " was expected"));
-    if constexpr (std::is_floating_point_v<T>) {
+    if constexpr (std::is_same_v<T, BFloat16>) {
+      if (tensor.type == TensorType::bf16) return read_as<BFloat16>(tensor, out);
+    } else if constexpr (std::is_floating_point_v<T>) {
       if (tensor.type == TensorType::f32) return read_as<float>(tensor, out);
       if (tensor.type == TensorType::f64) return read_as<double>(tensor, out);
     } else {
@@ -286,14 +290,14 @@ class SafetensorsFile {
     const nlohmann::json& dtype = field("dtype");
     if (!dtype.is_string()) fail(name, "has a dtype that is not text");
     bool known = false;
-    for (const TensorType type : {TensorType::f32, TensorType::f64, TensorType::i32, TensorType::i64})
+    for (const TensorType type : {TensorType::f32, TensorType::f64, TensorType::i32, TensorType::i64, TensorType::bf16})
       if (dtype.get_ref<const std::string&>() == to_string(type)) {
         tensor.type = type;
         known = true;
       }
     if (!known)
-      fail(name,
-           detail::message("has dtype ", dtype.get_ref<const std::string&>(), "; known are F32, F64, I32 and I64"));
+      fail(name, detail::message("has dtype ", dtype.get_ref<const std::string&>(),
+                                 "; known are F32, F64, I32, I64 and BF16"));
     const nlohmann::json& shape = field("shape");
     if (!shape.is_array()) fail(name, "has a shape that is no list");
     for (const nlohmann::json& n : shape) {
@@ -319,11 +323,19 @@ class SafetensorsFile {
   template <class From, class T>
   void read_as(const TensorInfo& tensor, MatrixView<T> out) {
     if constexpr (std::is_same_v<From, T>) {
+      const std::uint64_t row_bytes = static_cast<std::uint64_t>(out.cols) * sizeof(T);
       if (out.contiguous()) {
         if (tensor.bytes > 0) read_bytes(tensor.offset, out.data, tensor.bytes);
-        return;
+      } else {
+        for (Index i = 0; i < out.rows; ++i)
+          read_bytes(tensor.offset + static_cast<std::uint64_t>(i) * row_bytes, out.row(i), row_bytes);
       }
+    } else {
+      convert_as<From>(tensor, out);
     }
+  }
+  template <class From, class T>
+  void convert_as(const TensorInfo& tensor, MatrixView<T> out) {
     std::vector<From> chunk(static_cast<std::size_t>(std::min<Index>(out.size(), 16384)));
     for (Index begin = 0; begin < out.size(); begin += static_cast<Index>(chunk.size())) {
       const Index n = std::min(static_cast<Index>(chunk.size()), out.size() - begin);

@@ -106,9 +106,10 @@ template <Backend B>
 void load_parameters(const std::filesystem::path& path, ParameterStore<B>& parameters, const Config& config) {
   SafetensorsFile file(path);
   detail::require_format(file, path, model_format);
-  require_same_config(config, detail::read_config(file, path), path.string(),
-                      {"epochs", "patience", "eval_every", "batch_size", "learning_rate", "weight_decay", "lr_decay",
-                       "residual_learning_rate_scale", "negatives", "seed", "round_validation_metric"});
+  require_same_config(
+      config, detail::read_config(file, path), path.string(),
+      {"epochs", "patience", "eval_every", "batch_size", "learning_rate", "weight_decay", "lr_decay",
+       "residual_learning_rate_scale", "bfloat16_moments", "negatives", "seed", "round_validation_metric"});
   detail::read_parameters(file, path, "", parameters);
 }
 

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 namespace rearm {
 
@@ -17,6 +18,9 @@ struct AdamSettings {
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0.0;
+  /// Keep both moments in bfloat16, rounded at random by (seed, parameter, step): a quarter less memory traffic of a
+  /// table, a third less memory. What an update computes with is the value before rounding.
+  bool bfloat16_moments = false;
 };
 
 /// Updates every trainable parameter that has a gradient and clears its has_grad. Call before the tape is reset:
@@ -40,8 +44,8 @@ class AdamW {
       if (p.trainable && p.has_grad && p.factored) {
         prepare(p);
         Parameter<B>* const w = p.fused_weight;
-        B::factored_adam(ctx, update_for(p), p.factor_output, p.factor_weight, p.value.view(), p.moment1.view(),
-                         p.moment2.view(), w != nullptr ? w->grad.view() : MatrixView<T>{},
+        B::factored_adam(ctx, target(ctx, p), p.factor_output, p.factor_weight,
+                         w != nullptr ? w->grad.view() : MatrixView<T>{},
                          w != nullptr && w->has_grad ? Write::accumulate : Write::overwrite);
         if (w != nullptr) w->has_grad = true;
         p.fused_weight = nullptr;
@@ -50,18 +54,36 @@ class AdamW {
     for (Parameter<B>& p : parameters)
       if (p.trainable && p.has_grad) {
         prepare(p);
-        B::for_each(
-            ctx, p.rows(),
-            functors::AdamRow<T>{update_for(p), p.value.view(), p.moment1.view(), p.moment2.view(), p.grad.view()});
+        B::for_each(ctx, p.rows(), functors::AdamRow<T>{target(ctx, p), p.grad.view()});
         p.has_grad = false;
       }
   }
 
  private:
-  static void prepare(Parameter<B>& p) {
-    if (!p.moment1.empty()) return;
-    p.moment1 = Matrix<T, typename B::Memory>(p.rows(), p.cols());
-    p.moment2 = Matrix<T, typename B::Memory>(p.rows(), p.cols());
+  void prepare(Parameter<B>& p) const {
+    const auto make = [&](auto& moment) {
+      if (moment.empty()) moment = std::decay_t<decltype(moment)>(p.rows(), p.cols());
+    };
+    if (settings_.bfloat16_moments) {
+      make(p.rounded_moment1);
+      make(p.rounded_moment2);
+    } else {
+      make(p.moment1);
+      make(p.moment2);
+    }
+  }
+  /// The step counts from 1, so these draws are not those of the initial values, step 0 of the same stream.
+  functors::AdamTarget<T> target(const Context<B>& ctx, Parameter<B>& p) const {
+    return {update_for(p),
+            p.value.view(),
+            p.moment1.view(),
+            p.moment2.view(),
+            p.rounded_moment1.view(),
+            p.rounded_moment2.view(),
+            ctx.key(parameter_stream(p.name), static_cast<std::uint32_t>(step_count_)),
+            0,
+            0,
+            p.cols()};
   }
   functors::AdamUpdate<T> update_for(const Parameter<B>& p) const {
     const auto t = static_cast<double>(step_count_);

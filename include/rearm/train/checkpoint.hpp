@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace rearm {
@@ -35,9 +36,13 @@ void save_checkpoint(const std::filesystem::path& path, const ParameterStore<B>&
   for (const Parameter<B>& p : parameters) {
     if (!p.persistent) continue;
     tensors.push_back(tensor_view("value/" + p.name, p.value.view()));
-    if (p.moment1.empty()) continue;
-    tensors.push_back(tensor_view("moment1/" + p.name, p.moment1.view()));
-    tensors.push_back(tensor_view("moment2/" + p.name, p.moment2.view()));
+    const auto add = [&](const std::string& name, const auto& moment) {
+      if (!moment.empty()) tensors.push_back(tensor_view(name + p.name, moment.view()));
+    };
+    add("moment1/", p.moment1);
+    add("moment2/", p.moment2);
+    add("moment1/", p.rounded_moment1);
+    add("moment2/", p.rounded_moment2);
   }
   const nlohmann::json progress = {{"epoch", state.epoch},
                                    {"step", state.step},
@@ -84,27 +89,34 @@ inline TrainState read_train_state(const std::filesystem::path& path, const Conf
 /// patience (ConfigError names the field); nothing is changed when anything is wrong with the file.
 template <Backend B>
 TrainState load_checkpoint(const std::filesystem::path& path, ParameterStore<B>& parameters, const Config& config) {
-  using Moments = Matrix<typename B::Scalar, typename B::Memory>;
   SafetensorsFile file(path);
   detail::require_format(file, path, checkpoint_format);
   require_same_config(config, detail::read_config(file, path), path.string(), {"epochs", "patience"});
   TrainState state = detail::read_train_state(file, path);
   for (Parameter<B>& p : parameters)
-    for (const char* moment : {"moment1/", "moment2/"})
-      if (file.contains(moment + p.name) && file.info(moment + p.name).shape != std::vector<Index>{p.rows(), p.cols()})
-        throw ShapeError(detail::message(path.string(), ": tensor '", moment, p.name, "' is ",
-                                         shape_string(file.info(moment + p.name).shape), " but must be ",
-                                         shape_string(p.rows(), p.cols())));
+    for (const char* moment : {"moment1/", "moment2/"}) {
+      if (!file.contains(moment + p.name)) continue;
+      const TensorInfo& tensor = file.info(moment + p.name);
+      if (tensor.shape != std::vector<Index>{p.rows(), p.cols()})
+        throw ShapeError(detail::message(path.string(), ": tensor '", tensor.name, "' is ", shape_string(tensor.shape),
+                                         " but must be ", shape_string(p.rows(), p.cols())));
+      if ((tensor.type == TensorType::bf16) != config.bfloat16_moments)
+        throw DataError(detail::message(path.string(), ": tensor '", tensor.name, "' is ", to_string(tensor.type),
+                                        ", which bfloat16_moments in its own config contradicts"));
+    }
   detail::read_parameters(file, path, "value/", parameters);
   for (Parameter<B>& p : parameters) {
     p.has_grad = false;
-    p.moment1 = Moments();
-    p.moment2 = Moments();
-    if (!file.contains("moment1/" + p.name) || !file.contains("moment2/" + p.name)) continue;
-    p.moment1 = Moments(p.rows(), p.cols());
-    p.moment2 = Moments(p.rows(), p.cols());
-    file.read("moment1/" + p.name, p.moment1.view());
-    file.read("moment2/" + p.name, p.moment2.view());
+    const auto read = [&](const std::string& name, auto& moment, bool here) {
+      moment = std::decay_t<decltype(moment)>();
+      if (!here || !file.contains(name + p.name)) return;
+      moment = std::decay_t<decltype(moment)>(p.rows(), p.cols());
+      file.read(name + p.name, moment.view());
+    };
+    read("moment1/", p.moment1, !config.bfloat16_moments);
+    read("moment2/", p.moment2, !config.bfloat16_moments);
+    read("moment1/", p.rounded_moment1, config.bfloat16_moments);
+    read("moment2/", p.rounded_moment2, config.bfloat16_moments);
   }
   return state;
 }

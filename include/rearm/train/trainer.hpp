@@ -93,7 +93,8 @@ class Trainer {
         valid_(items_by_user(data.valid, data.n_users)),
         test_(items_by_user(data.test, data.n_users)),
         optimizer_({.learning_rate = config.learning_rate,
-                    .weight_decay = config.variant == Variant::reference ? config.weight_decay : 0.0}),
+                    .weight_decay = config.variant == Variant::reference ? config.weight_decay : 0.0,
+                    .bfloat16_moments = config.bfloat16_moments}),
         stopping_(config.patience, config.round_validation_metric),
         tape_(ctx) {
     tape_.set_fused_tables(true);

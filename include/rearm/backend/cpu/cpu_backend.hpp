@@ -120,11 +120,10 @@ struct CpuBackend {
     cpu::info_nce_backward_side<CpuBackend>(ctx, rows, other, inverse_temperature, lse, by_row, g, d_rows, write);
   }
 
-  static void factored_adam(Context<CpuBackend>& ctx, const functors::AdamUpdate<Scalar>& update,
+  static void factored_adam(Context<CpuBackend>& ctx, const functors::AdamTarget<Scalar>& table,
                             MatrixView<const Scalar> d_output, MatrixView<const Scalar> weight,
-                            MatrixView<Scalar> value, MatrixView<Scalar> moment1, MatrixView<Scalar> moment2,
                             MatrixView<Scalar> d_weight = {}, Write write_weight = Write::overwrite) {
-    cpu::factored_adam<CpuBackend>(ctx, update, d_output, weight, value, moment1, moment2, d_weight, write_weight);
+    cpu::factored_adam<CpuBackend>(ctx, table, d_output, weight, d_weight, write_weight);
   }
 
  private:

@@ -3,6 +3,7 @@
 /// Adam on a table whose gradient is the product of two thin factors: tile by tile, the gradient never stored.
 
 #include <rearm/backend/cpu/parallel.hpp>
+#include <rearm/backend/cpu/philox.hpp>
 #include <rearm/core/context.hpp>
 #include <rearm/functors/adam.hpp>
 
@@ -16,12 +17,21 @@ inline constexpr Index table_tile_cols = 512;
 /// Rows a task; each has a part of the weight's gradient, and the parts are added in order.
 inline constexpr Index table_chunk = 1024;
 
+/// functors::MomentWords in vector registers.
+struct MomentLanes {
+  static void draw(const RandomKey& key, std::uint64_t first, std::uint32_t* word) {
+    Lanes<std::uint32_t> lanes[4];
+    philox_block(key, first, 1, lanes);
+    for (int w = 0; w < 4; ++w) store_lanes<std::uint32_t>(lanes[w], word + std::ptrdiff_t{w} * n_lanes);
+  }
+};
+
 /// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). When `d_weight` has data it (+)=
 /// d_output^T value, value as it was: formed tile by tile in the same pass.
 template <class B, class T = typename B::Scalar>
-void factored_adam(Context<B>& ctx, const functors::AdamUpdate<T>& update, MatrixView<const T> d_output,
-                   MatrixView<const T> weight, MatrixView<T> value, MatrixView<T> moment1, MatrixView<T> moment2,
-                   MatrixView<T> d_weight, Write write_weight) {
+void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, MatrixView<const T> d_output,
+                   MatrixView<const T> weight, MatrixView<T> d_weight, Write write_weight) {
+  const MatrixView<T> value = table.value;
   const bool with_weight = d_weight.data != nullptr;
   const Index n_chunks = (value.rows + table_chunk - 1) / table_chunk;
   Scratch<B> scratch(ctx);
@@ -33,17 +43,17 @@ void factored_adam(Context<B>& ctx, const functors::AdamUpdate<T>& update, Matri
       for (Index col = 0; col < value.cols; col += table_tile_cols) {
         const Index n = std::min(table_tile_rows, end - begin);
         const Index width = std::min(table_tile_cols, value.cols - col);
-        const auto part = [&](auto whole) { return whole.row_block(begin, n).col_block(col, width); };
+        const functors::AdamTarget<T> part = table.tile(begin, n, col, width);
         if (with_weight) {
           const MatrixView<T> sum(parts + chunk * weight.size(), weight.rows, weight.cols);
-          gemm_serial<T>(Op::transpose, Op::none, T{1}, d_output.row_block(begin, n), part(ConstView<T>(value)),
+          gemm_serial<T>(Op::transpose, Op::none, T{1}, d_output.row_block(begin, n), ConstView<T>(part.value),
                          sum.col_block(col, width),
                          begin == chunk * table_chunk ? Write::overwrite : Write::accumulate);
         }
         const MatrixView<T> grad(tile.data(), n, width);
         gemm_serial<T>(Op::none, Op::none, T{1}, d_output.row_block(begin, n), weight.col_block(col, width), grad,
                        Write::overwrite);
-        const functors::AdamRow<T> row{update, part(value), part(moment1), part(moment2), grad};
+        const functors::AdamRow<T, MomentLanes> row{part, grad};
         for (Index i = 0; i < n; ++i) row(i);
       }
   });
