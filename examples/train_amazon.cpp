@@ -4,6 +4,7 @@
 #include "support/progress.hpp"
 #include "support/run_files.hpp"
 #include "support/settings.hpp"
+#include "support/training.hpp"
 
 #include <rearm/rearm.hpp>
 
@@ -12,6 +13,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -26,6 +28,7 @@ struct Arguments {
   std::string preset, backend = "auto";
   int threads = 0;
   bool synthetic = false, resume = false, overwrite = false;
+  support::CudaRun cuda;
 };
 
 /// Defaults or a preset (on generated data: settings that suit it), then the TOML file, then the flags. A resumed run
@@ -46,8 +49,8 @@ rearm::Config settings(const Arguments& args, const support::SettingFlags& flags
 int train(Arguments args, const support::SettingFlags& flags) {
   if (args.dir.empty() != args.synthetic)
     throw rearm::ConfigError("give either a folder with a data set or --synthetic; see --help");
-  if (args.backend == "cuda")
-    throw rearm::ConfigError("backend = cuda: this program runs on the CPU; use --backend cpu");
+  const bool cuda = args.backend == "cuda" || (args.backend == "auto" && support::cuda_devices() > 0);
+  if (cuda) support::require_cuda(args.cuda);
   rearm::Dataset data = args.synthetic ? rearm::make_synthetic() : rearm::load_dataset(args.dir);
   if (args.out.empty()) {
     args.out = fs::path("out") / support::slug(data.name);
@@ -74,30 +77,32 @@ int train(Arguments args, const support::SettingFlags& flags) {
   };
   auto graphs = rearm::build_graphs<B>(ctx, data, config, {.cache_dir = args.cache, .progress = report});
   const double graph_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  rearm::Model<B> model(ctx, data, config, std::move(graphs));
 
-  // Nothing of an earlier run was touched so far; from here on all input is known to be good.
-  if (!resume) support::remove_run(args.out);
-  support::write_config(args.out, config);
-  support::MetricsLog log(args.out / "metrics.jsonl", last_epoch);
-  std::printf("%s: %td users, %td items, %td train pairs; features: %s\n", data.name.c_str(), data.n_users,
-              data.n_items, data.train.size(), data.features_are.c_str());
-  for (const std::string& warning : data.warnings) std::printf("note: %s\n", warning.c_str());
-  if (!note.empty()) std::printf("note: %s\n", note.c_str());
-  if (resume) std::printf("continuing after epoch %d\n", last_epoch);
-  std::fflush(stdout);
-
+  std::optional<support::MetricsLog> log;
   rearm::TrainOptions options;
   options.directory = args.out;
   options.resume = resume;
   options.interrupted = support::interrupted;
   options.on_step = [&](const rearm::StepReport& r) { progress.step(r); };
   options.on_epoch = [&](const rearm::EpochReport& r) {
-    log.write(r);
+    log->write(r);
     progress.epoch(r);
   };
-  rearm::Trainer<B, rearm::Model<B>> trainer(ctx, model, data, config, options);
-  const rearm::TrainResult result = support::run_trainer(trainer);
+  const auto begin = [&] {  // nothing of an earlier run was touched so far
+    if (!resume) support::remove_run(args.out);
+    support::write_config(args.out, config);
+    log.emplace(args.out / "metrics.jsonl", last_epoch);
+    std::printf("%s: %td users, %td items, %td train pairs; features: %s\n", data.name.c_str(), data.n_users,
+                data.n_items, data.train.size(), data.features_are.c_str());
+    for (const std::string& warning : data.warnings) std::printf("note: %s\n", warning.c_str());
+    if (!note.empty()) std::printf("note: %s\n", note.c_str());
+    if (resume) std::printf("continuing after epoch %d\n", last_epoch);
+    std::fflush(stdout);
+  };
+  support::TrainingJob job{&data, config, {}, options, begin};
+  if (cuda) job.graphs = std::move(graphs);
+  const rearm::TrainResult result = cuda ? support::run_training_on_cuda(args.cuda, std::move(job))
+                                         : support::run_training<B>(ctx, std::move(job), std::move(graphs));
   progress.clear();
 
   const std::string source = args.synthetic ? "--synthetic" : args.dir.string();
@@ -107,7 +112,8 @@ int train(Arguments args, const support::SettingFlags& flags) {
     std::printf("no epoch was finished, so no model was saved\n");
     return 0;
   }
-  support::write_result(args.out, data, config, to_string(config.variant), B::name(), ctx.resources().threads(), result,
+  support::write_result(args.out, data, config, to_string(config.variant), cuda ? "cuda" : "cpu",
+                        ctx.resources().threads(), result,
                         {{"graph_seconds", graph_seconds}, {"interrupted", result.interrupted}});
   std::printf("best epoch %d of %d: test recall@20 %.4f, ndcg@20 %.4f; model and result.json in %s\n",
               result.best_epoch, result.epochs, result.test.at("recall@20"), result.test.at("ndcg@20"),
@@ -131,6 +137,9 @@ int main(int argc, char** argv) {
   app.add_flag("--overwrite", args.overwrite, "replace the run in OUT");
   app.add_option("--threads", args.threads, "threads, 0 for all cores");
   app.add_option("--backend", args.backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  app.add_flag("--tf32", args.cuda.tf32, "cuda: dense products in TF32");
+  app.add_flag("--deterministic,!--no-deterministic", args.cuda.deterministic,
+               "cuda: sparse products of our own, the same bits run after run (the default), or cuSPARSE's");
   const support::SettingFlags flags(app);
   return support::run_program(app, argc, argv, [&] { return train(args, flags); });
 }

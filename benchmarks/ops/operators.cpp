@@ -15,7 +15,7 @@ class Arrays {
     matrices_.push_back(std::make_unique<Matrix<float>>(rows, cols));
     Matrix<float>& m = *matrices_.back();
     const RandomKey key{7, static_cast<std::uint32_t>(matrices_.size()), 0};
-    B::for_each(ctx, rows, [&](Index i) {
+    B::for_each(ctx, rows, [&](Index i, SoleLane) {
       for (Index j = 0; j < cols; ++j)
         m(i, j) = static_cast<float>(2 * key.uniform(static_cast<std::uint64_t>(i * cols + j)) - 1);
     });
@@ -262,14 +262,15 @@ void register_operators(const Shape& shape, Machine& machine) {
   add_op("info_nce", [=](Arrays& a, const Dataset&, benchmark::State&) {
     const auto x = a.make(batch, d), y = a.make(batch, d), lse = a.make(batch, 1), loss = a.make(1, 1);
     return pass({product_flops(batch, batch, d), 2 * bytes_of(batch, d), 0},
-                [=, &a] { info_nce<B>(a.ctx, x, y, 0.6F, 1.0F, lse.data, loss); });
+                [=, &a] { info_nce<B>(a.ctx, x, y, info_nce_scale(0.6F, 1.0F), lse.data, loss); });
   });
   add_op("info_nce_backward", [=](Arrays& a, const Dataset&, benchmark::State&) {
     const auto x = a.make(batch, d), y = a.make(batch, d), lse = a.make(batch, 1), loss = a.make(1, 1),
                d_x = a.make(batch, d), d_y = a.make(batch, d);
-    info_nce<B>(a.ctx, x, y, 0.6F, 1.0F, lse.data, loss);
+    info_nce<B>(a.ctx, x, y, info_nce_scale(0.6F, 1.0F), lse.data, loss);
     return pass({2 * product_flops(batch, batch, d), 4 * bytes_of(batch, d), 0}, [=, &a] {
-      info_nce_backward<B>(a.ctx, x, y, 0.6F, 1.0F, lse.data, 1.0F, d_x, Write::overwrite, d_y, Write::overwrite);
+      info_nce_backward<B>(a.ctx, x, y, info_nce_scale(0.6F, 1.0F), lse.data, loss, d_x, Write::overwrite, d_y,
+                           Write::overwrite);
     });
   });
   add_op("cosine", [=](Arrays& a, const Dataset& data, benchmark::State&) {

@@ -4,8 +4,7 @@
 
 #include <rearm/rearm.hpp>
 
-#include <span>
-#include <vector>
+#include <cstdint>
 
 namespace rearm::support {
 
@@ -16,17 +15,16 @@ class LightGcn {
   using T = typename B::Scalar;
   struct Losses {
     Var<B> total, bpr, l2;
-    LossValues values() const {
-      return {.total = total.value()(0, 0), .bpr = bpr.value()(0, 0), .l2 = l2.value()(0, 0)};
-    }
+    LossParts<B> parts() const { return {total, bpr, {}, {}, l2}; }
   };
 
   LightGcn(const Dataset& data, const Config& config)
       : n_users_(data.n_users),
+        n_items_(data.n_items),
         n_layers_(config.n_ui_layers),
         l2_weight_(config.l2_weight),
-        graph_(SparseOperator<T>::symmetric(cast<T>(
-            interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 0.0)))),
+        graph_(Graph::from_host(SparseOperator<T>::symmetric(cast<T>(interaction_graph(
+            items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 0.0))))),
         nodes_(&parameters_.add("nodes", data.n_users + data.n_items, config.embedding_dim)) {
     init_normal(*nodes_, 0.1, config.seed);
   }
@@ -34,31 +32,29 @@ class LightGcn {
   ParameterStore<B>& parameters() { return parameters_; }
   Var<B> representation(Tape<B>& tape) { return propagate_mean(graph_, tape.parameter(*nodes_), n_layers_); }
 
-  Losses loss(Tape<B>& tape, const Batch& batch, std::uint32_t) {
-    const auto rows = [&](const std::vector<Id>& ids, Index first) {
-      std::vector<Id> shifted;
-      for (const Id id : ids) shifted.push_back(id + static_cast<Id>(first));
-      return make_index_list(tape.context(), std::span<const Id>(shifted), graph_.rows());
-    };
-    const IndexList users = rows(batch.users, 0);
-    const IndexList positives = rows(batch.positives, n_users_);
-    const IndexList negatives = rows(batch.negatives, n_users_);
+  Losses loss(Tape<B>& tape, BatchView<typename B::Memory> batch, std::uint32_t) {
+    const IndexList users = make_index_list(tape.context(), batch.users, n_users_);
+    const IndexList positives = make_index_list(tape.context(), batch.positives, n_items_);
+    const IndexList negatives = make_index_list(tape.context(), batch.negatives, n_items_);
     const Var<B> e0 = tape.parameter(*nodes_);
     const Var<B> e = propagate_mean(graph_, e0, n_layers_);
     const T share = T{1} / static_cast<T>(batch.size());
+    const auto items = [&](Var<B> nodes, const IndexList& ids) { return gather(nodes.rows(n_users_, n_items_), ids); };
     Losses out;
-    out.bpr = bpr(gather(e, users), gather(e, positives), gather(e, negatives), share);
-    const Var<B> own = concat_rows<B>({gather(e0, users), gather(e0, positives), gather(e0, negatives)});
+    out.bpr = bpr(gather(e, users), items(e, positives), items(e, negatives), share);
+    const Var<B> own = concat_rows<B>({gather(e0, users), items(e0, positives), items(e0, negatives)});
     out.l2 = sum_of_squares(own, static_cast<T>(l2_weight_) * share / 2);
     out.total = add(out.bpr, out.l2);
     return out;
   }
 
  private:
+  using Graph = SparseOperator<T, typename B::Memory>;
   Index n_users_;
+  Index n_items_;
   int n_layers_;
   double l2_weight_;
-  SparseOperator<T> graph_;
+  Graph graph_;
   ParameterStore<B> parameters_;
   Parameter<B>* nodes_;
 };

@@ -51,10 +51,10 @@ void compare(Index n, Index d, double p) {
   Matrix<T> want_k(n, d);
   Matrix<T> want_v(n, d);
   const functors::AttentionRow<T> forward{in, want.view()};
-  for (Index i = 0; i < n; ++i) forward(i);
+  for (Index i = 0; i < n; ++i) forward(i, SoleLane{});
   const functors::AttentionBackwardRow<T> backward{
       in, want.view(), d_out.view(), want_q.view(), want_k.view(), want_v.view()};
-  for (Index i = 0; i < n; ++i) backward(i);
+  for (Index i = 0; i < n; ++i) backward(i, SoleLane{});
   check_close(out.view(), widen<T>(want.view()));
   check_close(d_q.view(), widen<T>(want_q.view()));
   check_close(d_k.view(), widen<T>(want_k.view()));

@@ -218,6 +218,6 @@ TEST_CASE("a batch or graphs that do not belong to the data set are refused") {
   CHECK_THROWS_AS(Model<B>(ctx, data, c, build_graphs<B>(ctx, larger, c, {})), ShapeError);
   Model<B> model(ctx, data, c, build_graphs<B>(ctx, data, c, {}));
   Tape<B> tape(ctx);
-  CHECK_THROWS_AS(model.loss(tape, {{0}, {0}, {99}}, 0), DataError);
-  CHECK_THROWS_AS(model.loss(tape, {{-1}, {0}, {1}}, 0), DataError);
+  CHECK_THROWS_AS(model.loss(tape, Batch{{0}, {0}, {99}}, 0), DataError);
+  CHECK_THROWS_AS(model.loss(tape, Batch{{-1}, {0}, {1}}, 0), DataError);
 }

@@ -115,7 +115,7 @@ TEST_CASE("gradients of the authors' meta network stop before the shared layer")
 
 TEST_CASE("the authors' meta network by blocks of rows is its operators one by one") {
   const Config config = small_config(Variant::reference);
-  const Index n = detail::meta_block + 37;
+  const Index n = detail::meta_block<Double> + 37;
   const Index d = config.embedding_dim;
   const Index k = config.rank;
   ParameterStore<Double> store;

@@ -199,13 +199,13 @@ TEST_CASE_TEMPLATE("a tile's rounding is that of the whole, drawn one by one or 
     const functors::AdamTarget<T> whole{update, value[way].view(), {}, {}, m1[way].view(), m2[way].view(), key, 0, 0,
                                         300};
     if (way == 0)
-      for (Index i = 0; i < 5; ++i) whole.update_row(i, grad.row(i));
+      for (Index i = 0; i < 5; ++i) whole.update_row(i, grad.row(i), SoleLane{});
     else
       for (const Index row : {0, 3})
         for (const Index col : {0, 128}) {
           const auto tile = whole.tile(row, row == 0 ? 3 : 2, col, col == 0 ? 128 : 172);
           for (Index i = 0; i < tile.value.rows; ++i)
-            tile.template update_row<cpu::MomentLanes>(i, grad.row(row + i) + col);
+            tile.template update_row<cpu::MomentLanes>(i, grad.row(row + i) + col, SoleLane{});
         }
   }
   check_close(value[0].view(), to_double(value[1]), 0.0);

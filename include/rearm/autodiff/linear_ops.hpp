@@ -227,7 +227,8 @@ Var<B> sum_of_squares(Var<B> x, typename B::Scalar alpha = 1) {
   dot_sum(tape.context(), alpha, x.value(), x.value(), y.value());
   tape.record(y, [=, t = &tape] {
     const auto d_x = t->slot(x);
-    scaled_copy(t->context(), T{2} * alpha * y.grad()(0, 0), x.value(), d_x.view, d_x.write);
+    B::for_each(t->context(), x.rows(),
+                functors::ScaleByRow<T>{T{2} * alpha, y.grad().data, x.value(), d_x.view, d_x.write});
   });
   return y;
 }

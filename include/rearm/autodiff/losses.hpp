@@ -26,21 +26,25 @@ Var<B> bpr(Var<B> user, Var<B> positive, Var<B> negative, typename B::Scalar sca
   return y;
 }
 
-/// scale sum_r (log sum_s exp(a_r . b_s / temperature) - a_r . b_r / temperature), unit rows, 1 x 1.
+/// sum_r w (log sum_s exp(a_r . b_s / temperature) - a_r . b_r / temperature), unit rows, 1 x 1.
 template <Backend B>
-Var<B> info_nce(Var<B> a, Var<B> b, typename B::Scalar temperature, typename B::Scalar scale) {
+Var<B> info_nce(Var<B> a, Var<B> b, const InfoNceScale<typename B::Scalar>& scale) {
   using T = typename B::Scalar;
   Tape<B>& tape = a.tape();
   Var<B> y = tape.make(1, 1, a.requires_grad() || b.requires_grad());
   T* lse = tape.context().arena().template allocate<T>(a.rows());
-  info_nce(tape.context(), a.value(), b.value(), temperature, scale, lse, y.value());
+  info_nce(tape.context(), a.value(), b.value(), scale, lse, y.value());
   tape.record(y, [=, t = &tape] {
     const auto d_a = t->slot(a);
     const auto d_b = t->slot(b);
-    info_nce_backward(t->context(), a.value(), b.value(), temperature, scale, lse, y.grad()(0, 0), d_a.view, d_a.write,
-                      d_b.view, d_b.write);
+    info_nce_backward(t->context(), a.value(), b.value(), scale, lse, y.grad(), d_a.view, d_a.write, d_b.view,
+                      d_b.write);
   });
   return y;
+}
+template <Backend B>
+Var<B> info_nce(Var<B> a, Var<B> b, typename B::Scalar temperature, typename B::Scalar weight) {
+  return info_nce(a, b, info_nce_scale(temperature, weight));
 }
 
 }  // namespace rearm

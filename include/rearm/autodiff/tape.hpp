@@ -75,6 +75,14 @@ class Var {
   detail::Node<B>* node_ = nullptr;
 };
 
+/// The number in a 1 x 1 variable; waits for it where it is being computed elsewhere. An empty Var is 0.
+template <Backend B>
+double scalar(const Var<B>& x) {
+  if (x.empty()) return 0;
+  detail::require_shape(x.value(), 1, 1, "scalar", "variable");
+  return static_cast<double>(OnHost<typename B::Scalar, typename B::Memory>(x.value()).view()(0, 0));
+}
+
 /// A list of variables in the memory of their tape (`Tape::list`), gone with the step.
 template <Backend B>
 using VarList = std::pmr::vector<Var<B>>;

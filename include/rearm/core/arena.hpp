@@ -47,6 +47,8 @@ class Arena {
     peak_ = 0;
     if (!blocks_.empty()) blocks_.back().used = 0;
   }
+  /// Changes whenever a block is taken or given back: as long as it stays, so do the addresses.
+  std::size_t generation() const noexcept { return generation_; }
   std::size_t capacity() const noexcept {
     std::size_t total = 0;
     for (const Block& block : blocks_) total += block.size;
@@ -76,15 +78,18 @@ class Arena {
     add_block(bytes > floor ? bytes : floor);
   }
   void add_block(std::size_t bytes) {
+    ++generation_;
     blocks_.reserve(blocks_.size() + 1);
     blocks_.push_back({static_cast<std::byte*>(Memory::allocate(bytes)), bytes, 0});
   }
   void release() noexcept {
+    ++generation_;
     for (const Block& block : blocks_) Memory::deallocate(block.data);
     blocks_.clear();
     before_ = 0;
   }
   std::vector<Block> blocks_;
+  std::size_t generation_ = 0;
   std::size_t before_ = 0;  ///< bytes used in all blocks but the last
   std::size_t peak_ = 0;    ///< most bytes in use at once since the last reset
   bool settling_ = false;

@@ -4,6 +4,7 @@
 /// is written once, as functors (include/rearm/functors) run by those primitives.
 
 #include <rearm/core/csr.hpp>
+#include <rearm/core/lane.hpp>
 #include <rearm/core/macros.hpp>
 #include <rearm/core/matrix.hpp>
 
@@ -29,18 +30,22 @@ class Context;
 namespace detail {
 /// Stand-in functors with which the concept probes a backend.
 struct ProbeElement {
-  REARM_HD void operator()(Index) const {}
+  template <class L>
+  REARM_HD void operator()(Index, const L&) const {}
 };
 template <class T>
 struct ProbeReduce {
-  REARM_HD void operator()(Index, T*) const {}
+  template <class L>
+  REARM_HD void operator()(Index, T*, const L&) const {}
 };
 }  // namespace detail
 
 /// A compute backend: `CpuBackend<float>`, `CpuBackend<double>`, and on a GPU `CudaBackend<Scalar>`.
 /// Requirements, all deterministic for a given input whatever the number of threads:
-/// - `for_each(ctx, n, f)`: f(i) for i in [0, n), in parallel, no order;
-/// - `reduce_rows(ctx, n, width, f, out, write)`: out[0..width) (+)= sum over i of what f(i, partial) adds to partial;
+/// - `for_each(ctx, n, f)`: f(i, lane) for i in [0, n), in parallel, no order; `lane` (core/lane.hpp) is the caller's
+///   place among those that share i;
+/// - `reduce_rows(ctx, n, width, f, out, write)`: out[0..width) (+)= sum over i of what f(i, partial, lane) adds to
+///   partial;
 /// - `gemm`, `spmm`: dense and sparse products, C = alpha * op(A) op(B) (+ C) and Y = A X (+ Y).
 template <class B>
 concept Backend = requires(Context<B>& ctx, Index n, typename B::Scalar* out, MatrixView<typename B::Scalar> c,

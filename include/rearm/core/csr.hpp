@@ -17,6 +17,7 @@ struct CsrView {
   const Index* offsets = nullptr;
   const Id* indices = nullptr;
   const T* values = nullptr;
+  Index nonzeros = 0;
 };
 
 /// Owning CSR matrix. Column ids ascend within a row unless a builder says otherwise; duplicates are merged.
@@ -29,7 +30,7 @@ struct Csr {
   Buffer<T, Memory> values;       ///< nonzeros
 
   Index nonzeros() const noexcept { return indices.size(); }
-  CsrView<T> view() const noexcept { return {rows, cols, offsets.data(), indices.data(), values.data()}; }
+  CsrView<T> view() const noexcept { return {rows, cols, offsets.data(), indices.data(), values.data(), nonzeros()}; }
 };
 
 /// The transpose, column ids ascending in each row (counting sort, O(nonzeros)).
@@ -75,8 +76,23 @@ class SparseOperator {
     s.matrix_ = std::move(matrix);
     return s;
   }
+  /// A copy of one on the host.
+  static SparseOperator from_host(const SparseOperator<T>& other) {
+    const auto copy = [](const Csr<T>& a) {
+      return Csr<T, Memory>{a.rows, a.cols, Buffer<Index, Memory>(a.offsets.span()),
+                            Buffer<Id, Memory>(a.indices.span()), Buffer<T, Memory>(a.values.span())};
+    };
+    SparseOperator s;
+    s.matrix_ = copy(other.matrix());
+    s.transpose_ = copy(other.transpose());
+    s.symmetric_ = other.is_symmetric();
+    return s;
+  }
   Index rows() const noexcept { return matrix_.rows; }
   Index cols() const noexcept { return matrix_.cols; }
+  bool is_symmetric() const noexcept { return symmetric_; }
+  /// Stored beside the matrix; empty for a symmetric one.
+  const Csr<T, Memory>& transpose() const noexcept { return transpose_; }
   Index nonzeros() const noexcept { return matrix_.nonzeros(); }
   bool empty() const noexcept { return matrix_.offsets.empty(); }
   const Csr<T, Memory>& matrix() const noexcept { return matrix_; }

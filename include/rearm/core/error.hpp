@@ -32,6 +32,10 @@ struct IoError : Error {
 struct NumericError : Error {
   using Error::Error;
 };
+/// A device, or a library on it, that reported an error; names the call, its code and the text.
+struct DeviceError : Error {
+  using Error::Error;
+};
 
 namespace detail {
 

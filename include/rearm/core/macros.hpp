@@ -21,6 +21,13 @@
 #define REARM_SIMD_LOOP
 #endif
 
+// Before a short loop with constant bounds in a kernel: its arrays stay in registers.
+#if defined(__CUDACC__)
+#define REARM_UNROLL _Pragma("unroll")
+#else
+#define REARM_UNROLL
+#endif
+
 // Before a loop that adds to the named local sums: let them be added in any order (or the largest be found in any).
 // Clang 14 warns where it cannot; a header that uses them stands between REARM_LOOPS_BEGIN and REARM_LOOPS_END.
 #if defined(_OPENMP) && !defined(__CUDACC__)

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <new>
 #include <span>
 #include <type_traits>
@@ -17,14 +18,17 @@ namespace rearm {
 /// Alignment of every allocation the library makes, in bytes (one cache line, one AVX-512 register).
 inline constexpr std::size_t alignment = 64;
 
-/// Main memory. A backend names its own memory type with the same three functions.
+/// Main memory. A backend names its own memory type with the same functions; copies wait for work under way.
 struct HostMemory {
   static void* allocate(std::size_t bytes) { return ::operator new (bytes, std::align_val_t{alignment}); }
   static void deallocate(void* p) noexcept { ::operator delete (p, std::align_val_t{alignment}); }
+  static void zero(void* p, std::size_t bytes) { std::memset(p, 0, bytes); }
+  static void copy_to_host(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
+  static void copy_from_host(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
   static constexpr bool host_accessible = true;
 };
 
-/// `size` trivially copyable elements, move-only, zero-initialised where the host can write them.
+/// `size` trivially copyable elements, move-only, zero-initialised.
 template <class T, class Memory = HostMemory>
 class Buffer {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -34,14 +38,13 @@ class Buffer {
   explicit Buffer(Index size) : size_(size) {
     if (size < 0) throw ShapeError(detail::message("Buffer: negative size ", size));
     if (size > 0) data_ = static_cast<T*>(Memory::allocate(static_cast<std::size_t>(size) * sizeof(T)));
-    if constexpr (Memory::host_accessible) std::fill_n(data_, size_, T{});
+    if (size > 0) Memory::zero(data_, bytes());
   }
-  explicit Buffer(std::span<const T> values) requires(Memory::host_accessible)
-      : Buffer(static_cast<Index>(values.size())) {
-    std::copy(values.begin(), values.end(), data_);
+  /// A copy of values on the host.
+  explicit Buffer(std::span<const T> values) : Buffer(static_cast<Index>(values.size())) {
+    if (size_ > 0) Memory::copy_from_host(data_, values.data(), bytes());
   }
-  explicit Buffer(const std::vector<T>& values) requires(Memory::host_accessible)
-      : Buffer(std::span<const T>(values)) {}
+  explicit Buffer(const std::vector<T>& values) : Buffer(std::span<const T>(values)) {}
   Buffer(Buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   Buffer& operator=(Buffer&& other) noexcept {
     std::swap(data_, other.data_);
@@ -55,6 +58,7 @@ class Buffer {
   T* data() noexcept { return data_; }
   const T* data() const noexcept { return data_; }
   Index size() const noexcept { return size_; }
+  std::size_t bytes() const noexcept { return static_cast<std::size_t>(size_) * sizeof(T); }
   bool empty() const noexcept { return size_ == 0; }
   T& operator[](Index i) noexcept { return data_[i]; }
   const T& operator[](Index i) const noexcept { return data_[i]; }
@@ -109,5 +113,44 @@ class Matrix {
   Index cols_ = 0;
   Buffer<T, Memory> storage_;
 };
+
+/// The elements of a matrix where the host can read them: the matrix itself, or a copy of it.
+template <class T, class Memory>
+class OnHost {
+ public:
+  explicit OnHost(MatrixView<const T> m) : view_(m) {
+    if constexpr (!Memory::host_accessible) {
+      copy_ = Matrix<T>(m.rows, m.cols);
+      if (m.contiguous() && m.size() > 0)
+        Memory::copy_to_host(copy_.data(), m.data, static_cast<std::size_t>(m.size()) * sizeof(T));
+      else
+        for (Index i = 0; i < m.rows; ++i)
+          Memory::copy_to_host(copy_.row(i), m.row(i), static_cast<std::size_t>(m.cols) * sizeof(T));
+      view_ = copy_.view();
+    }
+  }
+  MatrixView<const T> view() const noexcept { return view_; }
+
+ private:
+  Matrix<T> copy_;
+  MatrixView<const T> view_;
+};
+
+/// Lets `write` fill rows [begin, begin + view.rows) of m for the host: in place, or block by block in a copy that is
+/// sent over. write(begin, view).
+template <class T, class Memory, class F>
+void write_from_host(Matrix<T, Memory>& m, const F& write) {
+  if constexpr (Memory::host_accessible) {
+    write(Index{0}, m.view());
+  } else {
+    const Index block = std::max<Index>(1, (Index{1} << 22) / std::max<Index>(1, m.cols()));
+    Matrix<T> rows(std::min(block, m.rows()), m.cols());
+    for (Index begin = 0; begin < m.rows(); begin += block) {
+      const MatrixView<T> part = rows.view().row_block(0, std::min(block, m.rows() - begin));
+      write(begin, part);
+      Memory::copy_from_host(m.row(begin), part.data, static_cast<std::size_t>(part.size()) * sizeof(T));
+    }
+  }
+}
 
 }  // namespace rearm

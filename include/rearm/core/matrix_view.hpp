@@ -24,7 +24,7 @@ struct MatrixView {
   Index cols = 0;
   Index stride = 0;
 
-  REARM_HD MatrixView() = default;
+  MatrixView() = default;
   REARM_HD MatrixView(T* data_, Index rows_, Index cols_) : data(data_), rows(rows_), cols(cols_), stride(cols_) {}
   REARM_HD MatrixView(T* data_, Index rows_, Index cols_, Index stride_)
       : data(data_), rows(rows_), cols(cols_), stride(stride_) {}

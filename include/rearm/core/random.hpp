@@ -20,16 +20,21 @@ struct RandomBits {
   std::uint32_t word[4];
 };
 
-/// One stream of random numbers: `seed` the run, `stream` the purpose (an operator, a table), `step` the time.
+/// One stream of random numbers: `seed` the run, `stream` the purpose (an operator, a table), `step` the time. With
+/// `step_from` the step counts from the number there, read when a draw is made: work that was recorded once on a device
+/// draws anew each time it is replayed.
 struct RandomKey {
   std::uint64_t seed = 0;
   std::uint32_t stream = 0;
   std::uint32_t step = 0;
+  const std::uint32_t* step_from = nullptr;
+
+  REARM_HD std::uint32_t current_step() const { return step_from != nullptr ? step + *step_from : step; }
 
   /// The 128 random bits at position `index`.
   REARM_HD RandomBits bits(std::uint64_t index) const {
     const philox4x32_ctr_t counter{
-        {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), stream, step}};
+        {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), stream, current_step()}};
     const philox4x32_key_t key{{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)}};
     const philox4x32_ctr_t out = philox4x32(counter, key);
     return {{out.v[0], out.v[1], out.v[2], out.v[3]}};
@@ -54,8 +59,8 @@ struct RandomKey {
     const std::uint64_t low = (static_cast<std::uint64_t>(b.word[1]) * n) >> 32;
     return static_cast<std::uint32_t>((high + low) >> 32);
   }
-  RandomKey at_step(std::uint32_t new_step) const { return {seed, stream, new_step}; }
-  RandomKey for_stream(std::uint32_t new_stream) const { return {seed, new_stream, step}; }
+  RandomKey at_step(std::uint32_t new_step) const { return {seed, stream, new_step, step_from}; }
+  RandomKey for_stream(std::uint32_t new_stream) const { return {seed, new_stream, step, step_from}; }
 };
 
 }  // namespace rearm

@@ -3,14 +3,15 @@
 /// Shuffled train pairs with one uniform negative each, a pure function of (seed, epoch).
 
 #include <rearm/core/error.hpp>
+#include <rearm/core/matrix.hpp>
 #include <rearm/core/random.hpp>
 #include <rearm/data/interactions.hpp>
+#include <rearm/functors/sampling.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <numeric>
 #include <span>
 #include <utility>
 #include <vector>
@@ -23,25 +24,16 @@ struct Batch {
   Index size() const noexcept { return static_cast<Index>(users.size()); }
 };
 
-namespace detail {
-/// Streams of the run's random numbers that belong to the sampler.
-inline constexpr std::uint32_t shuffle_stream = 0x5A4D0001;
-inline constexpr std::uint32_t negative_stream = 0x5A4D0002;
-
-/// The r-th (from 0) of the ids that are not in `excluded` (ascending, distinct). O(log).
-inline Id select_outside(std::span<const Id> excluded, Index r) {
-  // excluded[c] - c ids below excluded[c] are not excluded; that never falls with c.
-  std::size_t low = 0, high = excluded.size();
-  while (low < high) {
-    const std::size_t mid = (low + high) / 2;
-    if (excluded[mid] - static_cast<Index>(mid) > r)
-      high = mid;
-    else
-      low = mid + 1;
-  }
-  return static_cast<Id>(r + static_cast<Index>(low));
-}
-}  // namespace detail
+/// A batch in a backend's memory. A `Batch` is one on the host.
+template <class Memory = HostMemory>
+struct BatchView {
+  std::span<const Id> users, positives, negatives;
+  BatchView(std::span<const Id> users_, std::span<const Id> positives_, std::span<const Id> negatives_)
+      : users(users_), positives(positives_), negatives(negatives_) {}
+  BatchView(const Batch& batch) requires(Memory::host_accessible)  // NOLINT(google-explicit-constructor)
+      : users(batch.users), positives(batch.positives), negatives(batch.negatives) {}
+  Index size() const noexcept { return static_cast<Index>(users.size()); }
+};
 
 /// An epoch is one shuffled pass over the train pairs (spec 4). Batches depend on the seed and the epoch alone, so that
 /// a resumed run draws the same ones.
@@ -56,21 +48,45 @@ class PairSampler {
         n_items_(n_items),
         batch_size_(batch_size),
         seed_(seed) {
-    if (batch_size_ < 1) throw ConfigError(detail::message("batch_size = ", batch_size_, ": must be at least 1"));
-    check_ids();
+    check(train_, excluded_, n_items_, batch_size_);
     order_.resize(train_.users.size());
     begin_epoch(0);
   }
 
-  /// Shuffles (Fisher-Yates) and goes to the first batch.
+  /// Shuffles (by sorting random keys, which a GPU can do as well) and goes to the first batch.
   void begin_epoch(std::uint32_t epoch) {
     epoch_ = epoch;
     next_ = 0;
-    std::iota(order_.begin(), order_.end(), std::uint32_t{0});
-    const RandomKey key{seed_, detail::shuffle_stream, epoch};
-    for (std::size_t i = order_.size(); i-- > 1;)
-      std::swap(order_[i], order_[key.below(i, static_cast<std::uint32_t>(i) + 1)]);
+    const RandomKey key{seed_, functors::shuffle_stream, epoch};
+    for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = {functors::shuffle_key(key, i), static_cast<Id>(i)};
+    std::sort(order_.begin(), order_.end());
   }
+  /// What the constructor throws for.
+  static void check(const Interactions& train, const Adjacency& excluded, Index n_items, Index batch_size) {
+    if (batch_size < 1) throw ConfigError(detail::message("batch_size = ", batch_size, ": must be at least 1"));
+    if (n_items < 1 || n_items > std::numeric_limits<Id>::max())
+      throw DataError(
+          detail::message("sampler: n_items = ", n_items, ": must be 1 to ", std::numeric_limits<Id>::max()));
+    if (train.users.size() != train.items.size() || train.users.empty() ||
+        train.users.size() > static_cast<std::size_t>(std::numeric_limits<Id>::max()))
+      throw DataError(detail::message("sampler: train has ", train.users.size(), " users and ", train.items.size(),
+                                      " items; needed are as many of both, from 1 to 2^31 - 1"));
+    for (Index u = 0; u < excluded.rows(); ++u) {
+      const auto row = excluded.row(u);
+      if (!row.empty() && (row.front() < 0 || row.back() >= n_items))
+        throw DataError(detail::message("sampler: an excluded item of user ", u, " is outside [0, ", n_items, ")"));
+    }
+    for (std::size_t e = 0; e < train.users.size(); ++e) {
+      const Id user = train.users[e], item = train.items[e];
+      if (user < 0 || user >= excluded.rows() || item < 0 || item >= n_items)
+        throw DataError(detail::message("sampler: train pair ", e, " is (", user, ", ", item, ") but there are ",
+                                        excluded.rows(), " users and ", n_items, " items"));
+      if (excluded.degree(user) >= n_items)
+        throw DataError(detail::message("sampler: user ", user, " has all ", n_items,
+                                        " items excluded, so there is no negative; drop that user's pairs"));
+    }
+  }
+
   Index n_pairs() const noexcept { return train_.size(); }
   Index n_batches() const noexcept { return (n_pairs() + batch_size_ - 1) / batch_size_; }
   Index batch_size() const noexcept { return batch_size_; }
@@ -81,8 +97,10 @@ class PairSampler {
     if (next_ >= n_pairs()) return false;
     const Index n = std::min(batch_size_, n_pairs() - next_);
     for (auto* ids : {&batch.users, &batch.positives, &batch.negatives}) ids->resize(static_cast<std::size_t>(n));
+    const functors::NegativeDraw negative{excluded_.offsets.data(), excluded_.ids.data(), n_items_,
+                                          RandomKey{seed_, functors::negative_stream, epoch_}};
     for (Index r = 0; r < n; ++r, ++next_) {
-      const std::size_t pair = order_[static_cast<std::size_t>(next_)];
+      const auto pair = static_cast<std::size_t>(order_[static_cast<std::size_t>(next_)].second);
       const auto row = static_cast<std::size_t>(r);
       batch.users[row] = train_.users[pair];
       batch.positives[row] = train_.items[pair];
@@ -92,45 +110,6 @@ class PairSampler {
   }
 
  private:
-  static constexpr std::uint64_t max_tries = 31;
-
-  void check_ids() const {
-    if (n_items_ < 1 || n_items_ > std::numeric_limits<Id>::max())
-      throw DataError(
-          detail::message("sampler: n_items = ", n_items_, ": must be 1 to ", std::numeric_limits<Id>::max()));
-    if (train_.users.size() != train_.items.size() || train_.users.empty() ||
-        train_.users.size() >= std::numeric_limits<std::uint32_t>::max())
-      throw DataError(detail::message("sampler: train has ", train_.users.size(), " users and ", train_.items.size(),
-                                      " items; needed are as many of both, from 1 to 2^32 - 2"));
-    for (Index u = 0; u < excluded_.rows(); ++u) {
-      const auto row = excluded_.row(u);
-      if (!row.empty() && (row.front() < 0 || row.back() >= n_items_))
-        throw DataError(detail::message("sampler: an excluded item of user ", u, " is outside [0, ", n_items_, ")"));
-    }
-    for (std::size_t e = 0; e < train_.users.size(); ++e) {
-      const Id user = train_.users[e], item = train_.items[e];
-      if (user < 0 || user >= excluded_.rows() || item < 0 || item >= n_items_)
-        throw DataError(detail::message("sampler: train pair ", e, " is (", user, ", ", item, ") but there are ",
-                                        excluded_.rows(), " users and ", n_items_, " items"));
-      if (excluded_.degree(user) >= n_items_)
-        throw DataError(detail::message("sampler: user ", user, " has all ", n_items_,
-                                        " items excluded, so there is no negative; drop that user's pairs"));
-    }
-  }
-
-  /// Uniform over the items outside the user's excluded ones: rejection, and for a user who has nearly all of them
-  /// selection by rank, which is as uniform and always ends.
-  Id negative(Id user, Index position) const {
-    const RandomKey key{seed_, detail::negative_stream, epoch_};
-    const std::uint64_t base = static_cast<std::uint64_t>(position) * (max_tries + 1);
-    for (std::uint64_t attempt = 0; attempt < max_tries; ++attempt) {
-      const auto item = static_cast<Id>(key.below(base + attempt, static_cast<std::uint32_t>(n_items_)));
-      if (!excluded_.contains(user, item)) return item;
-    }
-    const Index free = n_items_ - excluded_.degree(user);
-    return detail::select_outside(excluded_.row(user), key.below(base + max_tries, static_cast<std::uint32_t>(free)));
-  }
-
   Interactions train_;
   Adjacency excluded_;
   Index n_items_;
@@ -138,7 +117,7 @@ class PairSampler {
   std::uint64_t seed_;
   std::uint32_t epoch_ = 0;
   Index next_ = 0;
-  std::vector<std::uint32_t> order_;
+  std::vector<std::pair<std::uint64_t, Id>> order_;  ///< key, pair
 };
 
 }  // namespace rearm

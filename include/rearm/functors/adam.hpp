@@ -11,6 +11,14 @@
 
 namespace rearm::functors {
 
+/// Where a run stands, for a learning rate of scale 1.
+template <class T>
+struct AdamStep {
+  T decay;                     ///< lr wd
+  T step_size;                 ///< lr / (1 - b1^t)
+  T inverse_sqrt_correction2;  ///< 1 / sqrt(1 - b2^t)
+};
+
 /// m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p = p (1 - lr wd) - (lr / c1) m / (sqrt(v) / sqrt(c2) + eps),
 /// c = 1 - b^t.
 template <class T>
@@ -21,6 +29,19 @@ struct AdamUpdate {
   T keep;                      ///< 1 - lr wd
   T step_size;                 ///< lr / (1 - b1^t)
   T inverse_sqrt_correction2;  ///< 1 / sqrt(1 - b2^t)
+  T scale = T{1};              ///< of the learning rate
+  /// On a device, while work is recorded: where the three that change from step to step are found when it is replayed.
+  const AdamStep<T>* from = nullptr;
+
+  REARM_HD AdamUpdate current() const {
+    AdamUpdate now = *this;
+    if (from != nullptr) {
+      now.keep = T{1} - scale * from->decay;
+      now.step_size = scale * from->step_size;
+      now.inverse_sqrt_correction2 = from->inverse_sqrt_correction2;
+    }
+    return now;
+  }
   REARM_HD void operator()(T& p, T& m, T& v, T g) const {
     m = beta1 * m + (T{1} - beta1) * g;
     v = beta2 * v + (T{1} - beta2) * g * g;
@@ -70,25 +91,40 @@ struct AdamTarget {
     return {update,         part(value), part(moment1),   part(moment2),   part(rounded1),
             part(rounded2), key,         first_row + row, first_col + col, all_cols};
   }
-  /// Updates row i with its gradient.
-  template <class Words = MomentWords>
-  REARM_HD void update_row(Index i, const T* REARM_RESTRICT g) const {
+  /// Updates row i with its gradient. The random words of a row that one lane has alone come from `Words`.
+  template <class Words = MomentWords, class L>
+  REARM_HD void update_row(Index i, const T* REARM_RESTRICT g, const L& lane) const {
+    static_assert(L::step == 1 || L::step == 32);
+    const AdamUpdate<T> now = update.current();
     T* REARM_RESTRICT p = value.row(i);
     if (rounded1.data == nullptr) {
       T* REARM_RESTRICT m = moment1.row(i);
       T* REARM_RESTRICT v = moment2.row(i);
       REARM_SIMD_LOOP
-      for (Index j = 0; j < value.cols; ++j) update(p[j], m[j], v[j], g[j]);
+      for (Index j = lane.first(); j < value.cols; j += L::step) now(p[j], m[j], v[j], g[j]);
       return;
     }
     BFloat16* REARM_RESTRICT m = rounded1.row(i);
     BFloat16* REARM_RESTRICT v = rounded2.row(i);
-    std::uint32_t word[MomentWords::group];
-    for (Index col = 0; col < value.cols; col += MomentWords::group) {
-      Words::draw(key, MomentWords::first_draw(first_row + i, first_col + col, all_cols), word);
-      const Index n = value.cols - col < MomentWords::group ? value.cols - col : MomentWords::group;
-      REARM_SIMD_LOOP
-      for (Index j = 0; j < n; ++j) update(p[col + j], m[col + j], v[col + j], g[col + j], word[j]);
+    if constexpr (L::step == 1) {
+      std::uint32_t word[MomentWords::group];
+      for (Index col = 0; col < value.cols; col += MomentWords::group) {
+        Words::draw(key, MomentWords::first_draw(first_row + i, first_col + col, all_cols), word);
+        const Index n = value.cols - col < MomentWords::group ? value.cols - col : MomentWords::group;
+        REARM_SIMD_LOOP
+        for (Index j = 0; j < n; ++j) now(p[col + j], m[col + j], v[col + j], g[col + j], word[j]);
+      }
+    } else {
+      // Lanes l and l + 16 take draw l of a group: each has its elements l and l + 32 there, half of a draw's words.
+      const Index l = lane.first();
+      for (Index col = 0; col < value.cols; col += MomentWords::group) {
+        const std::uint64_t first = MomentWords::first_draw(first_row + i, first_col + col, all_cols);
+        const RandomBits draw = key.bits(first + static_cast<std::uint64_t>(l % 16));
+        const Index j = col + l;
+        if (j < value.cols) now(p[j], m[j], v[j], g[j], l < 16 ? draw.word[0] : draw.word[1]);
+        const Index k = j + L::step;
+        if (k < value.cols) now(p[k], m[k], v[k], g[k], l < 16 ? draw.word[2] : draw.word[3]);
+      }
     }
   }
 };
@@ -98,7 +134,10 @@ template <class T, class Words = MomentWords>
 struct AdamRow {
   AdamTarget<T> target;
   MatrixView<const T> grad;
-  REARM_HD void operator()(Index i) const { target.template update_row<Words>(i, grad.row(i)); }
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    target.template update_row<Words>(i, grad.row(i), lane);
+  }
 };
 
 }  // namespace rearm::functors

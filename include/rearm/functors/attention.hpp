@@ -42,7 +42,9 @@ template <class T>
 struct AttentionRow {
   AttentionInput<T> in;
   MatrixView<T> out;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    if (!lane.leads()) return;
     for (Index a = 0; a < in.q.cols; ++a) {
       T top;
       T sum;
@@ -64,7 +66,9 @@ struct AttentionBackwardRow {
   MatrixView<T> d_q;
   MatrixView<T> d_k;
   MatrixView<T> d_v;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    if (!lane.leads()) return;
     for (Index b = 0; b < in.q.cols; ++b) d_k(i, b) = d_v(i, b) = T{0};
     for (Index a = 0; a < in.q.cols; ++a) {
       T top;

@@ -14,12 +14,12 @@ REARM_HD T softplus(T x) {
   return x > T{0} ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
 }
 
-template <class T>
-REARM_HD T triplet_margin(MatrixView<const T> user, MatrixView<const T> positive, MatrixView<const T> negative,
-                          Index i) {
+template <class T, class L>
+REARM_HD T triplet_margin(MatrixView<const T> user, MatrixView<const T> positive, MatrixView<const T> negative, Index i,
+                          const L& lane) {
   T margin{0};
-  for (Index j = 0; j < user.cols; ++j) margin += user(i, j) * (positive(i, j) - negative(i, j));
-  return margin;
+  for (Index j = lane.first(); j < user.cols; j += L::step) margin += user(i, j) * (positive(i, j) - negative(i, j));
+  return lane.sum(margin);
 }
 
 /// partial += scale * -log sigmoid(u . (p - n)), as softplus of the negated margin.
@@ -29,8 +29,10 @@ struct BprRow {
   MatrixView<const T> positive;
   MatrixView<const T> negative;
   T scale;
-  REARM_HD void operator()(Index i, T* partial) const {
-    *partial += scale * softplus(-triplet_margin(user, positive, negative, i));
+  template <class L>
+  REARM_HD void operator()(Index i, T* partial, const L& lane) const {
+    const T margin = triplet_margin(user, positive, negative, i, lane);
+    if (lane.leads()) *partial += scale * softplus(-margin);
   }
 };
 
@@ -48,10 +50,11 @@ struct BprBackwardRow {
   Write write_user;
   Write write_positive;
   Write write_negative;
-  REARM_HD void operator()(Index i) const {
-    const T margin = triplet_margin(user, positive, negative, i);
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const T margin = triplet_margin(user, positive, negative, i, lane);
     const T g = -scale * *d_loss / (T{1} + std::exp(margin));
-    for (Index j = 0; j < user.cols; ++j) {
+    for (Index j = lane.first(); j < user.cols; j += L::step) {
       const T u = user(i, j);
       const T difference = positive(i, j) - negative(i, j);
       store(d_user(i, j), g * difference, write_user);

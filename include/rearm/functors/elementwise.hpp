@@ -22,9 +22,26 @@ struct ScaleRow {
   MatrixView<const T> x;
   MatrixView<T> y;
   Write write;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     REARM_SIMD_LOOP
-    for (Index j = 0; j < y.cols; ++j) store(y(i, j), alpha * x(i, j), write);
+    for (Index j = lane.first(); j < y.cols; j += L::step) store(y(i, j), alpha * x(i, j), write);
+  }
+};
+
+/// y (+)= alpha f x, f a number in the backend's memory
+template <class T>
+struct ScaleByRow {
+  T alpha;
+  const T* factor;
+  MatrixView<const T> x;
+  MatrixView<T> y;
+  Write write;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const T a = alpha * *factor;
+    REARM_SIMD_LOOP
+    for (Index j = lane.first(); j < y.cols; j += L::step) store(y(i, j), a * x(i, j), write);
   }
 };
 
@@ -33,9 +50,10 @@ template <class T>
 struct FillRow {
   T value;
   MatrixView<T> y;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     REARM_SIMD_LOOP
-    for (Index j = 0; j < y.cols; ++j) y(i, j) = value;
+    for (Index j = lane.first(); j < y.cols; j += L::step) y(i, j) = value;
   }
 };
 
@@ -46,10 +64,11 @@ struct AddRow {
   T beta;
   MatrixView<const T> b;
   MatrixView<T> y;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     const T* addend = b.row(b.rows == 1 ? 0 : i);
     REARM_SIMD_LOOP
-    for (Index j = 0; j < y.cols; ++j) y(i, j) = a(i, j) + beta * addend[j];
+    for (Index j = lane.first(); j < y.cols; j += L::step) y(i, j) = a(i, j) + beta * addend[j];
   }
 };
 
@@ -58,9 +77,10 @@ template <class T>
 struct ColumnSumRow {
   T alpha;
   MatrixView<const T> x;
-  REARM_HD void operator()(Index i, T* partial) const {
+  template <class L>
+  REARM_HD void operator()(Index i, T* partial, const L& lane) const {
     REARM_SIMD_LOOP
-    for (Index j = 0; j < x.cols; ++j) partial[j] += alpha * x(i, j);
+    for (Index j = lane.first(); j < x.cols; j += L::step) partial[j] += alpha * x(i, j);
   }
 };
 
@@ -70,11 +90,13 @@ struct DotSumRow {
   T alpha;
   MatrixView<const T> x;
   MatrixView<const T> y;
-  REARM_HD void operator()(Index i, T* partial) const {
+  template <class L>
+  REARM_HD void operator()(Index i, T* partial, const L& lane) const {
     T sum{0};
     REARM_SUM_LOOP(sum)
-    for (Index j = 0; j < x.cols; ++j) sum += x(i, j) * y(i, j);
-    *partial += alpha * sum;
+    for (Index j = lane.first(); j < x.cols; j += L::step) sum += x(i, j) * y(i, j);
+    sum = lane.sum(sum);
+    if (lane.leads()) *partial += alpha * sum;
   }
 };
 
@@ -83,11 +105,13 @@ template <class T>
 struct SumRow {
   T alpha;
   MatrixView<const T> x;
-  REARM_HD void operator()(Index i, T* partial) const {
+  template <class L>
+  REARM_HD void operator()(Index i, T* partial, const L& lane) const {
     T sum{0};
     REARM_SUM_LOOP(sum)
-    for (Index j = 0; j < x.cols; ++j) sum += x(i, j);
-    *partial += alpha * sum;
+    for (Index j = lane.first(); j < x.cols; j += L::step) sum += x(i, j);
+    sum = lane.sum(sum);
+    if (lane.leads()) *partial += alpha * sum;
   }
 };
 
@@ -97,11 +121,13 @@ struct RowDot {
   MatrixView<const T> a;
   MatrixView<const T> b;
   MatrixView<T> y;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     T sum{0};
     REARM_SUM_LOOP(sum)
-    for (Index j = 0; j < a.cols; ++j) sum += a(i, j) * b(i, j);
-    y(i, 0) = sum;
+    for (Index j = lane.first(); j < a.cols; j += L::step) sum += a(i, j) * b(i, j);
+    sum = lane.sum(sum);
+    if (lane.leads()) y(i, 0) = sum;
   }
 };
 
@@ -112,9 +138,10 @@ struct RowDotBackward {
   MatrixView<const T> d_y;
   MatrixView<T> d_a;
   Write write;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     REARM_SIMD_LOOP
-    for (Index j = 0; j < b.cols; ++j) store(d_a(i, j), d_y(i, 0) * b(i, j), write);
+    for (Index j = lane.first(); j < b.cols; j += L::step) store(d_a(i, j), d_y(i, 0) * b(i, j), write);
   }
 };
 
@@ -124,10 +151,11 @@ struct PreluRow {
   MatrixView<const T> x;
   const T* slope;
   MatrixView<T> y;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     const T a = *slope;
     REARM_SIMD_LOOP
-    for (Index j = 0; j < y.cols; ++j) y(i, j) = x(i, j) > T{0} ? x(i, j) : a * x(i, j);
+    for (Index j = lane.first(); j < y.cols; j += L::step) y(i, j) = x(i, j) > T{0} ? x(i, j) : a * x(i, j);
   }
 };
 
@@ -138,10 +166,12 @@ struct PreluBackwardRow {
   MatrixView<const T> d_y;
   MatrixView<T> d_x;
   Write write;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     const T a = *slope;
     REARM_SIMD_LOOP
-    for (Index j = 0; j < d_x.cols; ++j) store(d_x(i, j), x(i, j) > T{0} ? d_y(i, j) : a * d_y(i, j), write);
+    for (Index j = lane.first(); j < d_x.cols; j += L::step)
+      store(d_x(i, j), x(i, j) > T{0} ? d_y(i, j) : a * d_y(i, j), write);
   }
 };
 
@@ -149,14 +179,16 @@ template <class T>
 struct PreluSlopeGradRow {
   MatrixView<const T> x;
   MatrixView<const T> d_y;
-  REARM_HD void operator()(Index i, T* partial) const {
+  template <class L>
+  REARM_HD void operator()(Index i, T* partial, const L& lane) const {
     T sum{0};
     REARM_SUM_LOOP(sum)
-    for (Index j = 0; j < x.cols; ++j) {
+    for (Index j = lane.first(); j < x.cols; j += L::step) {
       const T product = x(i, j) * d_y(i, j);
       sum += x(i, j) > T{0} ? T{0} : product;
     }
-    *partial += sum;
+    sum = lane.sum(sum);
+    if (lane.leads()) *partial += sum;
   }
 };
 
@@ -164,9 +196,10 @@ struct PreluSlopeGradRow {
 template <class T>
 struct PreluBackwardBothRow {
   PreluBackwardRow<T> to_x;
-  REARM_HD void operator()(Index i, T* partial) const {
-    PreluSlopeGradRow<T>{to_x.x, to_x.d_y}(i, partial);
-    to_x(i);
+  template <class L>
+  REARM_HD void operator()(Index i, T* partial, const L& lane) const {
+    PreluSlopeGradRow<T>{to_x.x, to_x.d_y}(i, partial, lane);
+    to_x(i, lane);
   }
 };
 
@@ -177,11 +210,12 @@ struct ScalarAffineRow {
   const T* weight;
   const T* bias;
   MatrixView<T> y;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     const T w = *weight;
     const T b = *bias;
     REARM_SIMD_LOOP
-    for (Index j = 0; j < y.cols; ++j) y(i, j) = w * x(i, j) + b;
+    for (Index j = lane.first(); j < y.cols; j += L::step) y(i, j) = w * x(i, j) + b;
   }
 };
 
@@ -192,10 +226,11 @@ struct ScalarAffineBackwardRow {
   MatrixView<const T> d_y;
   MatrixView<T> d_x;
   Write write;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     const T w = *weight;
     REARM_SIMD_LOOP
-    for (Index j = 0; j < d_x.cols; ++j) store(d_x(i, j), w * d_y(i, j), write);
+    for (Index j = lane.first(); j < d_x.cols; j += L::step) store(d_x(i, j), w * d_y(i, j), write);
   }
 };
 
@@ -204,17 +239,22 @@ template <class T>
 struct ScalarAffineBackwardAllRow {
   MatrixView<const T> x;
   ScalarAffineBackwardRow<T> to_x;
-  REARM_HD void operator()(Index i, T* partial) const {
+  template <class L>
+  REARM_HD void operator()(Index i, T* partial, const L& lane) const {
     T dot{0};
     T sum{0};
     REARM_SUM_LOOP(dot, sum)
-    for (Index j = 0; j < x.cols; ++j) {
+    for (Index j = lane.first(); j < x.cols; j += L::step) {
       dot += x(i, j) * to_x.d_y(i, j);
       sum += to_x.d_y(i, j);
     }
-    partial[0] += dot;
-    partial[1] += sum;
-    if (to_x.d_x.data != nullptr) to_x(i);
+    dot = lane.sum(dot);
+    sum = lane.sum(sum);
+    if (lane.leads()) {
+      partial[0] += dot;
+      partial[1] += sum;
+    }
+    if (to_x.d_x.data != nullptr) to_x(i, lane);
   }
 };
 
@@ -256,9 +296,10 @@ struct DropoutRow {
   DropoutMask mask;
   T scale;
   Write write;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     const auto n = static_cast<Index>(DropoutMask::draws(x.cols));
-    for (Index r = 0; r < n; ++r) {
+    for (Index r = lane.first(); r < n; r += L::step) {
       const RandomBits draw = mask.key.bits(static_cast<std::uint64_t>(i * n + r));
       for (int half = 0; half < 8; ++half) {
         const Index j = r + half * n;

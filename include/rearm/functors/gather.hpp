@@ -12,9 +12,10 @@ struct GatherRow {
   MatrixView<const T> x;
   const Id* ids;
   MatrixView<T> y;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     const T* in = x.row(ids[i]);
-    for (Index j = 0; j < y.cols; ++j) y(i, j) = in[j];
+    for (Index j = lane.first(); j < y.cols; j += L::step) y(i, j) = in[j];
   }
 };
 
@@ -26,11 +27,12 @@ struct ScatterAddSegment {
   const Index* segments;  ///< segment s is order[segments[s]] .. order[segments[s + 1]]
   MatrixView<const T> d_y;
   MatrixView<T> d_x;
-  REARM_HD void operator()(Index s) const {
+  template <class L>
+  REARM_HD void operator()(Index s, const L& lane) const {
     T* target = d_x.row(ids[order[segments[s]]]);
     for (Index e = segments[s]; e < segments[s + 1]; ++e) {
       const T* in = d_y.row(order[e]);
-      for (Index j = 0; j < d_x.cols; ++j) target[j] += in[j];
+      for (Index j = lane.first(); j < d_x.cols; j += L::step) target[j] += in[j];
     }
   }
 };

@@ -32,18 +32,20 @@ struct LowRankRow {
   LowRankLayout layout;
   MatrixView<T> mid;
   MatrixView<T> y;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     const T* f = first.row(i);
     const T* s = second.row(i);
     REARM_SIMD_LOOP
-    for (Index b = 0; b < layout.d; ++b) y(i, b) = T{0};
+    for (Index b = lane.first(); b < layout.d; b += L::step) y(i, b) = T{0};
     for (Index j = 0; j < layout.k; ++j) {
       T sum{0};
       REARM_SUM_LOOP(sum)
-      for (Index a = 0; a < layout.d; ++a) sum += x(i, a) * f[layout.first(a, j)];
-      mid(i, j) = sum;
+      for (Index a = lane.first(); a < layout.d; a += L::step) sum += x(i, a) * f[layout.first(a, j)];
+      sum = lane.sum(sum);
+      if (lane.leads()) mid(i, j) = sum;
       REARM_SIMD_LOOP
-      for (Index b = 0; b < layout.d; ++b) y(i, b) += sum * s[layout.second(j, b)];
+      for (Index b = lane.first(); b < layout.d; b += L::step) y(i, b) += sum * s[layout.second(j, b)];
     }
   }
 };
@@ -62,21 +64,25 @@ struct LowRankBackwardRow {
   Write write_x;
   Write write_first;
   Write write_second;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     const T* f = first.row(i);
     const T* s = second.row(i);
     if (d_x.data != nullptr && write_x == Write::overwrite) REARM_SIMD_LOOP
-    for (Index a = 0; a < layout.d; ++a) d_x(i, a) = T{0};
+    for (Index a = lane.first(); a < layout.d; a += L::step) d_x(i, a) = T{0};
     for (Index j = 0; j < layout.k; ++j) {
       T d_mid{0};
       REARM_SUM_LOOP(d_mid)
-      for (Index b = 0; b < layout.d; ++b) d_mid += d_y(i, b) * s[layout.second(j, b)];
+      for (Index b = lane.first(); b < layout.d; b += L::step) d_mid += d_y(i, b) * s[layout.second(j, b)];
+      d_mid = lane.sum(d_mid);
       if (d_second.data != nullptr) REARM_SIMD_LOOP
-      for (Index b = 0; b < layout.d; ++b) store(d_second(i, layout.second(j, b)), mid(i, j) * d_y(i, b), write_second);
+      for (Index b = lane.first(); b < layout.d; b += L::step)
+        store(d_second(i, layout.second(j, b)), mid(i, j) * d_y(i, b), write_second);
       if (d_first.data != nullptr) REARM_SIMD_LOOP
-      for (Index a = 0; a < layout.d; ++a) store(d_first(i, layout.first(a, j)), x(i, a) * d_mid, write_first);
+      for (Index a = lane.first(); a < layout.d; a += L::step)
+        store(d_first(i, layout.first(a, j)), x(i, a) * d_mid, write_first);
       if (d_x.data != nullptr) REARM_SIMD_LOOP
-      for (Index a = 0; a < layout.d; ++a) d_x(i, a) += d_mid * f[layout.first(a, j)];
+      for (Index a = lane.first(); a < layout.d; a += L::step) d_x(i, a) += d_mid * f[layout.first(a, j)];
     }
   }
 };

@@ -18,14 +18,16 @@ struct RowNormalize {
   T eps;
   MatrixView<T> y;
   T* norm;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     T square{0};
     REARM_SUM_LOOP(square)
-    for (Index j = 0; j < x.cols; ++j) square += x(i, j) * x(i, j);
-    norm[i] = std::sqrt(square);
-    const T inverse = T{1} / (norm[i] > eps ? norm[i] : eps);
+    for (Index j = lane.first(); j < x.cols; j += L::step) square += x(i, j) * x(i, j);
+    const T length = std::sqrt(lane.sum(square));
+    if (lane.leads()) norm[i] = length;
+    const T inverse = T{1} / (length > eps ? length : eps);
     REARM_SIMD_LOOP
-    for (Index j = 0; j < x.cols; ++j) y(i, j) = x(i, j) * inverse;
+    for (Index j = lane.first(); j < x.cols; j += L::step) y(i, j) = x(i, j) * inverse;
   }
 };
 
@@ -38,13 +40,16 @@ struct RowNormalizeBackward {
   MatrixView<const T> d_y;
   MatrixView<T> d_x;
   Write write;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     T dot{0};
     if (norm[i] > eps) REARM_SUM_LOOP(dot)
-    for (Index j = 0; j < y.cols; ++j) dot += y(i, j) * d_y(i, j);
+    for (Index j = lane.first(); j < y.cols; j += L::step) dot += y(i, j) * d_y(i, j);
+    dot = lane.sum(dot);
     const T inverse = T{1} / (norm[i] > eps ? norm[i] : eps);
     REARM_SIMD_LOOP
-    for (Index j = 0; j < y.cols; ++j) store(d_x(i, j), (d_y(i, j) - dot * y(i, j)) * inverse, write);
+    for (Index j = lane.first(); j < y.cols; j += L::step)
+      store(d_x(i, j), (d_y(i, j) - dot * y(i, j)) * inverse, write);
   }
 };
 
@@ -55,13 +60,15 @@ struct RowScaleDetached {
   T eps;
   MatrixView<T> y;
   T* divisor;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     T square{0};
     REARM_SUM_LOOP(square)
-    for (Index j = 0; j < x.cols; ++j) square += x(i, j) * x(i, j);
-    divisor[i] = std::sqrt(square) + eps;
+    for (Index j = lane.first(); j < x.cols; j += L::step) square += x(i, j) * x(i, j);
+    const T divide_by = std::sqrt(lane.sum(square)) + eps;
+    if (lane.leads()) divisor[i] = divide_by;
     REARM_SIMD_LOOP
-    for (Index j = 0; j < x.cols; ++j) y(i, j) = x(i, j) / divisor[i];
+    for (Index j = lane.first(); j < x.cols; j += L::step) y(i, j) = x(i, j) / divide_by;
   }
 };
 
@@ -71,9 +78,10 @@ struct RowScaleDetachedBackward {
   MatrixView<const T> d_y;
   MatrixView<T> d_x;
   Write write;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     REARM_SIMD_LOOP
-    for (Index j = 0; j < d_x.cols; ++j) store(d_x(i, j), d_y(i, j) / divisor[i], write);
+    for (Index j = lane.first(); j < d_x.cols; j += L::step) store(d_x(i, j), d_y(i, j) / divisor[i], write);
   }
 };
 
@@ -87,20 +95,23 @@ struct LayerNormRow {
   MatrixView<T> y;
   T* mean;
   T* rstd;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     const T n = static_cast<T>(x.cols);
     T sum{0};
     REARM_SUM_LOOP(sum)
-    for (Index j = 0; j < x.cols; ++j) sum += x(i, j);
-    const T mu = sum / n;
+    for (Index j = lane.first(); j < x.cols; j += L::step) sum += x(i, j);
+    const T mu = lane.sum(sum) / n;
     T square{0};
     REARM_SUM_LOOP(square)
-    for (Index j = 0; j < x.cols; ++j) square += (x(i, j) - mu) * (x(i, j) - mu);
-    const T r = T{1} / std::sqrt(square / n + eps);
+    for (Index j = lane.first(); j < x.cols; j += L::step) square += (x(i, j) - mu) * (x(i, j) - mu);
+    const T r = T{1} / std::sqrt(lane.sum(square) / n + eps);
     REARM_SIMD_LOOP
-    for (Index j = 0; j < x.cols; ++j) y(i, j) = gamma[j] * ((x(i, j) - mu) * r) + beta[j];
-    mean[i] = mu;
-    rstd[i] = r;
+    for (Index j = lane.first(); j < x.cols; j += L::step) y(i, j) = gamma[j] * ((x(i, j) - mu) * r) + beta[j];
+    if (lane.leads()) {
+      mean[i] = mu;
+      rstd[i] = r;
+    }
   }
 };
 
@@ -114,17 +125,20 @@ struct LayerNormBackwardRow {
   MatrixView<const T> d_y;
   MatrixView<T> d_x;
   Write write;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     const T n = static_cast<T>(x.cols);
     T sum{0};
     T dot{0};
     REARM_SUM_LOOP(sum, dot)
-    for (Index j = 0; j < x.cols; ++j) {
+    for (Index j = lane.first(); j < x.cols; j += L::step) {
       const T g = gamma[j] * d_y(i, j);
       sum += g;
       dot += g * (x(i, j) - mean[i]) * rstd[i];
     }
-    for (Index j = 0; j < x.cols; ++j) {
+    sum = lane.sum(sum);
+    dot = lane.sum(dot);
+    for (Index j = lane.first(); j < x.cols; j += L::step) {
       const T xhat = (x(i, j) - mean[i]) * rstd[i];
       store(d_x(i, j), rstd[i] * (gamma[j] * d_y(i, j) - sum / n - xhat * dot / n), write);
     }
@@ -138,8 +152,9 @@ struct LayerNormAffineGradRow {
   const T* mean;
   const T* rstd;
   MatrixView<const T> d_y;
-  REARM_HD void operator()(Index i, T* partial) const {
-    for (Index j = 0; j < x.cols; ++j) {
+  template <class L>
+  REARM_HD void operator()(Index i, T* partial, const L& lane) const {
+    for (Index j = lane.first(); j < x.cols; j += L::step) {
       partial[j] += d_y(i, j) * (x(i, j) - mean[i]) * rstd[i];
       partial[x.cols + j] += d_y(i, j);
     }
@@ -176,19 +191,44 @@ struct AxisSums {
   }
 };
 
-/// Softmax inside a row that is read as an outer x axis x inner array: groups of `axis` elements `inner` apart. Where
-/// all of a row lies within e^80 the exponentials are taken relative to the row's largest, in one contiguous loop;
-/// otherwise relative to each group's.
+/// f(first element, lanes that share it) for every group of a row of outer x axis x inner elements: whole groups to a
+/// lane where there are enough of them, all lanes to one group after the other where not.
+template <class L, class F>
+REARM_HD void for_each_group(Index cols, Index axis, Index inner, const L& lane, const F& f) {
+  const Index n = cols / axis;
+  const bool whole = n >= L::step;
+  for (Index g = whole ? lane.first() : 0; g < n; g += whole ? L::step : 1) {
+    const Index start = g / inner * axis * inner + g % inner;
+    if (whole)
+      f(start, SoleLane{});
+    else
+      f(start, lane);
+  }
+}
+
+/// Softmax inside a row that is read as an outer x axis x inner array: groups of `axis` elements `inner` apart. A lane
+/// that has the row alone, all of it within e^80, takes the exponentials relative to the row's largest, in one
+/// contiguous loop; otherwise they are relative to each group's.
 template <class T>
 struct SoftmaxRow {
   MatrixView<const T> x;
   Index axis;
   Index inner;
   MatrixView<T> y;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     if (x.cols == 0) return;
     const T* in = x.row(i);
     T* out = y.row(i);
+    if constexpr (L::step == 1)
+      if (inner <= AxisSums<T>::most && whole_row(in, out)) return;
+    for_each_group(x.cols, axis, inner, lane,
+                   [&](Index start, const auto& sharing) { group(in + start, out + start, sharing); });
+  }
+
+ private:
+  /// False, and nothing written, where the row's elements lie too far apart.
+  REARM_HD bool whole_row(const T* in, T* out) const {
     T high = in[0];
     T depth = -in[0];
     REARM_MAX_LOOP(high, depth)
@@ -196,12 +236,8 @@ struct SoftmaxRow {
       high = in[j] > high ? in[j] : high;
       depth = -in[j] > depth ? -in[j] : depth;
     }
+    if (!(high + depth < T{80})) return false;
     const Index block = axis * inner;
-    if (!(high + depth < T{80}) || inner > AxisSums<T>::most) {
-      for (Index start = 0; start < x.cols; start += block)
-        for (Index offset = 0; offset < inner; ++offset) group(in + start + offset, out + start + offset);
-      return;
-    }
     REARM_SIMD_LOOP
     for (Index j = 0; j < x.cols; ++j) out[j] = fast_exp(in[j] - high);
     AxisSums<T> sums(inner);
@@ -220,18 +256,20 @@ struct SoftmaxRow {
         for (Index l = 0; l < n; ++l) part[begin + l] *= sums.lane[l];
       });
     }
+    return true;
   }
-
- private:
-  REARM_HD void group(const T* in, T* out) const {
+  template <class L>
+  REARM_HD void group(const T* in, T* out, const L& lane) const {
     T top = in[0];
-    for (Index a = 1; a < axis; ++a) top = in[a * inner] > top ? in[a * inner] : top;
+    for (Index a = lane.first(); a < axis; a += L::step) top = in[a * inner] > top ? in[a * inner] : top;
+    top = lane.max(top);
     T sum{0};
-    for (Index a = 0; a < axis; ++a) {
+    for (Index a = lane.first(); a < axis; a += L::step) {
       out[a * inner] = fast_exp(in[a * inner] - top);
       sum += out[a * inner];
     }
-    for (Index a = 0; a < axis; ++a) out[a * inner] /= sum;
+    sum = lane.sum(sum);
+    for (Index a = lane.first(); a < axis; a += L::step) out[a * inner] /= sum;
   }
 };
 
@@ -244,9 +282,17 @@ struct SoftmaxBackwardRow {
   MatrixView<const T> d_y;
   MatrixView<T> d_x;
   Write write;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    if (y.cols == 0) return;
+    if constexpr (L::step == 1)
+      if (inner <= AxisSums<T>::most) return whole_row(i);
+    for_each_group(y.cols, axis, inner, lane, [&](Index start, const auto& sharing) { group(i, start, sharing); });
+  }
+
+ private:
+  REARM_HD void whole_row(Index i) const {
     const Index block = axis * inner;
-    if (inner > AxisSums<T>::most) return by_group(i);
     AxisSums<T> sums(inner);
     for (Index start = 0; start < y.cols; start += block) {
       const T* const value = y.row(i) + start;
@@ -264,20 +310,14 @@ struct SoftmaxBackwardRow {
       });
     }
   }
-
- private:
-  REARM_HD void by_group(Index i) const {
-    const Index block = axis * inner;
-    for (Index start = 0; start < y.cols; start += block)
-      for (Index offset = 0; offset < inner; ++offset) {
-        const Index at = start + offset;
-        T dot{0};
-        for (Index a = 0; a < axis; ++a) dot += y(i, at + a * inner) * d_y(i, at + a * inner);
-        for (Index a = 0; a < axis; ++a) {
-          const Index j = at + a * inner;
-          store(d_x(i, j), y(i, j) * (d_y(i, j) - dot), write);
-        }
-      }
+  template <class L>
+  REARM_HD void group(Index i, Index start, const L& lane) const {
+    T dot{0};
+    for (Index j = start + lane.first() * inner; j < start + axis * inner; j += L::step * inner)
+      dot += y(i, j) * d_y(i, j);
+    dot = lane.sum(dot);
+    for (Index j = start + lane.first() * inner; j < start + axis * inner; j += L::step * inner)
+      store(d_x(i, j), y(i, j) * (d_y(i, j) - dot), write);
   }
 };
 
@@ -286,14 +326,17 @@ template <class T>
 struct LogSumExpRow {
   MatrixView<const T> x;
   MatrixView<T> y;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     T top = x(i, 0);
     REARM_SIMD_LOOP
-    for (Index j = 1; j < x.cols; ++j) top = x(i, j) > top ? x(i, j) : top;
+    for (Index j = lane.first(); j < x.cols; j += L::step) top = x(i, j) > top ? x(i, j) : top;
+    top = lane.max(top);
     T sum{0};
     REARM_SUM_LOOP(sum)
-    for (Index j = 0; j < x.cols; ++j) sum += fast_exp(x(i, j) - top);
-    y(i, 0) = top + std::log(sum);
+    for (Index j = lane.first(); j < x.cols; j += L::step) sum += fast_exp(x(i, j) - top);
+    sum = lane.sum(sum);
+    if (lane.leads()) y(i, 0) = top + std::log(sum);
   }
 };
 
@@ -305,9 +348,11 @@ struct LogSumExpBackwardRow {
   MatrixView<const T> d_y;
   MatrixView<T> d_x;
   Write write;
-  REARM_HD void operator()(Index i) const {
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
     REARM_SIMD_LOOP
-    for (Index j = 0; j < x.cols; ++j) store(d_x(i, j), fast_exp(x(i, j) - y(i, 0)) * d_y(i, 0), write);
+    for (Index j = lane.first(); j < x.cols; j += L::step)
+      store(d_x(i, j), fast_exp(x(i, j) - y(i, 0)) * d_y(i, 0), write);
   }
 };
 
@@ -317,13 +362,17 @@ struct CosineParts {
   T dot{0};
   T norm_a{0};
   T norm_b{0};
-  REARM_HD CosineParts(MatrixView<const T> a, MatrixView<const T> b, Index i, T eps) {
+  template <class L>
+  REARM_HD CosineParts(MatrixView<const T> a, MatrixView<const T> b, Index i, T eps, const L& lane) {
     REARM_SUM_LOOP(dot, norm_a, norm_b)
-    for (Index j = 0; j < a.cols; ++j) {
+    for (Index j = lane.first(); j < a.cols; j += L::step) {
       dot += a(i, j) * b(i, j);
       norm_a += a(i, j) * a(i, j);
       norm_b += b(i, j) * b(i, j);
     }
+    dot = lane.sum(dot);
+    norm_a = lane.sum(norm_a);
+    norm_b = lane.sum(norm_b);
     norm_a = std::sqrt(norm_a) > eps ? std::sqrt(norm_a) : eps;
     norm_b = std::sqrt(norm_b) > eps ? std::sqrt(norm_b) : eps;
   }
@@ -336,9 +385,10 @@ struct CosineRow {
   MatrixView<const T> b;
   T eps;
   MatrixView<T> y;
-  REARM_HD void operator()(Index i) const {
-    const CosineParts<T> p(a, b, i, eps);
-    y(i, 0) = p.dot / (p.norm_a * p.norm_b);
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const CosineParts<T> p(a, b, i, eps, lane);
+    if (lane.leads()) y(i, 0) = p.dot / (p.norm_a * p.norm_b);
   }
 };
 
@@ -351,12 +401,13 @@ struct CosineBackwardRow {
   MatrixView<const T> d_y;
   MatrixView<T> d_a;
   Write write;
-  REARM_HD void operator()(Index i) const {
-    const CosineParts<T> p(a, b, i, eps);
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const CosineParts<T> p(a, b, i, eps, lane);
     const T cosine = p.dot / (p.norm_a * p.norm_b);
     const T through_norm = p.norm_a > eps ? cosine / (p.norm_a * p.norm_a) : T{0};
     REARM_SIMD_LOOP
-    for (Index j = 0; j < a.cols; ++j)
+    for (Index j = lane.first(); j < a.cols; j += L::step)
       store(d_a(i, j), d_y(i, 0) * (b(i, j) / (p.norm_a * p.norm_b) - through_norm * a(i, j)), write);
   }
 };

@@ -7,6 +7,7 @@
 #include <rearm/graph/cache.hpp>
 #include <rearm/graph/co_occurrence.hpp>
 #include <rearm/graph/fuse.hpp>
+#include <rearm/graph/graph_set.hpp>
 #include <rearm/graph/user_knn.hpp>
 
 #include <cstddef>
@@ -20,15 +21,6 @@
 #include <vector>
 
 namespace rearm {
-
-/// What a model propagates over; a homograph is empty() when it is ablated.
-template <Backend B>
-struct Graphs {
-  using Operator = SparseOperator<typename B::Scalar>;
-  Operator interaction;     ///< (N+M) x (N+M), symmetric, users first
-  Operator user_homograph;  ///< N x N, directed
-  Operator item_homograph;  ///< M x M, directed
-};
 
 struct GraphOptions {
   std::filesystem::path cache_dir;  ///< where built homographs are kept; empty: nowhere

@@ -47,7 +47,7 @@ double finite_norm(const T* x, Index dim, Index row) {
 template <HostBackend B, class Features>
 void copy_unit_rows(Context<B>& ctx, const Features& features, Index begin, MatrixView<typename B::Scalar> out) {
   using T = typename B::Scalar;
-  B::for_each(ctx, out.rows, [&](Index i) {
+  B::for_each(ctx, out.rows, [&](Index i, SoleLane) {
     T* row = out.row(i);
     features.copy_rows(begin + i, MatrixView<T>(row, 1, out.cols));
     const double norm = finite_norm(row, out.cols, begin + i);
@@ -123,7 +123,7 @@ NeighbourTable collect(Context<B>& ctx, const Features& features, std::vector<To
   using T = typename B::Scalar;
   constexpr T rounding = 16 * std::numeric_limits<T>::epsilon();
   NeighbourTable table(static_cast<Index>(best.size()), k);
-  B::for_each(ctx, table.rows(), [&](Index i) {
+  B::for_each(ctx, table.rows(), [&](Index i, SoleLane) {
     const auto sorted = best[static_cast<std::size_t>(i)].sorted();
     std::vector<Scored<T>> list(sorted.begin(), sorted.end());
     const auto boundary = list.begin() + std::min(k, static_cast<Index>(list.size()));
@@ -156,7 +156,7 @@ NeighbourTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
   detail::for_each_block_pair(ctx, features, [&](Index i, ConstView<T> a, Index j, ConstView<T> b) {
     const MatrixView<T> tile(products.data(), a.rows, b.rows);
     B::gemm(ctx, Op::none, Op::transpose, T{1}, a, b, tile, Write::overwrite);
-    B::for_each(ctx, tile.rows, [&](Index r) {
+    B::for_each(ctx, tile.rows, [&](Index r, SoleLane) {
       best[static_cast<std::size_t>(i + r)].offer({tile.row(r), static_cast<std::size_t>(tile.cols)},
                                                   static_cast<Id>(j));
     });

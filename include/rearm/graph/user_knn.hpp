@@ -47,7 +47,7 @@ Matrix<typename B::Scalar> user_mean_features(Context<B>& ctx, const Adjacency& 
                                               const Features& features) {
   Matrix<typename B::Scalar> out(items_by_user.rows(), features.cols());
   const UserMeanRows<Features> mean{items_by_user, features};
-  B::for_each(ctx, out.rows(), [&](Index u) { mean.copy_rows(u, out.view().row_block(u, 1)); });
+  B::for_each(ctx, out.rows(), [&](Index u, SoleLane) { mean.copy_rows(u, out.view().row_block(u, 1)); });
   return out;
 }
 
@@ -90,14 +90,14 @@ class UserCosines {
         weight_(features.rows()),
         inverse_norm_(items_by_user.rows()) {
     Buffer<double> norms(features.rows());
-    B::for_each(ctx, features.rows(), [&](Index i) {
+    B::for_each(ctx, features.rows(), [&](Index i, SoleLane) {
       Matrix<T> row(1, features.cols());
       features.copy_rows(i, row.view());
       norms[i] = finite_norm(row.data(), row.cols(), i);
     });
     const double top = norms.empty() ? 0.0 : *std::max_element(norms.begin(), norms.end());
     for (Index i = 0; i < norms.size(); ++i) weight_[i] = top > 0 ? static_cast<T>(norms[i] / top) : T{0};
-    B::for_each(ctx, items_.rows(), [&](Index u) { inverse_norm_[u] = invert_norm(u); });
+    B::for_each(ctx, items_.rows(), [&](Index u, SoleLane) { inverse_norm_[u] = invert_norm(u); });
   }
 
   ConstView<T> of_items() const { return gram_.view(); }
@@ -198,7 +198,7 @@ NeighbourTable user_knn_through_items(Context<B>& ctx, const Adjacency& items_by
     const ConstView<T> gram = cosines.of_items();
     std::vector<TopKSelector<T>> best(static_cast<std::size_t>(gram.rows),
                                       TopKSelector<T>(of_items->k + detail::tie_margin));
-    B::for_each(ctx, gram.rows, [&](Index i) {
+    B::for_each(ctx, gram.rows, [&](Index i, SoleLane) {
       best[static_cast<std::size_t>(i)].offer({gram.row(i), static_cast<std::size_t>(gram.cols)}, 0);
     });
     of_items->table = detail::collect(ctx, features, best, of_items->k);

@@ -11,6 +11,7 @@
 #include <rearm/nn/init.hpp>
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,6 +56,41 @@ inline Index read_count(const SafetensorsFile& file, const std::filesystem::path
   throw DataError(message(path.string(), ": ", key, " = '", text, "' in the metadata is not a count"));
 }
 
+/// A whole tensor into a matrix of its shape, wherever that lies.
+template <class T, class Memory>
+void read_matrix(SafetensorsFile& file, const std::string& name, Matrix<T, Memory>& to) {
+  if constexpr (Memory::host_accessible) {
+    file.read(name, to.view());
+  } else {
+    Matrix<T> copy(to.rows(), to.cols());
+    file.read(name, copy.view());
+    if (!copy.empty())
+      Memory::copy_from_host(to.data(), copy.data(), static_cast<std::size_t>(copy.size()) * sizeof(T));
+  }
+}
+
+/// Matrices as tensors to be written, copied to the host where they lie elsewhere.
+template <class Memory>
+class TensorList {
+ public:
+  template <class T>
+  void add(std::string name, MatrixView<const T> m) {
+    if constexpr (Memory::host_accessible) {
+      tensors_.push_back(tensor_view(std::move(name), m));
+    } else {
+      const auto copy = std::make_shared<OnHost<T, Memory>>(m);
+      tensors_.push_back(tensor_view(std::move(name), copy->view()));
+      copies_.push_back(copy);
+    }
+  }
+  void add_host(TensorView tensor) { tensors_.push_back(std::move(tensor)); }
+  const std::vector<TensorView>& tensors() const noexcept { return tensors_; }
+
+ private:
+  std::vector<TensorView> tensors_;
+  std::vector<std::shared_ptr<void>> copies_;
+};
+
 /// Reads every persistent parameter from tensors `prefix` + name, checking all names and shapes before writing any.
 template <Backend B>
 void read_parameters(SafetensorsFile& file, const std::filesystem::path& path, const std::string& prefix,
@@ -69,7 +105,7 @@ void read_parameters(SafetensorsFile& file, const std::filesystem::path& path, c
                                " but the model's is ", shape_string(p.rows(), p.cols())));
   }
   for (Parameter<B>& p : parameters)
-    if (p.persistent) file.read(prefix + p.name, p.value.view());
+    if (p.persistent) read_matrix(file, prefix + p.name, p.value);
 }
 
 }  // namespace detail
@@ -79,18 +115,18 @@ template <Backend B>
 void save_model(const std::filesystem::path& path, const ParameterStore<B>& parameters, const Config& config,
                 const Dataset& data, ConstView<typename B::Scalar> representation, const Adjacency& seen) {
   using T = typename B::Scalar;
-  std::vector<TensorView> tensors;
+  detail::TensorList<typename B::Memory> list;
   for (const Parameter<B>& p : parameters)
-    if (p.persistent) tensors.push_back(tensor_view(p.name, p.value.view()));
-  tensors.push_back(tensor_view("representation.user", representation.row_block(0, data.n_users)));
-  tensors.push_back(tensor_view("representation.item", representation.row_block(data.n_users, data.n_items)));
-  tensors.push_back(tensor_view("seen.offsets", MatrixView<const Index>{seen.offsets.data(), 1, seen.rows() + 1}));
-  tensors.push_back(
+    if (p.persistent) list.add(p.name, p.value.view());
+  list.add("representation.user", representation.row_block(0, data.n_users));
+  list.add("representation.item", representation.row_block(data.n_users, data.n_items));
+  list.add_host(tensor_view("seen.offsets", MatrixView<const Index>{seen.offsets.data(), 1, seen.rows() + 1}));
+  list.add_host(
       tensor_view("seen.items", MatrixView<const Id>{seen.ids.data(), 1, static_cast<Index>(seen.ids.size())}));
   std::string modalities;
   for (const Modality& m : data.modalities) modalities += (modalities.empty() ? "" : ",") + m.name;
   static_assert(std::is_floating_point_v<T>);
-  write_safetensors(path, tensors,
+  write_safetensors(path, list.tensors(),
                     {{"format", model_format},
                      {"config", to_json(config).dump()},
                      {"dataset", data.name},
@@ -119,9 +155,9 @@ struct Recommender {
   using T = typename B::Scalar;
   Config config;
   std::string dataset;
-  Matrix<T> users;  ///< n_users x D
-  Matrix<T> items;  ///< n_items x D
-  Adjacency seen;   ///< each user's train items, left out of recommendations
+  Matrix<T, typename B::Memory> users;  ///< n_users x D
+  Matrix<T, typename B::Memory> items;  ///< n_items x D
+  Adjacency seen;                       ///< each user's train items, left out of recommendations
 
   /// The k best unseen items of each user, best first. DataError for an id out of range.
   TopK<T> recommend(Context<B>& ctx, std::span<const Id> ids, Index k, bool with_seen = false) const {
@@ -150,12 +186,12 @@ Recommender<B> load_recommender(const std::filesystem::path& path) {
   Recommender<B> out;
   out.config = detail::read_config(file, path);
   out.dataset = detail::require_metadata(file, path, "dataset");
-  out.users = Matrix<typename B::Scalar>(users[0], users[1]);
-  out.items = Matrix<typename B::Scalar>(items[0], items[1]);
+  out.users = decltype(out.users)(users[0], users[1]);
+  out.items = decltype(out.items)(items[0], items[1]);
   out.seen.offsets.resize(static_cast<std::size_t>(offsets[1]));
   out.seen.ids.resize(static_cast<std::size_t>(seen[1]));
-  file.read("representation.user", out.users.view());
-  file.read("representation.item", out.items.view());
+  detail::read_matrix(file, "representation.user", out.users);
+  detail::read_matrix(file, "representation.item", out.items);
   file.read("seen.offsets", MatrixView<Index>{out.seen.offsets.data(), 1, offsets[1]});
   file.read("seen.items", MatrixView<Id>{out.seen.ids.data(), 1, seen[1]});
   if (out.seen.offsets.front() != 0 || out.seen.offsets.back() != seen[1] || !std::ranges::is_sorted(out.seen.offsets))

@@ -6,7 +6,8 @@
 
 #include <rearm/data/dataset.hpp>
 #include <rearm/data/sampler.hpp>
-#include <rearm/graph/graphs.hpp>
+#include <rearm/graph/graph_set.hpp>
+#include <rearm/graph/user_mean.hpp>
 #include <rearm/loss/contrast.hpp>
 #include <rearm/loss/orthogonal.hpp>
 #include <rearm/loss/values.hpp>
@@ -43,10 +44,8 @@ class Model {
     Var<B> contrast;    ///< empty with one modality or weight 0
     Var<B> orthogonal;  ///< likewise
     Var<B> l2;          ///< paper variant only
-    LossValues values() const {
-      const auto value = [](const Var<B>& v) { return v.empty() ? 0.0 : static_cast<double>(v.value()(0, 0)); };
-      return {value(total), value(bpr), value(contrast), value(orthogonal), value(l2)};
-    }
+    LossParts<B> parts() const { return {total, bpr, contrast, orthogonal, l2}; }
+    LossValues values() const { return loss_values(parts()); }
   };
 
   /// Initialises all parameters from config.seed. Throws ConfigError and DataError before anything big is allocated.
@@ -57,7 +56,7 @@ class Model {
         d_(config.embedding_dim),
         graphs_(std::move(graphs)) {
     check_graphs();
-    user_mean_ = user_mean_operator<T>(items_by_user(data.train, n_users_), n_items_);
+    user_mean_ = decltype(user_mean_)::from_host(user_mean_operator<T>(items_by_user(data.train, n_users_), n_items_));
     user_id_ = &parameters_.add("user_id", n_users_, d_);
     item_id_ = &parameters_.add("item_id", n_items_, d_);
     init_normal(*user_id_, 0.1, config.seed);
@@ -146,31 +145,32 @@ class Model {
   Var<B> representation(Tape<B>& tape) { return forward(tape).representation; }
 
   /// Eq. 22 on one batch of (user, positive, negative).
-  Losses loss(Tape<B>& tape, const Batch& batch, std::uint32_t step, bool training = true) {
+  Losses loss(Tape<B>& tape, BatchView<typename B::Memory> batch, std::uint32_t step, bool training = true) {
     return loss(tape, forward(tape, training, step), batch);
   }
-  Losses loss(Tape<B>& tape, const Forward& f, const Batch& batch) {
+  Losses loss(Tape<B>& tape, const Forward& f, BatchView<typename B::Memory> batch) {
     const bool reference = config_.variant == Variant::reference;
     Context<B>& ctx = tape.context();
-    node_ids(batch.positives, positives_);
-    node_ids(batch.negatives, negatives_);
     const Var<B> r = f.representation;
-    const Index n = r.rows();
-    const IndexList users = make_index_list(ctx, std::span<const Id>(batch.users), n_users_);
-    const IndexList positives = make_index_list(ctx, std::span<const Id>(positives_), n);
-    const IndexList negatives = make_index_list(ctx, std::span<const Id>(negatives_), n);
+    const Var<B> r_items = r.rows(n_users_, n_items_);
+    const IndexList users = make_index_list(ctx, batch.users, n_users_);
+    const IndexList positives = make_index_list(ctx, batch.positives, n_items_);
+    const IndexList negatives = make_index_list(ctx, batch.negatives, n_items_);
 
     Losses out;
-    const auto size = static_cast<double>(batch.users.size());
-    out.bpr =
-        bpr(gather(r, users), gather(r, positives), gather(r, negatives), static_cast<T>(reference ? 1.0 / size : 1.0));
+    const auto size = static_cast<double>(batch.size());
+    out.bpr = bpr(gather(r, users), gather(r_items, positives), gather(r_items, negatives),
+                  static_cast<T>(reference ? 1.0 / size : 1.0));
     out.total = out.bpr;
     if (config_.cl_weight > 0 && f.modal.size() > 1) {
       if (reference) {
-        unique(batch.users, {}, unique_users_);
-        unique(positives_, negatives_, unique_items_);
+        const auto contrast = [&](Index begin, Index n, std::span<const Id> a, std::span<const Id> b) {
+          const IndexList ids = make_distinct_list(ctx, a, b, n);
+          return modality_contrast<B>(gathered(f, begin, n, ids), config_.cl_temperature, config_.cl_weight, true,
+                                      ids.count);
+        };
         out.contrast =
-            add(contrast_of(f, std::span<const Id>(unique_users_)), contrast_of(f, std::span<const Id>(unique_items_)));
+            add(contrast(0, n_users_, batch.users, {}), contrast(n_users_, n_items_, batch.positives, batch.negatives));
       } else {
         out.contrast =
             add(modality_contrast<B>(rows_of(f, 0, n_users_), config_.cl_temperature, config_.cl_weight),
@@ -182,7 +182,8 @@ class Model {
       const auto orthogonality = [&](const VarList<B>& modal) {
         return modality_orthogonality<B>(modal, config_.variant, config_.ort_weight);
       };
-      out.orthogonal = reference ? add(orthogonality(gathered(f, users)), orthogonality(gathered(f, positives)))
+      out.orthogonal = reference ? add(orthogonality(gathered(f, 0, n_users_, users)),
+                                       orthogonality(gathered(f, n_users_, n_items_, positives)))
                                  : orthogonality(f.modal);
       out.total = add(out.total, out.orthogonal);
     }
@@ -247,29 +248,11 @@ class Model {
     }
     std::copy(x.begin(), x.end(), parts.begin() + 1);
   }
-  void node_ids(const std::vector<Id>& items, std::vector<Id>& nodes) const {
-    nodes.resize(items.size());
-    for (std::size_t i = 0; i < items.size(); ++i) {
-      if (items[i] < 0 || items[i] >= n_items_)
-        throw DataError(detail::message("batch: item id ", items[i], " is outside [0, ", n_items_, ")"));
-      nodes[i] = items[i] + static_cast<Id>(n_users_);
-    }
-  }
-  static void unique(const std::vector<Id>& a, const std::vector<Id>& b, std::vector<Id>& out) {
-    out.assign(a.begin(), a.end());
-    out.insert(out.end(), b.begin(), b.end());
-    std::sort(out.begin(), out.end());
-    out.erase(std::unique(out.begin(), out.end()), out.end());
-  }
-  VarList<B> gathered(const Forward& f, const IndexList& ids) const {
+  /// Rows `ids` of nodes [begin, begin + n), modality by modality.
+  static VarList<B> gathered(const Forward& f, Index begin, Index n, const IndexList& ids) {
     VarList<B> rows = f.representation.tape().list();
-    for (const Var<B>& modal : f.modal) rows.push_back(gather(modal, ids));
+    for (const Var<B>& modal : f.modal) rows.push_back(gather(modal.rows(begin, n), ids));
     return rows;
-  }
-  Var<B> contrast_of(const Forward& f, std::span<const Id> nodes) const {
-    const IndexList ids = make_index_list(f.representation.tape().context(), nodes, f.representation.rows());
-    return modality_contrast<B>(gathered(f, ids), config_.cl_temperature,
-                                config_.cl_weight / static_cast<double>(nodes.size()));
   }
   static VarList<B> rows_of(const Forward& f, Index begin, Index n) {
     VarList<B> rows = f.representation.tape().list();
@@ -296,10 +279,6 @@ class Model {
   LayerNorm<B> norm_;
   std::unique_ptr<MetaNetwork<B>> user_meta_;
   std::unique_ptr<MetaNetwork<B>> item_meta_;
-  std::vector<Id> positives_;
-  std::vector<Id> negatives_;
-  std::vector<Id> unique_users_;
-  std::vector<Id> unique_items_;
 };
 
 }  // namespace rearm

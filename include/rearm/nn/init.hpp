@@ -51,25 +51,33 @@ class ParameterStore {
   std::deque<Parameter<B>> items_;
 };
 
+namespace detail {
+/// Entry number i <- of(i).
+template <Backend B, class F>
+void init_entries(Parameter<B>& p, const F& of) {
+  write_from_host(p.value, [&](Index begin, MatrixView<typename B::Scalar> rows) {
+    for (Index i = 0; i < rows.size(); ++i)
+      rows.data[i] = static_cast<typename B::Scalar>(of(static_cast<std::uint64_t>(begin * p.cols() + i)));
+  });
+}
+}  // namespace detail
+
 /// Every entry `value`.
 template <Backend B>
 void init_constant(Parameter<B>& p, double value) {
-  for (Index i = 0; i < p.value.size(); ++i) p.value.data()[i] = static_cast<typename B::Scalar>(value);
+  detail::init_entries(p, [&](std::uint64_t) { return value; });
 }
 /// N(0, deviation^2)
 template <Backend B>
 void init_normal(Parameter<B>& p, double deviation, std::uint64_t seed) {
   const RandomKey key{seed, parameter_stream(p.name), 0};
-  for (Index i = 0; i < p.value.size(); ++i)
-    p.value.data()[i] = static_cast<typename B::Scalar>(deviation * key.normal(static_cast<std::uint64_t>(i)));
+  detail::init_entries(p, [&](std::uint64_t i) { return deviation * key.normal(i); });
 }
 /// U(-bound, bound)
 template <Backend B>
 void init_uniform(Parameter<B>& p, double bound, std::uint64_t seed) {
   const RandomKey key{seed, parameter_stream(p.name), 0};
-  for (Index i = 0; i < p.value.size(); ++i)
-    p.value.data()[i] =
-        static_cast<typename B::Scalar>(bound * (2.0 * key.uniform(static_cast<std::uint64_t>(i)) - 1.0));
+  detail::init_entries(p, [&](std::uint64_t i) { return bound * (2.0 * key.uniform(i) - 1.0); });
 }
 /// N(0, 2 / (fan_in + fan_out)), weight out x in (Glorot & Bengio, AISTATS'10).
 template <Backend B>

@@ -28,7 +28,7 @@ class Projection {
     const bool trainable = config.features == Features::trainable;
     items_ = &store.add("item_features." + modality.name, data.n_items, width, true);
     items_->trainable = items_->persistent = trainable;
-    modality.features.copy_rows(0, items_->value.view());
+    write_from_host(items_->value, [&](Index begin, MatrixView<T> rows) { modality.features.copy_rows(begin, rows); });
     modality.features.drop_pages();
     if (trainable) {
       users_ = &store.add("user_features." + modality.name, data.n_users, width, true);

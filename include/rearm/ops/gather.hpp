@@ -10,13 +10,30 @@
 
 namespace rearm {
 
-/// Prepares ids for gather and its backward; every id must lie in [0, n_rows), else DataError with position and value.
-template <Backend B>
-IndexList make_index_list(Context<B>& ctx, std::span<const Id> ids, Index n_rows) {
+namespace detail {
+inline void require_ids(std::span<const Id> ids, Index n_rows) {
   for (std::size_t i = 0; i < ids.size(); ++i)
     if (ids[i] < 0 || ids[i] >= n_rows)
-      throw DataError(detail::message("gather: id ", ids[i], " at position ", i, " is outside [0, ", n_rows, ")"));
-  return B::index_list(ctx, ids);
+      throw DataError(message("gather: id ", ids[i], " at position ", i, " is outside [0, ", n_rows, ")"));
+}
+}  // namespace detail
+
+/// Prepares ids, in the backend's memory, for gather and its backward. Every id must lie in [0, n_rows): the host
+/// checks those that it can read (DataError with position and value).
+template <Backend B>
+IndexList make_index_list(Context<B>& ctx, std::span<const Id> ids, Index n_rows) {
+  if constexpr (B::Memory::host_accessible) detail::require_ids(ids, n_rows);
+  return B::index_list(ctx, ids, n_rows);
+}
+
+/// The distinct ids of a and b together, ascending; otherwise as make_index_list.
+template <Backend B>
+IndexList make_distinct_list(Context<B>& ctx, std::span<const Id> a, std::span<const Id> b, Index n_rows) {
+  if constexpr (B::Memory::host_accessible) {
+    detail::require_ids(a, n_rows);
+    detail::require_ids(b, n_rows);
+  }
+  return B::distinct_list(ctx, a, b, n_rows);
 }
 
 /// y_i = x_{ids[i]}: x n x w, y size x w.

@@ -42,13 +42,14 @@ struct MetaLearnerSaved {
 
 namespace detail {
 
-/// Rows in work at once: 4096 x 192 floats are 3 MiB.
-inline constexpr Index meta_block = 4096;
+/// Rows in work at once: on the host 4096 x 192 floats are 3 MiB; a device is better off with all of them.
+template <class B>
+inline constexpr Index meta_block = B::Memory::host_accessible ? 4096 : Index{1} << 20;
 inline constexpr double meta_eps = 1e-12;
 
-template <class F>
+template <class B, class F>
 void for_meta_blocks(Index n, const F& f) {
-  for (Index begin = 0; begin < n; begin += meta_block) f(begin, std::min(meta_block, n - begin));
+  for (Index begin = 0; begin < n; begin += meta_block<B>) f(begin, std::min(meta_block<B>, n - begin));
 }
 
 /// prelu(X W_1^T + b_1); `pre` keeps what goes into the activation and may be `hidden`.
@@ -75,10 +76,10 @@ void meta_learner_backward(Context<B>& ctx, ConstView<T> x, const MetaLearnerVie
   Scratch<B> scratch(ctx);
   const MatrixView<T> d_mean = scratch.template matrix<T>(1, width);
   column_mean(ctx, ConstView<T>(d_z), d_mean);
-  const Index rows = std::min(meta_block, x.rows);
+  const Index rows = std::min(meta_block<B>, x.rows);
   const MatrixView<T> pre_all = scratch.template matrix<T>(rows, width);
   const MatrixView<T> hidden_all = scratch.template matrix<T>(rows, width);
-  for_meta_blocks(x.rows, [&](Index begin, Index n) {
+  for_meta_blocks<B>(x.rows, [&](Index begin, Index n) {
     const MatrixView<T> pre = pre_all.row_block(0, n);
     const MatrixView<T> hidden = hidden_all.row_block(0, n);
     const MatrixView<T> d_out = d_z.row_block(begin, n);
@@ -127,12 +128,12 @@ void meta_network(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, Cons
   detail::require_meta_shapes<T>(knowledge, id, g1, width);
   detail::require_meta_shapes<T>(knowledge, id, g2, saved2.unit.cols);
   const Index k = width / d;
-  const Index rows = std::min(detail::meta_block, n_rows);
+  const Index rows = std::min(detail::meta_block<B>, n_rows);
   Scratch<B> scratch(ctx);
   const MatrixView<T> work1 = scratch.template matrix<T>(rows, width);
   const MatrixView<T> work2 = scratch.template matrix<T>(rows, width);
   for (const auto& [g, saved] : {std::pair{&g1, &saved1}, std::pair{&g2, &saved2}}) {
-    detail::for_meta_blocks(n_rows, [&, learner = g, kept = saved](Index begin, Index n) {
+    detail::for_meta_blocks<B>(n_rows, [&, learner = g, kept = saved](Index begin, Index n) {
       const MatrixView<T> hidden = work1.row_block(0, n);
       const MatrixView<T> unit = kept->unit.row_block(begin, n);
       detail::meta_hidden<B>(ctx, knowledge.row_block(begin, n), *learner, hidden, hidden);
@@ -141,7 +142,7 @@ void meta_network(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, Cons
     });
     column_mean(ctx, ConstView<T>(saved->unit), saved->mean);
   }
-  detail::for_meta_blocks(n_rows, [&](Index begin, Index n) {
+  detail::for_meta_blocks<B>(n_rows, [&](Index begin, Index n) {
     detail::meta_factor<B>(ctx, saved1, begin, n, {d, k}, work1.row_block(0, n));
     detail::meta_factor<B>(ctx, saved2, begin, n, {k, d}, work2.row_block(0, n));
     low_rank_product(ctx, id.row_block(begin, n), ConstView<T>(work1.row_block(0, n)),
@@ -168,10 +169,10 @@ void meta_network_backward(Context<B>& ctx, ConstView<typename B::Scalar> knowle
   const MatrixView<T> d_z2 = scratch.template matrix<T>(n_rows, d * k);
   {
     Scratch<B> block_scratch(ctx);
-    const Index rows = std::min(detail::meta_block, n_rows);
+    const Index rows = std::min(detail::meta_block<B>, n_rows);
     const MatrixView<T> w1_all = block_scratch.template matrix<T>(rows, d * k);
     const MatrixView<T> w2_all = block_scratch.template matrix<T>(rows, d * k);
-    detail::for_meta_blocks(n_rows, [&](Index begin, Index n) {
+    detail::for_meta_blocks<B>(n_rows, [&](Index begin, Index n) {
       const MatrixView<T> w1 = w1_all.row_block(0, n);
       const MatrixView<T> w2 = w2_all.row_block(0, n);
       const MatrixView<T> d_w1 = d_z1.row_block(begin, n);

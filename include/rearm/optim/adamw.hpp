@@ -37,6 +37,11 @@ class AdamW {
   std::int64_t step_count() const noexcept { return step_count_; }
   void set_step_count(std::int64_t count) noexcept { step_count_ = count; }
 
+  /// What the next step's update takes from where the run stands.
+  functors::AdamStep<T> next_step() const { return at_step(step_count_ + 1); }
+  /// While work is recorded: where its updates find that when it is replayed. Null otherwise.
+  void set_step_source(const functors::AdamStep<T>* source) noexcept { step_source_ = source; }
+
   void step(Context<B>& ctx, ParameterStore<B>& parameters) {
     ++step_count_;
     // Factored tables first: their gradient needs the projection weight as the backward pass saw it.
@@ -86,17 +91,27 @@ class AdamW {
             p.cols()};
   }
   functors::AdamUpdate<T> update_for(const Parameter<B>& p) const {
+    const double scale = p.learning_rate_scale;
     const auto t = static_cast<double>(step_count_);
-    const double rate = settings_.learning_rate * p.learning_rate_scale;
+    const double rate = settings_.learning_rate * scale;
     return {static_cast<T>(settings_.beta1),
             static_cast<T>(settings_.beta2),
             static_cast<T>(settings_.epsilon),
             static_cast<T>(1.0 - rate * settings_.weight_decay),
             static_cast<T>(rate / (1.0 - std::pow(settings_.beta1, t))),
+            static_cast<T>(1.0 / std::sqrt(1.0 - std::pow(settings_.beta2, t))),
+            static_cast<T>(scale),
+            step_source_};
+  }
+  functors::AdamStep<T> at_step(std::int64_t count) const {
+    const auto t = static_cast<double>(count);
+    return {static_cast<T>(settings_.learning_rate * settings_.weight_decay),
+            static_cast<T>(settings_.learning_rate / (1.0 - std::pow(settings_.beta1, t))),
             static_cast<T>(1.0 / std::sqrt(1.0 - std::pow(settings_.beta2, t)))};
   }
   AdamSettings settings_;
   std::int64_t step_count_ = 0;
+  const functors::AdamStep<T>* step_source_ = nullptr;
 };
 
 }  // namespace rearm

@@ -32,12 +32,12 @@ struct TrainState {
 template <Backend B>
 void save_checkpoint(const std::filesystem::path& path, const ParameterStore<B>& parameters, const Config& config,
                      const TrainState& state) {
-  std::vector<TensorView> tensors;
+  detail::TensorList<typename B::Memory> list;
   for (const Parameter<B>& p : parameters) {
     if (!p.persistent) continue;
-    tensors.push_back(tensor_view("value/" + p.name, p.value.view()));
+    list.add("value/" + p.name, p.value.view());
     const auto add = [&](const std::string& name, const auto& moment) {
-      if (!moment.empty()) tensors.push_back(tensor_view(name + p.name, moment.view()));
+      if (!moment.empty()) list.add(name + p.name, moment.view());
     };
     add("moment1/", p.moment1);
     add("moment2/", p.moment2);
@@ -51,7 +51,7 @@ void save_checkpoint(const std::filesystem::path& path, const ParameterStore<B>&
                                    {"stale_epochs", state.stopping.stale_epochs},
                                    {"best_valid", state.best_valid},
                                    {"step_seconds", state.step_seconds}};
-  write_safetensors(path, tensors,
+  write_safetensors(path, list.tensors(),
                     {{"format", checkpoint_format}, {"config", to_json(config).dump()}, {"state", progress.dump()}});
 }
 
@@ -111,7 +111,7 @@ TrainState load_checkpoint(const std::filesystem::path& path, ParameterStore<B>&
       moment = std::decay_t<decltype(moment)>();
       if (!here || !file.contains(name + p.name)) return;
       moment = std::decay_t<decltype(moment)>(p.rows(), p.cols());
-      file.read(name + p.name, moment.view());
+      detail::read_matrix(file, name + p.name, moment);
     };
     read("moment1/", p.moment1, !config.bfloat16_moments);
     read("moment2/", p.moment2, !config.bfloat16_moments);

@@ -10,8 +10,10 @@
 #include <rearm/loss/values.hpp>
 #include <rearm/model/config.hpp>
 #include <rearm/optim/adamw.hpp>
+#include <rearm/train/batch_source.hpp>
 #include <rearm/train/checkpoint.hpp>
 #include <rearm/train/early_stopping.hpp>
+#include <rearm/train/step_replay.hpp>
 
 #include <algorithm>
 #include <array>
@@ -26,11 +28,12 @@
 
 namespace rearm {
 
-/// What the trainer needs of a model: a loss on a batch, representations (users first), parameters.
+/// What the trainer needs of a model: a loss on a batch, of which the first part is the total; representations (users
+/// first); parameters.
 template <class M, class B>
-concept Trainable = Backend<B> && requires(M& model, Tape<B>& tape, const Batch& batch, std::uint32_t step) {
-  { model.loss(tape, batch, step).total } -> std::convertible_to<Var<B>>;
-  { model.loss(tape, batch, step).values() } -> std::convertible_to<LossValues>;
+concept Trainable = Backend<B> &&
+    requires(M& model, Tape<B>& tape, BatchView<typename B::Memory> batch, std::uint32_t step) {
+  { model.loss(tape, batch, step).parts() } -> std::convertible_to<LossParts<B>>;
   { model.representation(tape) } -> std::convertible_to<Var<B>>;
   { model.parameters() } -> std::convertible_to<ParameterStore<B>&>;
 };
@@ -40,7 +43,7 @@ struct StepReport {
   int epoch = 0;
   Index step = 0;     ///< within the epoch, from 0
   Index n_steps = 0;  ///< of the epoch
-  LossValues losses;
+  LossValues losses;  ///< on a device: the mean of the epoch so far, as it was last read
   double seconds = 0;
 };
 
@@ -61,6 +64,9 @@ struct TrainOptions {
   int checkpoint_every = 1;  ///< epochs
   std::function<void(const StepReport&)> on_step;
   std::function<void(const EpochReport&)> on_epoch;
+  /// A device's losses are read every that many steps, for which the host waits; 0: at the epoch's end. A loss that is
+  /// not finite is noticed then. The host's are read every step.
+  int read_losses_every = 50;
   std::function<bool()> interrupted;  ///< polled before each step; true ends the run, best weights kept
   /// Learning rate of an epoch; empty: config.learning_rate * config.lr_decay^epoch.
   std::function<double(int epoch)> schedule;
@@ -96,19 +102,21 @@ class Trainer {
                     .weight_decay = config.variant == Variant::reference ? config.weight_decay : 0.0,
                     .bfloat16_moments = config.bfloat16_moments}),
         stopping_(config.patience, config.round_validation_metric),
-        tape_(ctx) {
+        tape_(ctx),
+        replay_(ctx) {
     tape_.set_fused_tables(true);
+    if constexpr (!on_host) loss_sums_ = Matrix<T, typename B::Memory>(1, 5);
   }
 
   /// Runs to early stopping, config.epochs or an interruption; afterwards the model holds the best weights.
   /// Throws NumericError when a loss is not finite (the last checkpoint and best weights stay).
   TrainResult run() {
-    PairSampler sampler(data_.train, known_items(data_, config_.negatives == Negatives::exclude_all), data_.n_items,
-                        config_.batch_size, config_.seed);
+    BatchSource<B> batches(ctx_, data_.train, known_items(data_, config_.negatives == Negatives::exclude_all),
+                           data_.n_items, config_.batch_size, config_.seed);
     TrainResult result;
     if (options_.resume && std::filesystem::exists(file("checkpoint.safetensors"))) restore();
     while (state_.epoch + 1 < config_.epochs && !stopping_.should_stop()) {
-      EpochReport report = train_epoch(sampler, state_.epoch + 1, result);
+      EpochReport report = train_epoch(batches, state_.epoch + 1, result);
       if (result.interrupted) break;
       validate_epoch(report);
       state_.epoch = report.epoch;
@@ -137,6 +145,7 @@ class Trainer {
 
  private:
   using Clock = std::chrono::steady_clock;
+  static constexpr bool on_host = B::Memory::host_accessible;
   static double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
   }
@@ -156,44 +165,80 @@ class Trainer {
     return r.value();
   }
 
-  EpochReport train_epoch(PairSampler& sampler, int epoch, TrainResult& result) {
+  EpochReport train_epoch(BatchSource<B>& batches, int epoch, TrainResult& result) {
     EpochReport report;
     report.epoch = epoch;
     optimizer_.set_learning_rate(options_.schedule ? options_.schedule(epoch)
                                                    : config_.learning_rate * std::pow(config_.lr_decay, epoch));
-    sampler.begin_epoch(static_cast<std::uint32_t>(epoch));
+    batches.begin_epoch(static_cast<std::uint32_t>(epoch));
     const auto start = Clock::now();
     std::vector<double> seconds;
     Index n = 0;
-    while (!result.interrupted && sampler.next(batch_)) {
+    while (!result.interrupted && batches.next()) {
       if (options_.interrupted && options_.interrupted()) {
         result.interrupted = true;
         break;
       }
       const auto step_start = Clock::now();
-      const LossValues losses = step(epoch);
+      const bool last = n + 1 == batches.n_batches();
+      const LossValues losses = step(epoch, n, batches.batch(), last);
       seconds.push_back(seconds_since(step_start));
-      accumulate(report.losses, losses);
-      if (options_.on_step) options_.on_step({epoch, n, sampler.n_batches(), losses, seconds.back()});
+      if constexpr (on_host) accumulate(report.losses, losses);
+      if (options_.on_step) options_.on_step({epoch, n, batches.n_batches(), losses, seconds.back()});
       ++n;
     }
-    if (n > 0) divide(report.losses, static_cast<double>(n));
+    if constexpr (on_host) {
+      if (n > 0) divide(report.losses, static_cast<double>(n));
+    } else {
+      report.losses = mean_losses_;
+    }
     if (!result.interrupted) state_.step_seconds.push_back(median(seconds));
     report.train_seconds = seconds_since(start);
     return report;
   }
-  LossValues step(int epoch) {
-    tape_.reset();
-    const auto losses = model_.loss(tape_, batch_, static_cast<std::uint32_t>(state_.step));
-    const LossValues values = losses.values();
+  LossValues step(int epoch, Index n, BatchView<typename B::Memory> batch, bool last) {
+    LossValues values;
+    const auto work = [&] {
+      tape_.reset();
+      const LossParts<B> losses = model_.loss(tape_, batch, static_cast<std::uint32_t>(state_.step)).parts();
+      if constexpr (on_host)
+        require_finite(values = loss_values(losses), epoch);
+      else
+        add_to_sums(losses);
+      tape_.backward(losses[0], AfterBackward::release);
+      optimizer_.step(ctx_, model_.parameters());
+    };
+    if constexpr (!on_host)
+      if (n == 0) fill(ctx_, T{0}, loss_sums_.view());
+    replay_.run(static_cast<std::uint32_t>(state_.step), batch.size(), optimizer_, work);
+    ++state_.step;
+    if constexpr (!on_host) {
+      const int every = options_.read_losses_every;
+      if (last || (every > 0 && (n + 1) % every == 0)) read_sums(epoch, n + 1);
+      values = mean_losses_;
+    }
+    return values;
+  }
+  void require_finite(const LossValues& values, int epoch) const {
     if (!std::isfinite(values.total))
       throw NumericError(detail::message("the loss is ", values.total, " (bpr ", values.bpr, ", contrast ",
                                          values.contrast, ", orthogonal ", values.orthogonal, ") at step ", state_.step,
                                          " of epoch ", epoch, "; lower learning_rate or look at the features"));
-    tape_.backward(losses.total, AfterBackward::release);
-    optimizer_.step(ctx_, model_.parameters());
-    ++state_.step;
-    return values;
+  }
+  /// Not on the host: the epoch's losses are added up where they are made.
+  void add_to_sums(const LossParts<B>& losses) {
+    for (std::size_t i = 0; i < losses.size(); ++i)
+      if (!losses[i].empty())
+        scaled_copy(ctx_, T{1}, ConstView<T>(losses[i].value()), loss_sums_.view().col_block(static_cast<Index>(i), 1),
+                    Write::accumulate);
+  }
+  void read_sums(int epoch, Index n_steps) {
+    const OnHost<T, typename B::Memory> sums(ConstView<T>(loss_sums_.view()));
+    std::array<double, 5> means{};
+    for (std::size_t i = 0; i < means.size(); ++i)
+      means[i] = static_cast<double>(sums.view()(0, static_cast<Index>(i))) / static_cast<double>(n_steps);
+    mean_losses_ = loss_values(means);
+    require_finite(mean_losses_, epoch);
   }
   void validate_epoch(EpochReport& report) {
     const bool last = report.epoch + 1 == config_.epochs;
@@ -255,7 +300,9 @@ class Trainer {
   AdamW<B> optimizer_;
   EarlyStopping stopping_;
   Tape<B> tape_;
-  Batch batch_;
+  StepReplay<B> replay_;
+  Matrix<T, typename B::Memory> loss_sums_;
+  LossValues mean_losses_;
   TrainState state_;
   std::vector<Matrix<T, typename B::Memory>> best_;
 };

@@ -35,7 +35,7 @@ struct CpuBackend {
   template <class F>
   static void for_each(Context<CpuBackend>& ctx, Index n, const F& f) {
     cpu::parallel_ranges(ctx.resources(), n, row_grain, [&](Index begin, Index end) {
-      for (Index i = begin; i < end; ++i) f(i);
+      for (Index i = begin; i < end; ++i) f(i, SoleLane{});
     });
   }
 
@@ -48,7 +48,7 @@ struct CpuBackend {
     cpu::parallel_chunks(ctx.resources(), n_chunks, [&](Index chunk) {
       Scalar* partial = partials + chunk * width;
       std::fill_n(partial, width, Scalar{0});
-      for (Index i = chunk * reduce_grain; i < std::min(n, (chunk + 1) * reduce_grain); ++i) f(i, partial);
+      for (Index i = chunk * reduce_grain; i < std::min(n, (chunk + 1) * reduce_grain); ++i) f(i, partial, SoleLane{});
     });
     if (write == Write::overwrite) std::fill_n(out, width, Scalar{0});
     for (Index chunk = 0; chunk < n_chunks; ++chunk)
@@ -78,11 +78,11 @@ struct CpuBackend {
   /// One output row a task, its entries in stored order.
   static void spmm(Context<CpuBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
                    Write write) {
-    for_each(ctx, s.rows, [=](Index i) { cpu::spmm_row(s, x, y, i, write); });
+    for_each(ctx, s.rows, [=](Index i, SoleLane) { cpu::spmm_row(s, x, y, i, write); });
   }
 
   /// Sorts positions by id (ties by position), so that a transposed gather adds in a fixed order without races.
-  static IndexList index_list(Context<CpuBackend>& ctx, std::span<const Id> ids) {
+  static IndexList index_list(Context<CpuBackend>& ctx, std::span<const Id> ids, Index) {
     const auto n = static_cast<Index>(ids.size());
     Id* const copy = ctx.arena().template allocate<Id>(n);
     Id* const order = ctx.arena().template allocate<Id>(n);
@@ -95,6 +95,18 @@ struct CpuBackend {
       if (i == 0 || copy[order[i]] != copy[order[i - 1]]) segments[n_segments++] = i;
     segments[n_segments] = n;
     return {copy, n, order, segments, n_segments};
+  }
+  static IndexList distinct_list(Context<CpuBackend>& ctx, std::span<const Id> a, std::span<const Id> b, Index) {
+    const auto most = static_cast<Index>(a.size() + b.size());
+    Id* const ids = ctx.arena().template allocate<Id>(most);
+    Id* const order = ctx.arena().template allocate<Id>(most);
+    Index* const segments = ctx.arena().template allocate<Index>(most + 1);
+    std::copy(b.begin(), b.end(), std::copy(a.begin(), a.end(), ids));
+    std::sort(ids, ids + most);
+    const Index n = std::unique(ids, ids + most) - ids;
+    std::iota(order, order + n, Id{0});
+    std::iota(segments, segments + n + 1, Index{0});
+    return {ids, n, order, segments, n};
   }
 
   /// out = rank-one attention; see functors::AttentionRow.
@@ -111,13 +123,13 @@ struct CpuBackend {
   }
 
   static void info_nce(Context<CpuBackend>& ctx, MatrixView<const Scalar> a, MatrixView<const Scalar> b,
-                       Scalar inverse_temperature, Scalar* lse, Scalar* diagonal) {
-    cpu::info_nce_rows<CpuBackend>(ctx, a, b, inverse_temperature, lse, diagonal);
+                       const InfoNceScale<Scalar>& scale, Scalar* lse, Scalar* loss) {
+    cpu::info_nce_rows<CpuBackend>(ctx, a, b, scale, lse, loss);
   }
   static void info_nce_backward(Context<CpuBackend>& ctx, MatrixView<const Scalar> rows, MatrixView<const Scalar> other,
-                                Scalar inverse_temperature, const Scalar* lse, bool by_row, Scalar g,
+                                const InfoNceScale<Scalar>& scale, const Scalar* lse, bool by_row, const Scalar* d_loss,
                                 MatrixView<Scalar> d_rows, Write write) {
-    cpu::info_nce_backward_side<CpuBackend>(ctx, rows, other, inverse_temperature, lse, by_row, g, d_rows, write);
+    cpu::info_nce_backward_side<CpuBackend>(ctx, rows, other, scale, lse, by_row, *d_loss, d_rows, write);
   }
 
   static void factored_adam(Context<CpuBackend>& ctx, const functors::AdamTarget<Scalar>& table,

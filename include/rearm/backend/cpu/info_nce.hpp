@@ -5,6 +5,7 @@
 
 #include <rearm/backend/cpu/parallel.hpp>
 #include <rearm/core/context.hpp>
+#include <rearm/core/info_nce_scale.hpp>
 #include <rearm/functors/exp.hpp>
 
 #include <algorithm>
@@ -17,10 +18,12 @@ namespace rearm::cpu {
 /// Rows (or columns) of the similarity matrix that exist at once on one thread.
 inline constexpr Index info_nce_block = 64;
 
-/// lse_r = log sum_s exp(a_r . b_s / temperature); diagonal_r = a_r . b_r / temperature.
+/// lse_r = log sum_s exp(a_r . b_s / temperature); loss_r = weight (lse_r - a_r . b_r / temperature).
 template <class B, class T = typename B::Scalar>
-void info_nce_rows(Context<B>& ctx, MatrixView<const T> a, MatrixView<const T> b, T inverse_temperature, T* lse,
-                   T* diagonal) {
+void info_nce_rows(Context<B>& ctx, MatrixView<const T> a, MatrixView<const T> b, const InfoNceScale<T>& scale, T* lse,
+                   T* loss) {
+  const T inverse_temperature = scale.inverse_temperature;
+  const T weight = scale.row_weight(a.rows);
   const ThreadScratch<B> work(ctx, info_nce_block * b.rows);
   parallel_ranges(ctx.resources(), a.rows, info_nce_block, [&](Index begin, Index end) {
     const MatrixView<T> scores(work.data(), end - begin, b.rows);
@@ -35,16 +38,19 @@ void info_nce_rows(Context<B>& ctx, MatrixView<const T> a, MatrixView<const T> b
       REARM_SUM_LOOP(sum)
       for (Index s = 0; s < b.rows; ++s) sum += fast_exp(row[s] - top);
       lse[i] = top + std::log(sum);
-      diagonal[i] = row[i];
+      loss[i] = weight * (lse[i] - row[i]);
     }
   });
 }
 
-/// d_rows_r (+)= g sum_s (exp(s_rs - lse) - [r = s]) other_s, with the rows' own log-sum-exp (`by_row`) or that of the
-/// other side (`!by_row`, the transposed block).
+/// d_rows_r (+)= g sum_s (exp(s_rs - lse) - [r = s]) other_s, g = d_loss weight / temperature, with the rows' own
+/// log-sum-exp (`by_row`) or that of the other side (`!by_row`, the transposed block).
 template <class B, class T = typename B::Scalar>
-void info_nce_backward_side(Context<B>& ctx, MatrixView<const T> rows, MatrixView<const T> other, T inverse_temperature,
-                            const T* lse, bool by_row, T g, MatrixView<T> d_rows, Write write) {
+void info_nce_backward_side(Context<B>& ctx, MatrixView<const T> rows, MatrixView<const T> other,
+                            const InfoNceScale<T>& scale, const T* lse, bool by_row, T d_loss, MatrixView<T> d_rows,
+                            Write write) {
+  const T inverse_temperature = scale.inverse_temperature;
+  const T g = d_loss * scale.row_weight(rows.rows) * inverse_temperature;
   const ThreadScratch<B> work(ctx, info_nce_block * other.rows);
   parallel_ranges(ctx.resources(), rows.rows, info_nce_block, [&](Index begin, Index end) {
     const MatrixView<T> scores(work.data(), end - begin, other.rows);

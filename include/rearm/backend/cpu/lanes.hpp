@@ -27,7 +27,13 @@ template <class T>
 using LaneMask = Lanes<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>>;
 
 /// x <- e^x in every lane, as fast_exp (functors/exp.hpp).
-inline void exp_lanes(Lanes<float>& x) { exp_in_place<Lanes<std::uint32_t>>(x); }
+inline void exp_lanes(Lanes<float>& x) {
+#if defined(__CUDACC__)  // nvcc refuses vectors in what is device code as well
+  for (int l = 0; l < n_lanes; ++l) x[l] = fast_exp(x[l]);
+#else
+  exp_in_place<Lanes<std::uint32_t>>(x);
+#endif
+}
 inline void exp_lanes(Lanes<double>& x) {
   for (int l = 0; l < n_lanes; ++l) x[l] = std::exp(x[l]);
 }

@@ -35,7 +35,7 @@ inline void philox_block(const RandomKey& key, std::uint64_t first, std::uint64_
     for (int l = 0; l < 8; ++l) x0[l] = first + static_cast<std::uint64_t>(part + l) * stride;
     x1 = x0 >> 32;
     x2 += key.stream;
-    x3 += key.step;
+    x3 += key.current_step();
     auto k0 = static_cast<std::uint32_t>(key.seed);
     auto k1 = static_cast<std::uint32_t>(key.seed >> 32);
     for (int round = 0; round < 10; ++round) {

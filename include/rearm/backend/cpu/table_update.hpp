@@ -17,6 +17,9 @@ inline constexpr Index table_tile_cols = 512;
 /// Rows a task; each has a part of the weight's gradient, and the parts are added in order.
 inline constexpr Index table_chunk = 1024;
 
+#if defined(__CUDACC__)  // nvcc refuses vectors in what is device code as well
+using MomentLanes = functors::MomentWords;
+#else
 /// functors::MomentWords in vector registers.
 struct MomentLanes {
   static void draw(const RandomKey& key, std::uint64_t first, std::uint32_t* word) {
@@ -25,6 +28,7 @@ struct MomentLanes {
     for (int w = 0; w < 4; ++w) store_lanes<std::uint32_t>(lanes[w], word + std::ptrdiff_t{w} * n_lanes);
   }
 };
+#endif
 
 /// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). When `d_weight` has data it (+)=
 /// d_output^T value, value as it was: formed tile by tile in the same pass.
@@ -54,7 +58,7 @@ void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, Matrix
         gemm_serial<T>(Op::none, Op::none, T{1}, d_output.row_block(begin, n), weight.col_block(col, width), grad,
                        Write::overwrite);
         const functors::AdamRow<T, MomentLanes> row{part, grad};
-        for (Index i = 0; i < n; ++i) row(i);
+        for (Index i = 0; i < n; ++i) row(i, SoleLane{});
       }
   });
   if (!with_weight) return;

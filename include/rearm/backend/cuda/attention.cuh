@@ -1,0 +1,121 @@
+#pragma once
+/// @file attention.cuh
+/// Rank-one attention, a warp a node: its rows in the lanes going forward, then also its columns going back, so that
+/// no sum crosses lanes and nothing of d x d is stored.
+
+#include <rearm/backend/cuda/rows.cuh>
+#include <rearm/functors/attention.hpp>
+
+namespace rearm::gpu {
+
+/// Warps a block: each runs long, so few of them make the last ones' wait short.
+inline constexpr int attention_warps = 4;
+
+/// The largest and the smallest key of a node: the largest logit of row a is that of one of them.
+template <class T>
+struct KeyRange {
+  T low;
+  T high;
+  __device__ T top(T scaled_query) const { return scaled_query * (scaled_query > T{0} ? high : low); }
+};
+
+template <class T>
+__device__ KeyRange<T> key_range(const T* k, Index d, const WarpLane& lane) {
+  T high = k[0];
+  T low_negated = -k[0];
+  for (Index b = lane.first(); b < d; b += WarpLane::step) {
+    high = k[b] > high ? k[b] : high;
+    low_negated = -k[b] > low_negated ? -k[b] : low_negated;
+  }
+  return {-lane.max(low_negated), lane.max(high)};
+}
+
+/// f(b, multiplier of weight (a, b)) for all b, one random draw for eight of them.
+template <class T, class F>
+__device__ void for_each_weight(const functors::AttentionInput<T>& in, Index i, Index a, const F& f) {
+  const Index d = in.q.cols;
+  if (!in.dropout) {
+    for (Index b = 0; b < d; ++b) f(b, T{1});
+    return;
+  }
+  const auto draws = static_cast<Index>(functors::DropoutMask::draws(d));
+  const auto base = static_cast<std::uint64_t>((i * d + a) * draws);
+  for (Index r = 0; r < draws; ++r) {
+    const RandomBits draw = in.mask.key.bits(base + static_cast<std::uint64_t>(r));
+    for (int half = 0; half < 8; ++half) {
+      const Index b = r + half * draws;
+      if (b < d) f(b, in.mask.keep_half(draw, half) ? in.keep_scale : T{0});
+    }
+  }
+}
+
+template <class T>
+REARM_KERNEL void attention_kernel(functors::AttentionInput<T> in, MatrixView<T> out) {
+  const Index i = own_warp();
+  if (i >= in.q.rows) return;
+  const WarpLane lane = own_lane();
+  const T* const k = in.k.row(i);
+  const T* const v = in.v.row(i);
+  const KeyRange<T> range = key_range(k, in.q.cols, lane);
+  for (Index a = lane.first(); a < in.q.cols; a += WarpLane::step) {
+    const T q = in.scale * in.q(i, a);
+    const T top = range.top(q);
+    T sum{0};
+    T value{0};
+    for_each_weight(in, i, a, [&](Index b, T multiplier) {
+      const T weight = fast_exp(q * k[b] - top);
+      sum += weight;
+      value += weight * multiplier * v[b];
+    });
+    out(i, a) = value / sum;
+  }
+}
+
+/// Rows first: d_q and, in `inverse_sum`, 1 / sum of each row's exponentials. Then columns: d_k and d_v.
+template <class T>
+REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f, MatrixView<T> inverse_sum) {
+  const functors::AttentionInput<T>& in = f.in;
+  const Index i = own_warp();
+  if (i >= in.q.rows) return;
+  const WarpLane lane = own_lane();
+  const Index d = in.q.cols;
+  const T* const k = in.k.row(i);
+  const T* const v = in.v.row(i);
+  const KeyRange<T> range = key_range(k, d, lane);
+  for (Index a = lane.first(); a < d; a += WarpLane::step) {
+    const T q = in.scale * in.q(i, a);
+    const T top = range.top(q);
+    const T out = f.out(i, a);
+    T sum{0};
+    T d_q{0};
+    for_each_weight(in, i, a, [&](Index b, T multiplier) {
+      const T weight = fast_exp(q * k[b] - top);
+      sum += weight;
+      d_q += weight * (multiplier * v[b] - out) * k[b];
+    });
+    const T inverse = T{1} / sum;
+    f.d_q(i, a) = in.scale * f.d_out(i, a) * d_q * inverse;
+    inverse_sum(i, a) = inverse;
+  }
+  lane.sync();
+  const auto draws = static_cast<Index>(functors::DropoutMask::draws(d));
+  for (Index b = lane.first(); b < d; b += WarpLane::step) {
+    T d_k{0};
+    T d_v{0};
+    for (Index a = 0; a < d; ++a) {
+      const T q = in.scale * in.q(i, a);
+      const T g = f.d_out(i, a) * fast_exp(q * k[b] - range.top(q)) * inverse_sum(i, a);
+      T multiplier{1};
+      if (in.dropout) {
+        const auto draw = static_cast<std::uint64_t>((i * d + a) * draws + b % draws);
+        multiplier = in.mask.keep_half(in.mask.key.bits(draw), static_cast<int>(b / draws)) ? in.keep_scale : T{0};
+      }
+      d_v += g * multiplier;
+      d_k += g * (multiplier * v[b] - f.out(i, a)) * q;
+    }
+    f.d_k(i, b) = d_k;
+    f.d_v(i, b) = d_v;
+  }
+}
+
+}  // namespace rearm::gpu

@@ -1,0 +1,112 @@
+#pragma once
+/// @file cuda_backend.cuh
+/// `CudaBackend<Scalar>`: one stream of one device, cuBLAS, cuSPARSE, CUB and kernels made of the shared functors.
+
+#include <rearm/backend/cuda/attention.cuh>
+#include <rearm/backend/cuda/index_list.cuh>
+#include <rearm/backend/cuda/info_nce.cuh>
+#include <rearm/backend/cuda/products.cuh>
+#include <rearm/backend/cuda/rows.cuh>
+#include <rearm/backend/cuda/table_update.cuh>
+#include <rearm/core/context.hpp>
+
+#include <concepts>
+#include <limits>
+#include <span>
+#include <string_view>
+
+namespace rearm {
+
+/// The GPU backend. `Scalar` is float or double. Everything is started on the context's stream and nothing waits, but
+/// for what reads results on the host: copies, metrics, files.
+template <std::floating_point Scalar_>
+struct CudaBackend {
+  using Scalar = Scalar_;
+  using Memory = CudaMemory;
+  using Resources = gpu::Resources;
+  using Options = CudaOptions;
+
+  static constexpr std::string_view name() { return "cuda"; }
+
+  template <class F>
+  static void for_each(Context<CudaBackend>& ctx, Index n, const F& f) {
+    gpu::for_each(ctx.resources(), n, f);
+  }
+  template <class F>
+  static void reduce_rows(Context<CudaBackend>& ctx, Index n, Index width, const F& f, Scalar* out, Write write) {
+    gpu::reduce_rows(ctx.resources(), ctx.arena(), n, width, f, out, write);
+  }
+  static void gemm(Context<CudaBackend>& ctx, Op op_a, Op op_b, Scalar alpha, MatrixView<const Scalar> a,
+                   MatrixView<const Scalar> b, MatrixView<Scalar> c, Write write) {
+    gpu::gemm<Scalar>(ctx.resources(), op_a, op_b, alpha, a, b, c, write);
+  }
+  static void spmm(Context<CudaBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
+                   Write write) {
+    if (ctx.resources().options().deterministic || s.nonzeros == 0 || x.empty() ||
+        s.nonzeros > std::numeric_limits<int>::max())
+      gpu::spmm_in_order(ctx.resources(), s, x, y, write);
+    else
+      gpu::spmm_by_library(ctx.resources(), ctx.arena(), s, x, y, write);
+  }
+
+  /// `ids` lie on the device; nobody checks them.
+  static IndexList index_list(Context<CudaBackend>& ctx, std::span<const Id> ids, Index n_rows) {
+    return gpu::index_list(ctx.resources(), ctx.arena(), ids, n_rows);
+  }
+  /// As many ids as a and b have together, `count` of them distinct and the rest padding.
+  static IndexList distinct_list(Context<CudaBackend>& ctx, std::span<const Id> a, std::span<const Id> b,
+                                 Index n_rows) {
+    return gpu::distinct_list(ctx.resources(), ctx.arena(), a, b, n_rows);
+  }
+
+  static void rank_one_attention(Context<CudaBackend>& ctx, const functors::AttentionInput<Scalar>& in,
+                                 MatrixView<Scalar> out) {
+    if (in.q.empty()) return;
+    gpu::launch(ctx.resources(), gpu::blocks_for(in.q.rows, gpu::attention_warps),
+                gpu::attention_warps * gpu::warp_size, gpu::attention_kernel<Scalar>, in, out);
+  }
+  static void rank_one_attention_backward(Context<CudaBackend>& ctx, const functors::AttentionBackwardRow<Scalar>& f) {
+    if (f.in.q.empty()) return;
+    Scratch<CudaBackend> scratch(ctx);
+    gpu::launch(ctx.resources(), gpu::blocks_for(f.in.q.rows, gpu::attention_warps),
+                gpu::attention_warps * gpu::warp_size, gpu::attention_backward_kernel<Scalar>, f,
+                scratch.template matrix<Scalar>(f.in.q.rows, f.in.q.cols));
+  }
+
+  static void info_nce(Context<CudaBackend>& ctx, MatrixView<const Scalar> a, MatrixView<const Scalar> b,
+                       const InfoNceScale<Scalar>& scale, Scalar* lse, Scalar* loss) {
+    gpu::for_each_tile<Scalar>(
+        ctx.resources(), ctx.arena(), a, b, scale.inverse_temperature, [&](Index first, MatrixView<Scalar> scores) {
+          for_each(ctx, scores.rows, gpu::InfoNceRow<Scalar>{scores, first, a.rows, scale, lse, loss});
+        });
+  }
+  static void info_nce_backward(Context<CudaBackend>& ctx, MatrixView<const Scalar> rows,
+                                MatrixView<const Scalar> other, const InfoNceScale<Scalar>& scale, const Scalar* lse,
+                                bool by_row, const Scalar* d_loss, MatrixView<Scalar> d_rows, Write write) {
+    gpu::for_each_tile<Scalar>(
+        ctx.resources(), ctx.arena(), rows, other, scale.inverse_temperature,
+        [&](Index first, MatrixView<Scalar> scores) {
+          for_each(ctx, scores.rows,
+                   gpu::InfoNceBackwardRow<Scalar>{scores, first, rows.rows, scale, lse, by_row, d_loss});
+          gemm(ctx, Op::none, Op::none, Scalar{1}, ConstView<Scalar>(scores), other,
+               d_rows.row_block(first, scores.rows), write);
+        });
+  }
+
+  /// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). When `d_weight` has data it (+)=
+  /// d_output^T value, value as it was.
+  static void factored_adam(Context<CudaBackend>& ctx, const functors::AdamTarget<Scalar>& table,
+                            MatrixView<const Scalar> d_output, MatrixView<const Scalar> weight,
+                            MatrixView<Scalar> d_weight = {}, Write write_weight = Write::overwrite) {
+    if (d_weight.data != nullptr)
+      gemm(ctx, Op::transpose, Op::none, Scalar{1}, d_output, ConstView<Scalar>(table.value), d_weight, write_weight);
+    gpu::launch(
+        ctx.resources(),
+        dim3(gpu::blocks_for(table.value.rows, gpu::table_tile), gpu::blocks_for(table.value.cols, gpu::table_tile)),
+        gpu::table_threads, gpu::factored_adam_kernel<Scalar>, table, d_output, weight);
+  }
+};
+
+static_assert(Backend<CudaBackend<float>> && Backend<CudaBackend<double>>);
+
+}  // namespace rearm

@@ -1,0 +1,125 @@
+#pragma once
+/// @file index_list.cuh
+/// Ids sorted and grouped on the device (CUB), so that the transpose of a gather adds in a fixed order.
+
+#include <rearm/backend/cuda/rows.cuh>
+#include <rearm/core/index_list.hpp>
+
+#include <cub/cub.cuh>
+
+#include <bit>
+#include <limits>
+#include <span>
+
+namespace rearm::gpu {
+
+/// CUB's protocol: asked once for the size of its work array, then run. f(work, bytes) returns a status.
+template <class F>
+void with_work(Arena<CudaMemory>& arena, const char* call, const F& f) {
+  std::size_t bytes = 0;
+  check(f(nullptr, bytes), call);
+  const auto mark = arena.mark();
+  check(f(arena.template allocate<unsigned char>(static_cast<Index>(bytes) + 1), bytes), call);
+  arena.rewind(mark);
+}
+
+inline int item_count(Index n, const char* what) {
+  if (n > std::numeric_limits<int>::max())
+    throw ShapeError(detail::message(what, ": ", n, " elements are more than one call takes"));
+  return static_cast<int>(n);
+}
+/// Bits that ids below n_rows take.
+inline int id_bits(Index n_rows) {
+  return std::max(1, static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n_rows))));
+}
+
+REARM_KERNEL void positions_kernel(Id* order, Index n) {
+  const Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < n) order[i] = static_cast<Id>(i);
+}
+/// 1 where a run of equal ids begins.
+REARM_KERNEL void heads_kernel(const Id* sorted, Index n, Index* head) {
+  const Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < n) head[i] = i == 0 || sorted[i] != sorted[i - 1] ? 1 : 0;
+}
+/// rank (1-based, inclusive sums of the heads) -> segments: where each run begins, and n from the last one on.
+REARM_KERNEL void segments_kernel(const Id* sorted, const Index* rank, Index n, Index* segments) {
+  const Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i > n) return;
+  const Index n_runs = rank[n - 1];
+  if (i >= n_runs) segments[i] = n;
+  if (i < n && (i == 0 || sorted[i] != sorted[i - 1])) segments[rank[i] - 1] = i;
+}
+/// The distinct ids, one each; padding repeats the first and has empty segments.
+REARM_KERNEL void distinct_kernel(const Id* sorted, const Index* rank, Index n, Id* ids, Id* order, Index* segments,
+                                  Index* count) {
+  const Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i > n) return;
+  const Index n_runs = rank[n - 1];
+  segments[i] = i < n_runs ? i : n_runs;
+  order[i] = i < n ? static_cast<Id>(i) : 0;
+  if (i == 0) *count = n_runs;
+  if (i >= n) return;
+  if (i >= n_runs) ids[i] = sorted[0];
+  if (i == 0 || sorted[i] != sorted[i - 1]) ids[rank[i] - 1] = sorted[i];
+}
+
+/// sorted ids with their positions (both n, stably) and the 1-based rank of each one's run.
+struct SortedIds {
+  Id* sorted;
+  Id* order;  ///< one more than n: what is read where a segment is empty
+  Index* rank;
+};
+
+inline SortedIds sort_ids(const Resources& resources, Arena<CudaMemory>& arena, const Id* ids, Index n, Index n_rows) {
+  const int items = item_count(n, "gather");
+  const SortedIds out{arena.allocate<Id>(n), arena.allocate<Id>(n + 1), arena.allocate<Index>(n)};
+  Id* const positions = arena.allocate<Id>(n);
+  Index* const head = arena.allocate<Index>(n);
+  launch(resources, blocks_for(n, 256), 256, positions_kernel, positions, n);
+  launch(resources, 1, 1, positions_kernel, out.order + n, Index{1});
+  with_work(arena, "cub::DeviceRadixSort::SortPairs", [&](void* work, std::size_t& bytes) {
+    return cub::DeviceRadixSort::SortPairs(work, bytes, ids, out.sorted, static_cast<const Id*>(positions), out.order,
+                                           items, 0, id_bits(n_rows), resources.stream());
+  });
+  launch(resources, blocks_for(n, 256), 256, heads_kernel, static_cast<const Id*>(out.sorted), n, head);
+  with_work(arena, "cub::DeviceScan::InclusiveSum", [&](void* work, std::size_t& bytes) {
+    return cub::DeviceScan::InclusiveSum(work, bytes, static_cast<const Index*>(head), out.rank, items,
+                                         resources.stream());
+  });
+  return out;
+}
+
+inline IndexList index_list(const Resources& resources, Arena<CudaMemory>& arena, std::span<const Id> ids,
+                            Index n_rows) {
+  const auto n = static_cast<Index>(ids.size());
+  if (n == 0) return {};
+  Id* const copy = arena.allocate<Id>(n);
+  REARM_CUDA_CHECK(cudaMemcpyAsync(copy, ids.data(), ids.size_bytes(), cudaMemcpyDeviceToDevice, resources.stream()));
+  Index* const segments = arena.allocate<Index>(n + 1);
+  const SortedIds s = sort_ids(resources, arena, copy, n, n_rows);
+  launch(resources, blocks_for(n + 1, 256), 256, segments_kernel, static_cast<const Id*>(s.sorted),
+         static_cast<const Index*>(s.rank), n, segments);
+  return {copy, n, s.order, segments, n};
+}
+
+inline IndexList distinct_list(const Resources& resources, Arena<CudaMemory>& arena, std::span<const Id> a,
+                               std::span<const Id> b, Index n_rows) {
+  const auto n = static_cast<Index>(a.size() + b.size());
+  if (n == 0) return {};
+  Id* const all = arena.allocate<Id>(n);
+  REARM_CUDA_CHECK(cudaMemcpyAsync(all, a.data(), a.size_bytes(), cudaMemcpyDeviceToDevice, resources.stream()));
+  if (!b.empty())
+    REARM_CUDA_CHECK(
+        cudaMemcpyAsync(all + a.size(), b.data(), b.size_bytes(), cudaMemcpyDeviceToDevice, resources.stream()));
+  Id* const ids = arena.allocate<Id>(n);
+  Id* const order = arena.allocate<Id>(n + 1);
+  Index* const segments = arena.allocate<Index>(n + 1);
+  Index* const count = arena.allocate<Index>(1);
+  const SortedIds s = sort_ids(resources, arena, all, n, n_rows);
+  launch(resources, blocks_for(n + 1, 256), 256, distinct_kernel, static_cast<const Id*>(s.sorted),
+         static_cast<const Index*>(s.rank), n, ids, order, segments, count);
+  return {ids, n, order, segments, n, count};
+}
+
+}  // namespace rearm::gpu

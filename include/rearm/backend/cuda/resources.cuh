@@ -1,0 +1,116 @@
+#pragma once
+/// @file resources.cuh
+/// What a CUDA context owns: a stream, library handles and their workspace; and how a kernel is started.
+
+#include <rearm/backend/cuda/memory.cuh>
+#include <rearm/core/matrix.hpp>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace rearm {
+
+/// Settings of a CUDA context.
+struct CudaOptions {
+  int device = 0;
+  /// Dense products of floats in TF32 on tensor cores: ten bits of mantissa instead of 23, several times as fast.
+  bool tf32 = false;
+  /// Sparse products by our kernel, whose sums have a fixed order, instead of cuSPARSE: the same bits run after run.
+  bool deterministic = true;
+};
+
+namespace gpu {
+
+/// Bytes that cuBLAS works in; given to it beforehand so that it allocates nothing while a step is recorded.
+inline constexpr std::size_t blas_workspace_bytes = std::size_t{32} << 20;
+
+/// Number of usable devices; 0 where there is no driver either.
+inline int device_count() noexcept {
+  int n = 0;
+  if (cudaGetDeviceCount(&n) != cudaSuccess) {
+    cudaGetLastError();
+    return 0;
+  }
+  return n;
+}
+
+/// Owned by a Context. Throws ConfigError without such a device, DeviceError when the device refuses.
+class Resources {
+ public:
+  explicit Resources(CudaOptions options) : options_(options) {
+    const int n = device_count();
+    if (n == 0) throw DeviceError("no CUDA device (or no driver for it) on this machine; use the CPU backend");
+    if (options.device < 0 || options.device >= n)
+      throw ConfigError(detail::message("device = ", options.device, ": must be 0 to ", n - 1));
+    REARM_CUDA_CHECK(cudaSetDevice(options.device));
+    try {
+      REARM_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+      REARM_CUDA_CHECK(cublasCreate(&blas_));
+      REARM_CUDA_CHECK(cublasSetStream(blas_, stream_));
+      REARM_CUDA_CHECK(cublasSetMathMode(blas_, options.tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH));
+      workspace_ = Buffer<unsigned char, CudaMemory>(static_cast<Index>(blas_workspace_bytes));
+      REARM_CUDA_CHECK(cublasSetWorkspace(blas_, workspace_.data(), blas_workspace_bytes));
+      REARM_CUDA_CHECK(cusparseCreate(&sparse_));
+      REARM_CUDA_CHECK(cusparseSetStream(sparse_, stream_));
+    } catch (...) {
+      release();
+      throw;
+    }
+  }
+  Resources(const Resources&) = delete;
+  Resources& operator=(const Resources&) = delete;
+  ~Resources() { release(); }
+
+  const CudaOptions& options() const noexcept { return options_; }
+  cudaStream_t stream() const noexcept { return stream_; }
+  cublasHandle_t blas() const noexcept { return blas_; }
+  cusparseHandle_t sparse() const noexcept { return sparse_; }
+  /// Waits for everything this context started.
+  void synchronize() const { REARM_CUDA_CHECK(cudaStreamSynchronize(stream_)); }
+  /// While work is recorded: where its random keys find the step when it is replayed. Null otherwise.
+  const std::uint32_t* step_source() const noexcept { return step_source_; }
+  /// The step it was when the recording was made.
+  std::uint32_t recorded_step() const noexcept { return recorded_step_; }
+  void set_step_source(const std::uint32_t* source, std::uint32_t step) noexcept {
+    step_source_ = source;
+    recorded_step_ = step;
+  }
+  std::string device_name() const {
+    cudaDeviceProp properties{};
+    REARM_CUDA_CHECK(cudaGetDeviceProperties(&properties, options_.device));
+    return properties.name;
+  }
+
+ private:
+  void release() noexcept {
+    if (sparse_ != nullptr) cusparseDestroy(sparse_);
+    if (blas_ != nullptr) cublasDestroy(blas_);
+    if (stream_ != nullptr) cudaStreamDestroy(stream_);
+  }
+  CudaOptions options_;
+  cudaStream_t stream_ = nullptr;
+  cublasHandle_t blas_ = nullptr;
+  cusparseHandle_t sparse_ = nullptr;
+  Buffer<unsigned char, CudaMemory> workspace_;
+  const std::uint32_t* step_source_ = nullptr;
+  std::uint32_t recorded_step_ = 0;
+};
+
+/// Starts `kernel` on the stream of `resources` with `blocks` x `threads`; nothing when there are no blocks.
+template <class... Parameters, class... Arguments>
+void launch(const Resources& resources, dim3 blocks, unsigned threads, void (*kernel)(Parameters...),
+            Arguments&&... arguments) {
+  if (blocks.x == 0 || blocks.y == 0 || blocks.z == 0) return;
+  cudaLaunchConfig_t config{};
+  config.gridDim = blocks;
+  config.blockDim = dim3(threads);
+  config.stream = resources.stream();
+  REARM_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
+}
+
+/// Blocks of `per_block` that n takes.
+inline unsigned blocks_for(Index n, Index per_block) { return static_cast<unsigned>((n + per_block - 1) / per_block); }
+
+}  // namespace gpu
+}  // namespace rearm

@@ -1,0 +1,22 @@
+#pragma once
+/// @file step_replay.hpp
+/// How a training step is run again and again.
+
+#include <rearm/optim/adamw.hpp>
+
+#include <cstdint>
+
+namespace rearm {
+
+/// On the host a step is simply run; a backend that can record work and replay it specialises this.
+template <Backend B>
+class StepReplay {
+ public:
+  explicit StepReplay(Context<B>&) {}
+  template <class F>
+  void run(std::uint32_t /*step*/, Index /*batch_size*/, AdamW<B>& /*optimizer*/, const F& f) {
+    f();
+  }
+};
+
+}  // namespace rearm

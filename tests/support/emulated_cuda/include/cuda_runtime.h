@@ -1,0 +1,780 @@
+// A functional emulation of the CUDA runtime on the CPU, for tests on machines without a GPU. See ../README.md.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "emulated_cuda/device.h"
+
+#define CUDART_VERSION 13000
+
+#define EMULATED_CUDA_ERRORS(X)                                                                             \
+  X(cudaSuccess, 0, "no error")                                                                             \
+  X(cudaErrorInvalidValue, 1, "invalid argument")                                                           \
+  X(cudaErrorMemoryAllocation, 2, "out of memory")                                                          \
+  X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")                                     \
+  X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                                           \
+  X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                                                  \
+  X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                                         \
+  X(cudaErrorNotReady, 600, "device not ready")                                                             \
+  X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered")                               \
+  X(cudaErrorLaunchFailure, 719, "unspecified launch failure")                                              \
+  X(cudaErrorNotSupported, 801, "operation not supported")                                                  \
+  X(cudaErrorStreamCaptureUnsupported, 900, "operation not permitted when stream is capturing")             \
+  X(cudaErrorStreamCaptureInvalidated, 901, "operation failed due to a previous error during capture")      \
+  X(cudaErrorStreamCaptureUnmatched, 903, "capture was not initiated in this stream")                       \
+  X(cudaErrorStreamCaptureImplicit, 906,                                                                    \
+    "operation would make the legacy stream depend on a capturing blocking stream")                         \
+  X(cudaErrorCapturedEvent, 907, "operation not permitted on an event last recorded in a capturing stream") \
+  X(cudaErrorStreamCaptureWrongThread, 908,                                                                 \
+    "attempt to terminate a thread-local capture sequence from another thread")                             \
+  X(cudaErrorUnknown, 999, "unknown error")
+
+enum cudaError {
+#define X(name, value, text) name = value,
+  EMULATED_CUDA_ERRORS(X)
+#undef X
+};
+using cudaError_t = cudaError;
+
+enum cudaMemcpyKind {
+  cudaMemcpyHostToHost,
+  cudaMemcpyHostToDevice,
+  cudaMemcpyDeviceToHost,
+  cudaMemcpyDeviceToDevice,
+  cudaMemcpyDefault
+};
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed
+};
+enum cudaStreamCaptureStatus {
+  cudaStreamCaptureStatusNone,
+  cudaStreamCaptureStatusActive,
+  cudaStreamCaptureStatusInvalidated
+};
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+enum cudaDeviceAttr {
+  cudaDevAttrMaxThreadsPerBlock = 1,
+  cudaDevAttrMaxSharedMemoryPerBlock = 8,
+  cudaDevAttrWarpSize = 10,
+  cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrL2CacheSize = 38,
+  cudaDevAttrMaxThreadsPerMultiProcessor = 39,
+  cudaDevAttrComputeCapabilityMajor = 75,
+  cudaDevAttrComputeCapabilityMinor = 76
+};
+enum cudaDataType {
+  CUDA_R_32F = 0,
+  CUDA_R_64F = 1,
+  CUDA_R_16F = 2,
+  CUDA_R_8I = 3,
+  CUDA_R_32I = 10,
+  CUDA_R_16BF = 14,
+  CUDA_R_64I = 24
+};
+using cudaDataType_t = cudaDataType;
+
+inline constexpr unsigned cudaStreamDefault = 0, cudaStreamNonBlocking = 1;
+inline constexpr unsigned cudaEventDefault = 0, cudaEventBlockingSync = 1, cudaEventDisableTiming = 2;
+inline constexpr unsigned cudaHostAllocDefault = 0;
+
+struct cudaDeviceProp {
+  char name[256];
+  std::size_t totalGlobalMem, sharedMemPerBlock, sharedMemPerMultiprocessor, totalConstMem;
+  int regsPerBlock, warpSize, maxThreadsPerBlock, maxThreadsPerMultiProcessor;
+  int maxThreadsDim[3], maxGridSize[3];
+  int major, minor, multiProcessorCount, l2CacheSize, concurrentKernels, integrated, unifiedAddressing;
+};
+
+struct CUstream_st;
+
+namespace emulated_cuda {
+
+using Work = std::function<void()>;
+
+struct Capture {
+  CUstream_st* origin;
+  cudaStreamCaptureMode mode;
+  std::thread::id thread;
+  bool valid;
+  std::vector<Work> nodes;
+};
+
+struct EventState {
+  unsigned pending = 0;  // records which have not run
+  bool recorded = false, captured = false;
+  std::chrono::steady_clock::time_point time;
+};
+
+}  // namespace emulated_cuda
+
+struct CUstream_st {
+  unsigned flags;
+  std::shared_ptr<emulated_cuda::Capture> capture;
+};
+struct CUevent_st {
+  unsigned flags;
+  std::shared_ptr<emulated_cuda::EventState> state;  // queued work may outlive the event
+};
+struct CUgraph_st {
+  std::vector<emulated_cuda::Work> nodes;
+};
+struct CUgraphExec_st {
+  std::shared_ptr<const std::vector<emulated_cuda::Work>> nodes;
+};
+using cudaStream_t = CUstream_st*;
+using cudaEvent_t = CUevent_st*;
+using cudaGraph_t = CUgraph_st*;
+using cudaGraphExec_t = CUgraphExec_st*;
+
+struct cudaLaunchAttribute {
+  int id;
+};
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  std::size_t dynamicSmemBytes;
+  cudaStream_t stream;
+  cudaLaunchAttribute* attrs;
+  unsigned numAttrs;
+};
+
+namespace emulated_cuda {
+
+// Calls which gave the device work (or memory) at once: what a capture records is counted when neither recorded nor
+// replayed, a replay counts as one graph launch. Library calls are not launches.
+struct Counters {
+  unsigned long long launches, copies_to_host, copies_to_device, allocations, synchronisations, graph_launches;
+};
+
+inline constexpr std::size_t heap_bytes = std::size_t{16} << 30, alignment = 256;
+inline constexpr std::size_t round_up(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+struct Runtime {
+  std::recursive_mutex mutex;
+
+  // Device memory. Each allocation is followed by at least `alignment` bytes of guard.
+  char* heap = nullptr;
+  std::size_t top = 0;  // no address from here on was ever allocated
+  std::size_t limit = std::size_t{8} << 30, in_use = 0;
+  std::map<std::size_t, std::size_t> allocations;  // offset to bytes
+  std::map<const char*, std::size_t> pinned;
+  int accessible = 0;
+
+  // All streams share one queue in the order of the calls, which is one of the orders that hardware may choose.
+  struct Entry {
+    cudaStream_t stream;
+    Work work;
+  };
+  std::deque<Entry> queue;
+  std::set<cudaStream_t> streams;
+  std::vector<std::shared_ptr<Capture>> captures;
+
+  bool device_present = true;
+  Counters counters{};
+
+  Runtime() {
+    void* memory = mmap(nullptr, heap_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) stop("cannot reserve %zu bytes of address space", heap_bytes);
+    heap = static_cast<char*>(memory);
+  }
+
+  void protect(int protection) {
+    if (top != 0 && mprotect(heap, (top + 4095) & ~std::size_t{4095}, protection) != 0) stop("mprotect failed");
+  }
+
+  bool in_heap(const void* p) const { return p >= heap && p < heap + heap_bytes; }
+  // Whether the bytes lie within one allocation.
+  bool allocated(const void* p, std::size_t bytes) const {
+    if (!in_heap(p)) return false;
+    const std::size_t offset = static_cast<std::size_t>(static_cast<const char*>(p) - heap);
+    auto next = allocations.upper_bound(offset);
+    if (next == allocations.begin()) return false;
+    --next;
+    return offset + bytes <= next->first + next->second;
+  }
+  bool is_pinned(const void* p, std::size_t bytes) const {
+    auto next = pinned.upper_bound(static_cast<const char*>(p));
+    if (next == pinned.begin()) return false;
+    --next;
+    return static_cast<const char*>(p) + bytes <= next->first + next->second;
+  }
+
+  void check_guard(std::size_t offset, std::size_t bytes) const {
+#ifndef EMULATED_CUDA_ASAN
+    const std::size_t end = offset + round_up(bytes) + alignment;
+    for (std::size_t i = offset + bytes; i < end; ++i) {
+      if (heap[i] != '\xFF') {
+        stop("a write past the end of an allocation of %zu bytes, at byte %zu, since the last synchronisation", bytes,
+             i - offset);
+      }
+    }
+#else
+    static_cast<void>(offset), static_cast<void>(bytes);  // the sanitizer reports it where it happens
+#endif
+  }
+
+  void run_first() {
+    const Work work = std::move(queue.front().work);
+    queue.pop_front();
+    work();
+  }
+  template <class Predicate>
+  void run_while(Predicate&& more) {
+    if (queue.empty()) return;
+    if (accessible++ == 0) protect(PROT_READ | PROT_WRITE);
+    while (!queue.empty() && more()) run_first();
+    for (const auto& [offset, bytes] : allocations) check_guard(offset, bytes);
+    if (--accessible == 0) protect(PROT_NONE);
+  }
+  void run_all() {
+    run_while([] { return true; });
+  }
+  // Leaves what other streams queued later, so that waiting for the wrong stream shows.
+  void run_stream(cudaStream_t stream) {
+    if (stream == nullptr) return run_all();
+    std::size_t count = queue.size();
+    while (count > 0 && queue[count - 1].stream != stream) --count;
+    run_while([&] { return count-- > 0; });
+  }
+
+  cudaError_t enqueue(cudaStream_t stream, Work work) {
+    if (stream == nullptr) {
+      bool implicit = false;
+      for (const auto& capture : captures) {
+        if ((capture->origin->flags & cudaStreamNonBlocking) != 0) continue;
+        capture->valid = false;
+        implicit = true;
+      }
+      if (implicit) return cudaErrorStreamCaptureImplicit;
+    } else {
+      if (!streams.contains(stream)) return cudaErrorInvalidResourceHandle;
+      if (stream->capture != nullptr) {
+        if (!stream->capture->valid) return cudaErrorStreamCaptureInvalidated;
+        stream->capture->nodes.push_back(std::move(work));
+        return cudaSuccess;
+      }
+    }
+    queue.push_back({stream, std::move(work)});
+    return cudaSuccess;
+  }
+
+  bool capturing(cudaStream_t stream) const { return streams.contains(stream) && stream->capture != nullptr; }
+
+  // Whether the call is one that a capture under way forbids; it spoils that capture.
+  bool spoils_capture(cudaStream_t stream = nullptr, bool whole_device = false) {
+    bool spoilt = false;
+    for (const auto& capture : captures) {
+      const bool mine =
+          capture->mode == cudaStreamCaptureModeThreadLocal && capture->thread == std::this_thread::get_id();
+      if (whole_device || mine || capture->mode == cudaStreamCaptureModeGlobal ||
+          (capturing(stream) && stream->capture == capture)) {
+        capture->valid = false;
+        spoilt = true;
+      }
+    }
+    return spoilt;
+  }
+};
+
+inline Runtime& runtime() {
+  static Runtime* instance = new Runtime;  // never destroyed: static objects of the program may still free memory
+  return *instance;
+}
+
+inline thread_local cudaError_t last_error = cudaSuccess;
+
+// The frame of every call.
+template <class F>
+cudaError_t call(F&& body) {
+  Runtime& r = runtime();
+  const std::lock_guard lock(r.mutex);
+  if (block.current != nullptr) stop("a runtime call inside a kernel");
+  const cudaError_t error = r.device_present ? body(r) : cudaErrorNoDevice;
+  if (error != cudaSuccess && error != cudaErrorNotReady) last_error = error;
+  return error;
+}
+
+// For the libraries, whose real versions would fault or return nonsense.
+inline void require_device(const void* p, std::size_t bytes, const char* what) {
+  if (bytes != 0 && !runtime().allocated(p, bytes)) {
+    stop("%s: %p is not %zu bytes of allocated device memory", what, p, bytes);
+  }
+}
+
+inline Counters& counters() { return runtime().counters; }
+inline std::size_t allocated_bytes() { return runtime().in_use; }
+inline void set_memory_limit(std::size_t bytes) { runtime().limit = std::min(bytes, heap_bytes / 2); }
+inline void set_device_present(bool present) { runtime().device_present = present; }
+
+inline void poison(char* p, std::size_t bytes) {
+  std::memset(p, 0xFF, bytes);
+#ifdef EMULATED_CUDA_ASAN
+  __asan_poison_memory_region(p, bytes);
+#endif
+}
+
+inline cudaError_t allocate(Runtime& r, void** result, std::size_t bytes) {
+  if (result == nullptr) return cudaErrorInvalidValue;
+  if (r.spoils_capture()) return cudaErrorStreamCaptureUnsupported;
+  *result = nullptr;
+  if (bytes == 0) return cudaSuccess;
+  if (bytes > r.limit || round_up(bytes) > r.limit - std::min(r.limit, r.in_use)) return cudaErrorMemoryAllocation;
+  const std::size_t needed = round_up(bytes) + alignment;
+  std::size_t offset = 0;
+  for (const auto& [start, size] : r.allocations) {
+    if (offset + needed <= start) break;
+    offset = start + round_up(size) + alignment;
+  }
+  if (offset + needed > heap_bytes) return cudaErrorMemoryAllocation;
+  r.allocations[offset] = bytes;
+  r.in_use += round_up(bytes);
+  r.top = std::max(r.top, offset + needed);
+  ++r.counters.allocations;
+  char* p = r.heap + offset;
+  r.protect(PROT_READ | PROT_WRITE);
+#ifdef EMULATED_CUDA_ASAN
+  __asan_unpoison_memory_region(p, needed);
+#endif
+  std::memset(p, 0xFF, bytes);
+  poison(p + bytes, needed - bytes);
+  if (r.accessible == 0) r.protect(PROT_NONE);
+  *result = p;
+  return cudaSuccess;
+}
+
+inline cudaError_t release(Runtime& r, void* p) {
+  if (r.spoils_capture()) return cudaErrorStreamCaptureUnsupported;
+  if (p == nullptr) return cudaSuccess;
+  const auto found =
+      r.in_heap(p) ? r.allocations.find(static_cast<std::size_t>(static_cast<char*>(p) - r.heap)) : r.allocations.end();
+  if (found == r.allocations.end()) return cudaErrorInvalidValue;
+  r.run_all();  // the real one waits for the device too
+  r.protect(PROT_READ | PROT_WRITE);
+  r.check_guard(found->first, found->second);
+  poison(static_cast<char*>(p), found->second);
+  r.protect(PROT_NONE);
+  r.in_use -= round_up(found->second);
+  r.allocations.erase(found);
+  return cudaSuccess;
+}
+
+inline cudaError_t copy(Runtime& r, void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                        cudaStream_t stream, bool synchronous) {
+  if (bytes == 0) return cudaSuccess;
+  const bool to_device = r.in_heap(to), from_device = r.in_heap(from);
+  if (kind < cudaMemcpyHostToHost || kind > cudaMemcpyDefault || to == nullptr || from == nullptr ||
+      (kind != cudaMemcpyDefault && kind != (from_device ? 2 : 0) + (to_device ? 1 : 0)) ||
+      (to_device && !r.allocated(to, bytes)) || (from_device && !r.allocated(from, bytes))) {
+    return cudaErrorInvalidValue;
+  }
+  const bool pageable_target = !to_device && !r.is_pinned(to, bytes);
+  const bool pageable_source = !from_device && !r.is_pinned(from, bytes);
+  const bool captured = r.capturing(stream);
+  if ((synchronous || (captured && pageable_target)) && r.spoils_capture(stream)) {
+    return cudaErrorStreamCaptureUnsupported;
+  }
+  if (!captured) {
+    if (to_device && !from_device) ++r.counters.copies_to_device;
+    if (from_device && !to_device) ++r.counters.copies_to_host;
+  }
+  cudaError_t error;
+  if (pageable_source && !captured) {
+    // The real call takes such bytes before it returns; those of pinned memory it may read at any time.
+    std::vector<char> staged(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
+    error = r.enqueue(stream, [to, staged = std::move(staged)] { std::memcpy(to, staged.data(), staged.size()); });
+  } else {
+    error = r.enqueue(stream, [&r, to, from, bytes] {
+      // A graph may come back to memory freed since.
+      if ((r.in_heap(to) && !r.allocated(to, bytes)) || (r.in_heap(from) && !r.allocated(from, bytes))) {
+        stop("a copy of %zu bytes from %p to %p touches device memory which is not allocated", bytes, from, to);
+      }
+      std::memcpy(to, from, bytes);
+    });
+  }
+  if (error != cudaSuccess || captured) return error;
+  if (pageable_target || (synchronous && !(to_device && from_device))) r.run_stream(stream);
+  return cudaSuccess;
+}
+
+inline cudaError_t fill(Runtime& r, void* p, int value, std::size_t bytes, cudaStream_t stream) {
+  if (bytes == 0) return cudaSuccess;
+  if (!r.allocated(p, bytes)) return cudaErrorInvalidValue;
+  return r.enqueue(stream, [p, value, bytes] {
+    require_device(p, bytes, "cudaMemset");
+    std::memset(p, value, bytes);
+  });
+}
+
+}  // namespace emulated_cuda
+
+// ---- errors ----
+inline const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+#define X(name, value, text) \
+  case name:                 \
+    return #name;
+    EMULATED_CUDA_ERRORS(X)
+#undef X
+  }
+  return "unrecognized error code";
+}
+inline const char* cudaGetErrorString(cudaError_t error) {
+  switch (error) {
+#define X(name, value, text) \
+  case name:                 \
+    return text;
+    EMULATED_CUDA_ERRORS(X)
+#undef X
+  }
+  return "unrecognized error code";
+}
+#undef EMULATED_CUDA_ERRORS
+inline cudaError_t cudaGetLastError() { return std::exchange(emulated_cuda::last_error, cudaSuccess); }
+inline cudaError_t cudaPeekAtLastError() { return emulated_cuda::last_error; }
+
+// ---- device ----
+inline cudaError_t cudaGetDeviceCount(int* count) {
+  *count = emulated_cuda::runtime().device_present ? 1 : 0;
+  return emulated_cuda::call([](auto&) { return cudaSuccess; });
+}
+inline cudaError_t cudaSetDevice(int device) {
+  return emulated_cuda::call([&](auto&) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; });
+}
+inline cudaError_t cudaGetDevice(int* device) {
+  return emulated_cuda::call([&](auto&) { return *device = 0, cudaSuccess; });
+}
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* result, int device) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (device != 0) return cudaErrorInvalidDevice;
+    *result = {
+        "Emulated on the CPU",      r.limit, 48 << 10, 228 << 10, 64 << 10, 65536, 32, 1024, 2048, {1024, 1024, 64},
+        {2147483647, 65535, 65535}, 9,       0,        2,         50 << 20, 1,     0,  1};
+    return cudaSuccess;
+  });
+}
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  cudaDeviceProp p;
+  if (const cudaError_t error = cudaGetDeviceProperties(&p, device); error != cudaSuccess) return error;
+  switch (attribute) {
+    case cudaDevAttrMaxThreadsPerBlock:
+      *value = p.maxThreadsPerBlock;
+      break;
+    case cudaDevAttrMaxSharedMemoryPerBlock:
+      *value = static_cast<int>(p.sharedMemPerBlock);
+      break;
+    case cudaDevAttrWarpSize:
+      *value = p.warpSize;
+      break;
+    case cudaDevAttrMultiProcessorCount:
+      *value = p.multiProcessorCount;
+      break;
+    case cudaDevAttrL2CacheSize:
+      *value = p.l2CacheSize;
+      break;
+    case cudaDevAttrMaxThreadsPerMultiProcessor:
+      *value = p.maxThreadsPerMultiProcessor;
+      break;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = p.major;
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = p.minor;
+      break;
+    default:
+      return emulated_cuda::call([](auto&) { return cudaErrorInvalidValue; });
+  }
+  return cudaSuccess;
+}
+inline cudaError_t cudaRuntimeGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
+inline cudaError_t cudaDriverGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
+template <class F>
+cudaError_t cudaFuncSetAttribute(F*, cudaFuncAttribute, int) {
+  return cudaSuccess;
+}
+inline cudaError_t cudaDeviceSynchronize() {
+  return emulated_cuda::call([](emulated_cuda::Runtime& r) {
+    if (r.spoils_capture(nullptr, true)) return cudaErrorStreamCaptureUnsupported;
+    ++r.counters.synchronisations;
+    return r.run_all(), cudaSuccess;
+  });
+}
+
+// ---- memory ----
+template <class T>
+cudaError_t cudaMalloc(T** p, std::size_t bytes) {
+  void* memory = nullptr;
+  const cudaError_t error =
+      emulated_cuda::call([&](auto& r) { return emulated_cuda::allocate(r, p ? &memory : nullptr, bytes); });
+  if (error == cudaSuccess) *p = static_cast<T*>(memory);
+  return error;
+}
+inline cudaError_t cudaFree(void* p) {
+  return emulated_cuda::call([&](auto& r) { return emulated_cuda::release(r, p); });
+}
+inline cudaError_t cudaMemGetInfo(std::size_t* available, std::size_t* total) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    *total = r.limit;
+    *available = r.limit - std::min(r.limit, r.in_use);
+    return cudaSuccess;
+  });
+}
+template <class T>
+cudaError_t cudaHostAlloc(T** p, std::size_t bytes, unsigned) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (p == nullptr) return cudaErrorInvalidValue;
+    if (r.spoils_capture()) return cudaErrorStreamCaptureUnsupported;
+    *p = nullptr;
+    if (bytes == 0) return cudaSuccess;
+    void* memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+    if (memory == nullptr) return cudaErrorMemoryAllocation;
+    std::memset(memory, 0xFF, bytes);
+    r.pinned[static_cast<char*>(memory)] = bytes;
+    *p = static_cast<T*>(memory);
+    return cudaSuccess;
+  });
+}
+template <class T>
+cudaError_t cudaMallocHost(T** p, std::size_t bytes, unsigned flags = 0) {
+  return cudaHostAlloc(p, bytes, flags);
+}
+inline cudaError_t cudaFreeHost(void* p) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (r.spoils_capture()) return cudaErrorStreamCaptureUnsupported;
+    if (p == nullptr) return cudaSuccess;
+    const auto found = r.pinned.find(static_cast<char*>(p));
+    if (found == r.pinned.end()) return cudaErrorInvalidValue;
+    r.run_all();
+    r.pinned.erase(found);
+    std::free(p);
+    return cudaSuccess;
+  });
+}
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                                   cudaStream_t stream = nullptr) {
+  return emulated_cuda::call([&](auto& r) { return emulated_cuda::copy(r, to, from, bytes, kind, stream, false); });
+}
+inline cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  return emulated_cuda::call([&](auto& r) { return emulated_cuda::copy(r, to, from, bytes, kind, nullptr, true); });
+}
+inline cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream = nullptr) {
+  return emulated_cuda::call([&](auto& r) { return emulated_cuda::fill(r, p, value, bytes, stream); });
+}
+inline cudaError_t cudaMemset(void* p, int value, std::size_t bytes) { return cudaMemsetAsync(p, value, bytes); }
+
+// ---- streams ----
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (stream == nullptr || flags > cudaStreamNonBlocking) return cudaErrorInvalidValue;
+    *stream = new CUstream_st{flags, nullptr};
+    r.streams.insert(*stream);
+    return cudaSuccess;
+  });
+}
+inline cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithFlags(stream, 0); }
+inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (!r.streams.contains(stream)) return cudaErrorInvalidResourceHandle;
+    if (stream->capture != nullptr) emulated_cuda::stop("cudaStreamDestroy of a capturing stream");
+    r.streams.erase(stream);
+    delete stream;
+    return cudaSuccess;
+  });
+}
+inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (stream != nullptr && !r.streams.contains(stream)) return cudaErrorInvalidResourceHandle;
+    if (r.spoils_capture(stream)) return cudaErrorStreamCaptureUnsupported;
+    ++r.counters.synchronisations;
+    return r.run_stream(stream), cudaSuccess;
+  });
+}
+// Each query lets one entry of the queue run, so that polling ends.
+inline cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (stream != nullptr && !r.streams.contains(stream)) return cudaErrorInvalidResourceHandle;
+    if (r.spoils_capture(stream)) return cudaErrorStreamCaptureUnsupported;
+    const bool ready = std::none_of(r.queue.begin(), r.queue.end(),
+                                    [&](const auto& entry) { return stream == nullptr || entry.stream == stream; });
+    if (ready) return cudaSuccess;
+    int count = 1;
+    r.run_while([&] { return count-- > 0; });
+    return cudaErrorNotReady;
+  });
+}
+// The one queue keeps the order already, except that a stream can join a capture this way.
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned = 0) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (event == nullptr || (stream != nullptr && !r.streams.contains(stream))) return cudaErrorInvalidResourceHandle;
+    if (!event->state->captured || stream == nullptr || stream->capture != nullptr) return cudaSuccess;
+    if (r.captures.size() != 1) return cudaErrorNotSupported;
+    stream->capture = r.captures.front();
+    return cudaSuccess;
+  });
+}
+
+// ---- events ----
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  return emulated_cuda::call([&](auto&) {
+    *event = new CUevent_st{flags, std::make_shared<emulated_cuda::EventState>()};
+    return cudaSuccess;
+  });
+}
+inline cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
+inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  return emulated_cuda::call([&](auto&) { return delete event, cudaSuccess; });
+}
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream = nullptr) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (event == nullptr) return cudaErrorInvalidResourceHandle;
+    if (r.capturing(stream)) {  // it orders the graph and records no time
+      event->state->captured = true;
+      return stream->capture->valid ? cudaSuccess : cudaErrorStreamCaptureInvalidated;
+    }
+    const auto state = event->state;
+    const cudaError_t error = r.enqueue(stream, [state] {
+      --state->pending;
+      state->time = std::chrono::steady_clock::now();
+    });
+    if (error != cudaSuccess) return error;
+    ++state->pending;
+    state->recorded = true;
+    state->captured = false;
+    return cudaSuccess;
+  });
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (event == nullptr) return cudaErrorInvalidResourceHandle;
+    if (r.spoils_capture()) return cudaErrorStreamCaptureUnsupported;
+    if (event->state->captured) return cudaErrorCapturedEvent;
+    ++r.counters.synchronisations;
+    r.run_while([&] { return event->state->pending != 0; });
+    return cudaSuccess;
+  });
+}
+inline cudaError_t cudaEventQuery(cudaEvent_t event) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (event == nullptr) return cudaErrorInvalidResourceHandle;
+    if (r.spoils_capture()) return cudaErrorStreamCaptureUnsupported;
+    if (event->state->captured) return cudaErrorCapturedEvent;
+    if (event->state->pending == 0) return cudaSuccess;
+    int count = 1;
+    r.run_while([&] { return count-- > 0; });
+    return cudaErrorNotReady;
+  });
+}
+inline cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
+  return emulated_cuda::call([&](auto&) {
+    if (start == nullptr || end == nullptr || !start->state->recorded || !end->state->recorded ||
+        ((start->flags | end->flags) & cudaEventDisableTiming) != 0) {
+      return cudaErrorInvalidResourceHandle;
+    }
+    if (start->state->pending != 0 || end->state->pending != 0) return cudaErrorNotReady;
+    *milliseconds = std::chrono::duration<float, std::milli>(end->state->time - start->state->time).count();
+    return cudaSuccess;
+  });
+}
+
+// ---- capture and graphs ----
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (stream == nullptr) return cudaErrorStreamCaptureUnsupported;
+    if (!r.streams.contains(stream)) return cudaErrorInvalidResourceHandle;
+    if (stream->capture != nullptr) return cudaErrorInvalidValue;
+    stream->capture.reset(new emulated_cuda::Capture{stream, mode, std::this_thread::get_id(), true, {}});
+    r.captures.push_back(stream->capture);
+    return cudaSuccess;
+  });
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (graph == nullptr) return cudaErrorInvalidValue;
+    *graph = nullptr;
+    if (!r.capturing(stream)) return cudaErrorInvalidValue;
+    const auto capture = stream->capture;
+    if (capture->origin != stream) return cudaErrorStreamCaptureUnmatched;
+    if (capture->mode != cudaStreamCaptureModeRelaxed && capture->thread != std::this_thread::get_id()) {
+      return cudaErrorStreamCaptureWrongThread;
+    }
+    for (const cudaStream_t other : r.streams) {
+      if (other->capture == capture) other->capture = nullptr;
+    }
+    std::erase(r.captures, capture);
+    if (!capture->valid) return cudaErrorStreamCaptureInvalidated;
+    *graph = new CUgraph_st{std::move(capture->nodes)};
+    return cudaSuccess;
+  });
+}
+inline cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (status == nullptr) return cudaErrorInvalidValue;
+    *status = !r.capturing(stream)     ? cudaStreamCaptureStatusNone
+              : stream->capture->valid ? cudaStreamCaptureStatusActive
+                                       : cudaStreamCaptureStatusInvalidated;
+    return cudaSuccess;
+  });
+}
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long = 0) {
+  return emulated_cuda::call([&](auto&) {
+    if (executable == nullptr || graph == nullptr) return cudaErrorInvalidValue;
+    *executable = new CUgraphExec_st{std::make_shared<const std::vector<emulated_cuda::Work>>(graph->nodes)};
+    return cudaSuccess;
+  });
+}
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (executable == nullptr) return cudaErrorInvalidValue;
+    if (r.capturing(stream)) {  // graphs inside graphs are not emulated
+      r.spoils_capture(stream);
+      return cudaErrorStreamCaptureUnsupported;
+    }
+    ++r.counters.graph_launches;
+    return r.enqueue(stream, [nodes = executable->nodes] {
+      for (const emulated_cuda::Work& node : *nodes) node();
+    });
+  });
+}
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  return emulated_cuda::call([&](auto&) { return delete graph, cudaSuccess; });
+}
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  return emulated_cuda::call([&](auto&) { return delete executable, cudaSuccess; });
+}
+
+// ---- launch ----
+template <class... Parameters, class... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments&&... arguments) {
+  static_assert((std::is_trivially_copyable_v<Parameters> && ...), "kernel parameters are copied byte by byte");
+  static_assert((!std::is_reference_v<Parameters> && ...), "a reference would point to host memory");
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (config == nullptr || kernel == nullptr) return cudaErrorInvalidValue;
+    const dim3 grid = config->gridDim, threads = config->blockDim;
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || threads.x == 0 || threads.y == 0 || threads.z == 0 ||
+        grid.x > 2147483647u || grid.y > 65535 || grid.z > 65535 || threads.x > 1024 || threads.y > 1024 ||
+        threads.z > 64 || threads.x * threads.y * threads.z > emulated_cuda::max_threads) {
+      return cudaErrorInvalidConfiguration;
+    }
+    if (config->dynamicSmemBytes != 0) emulated_cuda::stop("dynamic shared memory is not emulated");
+    if (!r.capturing(config->stream)) ++r.counters.launches;
+    auto thread = [kernel, values = std::tuple<Parameters...>(std::forward<Arguments>(arguments)...)] {
+      std::apply(kernel, values);
+    };
+    return r.enqueue(config->stream, [grid, threads, thread] {
+      const auto run_thread = [](const void* p) { (*static_cast<const decltype(thread)*>(p))(); };
+      emulated_cuda::run_grid(grid, threads, run_thread, &thread);
+    });
+  });
+}
