@@ -5,13 +5,12 @@
 #include <benchmarks/support/floor.hpp>
 #include <benchmarks/support/shapes.hpp>
 
-#include <filesystem>
+#include <string>
+#include <utility>
 
 namespace rearm::bench {
 
 void register_train_steps(const Shape& shape, Machine& machine);
-/// Writes what a peer needs to take the same step: pairs, graphs, and the settings in shape.json.
-void export_shape(const Shape& shape, Machine& machine, const std::filesystem::path& folder);
 void register_graph_build(const Shape& shape, Machine& machine);
 void register_evaluation(const Shape& shape, Machine& machine);
 void register_operators(const Shape& shape, Machine& machine);

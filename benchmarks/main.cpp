@@ -1,10 +1,15 @@
 // Training steps, graph building, evaluation and single operators at the published data sets' sizes.
-//   rearm_benchmarks [--data=DIR] [--threads=N] [--scaling] [--export=FOLDER] [Google Benchmark's own flags]
+//   rearm_benchmarks      [--data=DIR] [--threads=N] [--scaling] [--export=FOLDER] [Google Benchmark's own flags]
+//   rearm_benchmarks_cuda [the same] [--tf32] [--no-deterministic]
 // Without --data the interactions and features are generated at the size that the name says. With it they are DIR's,
 // under the name of the folder, and features narrower than the originals stay as they are. --scaling runs the sweep
-// over sizes instead. --export writes the first shape's pairs and graphs for peers/ before it starts.
+// over sizes instead. --export writes the first shape's pairs and graphs for peers/ before it starts. On a GPU
+// --threads are the host's, which exports; --tf32 makes dense products TF32, and the rate they are held against; with
+// --no-deterministic sparse products are cuSPARSE's.
 #include <benchmarks/benchmarks.hpp>
+#include <benchmarks/support/export_shape.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -12,11 +17,22 @@
 using namespace rearm;
 using namespace rearm::bench;
 
+namespace {
+
+/// A rate in thousand millions, with five characters or all before the point.
+std::string text(double rate, const char* unit) {
+  const std::string digits = std::to_string(rate / 1e9);
+  return digits.substr(0, std::max<std::size_t>(5, digits.find('.'))) + unit;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   std::string folder;
   int threads = 0;
   bool scaling = false;
   std::string export_folder;
+  B::Options options;
   benchmark::Initialize(&argc, argv);
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
@@ -28,15 +44,28 @@ int main(int argc, char** argv) {
       export_folder = arg.substr(9);
     } else if (arg == "--scaling") {
       scaling = true;
+#if defined(REARM_BENCH_CUDA)
+    } else if (arg == "--tf32") {
+      options.tf32 = true;
+    } else if (arg == "--no-deterministic") {
+      options.deterministic = false;
+#endif
     } else {
       std::fprintf(stderr, "rearm_benchmarks: unknown argument '%s'\n", argv[i]);
       return 2;
     }
   }
   try {
-    Machine machine(threads);
-    const auto text = [](double rate, const char* unit) { return std::to_string(rate / 1e9).substr(0, 5) + unit; };
-    benchmark::AddCustomContext("threads", std::to_string(machine.threads()));
+#if defined(REARM_BENCH_CUDA)
+    Machine machine(options);
+    benchmark::AddCustomContext("device", machine.context().resources().device_name());
+    benchmark::AddCustomContext("dense products", options.tf32 ? "TF32" : "FP32");
+    benchmark::AddCustomContext("sparse products", options.deterministic ? "in a fixed order" : "cuSPARSE");
+#else
+    options.threads = threads;
+    Machine machine(options);
+    benchmark::AddCustomContext("threads", std::to_string(machine.context().resources().threads()));
+#endif
     benchmark::AddCustomContext("sgemm", text(machine.sgemm(), " GFLOP/s"));
     benchmark::AddCustomContext("triad", text(machine.triad(), " GB/s"));
     benchmark::AddCustomContext("gather of 26,495 rows", text(machine.gather(26495), " GB/s"));
@@ -53,7 +82,7 @@ int main(int argc, char** argv) {
       shapes.push_back(generated_shape("sports", "sports", 35598, 18357, 8.32));
       shapes.push_back(generated_shape("clothing", "clothing", 39387, 23033, 7.08));
     }
-    if (!export_folder.empty() && !shapes.empty()) export_shape(shapes.front(), machine, export_folder);
+    if (!export_folder.empty() && !shapes.empty()) export_shape(shapes.front(), threads, export_folder);
     for (const Shape& shape : shapes) {
       register_train_steps(shape, machine);
       register_graph_build(shape, machine);

@@ -1,13 +1,21 @@
 # rearm_dev: what our own programs are compiled with; private to tests, examples and benchmarks.
 add_library(rearm_dev INTERFACE)
 target_link_libraries(rearm_dev INTERFACE rearm::rearm)
-target_compile_options(rearm_dev INTERFACE -Wall -Wextra -Wconversion -Wshadow $<$<BOOL:${REARM_WERROR}>:-Werror>)
+set(warnings -Wall -Wextra -Wconversion -Wshadow $<$<BOOL:${REARM_WERROR}>:-Werror>)
+target_compile_options(rearm_dev INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${warnings}>")
+# nvcc's own warnings, and the host compiler's; -Wconversion and -Wshadow would report CUB.
+target_compile_options(rearm_dev INTERFACE
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra;$<$<BOOL:${REARM_WERROR}>:--Werror=all-warnings>>")
+if(OpenMP_CXX_FOUND)
+  target_compile_options(rearm_dev INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${OpenMP_CXX_FLAGS}>")
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(rearm_dev INTERFACE -Wno-restrict) # false alarm on "literal" + std::string, gcc bug 105651
+  target_compile_options(rearm_dev INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>) # false alarm on "literal" + std::string, gcc bug 105651
 endif()
 if(REARM_NATIVE)
   # errno and floating-point traps are never read; without them more loops vectorise. No -ffast-math: sums keep order.
-  target_compile_options(rearm_dev INTERFACE -march=native -fno-math-errno -fno-trapping-math)
+  target_compile_options(rearm_dev INTERFACE
+    "$<$<COMPILE_LANGUAGE:CXX>:-march=native;-fno-math-errno;-fno-trapping-math>")
 endif()
 if(REARM_SANITIZE)
   set(sanitize -fsanitize=${REARM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)

@@ -8,7 +8,7 @@ install(EXPORT rearmTargets NAMESPACE rearm:: DESTINATION ${package_dir})
 configure_package_config_file(cmake/rearmConfig.cmake.in rearmConfig.cmake INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(rearmConfigVersion.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/rearmConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/rearmConfigVersion.cmake
-  cmake/FindRandom123.cmake cmake/FindRearmCblas.cmake DESTINATION ${package_dir})
+  cmake/FindRandom123.cmake cmake/FindRearmCblas.cmake cmake/rearm_cuda_target.cmake DESTINATION ${package_dir})
 
 # The pkg-config file says what the targets say.
 set(pc_requires nlohmann_json)

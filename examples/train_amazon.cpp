@@ -70,14 +70,11 @@ int train(Arguments args, const support::SettingFlags& flags) {
 
   support::catch_signals();
   support::Progress progress(config.epochs);
-  const auto start = std::chrono::steady_clock::now();
   const auto report = [&](auto stage, double done) {
     progress.stage(stage, done);
     if (support::interrupted()) throw support::Interrupted();
   };
-  auto graphs = rearm::build_graphs<B>(ctx, data, config, {.cache_dir = args.cache, .progress = report});
-  const double graph_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-
+  const rearm::GraphOptions graph_options{.cache_dir = args.cache, .progress = report};
   std::optional<support::MetricsLog> log;
   rearm::TrainOptions options;
   options.directory = args.out;
@@ -100,9 +97,15 @@ int train(Arguments args, const support::SettingFlags& flags) {
     std::fflush(stdout);
   };
   support::TrainingJob job{&data, config, {}, options, begin};
-  if (cuda) job.graphs = std::move(graphs);
-  const rearm::TrainResult result = cuda ? support::run_training_on_cuda(args.cuda, std::move(job))
-                                         : support::run_training<B>(ctx, std::move(job), std::move(graphs));
+  double graph_seconds = 0;
+  const auto train_here = [&] {
+    const auto start = std::chrono::steady_clock::now();
+    auto graphs = rearm::build_graphs<B>(ctx, data, config, graph_options);
+    graph_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return support::run_training<B>(ctx, std::move(job), std::move(graphs));
+  };
+  const rearm::TrainResult result =
+      cuda ? support::run_training_on_cuda(args.cuda, std::move(job), graph_options, graph_seconds) : train_here();
   progress.clear();
 
   const std::string source = args.synthetic ? "--synthetic" : args.dir.string();

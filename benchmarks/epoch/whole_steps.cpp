@@ -6,6 +6,9 @@
 namespace rearm::bench {
 namespace {
 
+/// Steps of a device that are timed together.
+constexpr int device_steps = 10;
+
 /// What a step on a batch of that many triples cannot avoid, parameters aside. Counted: projections, meta network,
 /// contrast (dense); raw features and the n x 3d arrays (streamed); sparse products and the batch's rows (gathered).
 /// Not counted: exponentials, random bits, normalisations, whatever is computed twice.
@@ -55,42 +58,94 @@ Work step_work(const Dataset& data, const Config& c, const Graphs<B>& graphs, co
   return w;
 }
 
+void report_memory(benchmark::State& state) {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  state.counters["process_peak_MB"] = static_cast<double>(usage.ru_maxrss) * 1024 / 1e6;
+#if defined(REARM_BENCH_CUDA)
+  std::size_t free = 0, total = 0;
+  REARM_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  state.counters["device_used_MB"] = static_cast<double>(total - free) / 1e6;  // by other programs as well
+#endif
+}
+
+/// Takes steps as the trainer does, on a device recorded and replayed.
 void train_step(benchmark::State& state, const Shape& shape, Machine& machine, const Config& c) {
   const Dataset& data = dataset(shape);
-  Context<B> ctx({.threads = machine.threads()}, c.seed);
+  Context<B> ctx(machine.options(), c.seed);
   Graphs<B> graphs = build_graphs<B>(ctx, data, c, {});
-  PairSampler sampler(data.train, known_items(data, true), data.n_items, c.batch_size, c.seed);
-  sampler.begin_epoch(0);
-  Batch batch;
-  sampler.next(batch);
-  Work work = step_work(data, c, graphs, batch);
+  Batch first;
+  PairSampler(data.train, known_items(data, true), data.n_items, c.batch_size, c.seed).next(first);
+  Work work = step_work(data, c, graphs, first);
   Model<B> model(ctx, data, c, std::move(graphs));
   Index trainable_scalars = 0;
   for (const Parameter<B>& p : model.parameters())
     if (p.trainable) trainable_scalars += p.value.size();
   work.streamed += 24.0 * static_cast<double>(trainable_scalars);  // value and two moments, read and written
+  BatchSource<B> batches(ctx, data.train, known_items(data, true), data.n_items, c.batch_size, c.seed);
   AdamW<B> optimizer({.learning_rate = c.learning_rate, .weight_decay = c.weight_decay});
   Tape<B> tape(ctx);
   tape.set_fused_tables(true);
+  StepReplay<B> replay(ctx);
+  BackendMatrix sums(1, 5);
+  std::uint32_t epoch = 0;
   std::uint32_t step = 0;
   const auto one_step = [&] {
-    if (!sampler.next(batch)) {
-      sampler.begin_epoch(++step);
-      sampler.next(batch);
+    if (!batches.next()) {
+      batches.begin_epoch(++epoch);
+      batches.next();
     }
-    tape.reset();
-    const auto losses = model.loss(tape, batch, step++);
-    tape.backward(losses.total, AfterBackward::release);
-    optimizer.step(ctx, model.parameters());
-    benchmark::DoNotOptimize(losses.total.value().data);
+    const BatchView<B::Memory> batch = batches.batch();
+    replay.run(step, batch.size(), optimizer, [&] {
+      tape.reset();
+      const LossParts<B> losses = model.loss(tape, batch, step).parts();
+      if constexpr (!on_host)
+        for (std::size_t i = 0; i < losses.size(); ++i)
+          if (!losses[i].empty())
+            scaled_copy(ctx, 1.0F, ConstView<float>(losses[i].value()), sums.view().col_block(static_cast<Index>(i), 1),
+                        Write::accumulate);
+      tape.backward(losses[0], AfterBackward::release);
+      optimizer.step(ctx, model.parameters());
+      benchmark::DoNotOptimize(losses[0].value().data);
+    });
+    ++step;
   };
-  for (int i = 0; i < 3; ++i) one_step();  // the arena finds its size and the moments are made
-  measure(state, machine, data.n_users + data.n_items, work, one_step);
+  // The arena finds its size, the moments are made, and on a device a step is recorded.
+  for (int i = 0; i < (on_host ? 3 : 8); ++i) one_step();
+  measure(state, machine, ctx, data.n_users + data.n_items, work, one_step, on_host ? 1 : device_steps);
   state.counters["parameters"] = static_cast<double>(trainable_scalars);
   state.counters["arena_MB"] = static_cast<double>(ctx.arena().capacity()) / 1e6;
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  state.counters["process_peak_MB"] = static_cast<double>(usage.ru_maxrss) * 1024 / 1e6;
+  report_memory(state);
+}
+
+/// Whole epochs of the trainer: sampling, steps, losses read as often as it does, validation. One iteration an epoch,
+/// the first one's warming up included; the counters are medians.
+[[maybe_unused]] void whole_epoch(benchmark::State& state, const Shape& shape, Machine& machine, Config c) {
+  const Dataset& data = dataset(shape);
+  Context<B> ctx(machine.options(), c.seed);
+  Model<B> model(ctx, data, c, build_graphs<B>(ctx, data, c, {}));
+  c.epochs = c.patience = 1'000'000;
+  std::vector<double> train, valid, whole;
+  bool done = false;
+  TrainOptions options;
+  options.interrupted = [&] { return done; };
+  options.on_epoch = [&](const EpochReport& r) {
+    train.push_back(r.train_seconds);
+    valid.push_back(r.valid_seconds);
+    whole.push_back(r.train_seconds + r.valid_seconds);
+    done = !state.KeepRunning();
+  };
+  if (!state.KeepRunning()) return;
+  Trainer<B, Model<B>>(ctx, model, data, c, options).run();
+  const auto median_ms = [](std::vector<double> seconds) {
+    std::ranges::sort(seconds);
+    return 1e3 * seconds[seconds.size() / 2];
+  };
+  state.counters["median_ms"] = median_ms(whole);
+  state.counters["train_ms"] = median_ms(train);
+  state.counters["valid_ms"] = median_ms(valid);
+  state.counters["steps"] = static_cast<double>((data.train.size() + c.batch_size - 1) / c.batch_size);
+  report_memory(state);
 }
 
 }  // namespace
@@ -98,7 +153,7 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
 void register_train_steps(const Shape& shape, Machine& machine) {
   const auto add = [&](Variant variant, Features features) {
     add_benchmark("train_step/" + std::string(to_string(variant)) + "/" + std::string(to_string(features)) + "/" +
-                      shape.name + "/cpu",
+                      shape.name + backend_suffix(),
                   [=, &machine](benchmark::State& s) {
                     train_step(s, shape, machine, settings(shape, dataset(shape), variant, features));
                   });
@@ -106,37 +161,17 @@ void register_train_steps(const Shape& shape, Machine& machine) {
   for (const Features features : {Features::trainable, Features::residual, Features::frozen})
     add(Variant::reference, features);
   add(Variant::paper, Features::frozen);
-}
-
-void export_shape(const Shape& shape, Machine& machine, const std::filesystem::path& folder) {
-  const Dataset& data = dataset(shape);
-  const Config c = settings(shape, data, Variant::reference, Features::trainable);
-  Context<B> ctx({.threads = machine.threads()}, c.seed);
-  const Graphs<B> graphs = build_graphs<B>(ctx, data, c, {});
-  std::filesystem::create_directories(folder);
-  const auto write = [&](const std::string& name, const Csr<float>& m) {
-    write_npy(folder / (name + "_offsets.npy"), m.offsets.span(), {m.rows + 1});
-    write_npy(folder / (name + "_indices.npy"), m.indices.span(), {m.nonzeros()});
-    write_npy(folder / (name + "_values.npy"), m.values.span(), {m.nonzeros()});
-  };
-  write("interaction", graphs.interaction.matrix());
-  write("user", graphs.user_homograph.matrix());
-  write("item", graphs.item_homograph.matrix());
-  std::vector<std::int64_t> pairs(data.train.users.begin(), data.train.users.end());
-  pairs.insert(pairs.end(), data.train.items.begin(), data.train.items.end());
-  write_npy(folder / "train.npy", pairs, {2, data.train.size()});
-  nlohmann::json json = to_json(c);
-  json["n_users"] = data.n_users;
-  json["n_items"] = data.n_items;
-  for (const Modality& m : data.modalities) json["widths"].push_back(m.features.cols());
-  write_file_atomically(folder / "shape.json", [&](std::ostream& out) { out << json.dump(2) << '\n'; });
+  if constexpr (!on_host)
+    add_benchmark("epoch/reference/trainable/" + shape.name + backend_suffix(), [=, &machine](benchmark::State& s) {
+      whole_epoch(s, shape, machine, settings(shape, dataset(shape), Variant::reference, Features::trainable));
+    });
 }
 
 void register_scaling(Machine& machine) {
   for (const Index n_users : {10'000, 30'000, 100'000, 300'000, 1'000'000}) {
     const std::string name = "users-" + std::to_string(n_users);
     const Shape shape = generated_shape(name, "baby", n_users, n_users * 2 / 5, 10, {64, 64});
-    add_benchmark("train_step/reference/frozen/" + name + "/cpu", [=, &machine](benchmark::State& s) {
+    add_benchmark("train_step/reference/frozen/" + name + backend_suffix(), [=, &machine](benchmark::State& s) {
       Config c = settings(shape, dataset(shape), Variant::reference, Features::frozen);
       c.embedding_dim = 32;
       c.use_sim = false;  // kNN grows faster than the rest and is not what is measured

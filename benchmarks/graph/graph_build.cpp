@@ -1,12 +1,15 @@
 // All graphs from pairs and features, without a cache.
 #include <benchmarks/benchmarks.hpp>
 
+#include <optional>
+
 namespace rearm::bench {
 namespace {
 
 /// What the cheapest exact way to the graphs cannot avoid: each modality's item cosines once (half the products, they
 /// are symmetric); users' cosines either by products of their own rows or through the items', whichever takes less time
-/// at the machine's rates; every pair of pairs that meet, once, for the counts.
+/// at the machine's rates; every pair of pairs that meet, once, for the counts. The rate is that of float products,
+/// also on a GPU, which makes them in double.
 Work build_work(const Dataset& data, const Config& c, Machine& machine) {
   const Index n = data.n_users + data.n_items;
   const auto pairs = static_cast<Index>(data.train.size());
@@ -44,13 +47,15 @@ Work build_work(const Dataset& data, const Config& c, Machine& machine) {
 }  // namespace
 
 void register_graph_build(const Shape& shape, Machine& machine) {
-  add_benchmark("graph_build/" + shape.name + "/cpu", [=, &machine](benchmark::State& state) {
+  add_benchmark("graph_build/" + shape.name + backend_suffix(), [=, &machine](benchmark::State& state) {
     const Dataset& data = dataset(shape);
     const Config c = settings(shape, data, Variant::reference, Features::frozen);
     double nonzeros = 0;
-    measure(state, machine, data.n_users + data.n_items, build_work(data, c, machine), [&] {
-      Context<B> ctx({.threads = machine.threads()}, c.seed);
-      const Graphs<B> graphs = build_graphs<B>(ctx, data, c, {});
+    Context<B> ctx(machine.options(), c.seed);
+    measure(state, machine, ctx, data.n_users + data.n_items, build_work(data, c, machine), [&] {
+      std::optional<Context<B>> own;  // on the host with a context of its own; a device's takes long to make
+      if constexpr (on_host) own.emplace(machine.options(), c.seed);
+      const Graphs<B> graphs = build_graphs<B>(own ? *own : ctx, data, c, {});
       nonzeros = static_cast<double>(graphs.interaction.nonzeros() + graphs.user_homograph.nonzeros() +
                                      graphs.item_homograph.nonzeros());
     });

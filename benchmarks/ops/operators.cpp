@@ -7,24 +7,36 @@
 namespace rearm::bench {
 namespace {
 
-/// Matrices of a benchmark, filled with numbers in (-1, 1).
+/// x_ij in (-1, 1)
+struct UniformRow {
+  MatrixView<float> x;
+  RandomKey key;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    for (Index j = lane.first(); j < x.cols; j += L::step)
+      x(i, j) = static_cast<float>(2 * key.uniform(static_cast<std::uint64_t>(i * x.cols + j)) - 1);
+  }
+};
+
+/// Matrices and ids of a benchmark, in the backend's memory; the matrices filled with numbers in (-1, 1).
 class Arrays {
  public:
-  explicit Arrays(Machine& machine) : ctx({.threads = machine.threads()}) {}
+  explicit Arrays(const Machine& machine) : ctx(machine.options()) {}
   MatrixView<float> make(Index rows, Index cols) {
-    matrices_.push_back(std::make_unique<Matrix<float>>(rows, cols));
-    Matrix<float>& m = *matrices_.back();
-    const RandomKey key{7, static_cast<std::uint32_t>(matrices_.size()), 0};
-    B::for_each(ctx, rows, [&](Index i, SoleLane) {
-      for (Index j = 0; j < cols; ++j)
-        m(i, j) = static_cast<float>(2 * key.uniform(static_cast<std::uint64_t>(i * cols + j)) - 1);
-    });
-    return m.view();
+    matrices_.push_back(std::make_unique<BackendMatrix>(rows, cols));
+    const MatrixView<float> m = matrices_.back()->view();
+    B::for_each(ctx, rows, UniformRow{m, {7, static_cast<std::uint32_t>(matrices_.size()), 0}});
+    return m;
+  }
+  IndexList ids(std::span<const Id> values, Index n_rows) {
+    ids_.push_back(std::make_unique<Buffer<Id, B::Memory>>(values));
+    return make_index_list<B>(ctx, ids_.back()->span(), n_rows);
   }
   Context<B> ctx;
 
  private:
-  std::vector<std::unique_ptr<Matrix<float>>> matrices_;
+  std::vector<std::unique_ptr<BackendMatrix>> matrices_;
+  std::vector<std::unique_ptr<Buffer<Id, B::Memory>>> ids_;
 };
 
 }  // namespace
@@ -32,11 +44,11 @@ class Arrays {
 void register_operators(const Shape& shape, Machine& machine) {
   constexpr Index d = 64, width = 192, k = 3, batch = 2048;
   const auto add_op = [&](const std::string& name, auto setup) {
-    add_benchmark("op/" + name + "/" + shape.name + "/cpu", [=, &machine](benchmark::State& state) {
+    add_benchmark("op/" + name + "/" + shape.name + backend_suffix(), [=, &machine](benchmark::State& state) {
       Arrays a(machine);
       const Dataset& data = dataset(shape);
       const auto [work, run] = setup(a, data, state);
-      measure(state, machine, data.n_users + data.n_items, work, run);
+      measure(state, machine, a.ctx, data.n_users + data.n_items, work, run);
     });
   };
   const auto pass = [](Work work, auto run) { return std::pair{work, run}; };
@@ -61,7 +73,7 @@ void register_operators(const Shape& shape, Machine& machine) {
   add_op("projection_update_bfloat16_moments", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users + data.n_items;
     const auto x = a.make(n, p), w = a.make(d, p), d_w = a.make(d, p), d_y = a.make(n, d);
-    const auto moments = std::make_shared<Matrix<BFloat16>>(2 * n, p);
+    const auto moments = std::make_shared<Matrix<BFloat16, B::Memory>>(2 * n, p);
     const functors::AdamTarget<float> table{
         update, x, {}, {}, moments->view().row_block(0, n), moments->view().row_block(n, n), {1, 2, 3}, 0, 0, p};
     return pass({2 * product_flops(n, d, p), 4 * bytes_of(n, p), 0},
@@ -130,12 +142,12 @@ void register_operators(const Shape& shape, Machine& machine) {
   });
   add_op("gather", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const auto x = a.make(data.n_users, width), y = a.make(batch, width);
-    const IndexList ids = make_index_list<B>(a.ctx, std::span(data.train.users).first(batch), data.n_users);
+    const IndexList ids = a.ids(std::span(data.train.users).first(batch), data.n_users);
     return pass({0, bytes_of(batch, width), bytes_of(batch, width)}, [=, &a] { gather<B>(a.ctx, x, ids, y); });
   });
   add_op("scatter_add", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const auto d_y = a.make(batch, width), d_x = a.make(data.n_users, width);
-    const IndexList ids = make_index_list<B>(a.ctx, std::span(data.train.users).first(batch), data.n_users);
+    const IndexList ids = a.ids(std::span(data.train.users).first(batch), data.n_users);
     return pass({0, bytes_of(batch, width), 2 * bytes_of(batch, width)},
                 [=, &a] { scatter_add<B>(a.ctx, ids, d_y, d_x); });
   });

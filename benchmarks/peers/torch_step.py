@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """One REARM training step (reference variant, trainable features) in PyTorch, timed beside rearm's.
 
-  torch_step.py SHAPE [--ours RESULTS.json] [--threads N] [--steps N] [--no-compile]
+  torch_step.py SHAPE [--ours RESULTS.json] [--device cpu|cuda] [--tf32] [--threads N] [--steps N] [--no-compile]
 
 SHAPE is the folder that `rearm_benchmarks --export=SHAPE` wrote: pairs, widths and the three graphs, so both programs
 multiply by the same matrices. RESULTS.json is what Google Benchmark wrote with --benchmark_out. Written the way one
 would write it for speed: stored transposes instead of sparse autograd, one product for all parts, fused AdamW, no
 Python loop over nodes or batches, and torch.compile for everything between the products where it works (both the
-compiled and the plain step are timed, the faster one counts).
+compiled and the plain step are timed, the faster one counts). On a GPU everything lies on it, batches are drawn there,
+and as for rearm ten steps are timed together between two synchronisations; --tf32 lets dense products use TF32, as
+`rearm_benchmarks_cuda --tf32` does.
 """
 import argparse
 import json
@@ -38,12 +40,13 @@ class SparseProduct(torch.autograd.Function):
 class Graph:
     """A sparse matrix and its transpose, both by rows."""
 
-    def __init__(self, folder, name, cols):
+    def __init__(self, folder, name, cols, device):
         offsets, ids, values = (torch.from_numpy(np.load(folder / f"{name}_{part}.npy"))
                                 for part in ("offsets", "indices", "values"))
         size = (offsets.numel() - 1, cols)
-        self.matrix = torch.sparse_csr_tensor(offsets, ids.long(), values, size=size)
-        self.transposed = self.matrix.to_sparse_coo().t().coalesce().to_sparse_csr()
+        matrix = torch.sparse_csr_tensor(offsets, ids.long(), values, size=size, device="cpu")
+        self.matrix = matrix.to(device)
+        self.transposed = matrix.to_sparse_coo().t().coalesce().to_sparse_csr().to(device)
 
     def __call__(self, x):
         return SparseProduct.apply(self.matrix, self.transposed, x)
@@ -69,14 +72,14 @@ class Learner(nn.Module):
 
 
 class Rearm(nn.Module):
-    def __init__(self, folder, shape):
+    def __init__(self, folder, shape, device):
         super().__init__()
         self.n_users, self.n_items, d, k = shape["n_users"], shape["n_items"], shape["embedding_dim"], shape["rank"]
         n = self.n_users + self.n_items
         self.d, self.k, self.layers, self.shape = d, k, shape["n_ui_layers"], shape
-        self.interaction = Graph(folder, "interaction", n)
-        self.user_graph = Graph(folder, "user", self.n_users)
-        self.item_graph = Graph(folder, "item", self.n_items)
+        self.interaction = Graph(folder, "interaction", n, device)
+        self.user_graph = Graph(folder, "user", self.n_users, device)
+        self.item_graph = Graph(folder, "item", self.n_items, device)
         widths = shape["widths"]
         self.ids = nn.ParameterList([nn.Parameter(0.1 * torch.randn(r, d)) for r in (self.n_users, self.n_items)])
         self.user_features = nn.ParameterList([nn.Parameter(torch.randn(self.n_users, p)) for p in widths])
@@ -156,26 +159,45 @@ def loss(model, shape, users, positives, negatives):
     return value + shape["ort_weight"] * (orthogonal(v[users], t[users]) + orthogonal(v[positives], t[positives]))
 
 
-def time_steps(folder, shape, steps, compiled):
+STEPS_TOGETHER = 10  # on a GPU
+
+
+def time_steps(folder, shape, args, compiled):
     torch.manual_seed(shape["seed"])
-    model = Rearm(folder, shape)
+    device = torch.device(args.device)
+    with device:  # parameters are made where they stay
+        model = Rearm(folder, shape, device)
+        pairs = torch.from_numpy(np.load(folder / "train.npy")).to(device)
     if compiled:
         for name in ("between", "fuse"):
             setattr(model, name, torch.compile(getattr(model, name)))
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=5e-5, weight_decay=5e-4, fused=True)
-    pairs = torch.from_numpy(np.load(folder / "train.npy"))
-    seconds = []
-    for step in range(steps + 3):
-        start = time.perf_counter()
-        chosen = torch.randint(pairs.shape[1], (shape["batch_size"],))
-        negatives = torch.randint(model.n_items, (shape["batch_size"],))
+
+    def step():
+        chosen = torch.randint(pairs.shape[1], (shape["batch_size"],), device=device)
+        negatives = torch.randint(model.n_items, (shape["batch_size"],), device=device)
         optimizer.zero_grad(set_to_none=True)
         value = loss(model, shape, pairs[0, chosen], pairs[1, chosen], negatives)
         value.backward()
         optimizer.step()
-        if step >= 3:
-            seconds.append(time.perf_counter() - start)
+        return value
+
+    def wait():
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    together = STEPS_TOGETHER if device.type == "cuda" else 1
+    for _ in range(3):
+        step()
+    seconds = []
+    for _ in range(args.steps):
+        wait()
+        start = time.perf_counter()
+        for _ in range(together):
+            value = step()
+        wait()
+        seconds.append((time.perf_counter() - start) / together)
     assert torch.isfinite(value), "the peer diverged"
     return statistics.median(seconds)
 
@@ -184,28 +206,39 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("shape", type=pathlib.Path)
     parser.add_argument("--ours", type=pathlib.Path)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--tf32", action="store_true", help="cuda: dense products in TF32")
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=7, help="timings, each of one step (cuda: of ten)")
     parser.add_argument("--no-compile", action="store_true")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
+    where, timed = f"{torch.get_num_threads()} threads", "steps"
+    if args.device == "cuda":
+        if not torch.cuda.is_available():
+            print("SKIPPED: PyTorch sees no CUDA device")
+            return
+        torch.set_float32_matmul_precision("high" if args.tf32 else "highest")
+        where = f"{torch.cuda.get_device_name()}, {'TF32' if args.tf32 else 'FP32'} products"
+        timed = f"timings of {STEPS_TOGETHER} steps"
     shape = json.loads((args.shape / "shape.json").read_text())
-    rows = [(f"PyTorch {torch.__version__}, eager", time_steps(args.shape, shape, args.steps, False))]
+    rows = [(f"PyTorch {torch.__version__}, eager", time_steps(args.shape, shape, args, False))]
     if not args.no_compile:
         try:
-            rows.append((f"PyTorch {torch.__version__}, compiled", time_steps(args.shape, shape, args.steps, True)))
+            rows.append((f"PyTorch {torch.__version__}, compiled", time_steps(args.shape, shape, args, True)))
         except Exception as error:  # no compiler, or one that this version does not like
             print(f"SKIPPED torch.compile: {type(error).__name__}: {str(error).splitlines()[0]}")
     best = min(seconds for _, seconds in rows)
     if args.ours:
         for run in json.loads(args.ours.read_text())["benchmarks"]:
-            rows.append((f"rearm, {run['name']}", run["median_ms"] / 1e3))
-    print(f"{torch.get_num_threads()} threads, medians of {args.steps} steps (PyTorch)")
+            if run["name"].startswith("train_step/"):
+                rows.append((f"rearm, {run['name']}", run["median_ms"] / 1e3))
+    print(f"{where}, medians of {args.steps} {timed} (PyTorch)")
     print(f"{'step':<66}{'seconds':>9}{'peer/ours':>11}")
     for name, seconds in rows:
         ratio = f"{best / seconds:11.2f}" if name.startswith("rearm") else ""
-        print(f"{name:<66}{seconds:9.3f}{ratio}")
+        print(f"{name:<66}{seconds:9.{3 if seconds > 0.1 else 6}f}{ratio}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 /// @file shapes.hpp
 /// The data the benchmarks run on: a folder, or interactions and features generated at a published data set's size.
 
-#include <rearm/rearm.hpp>
+#include <rearm/data/synthetic.hpp>
+#include <rearm/model/config.hpp>
 
 #include <unistd.h>
 

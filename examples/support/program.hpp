@@ -50,6 +50,8 @@ int run_program(CLI::App& app, int argc, char** argv, Body&& body) {
     return fail(2, std::string(e.what()) + "; see --help");
   } catch (const NumericError& e) {
     return fail(1, e.what());
+  } catch (const DeviceError& e) {
+    return fail(1, e.what());
   } catch (const Error& e) {
     return fail(2, e.what());
   } catch (const std::exception& e) {

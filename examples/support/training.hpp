@@ -5,7 +5,7 @@
 #include "program.hpp"
 
 #include <rearm/core/context.hpp>
-#include <rearm/graph/graph_set.hpp>
+#include <rearm/graph/plan.hpp>
 #include <rearm/model/rearm.hpp>
 #include <rearm/train/trainer.hpp>
 
@@ -19,7 +19,7 @@ namespace rearm::support {
 struct TrainingJob {
   const Dataset* data;
   Config config;
-  GraphSet<float> graphs;
+  GraphSet<float> graphs;  ///< where they are built by somebody else than who trains
   TrainOptions options;
   std::function<void()> on_begin;  ///< called when all input is known to be good, before the first step
 };
@@ -41,9 +41,11 @@ struct CudaRun {
 #if defined(REARM_CUDA_PROGRAM)
 /// Number of devices that can be used.
 int cuda_devices();
-/// Throws DeviceError where there is no usable device.
+/// Throws ConfigError where there is no usable device.
 void require_cuda(const CudaRun& run);
-TrainResult run_training_on_cuda(const CudaRun& run, TrainingJob job);
+/// Builds the graphs there, too, and says how long that took.
+TrainResult run_training_on_cuda(const CudaRun& run, TrainingJob job, const GraphOptions& graphs,
+                                 double& graph_seconds);
 #else
 inline int cuda_devices() { return 0; }
 inline void require_cuda(const CudaRun&) {
@@ -51,7 +53,7 @@ inline void require_cuda(const CudaRun&) {
       "backend = cuda: this program was built for the CPU alone; build with `cmake --preset cuda`, or use --backend "
       "cpu");
 }
-inline TrainResult run_training_on_cuda(const CudaRun& run, TrainingJob) {
+inline TrainResult run_training_on_cuda(const CudaRun& run, TrainingJob, const GraphOptions&, double&) {
   require_cuda(run);
   return {};
 }

@@ -1,10 +1,10 @@
 #pragma once
 /// @file cuda.cuh
-/// Everything that runs on a GPU. Graphs are built on the host (graph/graphs.hpp, in a translation unit of its own
-/// compiler) and copied with copy_graphs.
+/// Everything that runs on a GPU.
 
 #include <rearm/backend/cuda/batch_source.cuh>
 #include <rearm/backend/cuda/cuda_backend.cuh>
+#include <rearm/backend/cuda/graph_builders.cuh>
 #include <rearm/backend/cuda/ranking.cuh>
 #include <rearm/backend/cuda/step_replay.cuh>
 #include <rearm/data/synthetic.hpp>

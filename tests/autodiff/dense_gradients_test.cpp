@@ -46,14 +46,14 @@ TEST_CASE("a factored gradient has one taker, and it is linear") {
 }
 
 TEST_CASE("gradients of spmm, general and symmetric, and of propagate_mean") {
-  const auto general = SparseOperator<double>::general(random_csr<double>(11, 6, 0.4, 1));
-  const auto square = SparseOperator<double>::general(random_csr<double>(6, 6, 0.4, 2));
-  const Matrix<double> half = dense(square.matrix());
-  const auto symmetric = SparseOperator<double>::symmetric(
-      sparse<double>(tabulate(6, 6, [&](Index i, Index j) { return half(i, j) + half(j, i); })));
+  const auto wide = general(random_csr<double>(11, 6, 0.4, 1));
+  const auto square = general(random_csr<double>(6, 6, 0.4, 2));
+  const Matrix<double> half = dense(random_csr<double>(6, 6, 0.4, 2));
+  const auto symmetric = upload(SparseOperator<double>::symmetric(
+      sparse<double>(tabulate(6, 6, [&](Index i, Index j) { return half(i, j) + half(j, i); }))));
   for (const Index width : {1, 3, 65}) {
     auto x = random_parameter(6, width, 3);
-    check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return spmm(general, v[0]); });
+    check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return spmm(wide, v[0]); });
     check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return spmm(symmetric, v[0]); });
   }
   auto x = random_parameter(6, 3, 3);
@@ -63,11 +63,11 @@ TEST_CASE("gradients of spmm, general and symmetric, and of propagate_mean") {
 }
 
 TEST_CASE("gradients of gather with repeated ids and of concat") {
-  const std::vector<Id> ids{3, 0, 3, 5, 3, 0};
+  const auto ids = upload(std::vector<Id>{3, 0, 3, 5, 3, 0});
   auto x = random_parameter(7, 3, 1);
-  check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return gather(v[0], std::span<const Id>(ids)); });
+  check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return gather(v[0], ids.span()); });
   check_gradients({&x}, [&](DoubleTape&, const Vars& v) {  // gathered into a gradient that is there already
-    return add(gather(v[0], std::span<const Id>(ids)), v[0].rows(1, 6), 2.0);
+    return add(gather(v[0], ids.span()), v[0].rows(1, 6), 2.0);
   });
   auto a = random_parameter(4, 1, 2);
   auto b = random_parameter(4, 7, 3);

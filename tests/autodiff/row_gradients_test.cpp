@@ -19,25 +19,30 @@ TEST_CASE("gradients of row_normalize") {
 TEST_CASE("row_normalize of a zero row has a zero value and a finite gradient") {
   Sandbox<double> s;
   auto x = random_parameter(3, 4, 1);
-  std::fill_n(x.value.row(1), 4, 0.0);
+  for (Index j = 0; j < 4; ++j) put(x.value, 4 + j, 0.0);
   const auto y = row_normalize(s.tape.parameter(x), 1e-12);
-  Matrix<double> weights;
-  s.tape.backward(weighted_sum(y, weights));
+  TestMatrix<double> weights_there;
+  s.tape.backward(weighted_sum(y, weights_there));
+  const auto weights = to_host(weights_there);
+  const auto value = to_host(y);
+  const auto grad = to_host(x.grad);
   for (Index j = 0; j < 4; ++j) {
-    CHECK(y.value()(1, j) == 0.0);
-    CHECK(x.grad(1, j) == doctest::Approx(weights(1, j) * 1e12));  // below eps the norm is the constant eps
-    CHECK(std::isfinite(x.grad(0, j)));
+    CHECK(value(1, j) == 0.0);
+    CHECK(grad(1, j) == doctest::Approx(weights(1, j) * 1e12));  // below eps the norm is the constant eps
+    CHECK(std::isfinite(grad(0, j)));
   }
 }
 
 TEST_CASE("row_scale_detached passes gradients as if its divisor were a constant") {
   Sandbox<double> s;
   auto x = random_parameter(6, 7, 1);
-  std::fill_n(x.value.row(1), 7, 0.0);
-  Matrix<double> weights;
-  s.tape.backward(weighted_sum(row_scale_detached(s.tape.parameter(x), 1e-6), weights));
-  check_close(x.grad.view(), tabulate(6, 7, [&](Index i, Index j) {
-                const double norm = std::sqrt(sum_of(7, [&](Index c) { return x.value(i, c) * x.value(i, c); }));
+  for (Index j = 0; j < 7; ++j) put(x.value, 7 + j, 0.0);
+  const auto value = to_host(x.value);
+  TestMatrix<double> weights_there;
+  s.tape.backward(weighted_sum(row_scale_detached(s.tape.parameter(x), 1e-6), weights_there));
+  const auto weights = to_host(weights_there);
+  check_close(x.grad, tabulate(6, 7, [&](Index i, Index j) {
+                const double norm = std::sqrt(sum_of(7, [&](Index c) { return value(i, c) * value(i, c); }));
                 return weights(i, j) / (norm + 1e-6);
               }));
 }
@@ -119,12 +124,12 @@ TEST_CASE("gradients of bpr") {
       return bpr(tape.constant(user.value.view()), v[0], tape.constant(negative.value.view()), 0.2);
     });
   }
-  const std::vector<Id> positives{0, 4, 4};
-  const std::vector<Id> negatives{4, 1, 0};
+  const auto positives = upload(std::vector<Id>{0, 4, 4});
+  const auto negatives = upload(std::vector<Id>{4, 1, 0});
   auto items = random_parameter(5, 3, 4);
   auto user = random_parameter(3, 3, 5);
   check_gradients({&user, &items}, [&](DoubleTape&, const Vars& v) {
-    return bpr(v[0], gather(v[1], std::span<const Id>(positives)), gather(v[1], std::span<const Id>(negatives)), 1.0);
+    return bpr(v[0], gather(v[1], positives.span()), gather(v[1], negatives.span()), 1.0);
   });
 }
 

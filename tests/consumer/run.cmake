@@ -23,7 +23,7 @@ if(way STREQUAL "pkg_config")
   run(${compiler} -std=c++20 ${CMAKE_CURRENT_LIST_DIR}/main.cpp ${flags} -o ${work_dir}/consumer)
 else()
   run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/${way} -B ${work_dir} -G ${generator}
-    -D CMAKE_CXX_COMPILER=${compiler} -D CMAKE_EXPORT_COMPILE_COMMANDS=ON -D CMAKE_PREFIX_PATH=${prefix}
+    -D CMAKE_CXX_COMPILER=${compiler} -D CMAKE_CUDA_ARCHITECTURES=${cuda_architectures} -D CMAKE_EXPORT_COMPILE_COMMANDS=ON -D CMAKE_PREFIX_PATH=${prefix}
     -D REARM_SOURCE_DIR=${rearm_source_dir} -D REARM_USE_BLAS=${use_blas})
   run(${CMAKE_COMMAND} --build ${work_dir})
   file(READ ${work_dir}/compile_commands.json command)

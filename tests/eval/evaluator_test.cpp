@@ -1,4 +1,5 @@
-#include <rearm/backend/cpu/cpu_backend.hpp>
+#include "tests/support/backend.hpp"
+
 #include <rearm/core/random.hpp>
 #include <rearm/eval/evaluator.hpp>
 #include <rearm/eval/popularity.hpp>
@@ -53,7 +54,9 @@ std::vector<rearm::Scored<T>> naive_list(const rearm::Matrix<T>& users, Id user,
 }
 
 template <class T>
-using Cpu = rearm::CpuBackend<T>;
+using Context = rearm::Context<rearm::test::TestBackend<T>>;
+using rearm::test::test_options;
+using rearm::test::upload;
 
 }  // namespace
 
@@ -61,14 +64,15 @@ TEST_CASE_TEMPLATE("recommend equals a naive ranking, across blocks of users and
   const Index n_users = 300, n_items = 2100, dim = 6;
   const auto users = small_integers<T>(n_users, dim, 1);
   const auto items = small_integers<T>(n_items, dim, 2);
+  const auto users_there = upload(users), items_there = upload(items);
   const Adjacency masked = random_lists(n_users, n_items, 40, 5);
   std::vector<Id> who;
   for (Id u = 299; u >= 0; u -= 2) who.push_back(u);  // not in order, more than one block
   who.push_back(299);                                 // and one twice
-  rearm::Context<Cpu<T>> one({.threads = 1}), two({.threads = 2});
+  Context<T> one(test_options(1)), two(test_options(2));
   for (const Adjacency* mask : {static_cast<const Adjacency*>(nullptr), &masked}) {
-    const auto best = rearm::recommend(one, users.view(), who, items.view(), mask, 25);
-    const auto again = rearm::recommend(two, users.view(), who, items.view(), mask, 25);
+    const auto best = rearm::recommend(one, users_there.view(), who, items_there.view(), mask, 25);
+    const auto again = rearm::recommend(two, users_there.view(), who, items_there.view(), mask, 25);
     CHECK(std::ranges::equal(std::span(best.ids.data(), std::size_t(best.ids.size())),
                              std::span(again.ids.data(), std::size_t(again.ids.size()))));
     CHECK(std::ranges::equal(std::span(best.scores.data(), std::size_t(best.scores.size())),
@@ -91,19 +95,20 @@ TEST_CASE("scores that are not exact are the same bits for any number of threads
   for (Index i = 0; i < items.size(); ++i) items.data()[i] = static_cast<float>(key.normal(std::uint64_t(i) + 1000000));
   std::vector<Id> who(700);
   std::iota(who.begin(), who.end(), 0);
-  rearm::Context<Cpu<float>> one({.threads = 1}), two({.threads = 2}), five({.threads = 5});
-  const auto a = rearm::recommend(one, users.view(), who, items.view(), nullptr, 10);
+  const auto users_there = upload(users), items_there = upload(items);
+  Context<float> one(test_options(1)), two(test_options(2)), five(test_options(5));
+  const auto a = rearm::recommend(one, users_there.view(), who, items_there.view(), nullptr, 10);
   for (auto* ctx : {&two, &five}) {
-    const auto b = rearm::recommend(*ctx, users.view(), who, items.view(), nullptr, 10);
+    const auto b = rearm::recommend(*ctx, users_there.view(), who, items_there.view(), nullptr, 10);
     CHECK(std::equal(a.scores.data(), a.scores.data() + a.scores.size(), b.scores.data()));
     CHECK(std::equal(a.ids.data(), a.ids.data() + a.ids.size(), b.ids.data()));
   }
 }
 
 TEST_CASE("recommend pads lists that run out of candidates") {
-  rearm::Context<Cpu<double>> ctx({.threads = 1});
-  const auto users = small_integers<double>(2, 3, 1);
-  const auto items = small_integers<double>(4, 3, 2);
+  Context<double> ctx(test_options(1));
+  const auto users = upload(small_integers<double>(2, 3, 1));
+  const auto items = upload(small_integers<double>(4, 3, 2));
   const Adjacency masked{{0, 4, 6}, {0, 1, 2, 3, 0, 2}};
   const std::vector<Id> who = {0, 1};
   const auto best = rearm::recommend(ctx, users.view(), who, items.view(), &masked, 6);
@@ -119,10 +124,10 @@ TEST_CASE("recommend pads lists that run out of candidates") {
 }
 
 TEST_CASE("recommend refuses what does not fit, by name") {
-  rearm::Context<Cpu<float>> ctx({.threads = 2});
-  auto users = small_integers<float>(5, 3, 1);
-  auto items = small_integers<float>(4, 3, 2);
-  const auto narrow = small_integers<float>(4, 2, 2);
+  Context<float> ctx(test_options(2));
+  auto users = upload(small_integers<float>(5, 3, 1));
+  auto items = upload(small_integers<float>(4, 3, 2));
+  const auto narrow = upload(small_integers<float>(4, 2, 2));
   const std::vector<Id> who = {0, 4}, low = {-1}, high = {5};
   CHECK_THROWS_AS(rearm::recommend(ctx, users.view(), who, narrow.view(), nullptr, 2), rearm::ShapeError);
   CHECK_THROWS_AS(rearm::recommend(ctx, users.view(), who, items.view(), nullptr, 0), rearm::ConfigError);
@@ -132,7 +137,7 @@ TEST_CASE("recommend refuses what does not fit, by name") {
   const Adjacency short_mask{{0, 0}, {}}, wild_mask{{0, 0, 0, 0, 0, 1}, {4}};
   CHECK_THROWS_AS(rearm::recommend(ctx, users.view(), who, items.view(), &short_mask, 2), rearm::ShapeError);
   CHECK_THROWS_AS(rearm::recommend(ctx, users.view(), who, items.view(), &wild_mask, 2), rearm::DataError);
-  users(4, 1) = std::numeric_limits<float>::quiet_NaN();
+  rearm::test::put(users, 4 * 3 + 1, std::numeric_limits<float>::quiet_NaN());
   try {
     rearm::recommend(ctx, users.view(), who, items.view(), nullptr, 2);
     FAIL("NaN was ranked");
@@ -145,6 +150,7 @@ TEST_CASE("evaluate equals metrics of the naive lists, for any number of threads
   const Index n_users = 260, n_items = 90;
   const auto users = small_integers<float>(n_users, 4, 1);
   const auto items = small_integers<float>(n_items, 4, 2);
+  const auto users_there = upload(users), items_there = upload(items);
   const Adjacency masked = random_lists(n_users, n_items, 8, 5);
   const Adjacency relevant = random_lists(n_users, n_items, 4, 6);
   const std::vector<Index> ks = {1, 10, 20};
@@ -161,30 +167,33 @@ TEST_CASE("evaluate equals metrics of the naive lists, for any number of threads
   CHECK(n < static_cast<double>(n_users));
   rearm::MetricValues first;
   for (const int threads : {1, 2, 3}) {
-    rearm::Context<Cpu<float>> ctx({.threads = threads});
-    const auto values = rearm::evaluate(ctx, users.view(), items.view(), &masked, relevant, ks, rearm::all_metrics);
+    Context<float> ctx(test_options(threads));
+    const auto values =
+        rearm::evaluate(ctx, users_there.view(), items_there.view(), &masked, relevant, ks, rearm::all_metrics);
     if (threads == 1) first = values;
     CHECK(values == first);
   }
   REQUIRE(first.size() == expected.size());
   for (const auto& [name, sum] : expected) CHECK(first.at(name) == doctest::Approx(sum / n).epsilon(1e-12));
 
-  rearm::Context<Cpu<float>> ctx({.threads = 1});
+  Context<float> ctx(test_options(1));
   const Adjacency nothing{std::vector<Index>(n_users + 1, 0), {}};
-  CHECK_THROWS_AS(rearm::evaluate(ctx, users.view(), items.view(), &masked, nothing, ks, rearm::all_metrics),
-                  rearm::DataError);
+  CHECK_THROWS_AS(
+      rearm::evaluate(ctx, users_there.view(), items_there.view(), &masked, nothing, ks, rearm::all_metrics),
+      rearm::DataError);
   Adjacency wild = relevant;
   wild.ids.back() = static_cast<Id>(n_items);
-  CHECK_THROWS_AS(rearm::evaluate(ctx, users.view(), items.view(), &masked, wild, ks, rearm::all_metrics),
+  CHECK_THROWS_AS(rearm::evaluate(ctx, users_there.view(), items_there.view(), &masked, wild, ks, rearm::all_metrics),
                   rearm::DataError);
 }
 
 TEST_CASE("popularity recommends the most taken items a user has not") {
-  rearm::Context<Cpu<float>> ctx({.threads = 1});
+  Context<float> ctx(test_options(1));
   const Adjacency train{{0, 2, 4, 5, 5}, {1, 2, 1, 3, 1}};  // item 1: three users, items 2 and 3: one, item 0: none
   const auto model = rearm::popularity<float>(train, 4);
   const std::vector<Id> who = {0, 3};
-  const auto best = rearm::recommend(ctx, model.user_rows.view(), who, model.item_rows.view(), &train, 4);
+  const auto users = upload(model.user_rows), items = upload(model.item_rows);
+  const auto best = rearm::recommend(ctx, users.view(), who, items.view(), &train, 4);
   const std::vector<Id> expected = {3, 0, -1, -1, 1, 2, 3, 0};
   CHECK(std::equal(expected.begin(), expected.end(), best.ids.data()));
   CHECK(best.scores(1, 0) == 3);

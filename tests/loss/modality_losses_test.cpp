@@ -31,9 +31,15 @@ Vars vars_of(DoubleTape& tape, std::vector<DoubleParameter>& in) {
   return out;
 }
 
+std::vector<Matrix<double>> values_of(const std::vector<DoubleParameter>& in) {
+  std::vector<Matrix<double>> out;
+  for (const DoubleParameter& p : in) out.push_back(to_host(p.value));
+  return out;
+}
+
 /// Sum of f(a, b) over pairs a < b, divided by their number.
 template <class F>
-double mean_over_pairs(const std::vector<DoubleParameter>& in, const F& f) {
+double mean_over_pairs(const std::vector<Matrix<double>>& in, const F& f) {
   double sum = 0;
   for (std::size_t a = 0; a < in.size(); ++a)
     for (std::size_t b = a + 1; b < in.size(); ++b) sum += f(a, b);
@@ -93,16 +99,16 @@ TEST_CASE("one modality has neither contrast nor orthogonality") {
 TEST_CASE("modality_contrast: value and gradients") {
   for (const std::size_t count : {2U, 3U}) {
     auto in = modalities(count, 9, 4);
+    const auto x = values_of(in);
     Sandbox<double> s;
-    const double want = mean_over_pairs(in, [&](std::size_t a, std::size_t b) {
+    const double want = mean_over_pairs(x, [&](std::size_t a, std::size_t b) {
       return 0.7 * sum_of(9, [&](Index r) {
                const double denominator =
-                   sum_of(9, [&](Index c) { return std::exp(cosine_of(in[a].value, r, in[b].value, c) / 0.2); });
-               return std::log(denominator) - cosine_of(in[a].value, r, in[b].value, r) / 0.2;
+                   sum_of(9, [&](Index c) { return std::exp(cosine_of(x[a], r, x[b], c) / 0.2); });
+               return std::log(denominator) - cosine_of(x[a], r, x[b], r) / 0.2;
              });
     });
-    CHECK(modality_contrast<Double>(vars_of(s.tape, in), 0.2, 0.7).value()(0, 0) ==
-          doctest::Approx(want).epsilon(1e-12));
+    CHECK(scalar(modality_contrast<Double>(vars_of(s.tape, in), 0.2, 0.7)) == doctest::Approx(want).epsilon(1e-12));
     check_gradients(pointers(in), [](DoubleTape&, const Vars& v) { return modality_contrast<Double>(v, 0.2, 0.7); });
   }
 }
@@ -110,13 +116,14 @@ TEST_CASE("modality_contrast: value and gradients") {
 TEST_CASE("modality_orthogonality as printed: value and gradients") {
   for (const std::size_t count : {2U, 3U}) {
     auto in = modalities(count, 9, 4);
+    const auto x = values_of(in);
     Sandbox<double> s;
-    const double want = mean_over_pairs(in, [&](std::size_t a, std::size_t b) {
+    const double want = mean_over_pairs(x, [&](std::size_t a, std::size_t b) {
       return 0.7 * sum_of(9, [&](Index i) {
-               return std::pow(sum_of(4, [&](Index j) { return in[a].value(i, j) * in[b].value(i, j); }), 2);
+               return std::pow(sum_of(4, [&](Index j) { return x[a](i, j) * x[b](i, j); }), 2);
              });
     });
-    CHECK(modality_orthogonality<Double>(vars_of(s.tape, in), Variant::paper, 0.7).value()(0, 0) ==
+    CHECK(scalar(modality_orthogonality<Double>(vars_of(s.tape, in), Variant::paper, 0.7)) ==
           doctest::Approx(want).epsilon(1e-12));
     check_gradients(pointers(in),
                     [](DoubleTape&, const Vars& v) { return modality_orthogonality<Double>(v, Variant::paper, 0.7); });
@@ -127,15 +134,15 @@ TEST_CASE("the authors' modality_orthogonality: value, and gradients with the di
   for (const std::size_t count : {2U, 3U}) {
     auto in = modalities(count, 9, 4);
     std::vector<std::vector<double>> held;
-    for (const DoubleParameter& p : in) held.push_back(divisors(p.value));
+    for (const Matrix<double>& x : values_of(in)) held.push_back(divisors(x));
     const auto want = [&] {
-      return mean_over_pairs(in, [&](std::size_t a, std::size_t b) {
-        return 0.7 * frozen_orthogonality(in[a].value, held[a], in[b].value, held[b]);
-      });
+      const auto x = values_of(in);
+      return mean_over_pairs(
+          x, [&](std::size_t a, std::size_t b) { return 0.7 * frozen_orthogonality(x[a], held[a], x[b], held[b]); });
     };
     Sandbox<double> s;
     const DoubleVar loss = modality_orthogonality<Double>(vars_of(s.tape, in), Variant::reference, 0.7);
-    CHECK(loss.value()(0, 0) == doctest::Approx(want()).epsilon(1e-12));
+    CHECK(scalar(loss) == doctest::Approx(want()).epsilon(1e-12));
     s.tape.backward(loss);
     for (DoubleParameter& p : in) check_gradient(p.name, gradient_of(p), central_differences(p.value, want));
   }

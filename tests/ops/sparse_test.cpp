@@ -23,26 +23,26 @@ Matrix<double> to_double(ConstView<T> x) {
 
 TEST_CASE_TEMPLATE("spmm equals the dense product, forward and transposed", T, float, double) {
   Sandbox<T> s;
-  const auto a = SparseOperator<T>::general(random_csr<T>(90, 40, 0.2, 1));
-  const Matrix<double> full = dense(a.matrix());
+  const Matrix<double> full = dense(random_csr<T>(90, 40, 0.2, 1));
+  const auto a = general(random_csr<T>(90, 40, 0.2, 1));
   const Matrix<double> flipped = tabulate(40, 90, [&](Index i, Index j) { return full(j, i); });
   for (const Index width : {1, 3, 7, 64, 65}) {
     Strided<T> x(40, width, 2);
-    check_close(spmm(a, s(x.view())).value(), naive_product(full, to_double<T>(x.view())));
+    check_close(spmm(a, s(x.view())), naive_product(full, to_double<T>(x.view())));
     Strided<T> d_y(90, width, 3);
-    Matrix<T> d_x(40, width);
-    spmm_backward(s.ctx, a, d_y.view(), d_x.view(), Write::overwrite);
-    check_close(d_x.view(), naive_product(flipped, to_double<T>(d_y.view())));
+    TestMatrix<T> d_x(40, width);
+    spmm_backward(s.ctx, a, s.there(d_y.view()), d_x.view(), Write::overwrite);
+    check_close(d_x, naive_product(flipped, to_double<T>(d_y.view())));
   }
-  const auto none = SparseOperator<T>::general(random_csr<T>(0, 40, 0.2, 1));
+  const auto none = general(random_csr<T>(0, 40, 0.2, 1));
   Strided<T> x(40, 3, 2);
   CHECK(spmm(none, s(x.view())).rows() == 0);
 }
 
 TEST_CASE_TEMPLATE("propagate_mean is the mean of X, AX, ..., A^L X", T, float, double) {
   Sandbox<T> s;
-  const auto a = SparseOperator<T>::general(random_csr<T>(30, 30, 0.1, 1));
-  const Matrix<double> full = dense(a.matrix());
+  const Matrix<double> full = dense(random_csr<T>(30, 30, 0.1, 1));
+  const auto a = general(random_csr<T>(30, 30, 0.1, 1));
   Strided<T> x(30, 7, 2);
   for (const int n_layers : {0, 1, 2, 4}) {
     Matrix<double> term = to_double<T>(x.view());
@@ -52,24 +52,27 @@ TEST_CASE_TEMPLATE("propagate_mean is the mean of X, AX, ..., A^L X", T, float, 
       for (Index i = 0; i < want.size(); ++i) want.data()[i] += term.data()[i];
     }
     for (Index i = 0; i < want.size(); ++i) want.data()[i] /= n_layers + 1;
-    check_close(propagate_mean(a, s(x.view()), n_layers).value(), want);
+    check_close(propagate_mean(a, s(x.view()), n_layers), want);
   }
 }
 
 TEST_CASE_TEMPLATE("gather takes rows, scatter_add brings them back", T, float, double) {
   Sandbox<T> s;
   const std::vector<Id> ids{3, 0, 3, 7, 3, 1, 0};
-  const auto n = static_cast<Index>(ids.size());
+  const auto ids_there = upload(ids);
+  const auto n = ids_there.size();
   for (const Index width : {1, 3, 65}) {
     Strided<T> x(8, width, 1);
     const auto at = [&](Index i) { return ids[static_cast<std::size_t>(i)]; };
-    check_close(gather(s(x.view()), std::span<const Id>(ids)).value(),
+    check_close(gather(s(x.view()), ids_there.span()),
                 tabulate(n, width, [&](Index i, Index j) { return static_cast<double>(x.view()(at(i), j)); }));
     Strided<T> d_y(n, width, 2);
     Strided<T> d_x(8, width, 3);
     const Matrix<T> before = d_x.storage.clone();
-    scatter_add(s.ctx, make_index_list(s.ctx, std::span<const Id>(ids), 8), d_y.view(), d_x.view());
-    check_close(d_x.view(), tabulate(8, width, [&](Index r, Index j) {
+    TestMatrix<T> out = upload(d_x.storage);
+    scatter_add(s.ctx, make_index_list(s.ctx, ids_there.span(), 8), s.there(d_y.view()),
+                out.view().col_block(2, width));
+    check_close(to_host(out.view().col_block(2, width)).view(), tabulate(8, width, [&](Index r, Index j) {
                   return static_cast<double>(before(r, j + 2)) +
                          sum_of(n, [&](Index i) { return at(i) == r ? static_cast<double>(d_y.view()(i, j)) : 0.0; });
                 }));
@@ -80,9 +83,10 @@ TEST_CASE_TEMPLATE("gather takes rows, scatter_add brings them back", T, float, 
 
 TEST_CASE("sparse operands that do not fit are refused with shapes, ids with position and value") {
   Sandbox<double> s;
-  const auto a = SparseOperator<double>::general(random_csr<double>(9, 4, 0.5, 1));
+  const auto a = general(random_csr<double>(9, 4, 0.5, 1));
   Matrix<double> x(5, 3);
   CHECK_THROWS_WITH_AS(spmm(a, s(x.view())), "spmm: A is 9x4 but X is 5x3", ShapeError);
+#if !defined(REARM_TEST_CUDA)  // nobody reads ids on a device
   const auto take = [&](Id bad) {
     const std::vector<Id> ids{0, 4, bad};
     return gather(s(x.view()), std::span<const Id>(ids));
@@ -90,4 +94,5 @@ TEST_CASE("sparse operands that do not fit are refused with shapes, ids with pos
   CHECK_NOTHROW(take(3));
   CHECK_THROWS_WITH_AS(take(5), "gather: id 5 at position 2 is outside [0, 5)", DataError);
   CHECK_THROWS_WITH_AS(take(-1), "gather: id -1 at position 2 is outside [0, 5)", DataError);
+#endif
 }

@@ -1,4 +1,5 @@
-#include <rearm/backend/cpu/cpu_backend.hpp>
+#include "tests/support/backend.hpp"
+
 #include <rearm/data/npy.hpp>
 #include <rearm/eval/evaluator.hpp>
 #include <tests/support/shared.hpp>
@@ -68,11 +69,12 @@ TEST_CASE("parity: top-20 lists from given scores are exact and metrics agree to
     const std::vector<Id> who(users.values.begin(), users.values.end());
 
     // Scores times the identity are the scores, bit by bit.
-    const rearm::ConstView<double> user_rows(scores.values.data(), n_users, n_items);
-    rearm::Matrix<double> identity(n_items, n_items);
+    rearm::Matrix<double> scores_here(n_users, n_items), identity(n_items, n_items);
+    std::ranges::copy(scores.values, scores_here.data());
     for (Index i = 0; i < n_items; ++i) identity(i, i) = 1;
-    rearm::Context<rearm::CpuBackend<double>> ctx({.threads = 2});
-    const auto best = rearm::recommend(ctx, user_rows, who, identity.view(), &train, length);
+    const auto user_rows = rearm::test::upload(scores_here), item_rows = rearm::test::upload(identity);
+    rearm::Context<rearm::test::TestBackend<double>> ctx(rearm::test::test_options());
+    const auto best = rearm::recommend(ctx, user_rows.view(), who, item_rows.view(), &train, length);
     Index wrong = 0;
     for (Index i = 0; i < n_lists; ++i)
       for (Index r = 0; r < length; ++r) {
@@ -99,7 +101,7 @@ TEST_CASE("parity: top-20 lists from given scores are exact and metrics agree to
       expected[rearm::metric_name(metric, k)] = value.get<double>();
     }
     REQUIRE(expected.size() >= 12);
-    const auto values = rearm::evaluate(ctx, user_rows, identity.view(), &train, test, ks, metrics);
+    const auto values = rearm::evaluate(ctx, user_rows.view(), item_rows.view(), &train, test, ks, metrics);
     for (const auto& entry : expected) {
       CAPTURE(entry.first);
       CHECK(std::abs(values.at(entry.first) - entry.second) < 1e-9);

@@ -2,7 +2,8 @@
 /// @file model_case.hpp
 /// Loads one folder of reference numbers as a data set, graphs, parameters and expected results.
 
-#include <rearm/backend/cpu/cpu_backend.hpp>
+#include "tests/support/backend.hpp"
+
 #include <rearm/data/npy.hpp>
 #include <rearm/model/rearm.hpp>
 
@@ -48,9 +49,8 @@ Csr<T> csr_from_dense(const NpyArray<double>& dense) {
   return {rows, cols, Buffer<Index>(offsets), Buffer<Id>(indices), Buffer<T>(values)};
 }
 
-template <Backend B>
-Graphs<B> read_graphs(const std::filesystem::path& dir) {
-  using T = typename B::Scalar;
+template <class T>
+GraphSet<T> read_graphs(const std::filesystem::path& dir) {
   const auto load = [&](const char* name) {
     return SparseOperator<T>::general(csr_from_dense<T>(read_npy<double>(dir / name)));
   };
@@ -136,9 +136,11 @@ inline Dataset read_case_dataset(const std::filesystem::path& dir, const nlohman
 }
 
 template <class T>
-void assign(Matrix<T>& target, const std::vector<double>& values) {
+void assign(TestMatrix<T>& target, const std::vector<double>& values) {
   REQUIRE(static_cast<Index>(values.size()) == target.size());
-  for (Index i = 0; i < target.size(); ++i) target.data()[i] = static_cast<T>(values[static_cast<std::size_t>(i)]);
+  Matrix<T> here(target.rows(), target.cols());
+  for (Index i = 0; i < here.size(); ++i) here.data()[i] = static_cast<T>(values[static_cast<std::size_t>(i)]);
+  target = upload(here);
 }
 
 /// |a - b| / |b|, or |a - b| where b is zero.
@@ -171,23 +173,21 @@ double max_difference(MatrixView<const T> a, const std::vector<double>& b) {
 template <Backend B>
 Matrix<typename B::Scalar> gradient_of(Context<B>& ctx, const Parameter<B>& p) {
   using T = typename B::Scalar;
-  Matrix<T> grad(p.rows(), p.cols());
-  if (!p.has_grad) return grad;
-  if (p.factored)
-    gemm(ctx, Op::none, Op::none, T{1}, p.factor_output, p.factor_weight, grad.view());
-  else
-    scaled_copy(ctx, T{1}, p.grad.view(), grad.view());
-  return grad;
+  if (!p.has_grad) return Matrix<T>(p.rows(), p.cols());
+  if (!p.factored) return to_host(p.grad);
+  TestMatrix<T> grad(p.rows(), p.cols());
+  gemm(ctx, Op::none, Op::none, T{1}, p.factor_output, p.factor_weight, grad.view());
+  return to_host(grad);
 }
 
-/// Batch `b` of an array of batches (steps x 3 x size).
-inline Batch read_batch(const NpyArray<Id>& batches, Index b) {
+/// Batch `b` of an array of batches (steps x 3 x size), in the backend's memory.
+inline BatchThere read_batch(const NpyArray<Id>& batches, Index b) {
   const Index size = batches.shape.back();
   const auto row = [&](Index r) {
     const auto begin = batches.values.begin() + static_cast<std::ptrdiff_t>((b * 3 + r) * size);
     return std::vector<Id>(begin, begin + static_cast<std::ptrdiff_t>(size));
   };
-  return {row(0), row(1), row(2)};
+  return BatchThere({row(0), row(1), row(2)});
 }
 
 }  // namespace rearm::test

@@ -13,7 +13,7 @@
 
 namespace rearm::test {
 
-using Double = CpuBackend<double>;
+using Double = TestBackend<double>;
 using DoubleVar = Var<Double>;
 using DoubleTape = Tape<Double>;
 using DoubleParameter = Parameter<Double>;
@@ -21,30 +21,33 @@ using DoubleParameter = Parameter<Double>;
 inline DoubleParameter random_parameter(Index rows, Index cols, std::uint32_t stream, double deviation = 1.0,
                                         bool factored = false) {
   DoubleParameter p("p" + std::to_string(stream), rows, cols, factored);
-  p.value = random_matrix<double>(rows, cols, stream, deviation);
+  p.value = upload(random_matrix<double>(rows, cols, stream, deviation));
   return p;
 }
 
 /// The gradient that a backward pass left in `p`, factors multiplied out; zero when none reached it.
 inline Matrix<double> gradient_of(const DoubleParameter& p) {
   if (!p.has_grad) return Matrix<double>(p.rows(), p.cols());
-  if (!p.factored) return p.grad.clone();
+  if (!p.factored) return to_host(p.grad);
+  const auto output = to_host(p.factor_output);
+  const auto weight = to_host(p.factor_weight);
   return tabulate(p.rows(), p.cols(), [&](Index i, Index j) {
-    return sum_of(p.factor_weight.rows, [&](Index a) { return p.factor_output(i, a) * p.factor_weight(a, j); });
+    return sum_of(weight.rows(), [&](Index a) { return output(i, a) * weight(a, j); });
   });
 }
 
 /// Clears has_grad and poisons the gradient: a backward pass that adds to it shows.
 inline void forget_gradient(DoubleParameter& p) {
   p.has_grad = false;
-  std::fill_n(p.grad.data(), p.grad.size(), std::numeric_limits<double>::quiet_NaN());
+  p.grad = upload(
+      tabulate(p.grad.rows(), p.grad.cols(), [](Index, Index) { return std::numeric_limits<double>::quiet_NaN(); }));
 }
 
 /// sum_ij w_ij y_ij with fixed random w, so that every entry of a gradient matters; 1 x 1 is left as it is. `weights`
 /// belongs to the caller and must outlive the step.
-inline DoubleVar weighted_sum(DoubleVar y, Matrix<double>& weights) {
+inline DoubleVar weighted_sum(DoubleVar y, TestMatrix<double>& weights) {
   if (y.rows() == 1 && y.cols() == 1) return y;
-  if (weights.empty()) weights = random_matrix<double>(y.rows(), y.cols(), 999);
+  if (weights.empty()) weights = upload(random_matrix<double>(y.rows(), y.cols(), 999));
   return scale(column_mean(row_dot(y, y.tape().constant(std::as_const(weights).view()))),
                static_cast<double>(y.rows()));
 }
@@ -64,42 +67,43 @@ inline void check_gradient(const std::string& name, const Matrix<double>& gradie
 
 /// (f(x + h) - f(x - h)) / 2h for every entry of `x`, which f reads.
 template <class F>
-Matrix<double> central_differences(Matrix<double>& x, const F& f, double h = 1e-5) {
+Matrix<double> central_differences(TestMatrix<double>& x, const F& f, double h = 1e-5) {
+  const Matrix<double> values = to_host(x);
   Matrix<double> out(x.rows(), x.cols());
   for (Index i = 0; i < x.size(); ++i) {
-    const double value = x.data()[i];
-    x.data()[i] = value + h;
+    const double value = values.data()[i];
+    put(x, i, value + h);
     const double above = f();
-    x.data()[i] = value - h;
+    put(x, i, value - h);
     const double below = f();
-    x.data()[i] = value;
+    put(x, i, value);
     out.data()[i] = (above - below) / (2 * h);
   }
   return out;
 }
 
 /// Checks d f / d input for every input; f(tape, vars of the inputs) -> Var of any shape, the same value every call.
-/// The tape's pass runs with two threads, the differences with one.
+/// On the CPU the tape's pass runs with two threads, the differences with one.
 template <class F>
 void check_gradients(const std::vector<DoubleParameter*>& inputs, const F& f, double tolerance = 1e-6) {
-  Matrix<double> weights;
+  TestMatrix<double> weights;
   const auto loss = [&](DoubleTape& tape) {
     std::vector<DoubleVar> vars;
     for (DoubleParameter* p : inputs) vars.push_back(tape.parameter(*p));
     return weighted_sum(f(tape, vars), weights);
   };
   for (DoubleParameter* p : inputs) forget_gradient(*p);
-  Context<Double> ctx(CpuOptions{2});
+  Context<Double> ctx(test_options(2));
   DoubleTape tape(ctx);
   tape.backward(loss(tape));
-  Context<Double> serial(CpuOptions{1});
+  Context<Double> serial(test_options(1));
   DoubleTape forward(serial, false);
   for (DoubleParameter* p : inputs)
     check_gradient(p->name, gradient_of(*p),
                    central_differences(p->value,
                                        [&] {
                                          forward.reset();
-                                         return loss(forward).value()(0, 0);
+                                         return scalar(loss(forward));
                                        }),
                    tolerance);
 }

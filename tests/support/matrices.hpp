@@ -2,15 +2,18 @@
 /// @file matrices.hpp
 /// Random operands, strided ones too, and the comparison of a result with plain loops in double.
 
-#include <rearm/autodiff/ops.hpp>
-#include <rearm/backend/cpu/cpu_backend.hpp>
+#include "tests/support/backend.hpp"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <deque>
+#include <limits>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 namespace rearm::test {
 
@@ -34,18 +37,30 @@ struct Strided {
   MatrixView<T> view() { return storage.view().col_block(2, cols); }
 };
 
-/// A context of two threads and a tape on it.
+/// A context, of two threads on the CPU, and a tape on it.
 template <class T>
 struct Sandbox {
-  Context<CpuBackend<T>> ctx{CpuOptions{2}};
-  Tape<CpuBackend<T>> tape{ctx};
-  Var<CpuBackend<T>> operator()(ConstView<T> data) { return tape.constant(data); }
+  Context<TestBackend<T>> ctx{test_options()};
+  Tape<TestBackend<T>> tape{ctx};
+  Var<TestBackend<T>> operator()(ConstView<T> data) { return tape.constant(there(data)); }
+  /// `data` in the backend's memory: itself, or a copy of the same stride, NaN between the rows.
+  ConstView<T> there(ConstView<T> data) {
+    if constexpr (TestMemory::host_accessible) return data;
+    const Index before = std::min<Index>(2, data.stride - data.cols);
+    Matrix<T> copy(data.rows, data.stride);
+    std::fill_n(copy.data(), copy.size(), std::numeric_limits<T>::quiet_NaN());
+    for (Index i = 0; i < data.rows; ++i) std::copy_n(data.row(i), data.cols, copy.row(i) + before);
+    return copies_.emplace_back(upload(copy)).view().col_block(before, data.cols);
+  }
+
+ private:
+  std::deque<TestMatrix<T>> copies_;
 };
 
 template <class T>
 inline constexpr double value_tolerance = std::is_same_v<std::remove_const_t<T>, float> ? 1e-5 : 1e-12;
 
-/// Every entry within `tolerance` of the largest wanted magnitude (at least 1); NaN fails.
+/// Every entry within `tolerance` of the largest wanted magnitude (at least 1); NaN fails. A view is one on the host.
 template <class T>
 void check_close(MatrixView<T> got, const Matrix<double>& want, double tolerance = value_tolerance<T>) {
   REQUIRE(got.rows == want.rows());
@@ -60,6 +75,16 @@ void check_close(MatrixView<T> got, const Matrix<double>& want, double tolerance
       if (wrong++ == 0) MESSAGE("entry (", i, ", ", j, ") is ", got(i, j), ", wanted ", want(i, j));
     }
   CHECK(wrong == 0);
+}
+
+template <class T>
+void check_close(const TestMatrix<T>& got, const Matrix<double>& want, double tolerance = value_tolerance<T>) {
+  check_close(OnHost<T, TestMemory>(got.view()).view(), want, tolerance);
+}
+template <Backend B>
+void check_close(const Var<B>& got, const Matrix<double>& want,
+                 double tolerance = value_tolerance<typename B::Scalar>) {
+  check_close(OnHost<typename B::Scalar, TestMemory>(got.value()).view(), want, tolerance);
 }
 
 /// The matrix with entries f(i, j).
@@ -103,6 +128,11 @@ Matrix<double> dense(const Csr<T>& a) {
   for (Index i = 0; i < a.rows; ++i)
     for (Index e = a.offsets[i]; e < a.offsets[i + 1]; ++e) m(i, a.indices[e]) += static_cast<double>(a.values[e]);
   return m;
+}
+/// Any matrix as an operator in the backend's memory.
+template <class T>
+SparseOperator<T, TestMemory> general(Csr<T> a) {
+  return upload(SparseOperator<T>::general(std::move(a)));
 }
 /// The sparse form of a dense matrix, zeros left out.
 template <class T>

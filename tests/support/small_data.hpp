@@ -2,7 +2,11 @@
 /// @file small_data.hpp
 /// Made-up data sets and settings small enough for finite differences and whole training runs in a test.
 
+#include "tests/support/backend.hpp"
+
+#if !defined(REARM_TEST_CUDA)
 #include <rearm/rearm.hpp>
+#endif
 
 #include <string>
 #include <utility>
@@ -37,6 +41,23 @@ inline Config tiny_config() {
   c.learning_rate = 1e-2;
   c.seed = 7;
   return c;
+}
+
+#if defined(REARM_TEST_CUDA)
+/// tests/support/host_graphs.cpp: graphs are built by the host's compiler.
+template <class T>
+GraphSet<T> host_graphs(const Dataset& data, const Config& config);
+#else
+template <class T>
+GraphSet<T> host_graphs(const Dataset& data, const Config& config) {
+  Context<CpuBackend<T> > ctx(test_options());
+  return build_graphs(ctx, data, config, {});
+}
+#endif
+/// The graphs in the backend's memory.
+template <Backend B>
+Graphs<B> graphs_of(const Dataset& data, const Config& config) {
+  return copy_graphs<B>(host_graphs<typename B::Scalar>(data, config));
 }
 
 /// The first batch of the first epoch.

@@ -56,6 +56,27 @@ Var<B> layer_norm(Var<B> x, Var<B> gamma, Var<B> beta, typename B::Scalar eps) {
   return y;
 }
 
+/// prelu(layer_norm(x)), one operator.
+template <Backend B>
+Var<B> layer_norm_prelu(Var<B> x, Var<B> gamma, Var<B> beta, typename B::Scalar eps, Var<B> slope) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(x.rows(), x.cols(),
+                       x.requires_grad() || gamma.requires_grad() || beta.requires_grad() || slope.requires_grad());
+  T* mean = tape.context().arena().template allocate<T>(x.rows());
+  T* rstd = tape.context().arena().template allocate<T>(x.rows());
+  layer_norm_prelu(tape.context(), x.value(), gamma.value(), beta.value(), eps, slope.value(), y.value(), mean, rstd);
+  tape.record(y, [=, t = &tape] {
+    const auto d_x = t->slot(x);  // slots in the order they are written
+    const auto d_gamma = t->slot(gamma);
+    const auto d_beta = t->slot(beta);
+    const auto d_slope = t->slot(slope);
+    layer_norm_prelu_backward(t->context(), x.value(), gamma.value(), beta.value(), slope.value(), mean, rstd, y.grad(),
+                              d_x, d_gamma, d_beta, d_slope);
+  });
+  return y;
+}
+
 template <Backend B>
 Var<B> softmax(Var<B> x, SoftmaxAxis along) {
   Tape<B>& tape = x.tape();

@@ -86,7 +86,7 @@ struct AdamTarget {
   Index first_col = 0;
   Index all_cols = 0;  ///< of the parameter
 
-  AdamTarget tile(Index row, Index n_rows, Index col, Index n_cols) const {
+  REARM_HD AdamTarget tile(Index row, Index n_rows, Index col, Index n_cols) const {
     const auto part = [&](auto whole) { return whole.row_block(row, n_rows).col_block(col, n_cols); };
     return {update,         part(value), part(moment1),   part(moment2),   part(rounded1),
             part(rounded2), key,         first_row + row, first_col + col, all_cols};
@@ -137,6 +137,23 @@ struct AdamRow {
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     target.template update_row<Words>(i, grad.row(i), lane);
+  }
+};
+
+/// The same by pieces of rows, so that a wide matrix of few rows has work for many: i is the piece's number.
+template <class T>
+struct AdamPiece {
+  static constexpr Index width = 1024;  ///< a multiple of MomentWords::group
+  AdamTarget<T> target;
+  MatrixView<const T> grad;
+  static Index pieces_a_row(Index cols) { return (cols + width - 1) / width; }
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const Index cols = target.value.cols;
+    const Index pieces = (cols + width - 1) / width;
+    const Index row = i / pieces;
+    const Index col = i % pieces * width;
+    target.tile(row, 1, col, cols - col < width ? cols - col : width).update_row(0, grad.row(row) + col, lane);
   }
 };
 

@@ -85,7 +85,7 @@ struct RowScaleDetachedBackward {
   }
 };
 
-/// y = gamma (x - mean) rstd + beta over the row, rstd = 1 / sqrt(var + eps), var biased.
+/// y = gamma (x - mean) rstd + beta over the row, rstd = 1 / sqrt(var + eps), var biased; with a slope: PReLU of that.
 template <class T>
 struct LayerNormRow {
   MatrixView<const T> x;
@@ -95,6 +95,7 @@ struct LayerNormRow {
   MatrixView<T> y;
   T* mean;
   T* rstd;
+  const T* slope = nullptr;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T n = static_cast<T>(x.cols);
@@ -106,8 +107,12 @@ struct LayerNormRow {
     REARM_SUM_LOOP(square)
     for (Index j = lane.first(); j < x.cols; j += L::step) square += (x(i, j) - mu) * (x(i, j) - mu);
     const T r = T{1} / std::sqrt(lane.sum(square) / n + eps);
+    const T below = slope != nullptr ? *slope : T{1};
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < x.cols; j += L::step) y(i, j) = gamma[j] * ((x(i, j) - mu) * r) + beta[j];
+    for (Index j = lane.first(); j < x.cols; j += L::step) {
+      const T z = gamma[j] * ((x(i, j) - mu) * r) + beta[j];
+      y(i, j) = z > T{0} ? z : below * z;
+    }
     if (lane.leads()) {
       mean[i] = mu;
       rstd[i] = r;
@@ -157,6 +162,52 @@ struct LayerNormAffineGradRow {
     for (Index j = lane.first(); j < x.cols; j += L::step) {
       partial[j] += d_y(i, j) * (x(i, j) - mean[i]) * rstd[i];
       partial[x.cols + j] += d_y(i, j);
+    }
+  }
+};
+
+/// Back through PReLU and LayerNorm in one pass: row i of d_x where it has data, and partial = [d_gamma | d_beta |
+/// d_slope].
+template <class T>
+struct LayerNormPreluBackwardRow {
+  MatrixView<const T> x;
+  const T* gamma;
+  const T* beta;
+  const T* slope;
+  const T* mean;
+  const T* rstd;
+  MatrixView<const T> d_y;
+  MatrixView<T> d_x;
+  Write write;
+  template <class L>
+  REARM_HD void operator()(Index i, T* partial, const L& lane) const {
+    const T n = static_cast<T>(x.cols);
+    const T below = *slope;
+    T sum{0};
+    T dot{0};
+    T d_slope{0};
+    REARM_SUM_LOOP(sum, dot, d_slope)
+    for (Index j = lane.first(); j < x.cols; j += L::step) {
+      const T xhat = (x(i, j) - mean[i]) * rstd[i];
+      const T z = gamma[j] * xhat + beta[j];
+      const T d_z = z > T{0} ? d_y(i, j) : below * d_y(i, j);
+      const T through_slope = z * d_y(i, j);
+      d_slope += z > T{0} ? T{0} : through_slope;
+      sum += gamma[j] * d_z;
+      dot += gamma[j] * d_z * xhat;
+      partial[j] += d_z * xhat;
+      partial[x.cols + j] += d_z;
+    }
+    sum = lane.sum(sum);
+    dot = lane.sum(dot);
+    d_slope = lane.sum(d_slope);
+    if (lane.leads()) partial[2 * x.cols] += d_slope;
+    if (d_x.data == nullptr) return;
+    for (Index j = lane.first(); j < x.cols; j += L::step) {
+      const T xhat = (x(i, j) - mean[i]) * rstd[i];
+      const T z = gamma[j] * xhat + beta[j];
+      const T d_z = z > T{0} ? d_y(i, j) : below * d_y(i, j);
+      store(d_x(i, j), rstd[i] * (gamma[j] * d_z - sum / n - xhat * dot / n), write);
     }
   }
 };

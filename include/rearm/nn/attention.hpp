@@ -21,6 +21,11 @@ class LayerNorm {
   Var<B> operator()(Var<B> x) const {
     return layer_norm(x, x.tape().parameter(*gamma_), x.tape().parameter(*beta_), typename B::Scalar(1e-5));
   }
+  /// PReLU with `slope` of that.
+  Var<B> activated(Var<B> x, Var<B> slope) const {
+    Tape<B>& tape = x.tape();
+    return layer_norm_prelu(x, tape.parameter(*gamma_), tape.parameter(*beta_), typename B::Scalar(1e-5), slope);
+  }
 
  private:
   Parameter<B>* gamma_ = nullptr;

@@ -73,6 +73,43 @@ void layer_norm_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, Const
     B::for_each(ctx, x.rows, functors::LayerNormBackwardRow<T>{x, gamma.data, mean, rstd, d_y, d_x, write_x});
 }
 
+/// y = prelu(layer_norm(x)), as above with one slope for all (1 x 1): what follows each attention block.
+template <Backend B>
+void layer_norm_prelu(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> gamma,
+                      ConstView<typename B::Scalar> beta, typename B::Scalar eps, ConstView<typename B::Scalar> slope,
+                      MatrixView<typename B::Scalar> y, typename B::Scalar* mean, typename B::Scalar* rstd) {
+  detail::require_shape(gamma, 1, x.cols, "layer_norm_prelu", "gamma");
+  detail::require_shape(beta, 1, x.cols, "layer_norm_prelu", "beta");
+  detail::require_shape(slope, 1, 1, "layer_norm_prelu", "slope");
+  detail::require_shape(y, x.rows, x.cols, "layer_norm_prelu", "output");
+  B::for_each(ctx, x.rows,
+              functors::LayerNormRow<typename B::Scalar>{x, gamma.data, beta.data, eps, y, mean, rstd, slope.data});
+}
+
+/// Gradients of layer_norm_prelu, all in one pass; views without data are skipped.
+template <Backend B>
+void layer_norm_prelu_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> gamma,
+                               ConstView<typename B::Scalar> beta, ConstView<typename B::Scalar> slope,
+                               const typename B::Scalar* mean, const typename B::Scalar* rstd,
+                               ConstView<typename B::Scalar> d_y, const GradSlot<typename B::Scalar>& d_x,
+                               const GradSlot<typename B::Scalar>& d_gamma, const GradSlot<typename B::Scalar>& d_beta,
+                               const GradSlot<typename B::Scalar>& d_slope) {
+  using T = typename B::Scalar;
+  const Index d = x.cols;
+  Scratch<B> scratch(ctx);
+  T* const sums = scratch.template allocate<T>(2 * d + 1);
+  B::reduce_rows(ctx, x.rows, 2 * d + 1,
+                 functors::LayerNormPreluBackwardRow<T>{x, gamma.data, beta.data, slope.data, mean, rstd, d_y, d_x.view,
+                                                        d_x.write},
+                 sums, Write::overwrite);
+  const auto add = [&](T* from, Index n, const GradSlot<T>& to) {
+    if (to.view.data != nullptr) B::for_each(ctx, 1, functors::ScaleRow<T>{T{1}, {from, 1, n}, to.view, to.write});
+  };
+  add(sums, d, d_gamma);
+  add(sums + d, d, d_beta);
+  add(sums + 2 * d, 1, d_slope);
+}
+
 /// How each row of a softmax is read: as an outer x axis x inner array, softmax along `axis`. A d x k matrix in a row
 /// has its first axis with {d, k} and its last with {k, 1}; a plain row is {cols, 1}.
 struct SoftmaxAxis {

@@ -59,7 +59,8 @@ class AdamW {
     for (Parameter<B>& p : parameters)
       if (p.trainable && p.has_grad) {
         prepare(p);
-        B::for_each(ctx, p.rows(), functors::AdamRow<T>{target(ctx, p), p.grad.view()});
+        using Piece = functors::AdamPiece<T>;
+        B::for_each(ctx, p.rows() * Piece::pieces_a_row(p.cols()), Piece{target(ctx, p), p.grad.view()});
         p.has_grad = false;
       }
   }

@@ -41,10 +41,10 @@ concept Trainable = Backend<B> &&
 /// One training step, told to on_step.
 struct StepReport {
   int epoch = 0;
-  Index step = 0;     ///< within the epoch, from 0
-  Index n_steps = 0;  ///< of the epoch
-  LossValues losses;  ///< on a device: the mean of the epoch so far, as it was last read
-  double seconds = 0;
+  Index step = 0;      ///< within the epoch, from 0
+  Index n_steps = 0;   ///< of the epoch
+  LossValues losses;   ///< on a device: the mean of the epoch so far, as it was last read
+  double seconds = 0;  ///< until the host went on; a device may still be at it
 };
 
 /// One epoch, told to on_epoch after validation.
@@ -78,9 +78,9 @@ struct TrainResult {
   int epochs = 0;       ///< finished, those before a resume included
   int best_epoch = -1;  ///< -1: none was validated
   bool interrupted = false;
-  MetricValues valid;  ///< of the best epoch
-  MetricValues test;   ///< with the weights of the best epoch
-  double step_seconds_median = 0;
+  MetricValues valid;              ///< of the best epoch
+  MetricValues test;               ///< with the weights of the best epoch
+  double step_seconds_median = 0;  ///< over the epochs, of each one's median step; on a device of its mean
 };
 
 /// Trains `model` on `data`. Both, and the context, must outlive it.
@@ -191,6 +191,7 @@ class Trainer {
       if (n > 0) divide(report.losses, static_cast<double>(n));
     } else {
       report.losses = mean_losses_;
+      if (n > 0) seconds.assign(1, seconds_since(start) / static_cast<double>(n));  // a step only starts work here
     }
     if (!result.interrupted) state_.step_seconds.push_back(median(seconds));
     report.train_seconds = seconds_since(start);

@@ -32,5 +32,5 @@ inline void check(cusparseStatus_t status, const char* call) {
 /// Calls and checks: REARM_CUDA_CHECK(cudaFree(p)).
 #define REARM_CUDA_CHECK(call) ::rearm::gpu::check((call), #call)
 
-/// Kernels have internal linkage: a header's kernel is registered once a translation unit.
-#define REARM_KERNEL static __global__
+/// Kernels have internal linkage: a header's kernel is registered once a translation unit, used or not.
+#define REARM_KERNEL [[maybe_unused]] static __global__

@@ -25,7 +25,7 @@ REARM_KERNEL void set_live_kernel(LiveStep<T>* to, LiveStep<T> value) {
 }  // namespace gpu
 
 /// The first steps run as they are, until the arena has found its size; then one is recorded, and replayed for every
-/// batch of the same size as long as the arena keeps its addresses.
+/// batch of the same size as long as the arena keeps its addresses. A single batch of another size runs unrecorded.
 template <class T>
 class StepReplay<CudaBackend<T>> {
  public:
@@ -39,8 +39,13 @@ class StepReplay<CudaBackend<T>> {
   template <class F>
   void run(std::uint32_t step, Index batch_size, AdamW<B>& optimizer, const F& f) {
     const std::size_t generation = ctx_->arena().generation();
-    const bool same = generation == generation_ && batch_size == batch_size_;
-    if (!same) {
+    const bool other_size = batch_size != batch_size_;
+    if (other_size && batch_size_ != 0 && !last_was_other_) {  // one such batch: the last of an epoch
+      last_was_other_ = true;
+      return f();
+    }
+    last_was_other_ = false;
+    if (other_size || generation != generation_) {
       forget();
       generation_ = generation;
       batch_size_ = batch_size;
@@ -99,6 +104,7 @@ class StepReplay<CudaBackend<T>> {
   cudaGraphExec_t graph_ = nullptr;
   std::size_t generation_ = 0;
   Index batch_size_ = 0;
+  bool last_was_other_ = false;
   int settled_ = 0;
 };
 

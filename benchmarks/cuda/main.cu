@@ -1,0 +1,3 @@
+// main.cpp on a GPU.
+#define REARM_BENCH_CUDA
+#include "../main.cpp"

@@ -1,0 +1,3 @@
+// operators.cpp on a GPU.
+#define REARM_BENCH_CUDA
+#include "../ops/operators.cpp"

@@ -1,0 +1,3 @@
+// whole_steps.cpp on a GPU.
+#define REARM_BENCH_CUDA
+#include "../epoch/whole_steps.cpp"

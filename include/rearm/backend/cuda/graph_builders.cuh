@@ -1,0 +1,154 @@
+#pragma once
+/// @file graph_builders.cuh
+/// The graphs REARM propagates over, built on the device. Counting, products and top-k run there; what costs
+/// O(pairs + n k) (degrees, softmax, weighted sums, transposes) is the CPU's own code on the host.
+
+#include <rearm/backend/cuda/knn.cuh>
+#include <rearm/core/random.hpp>
+#include <rearm/data/interactions.hpp>
+#include <rearm/graph/plan.hpp>
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace rearm {
+namespace gpu {
+
+/// Bytes of counters that exist at once.
+inline constexpr Index count_bytes = Index{256} << 20;
+
+/// Which rows share columns, on the device: the arrays of an Adjacency.
+struct AdjacencyCopy {
+  Buffer<Index, CudaMemory> offsets;
+  Buffer<Id, CudaMemory> ids;
+  explicit AdjacencyCopy(const Adjacency& a) : offsets(a.offsets), ids(a.ids) {}
+};
+
+/// counts(b, j) += columns that rows first + b and j != first + b share, a block a row, a warp a column. Whole numbers,
+/// so that the order of the additions does not matter.
+REARM_KERNEL void co_occurrence_kernel(const Index* row_offsets, const Id* row_ids, const Index* column_offsets,
+                                       const Id* column_ids, Index first, MatrixView<int> counts) {
+  const Index i = first + blockIdx.x;
+  int* const count = counts.row(blockIdx.x);
+  for (Index e = row_offsets[i] + threadIdx.x / warp_size; e < row_offsets[i + 1]; e += row_warps) {
+    const Id column = row_ids[e];
+    for (Index f = column_offsets[column] + own_lane().lane; f < column_offsets[column + 1]; f += warp_size)
+      if (column_ids[f] != i) atomicAdd(count + column_ids[f], 1);
+  }
+}
+
+/// Row i of `values`: the counts. Where there is a list of popular nodes, short and empty rows are filled as by
+/// `pad_neighbours` (graph/co_occurrence.hpp).
+struct CountedRow {
+  MatrixView<Id> ids;
+  MatrixView<const int> counts;
+  MatrixView<double> values;
+  RandomKey key;
+  MatrixView<const Id> popular;          ///< 1 x k, or empty
+  MatrixView<const int> popular_counts;  ///< 1 x k, or empty
+  __device__ void operator()(Index i, const WarpLane& lane) const {
+    int found = 0;
+    for (Index j = lane.first(); j < ids.cols; j += WarpLane::step) found += ids(i, j) >= 0 ? 1 : 0;
+    const Index own = lane.sum(found);
+    for (Index j = lane.first(); j < own; j += WarpLane::step) values(i, j) = static_cast<double>(counts(i, j));
+    if (popular.empty()) return;
+    double total = 0;
+    for (Index j = lane.first(); j < ids.cols; j += WarpLane::step) total += static_cast<double>(popular_counts(0, j));
+    total = lane.sum(total);
+    for (Index j = lane.first(); j < ids.cols; j += WarpLane::step) {
+      if (j < own) continue;
+      if (own > 0) {
+        const auto position = static_cast<std::uint64_t>(i * ids.cols + j);
+        const Index drawn = key.below(position, static_cast<std::uint32_t>(own));
+        ids(i, j) = ids(i, drawn);
+        values(i, j) = static_cast<double>(counts(i, drawn));
+      } else {
+        ids(i, j) = popular(0, j);
+        values(i, j) = total > 0 ? static_cast<double>(popular_counts(0, j)) / total : 0.0;
+      }
+    }
+  }
+};
+
+/// Of every row of R R^T without the diagonal the k highest counts, as `co_occurrence_top_k`, in the reference variant
+/// padded with numbers of `key`, as `pad_neighbours`. `rows` is R, `columns` its transpose; 1 <= k <= n.
+/// `scratch_bytes` of counters, and at least a row of them.
+inline NeighbourTable co_occurrence_neighbours(const Resources& resources, const Adjacency& rows,
+                                               const Adjacency& columns, Index k, Variant variant, RandomKey key,
+                                               Index scratch_bytes = count_bytes) {
+  const Index n = rows.rows();
+  const AdjacencyCopy by_row(rows), by_column(columns);
+  Matrix<Id, CudaMemory> ids(n, k);
+  Matrix<int, CudaMemory> best(n, k);
+  const Index batch = std::clamp<Index>(scratch_bytes / (n * static_cast<Index>(sizeof(int))), 1, n);
+  Matrix<int, CudaMemory> counts(batch, n);
+  for (Index first = 0; first < n; first += batch) {
+    const MatrixView<int> part = counts.view().row_block(0, std::min(batch, n - first));
+    REARM_CUDA_CHECK(
+        cudaMemsetAsync(part.data, 0, static_cast<std::size_t>(part.size()) * sizeof(int), resources.stream()));
+    launch(resources, static_cast<unsigned>(part.rows), row_warps * warp_size, co_occurrence_kernel,
+           by_row.offsets.data(), by_row.ids.data(), by_column.offsets.data(), by_column.ids.data(), first, part);
+    for_each(resources, part.rows,
+             KeepBestRow<int>{part, 0, 0, true, ids.view().row_block(first, part.rows),
+                              best.view().row_block(first, part.rows)});
+  }
+  Matrix<Id, CudaMemory> popular;
+  Matrix<int, CudaMemory> popular_counts;
+  Buffer<int, CudaMemory> degrees;
+  if (variant == Variant::reference) {
+    std::vector<int> on_host;
+    for (Index i = 0; i < n; ++i) on_host.push_back(static_cast<int>(rows.degree(i)));
+    degrees = Buffer<int, CudaMemory>(on_host);
+    popular = Matrix<Id, CudaMemory>(1, k);
+    popular_counts = Matrix<int, CudaMemory>(1, k);
+    for_each(resources, 1,
+             KeepBestRow<int>{{degrees.data(), 1, n}, 0, -1, true, popular.view(), popular_counts.view()});
+  }
+  Matrix<double, CudaMemory> values(n, k);
+  for_each(resources, n,
+           CountedRow{ids.view(), best.view(), values.view(), key, popular.view(), popular_counts.view()});
+  NeighbourTable table(n, k);
+  copy_lists(ids, values, table);  // waits: nothing is under way when the counters go
+  return table;
+}
+
+}  // namespace gpu
+
+/// A backend whose graphs are built on a CUDA device.
+template <class B>
+concept CudaGraphBackend = Backend<B> && std::same_as<typename B::Resources, gpu::Resources>;
+
+/// All graphs of a data set under a configuration, in the device's memory: those of the host's `build_graphs`
+/// (graph/graphs.hpp), with its checks, errors, cache and progress. Cosines are computed in double for either Scalar,
+/// so the neighbours are the same unless cosines are equal within the rounding of the arithmetic. Built homographs are
+/// kept apart from the CPU's in the cache where they hold cosines computed here, and shared where they do not. On the
+/// device: one modality's features whole (n_items x width numbers), up to 1 GiB of blocks of unit rows and products, up
+/// to 256 MiB of counters; all given back. DeviceError when there is too little.
+template <CudaGraphBackend B>
+Graphs<B> build_graphs(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {}) {
+  using T = typename B::Scalar;
+  const detail::GraphPlan plan(data, config);
+  const gpu::Resources& resources = ctx.resources();
+  const auto co_occurrence = [&](const detail::HomographSettings& s) {
+    const bool user = s.name == "user";
+    NeighbourTable table = gpu::co_occurrence_neighbours(
+        resources, user ? plan.by_user : plan.by_item, user ? plan.by_item : plan.by_user, s.k, config.variant, s.key);
+    for (Index i = 0; i < table.rows(); ++i)
+      softmax_in_place({table.values.row(i), static_cast<std::size_t>(table.counts[i])});
+    return to_csr(table);
+  };
+  const auto neighbours = [&](const detail::HomographSettings& s, std::size_t m) {
+    const Matrix<T, CudaMemory> x = gpu::upload_features<T>(resources, data.modalities[m].features);
+    const Index block = gpu::knn_block_rows(s.n, x.cols());
+    if (s.name == "item") return gpu::cosine_neighbours(resources, gpu::ItemFeatures<T>{x.view()}, s.k, block);
+    const gpu::AdjacencyCopy items(plan.by_user);
+    const gpu::UserFeatures<T> users{s.n, items.offsets.data(), items.ids.data(), x.view()};
+    return gpu::cosine_neighbours(resources, users, s.k, block);
+  };
+  return copy_graphs<B>(detail::build_planned<T>(plan, data, config, options, B::name(), co_occurrence, neighbours));
+}
+
+}  // namespace rearm
