@@ -8,12 +8,9 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdlib>
 #include <string>
 #include <vector>
-
-#if defined(EMULATED_CUDA)
-#include <sys/mman.h>
-#endif
 
 namespace {
 
@@ -44,8 +41,6 @@ REGISTER_REPORTER("skip_each", 0, SkipEach);
 
 int main(int argc, char** argv) {
 #if defined(EMULATED_CUDA)
-  // The emulator protects its memory again and again: large pages make that several times as fast.
-  madvise(emulated_cuda::runtime().heap, emulated_cuda::heap_bytes, MADV_HUGEPAGE);
   if (std::getenv("EMULATED_CUDA_NO_DEVICE") != nullptr) emulated_cuda::set_device_present(false);
 #endif
   std::vector<const char*> arguments(argv, argv + argc);

@@ -65,12 +65,14 @@ inline void check_gradient(const std::string& name, const Matrix<double>& gradie
   CHECK(std::sqrt(error) / std::max(std::sqrt(norm), 1e-3) <= tolerance);
 }
 
-/// (f(x + h) - f(x - h)) / 2h for every entry of `x`, which f reads.
+/// (f(x + h) - f(x - h)) / 2h for every entry of `x`, which f reads. With `instead` for every `every`-th entry only,
+/// and its entries for the others.
 template <class F>
-Matrix<double> central_differences(TestMatrix<double>& x, const F& f, double h = 1e-5) {
+Matrix<double> central_differences(TestMatrix<double>& x, const F& f, double h = 1e-5, Index every = 1,
+                                   const Matrix<double>* instead = nullptr) {
   const Matrix<double> values = to_host(x);
-  Matrix<double> out(x.rows(), x.cols());
-  for (Index i = 0; i < x.size(); ++i) {
+  Matrix<double> out = instead != nullptr ? instead->clone() : Matrix<double>(x.rows(), x.cols());
+  for (Index i = 0; i < x.size(); i += every) {
     const double value = values.data()[i];
     put(x, i, value + h);
     const double above = f();

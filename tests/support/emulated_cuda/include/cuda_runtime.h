@@ -158,7 +158,7 @@ struct Counters {
   unsigned long long launches, copies_to_host, copies_to_device, allocations, synchronisations, graph_launches;
 };
 
-inline constexpr std::size_t heap_bytes = std::size_t{16} << 30, alignment = 256;
+inline constexpr std::size_t heap_bytes = std::size_t{16} << 30, alignment = 256, large_page = std::size_t{2} << 20;
 inline constexpr std::size_t round_up(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
 struct Runtime {
@@ -185,13 +185,18 @@ struct Runtime {
   Counters counters{};
 
   Runtime() {
-    void* memory = mmap(nullptr, heap_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory =
+        mmap(nullptr, heap_bytes + large_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) stop("cannot reserve %zu bytes of address space", heap_bytes);
-    heap = static_cast<char*>(memory);
+    const auto address = reinterpret_cast<std::uintptr_t>(memory);
+    heap = static_cast<char*>(memory) + (large_page - address % large_page) % large_page;
+    madvise(heap, heap_bytes, MADV_HUGEPAGE);
   }
 
   void protect(int protection) {
-    if (top != 0 && mprotect(heap, (top + 4095) & ~std::size_t{4095}, protection) != 0) stop("mprotect failed");
+    // By whole large pages: that is several times as fast, and this is called for every piece of work.
+    if (top != 0 && mprotect(heap, (top + large_page - 1) / large_page * large_page, protection) != 0)
+      stop("mprotect failed");
   }
 
   bool in_heap(const void* p) const { return p >= heap && p < heap + heap_bytes; }
