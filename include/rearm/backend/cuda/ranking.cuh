@@ -120,7 +120,7 @@ void rank_items(Context<CudaBackend<T>>& ctx, ConstView<T> user_rows, std::span<
     offsets = Buffer<Index, CudaMemory>(masked->offsets);
     seen = Buffer<Id, CudaMemory>(masked->ids);
   }
-  const Buffer<int, CudaMemory> failed(1);
+  Buffer<int, CudaMemory> failed(1);
   const Index rows = std::clamp<Index>(gpu::rank_scores / std::max<Index>(item_rows.rows, 1), 1, n);
   Scratch<B> scratch(ctx);
   const MatrixView<T> gathered = scratch.template matrix<T>(rows, user_rows.cols);
@@ -135,9 +135,7 @@ void rank_items(Context<CudaBackend<T>>& ctx, ConstView<T> user_rows, std::span<
     B::gemm(ctx, Op::none, Op::transpose, T{1}, ConstView<T>(gathered.row_block(0, m)), item_rows, part,
             Write::overwrite);
     if (masked != nullptr) B::for_each(ctx, m, gpu::MaskRow<T>{block, offsets.data(), seen.data(), part});
-    B::for_each(
-        ctx, m,
-        gpu::TopKRow<T>{part, block, best_ids.row_block(0, m), best.row_block(0, m), const_cast<int*>(failed.data())});
+    B::for_each(ctx, m, gpu::TopKRow<T>{part, block, best_ids.row_block(0, m), best.row_block(0, m), failed.data()});
     gpu::copy_rows_to_host<Id>(best_ids.row_block(0, m), ids.row_block(begin, m));
     gpu::copy_rows_to_host<T>(best.row_block(0, m), scores.row_block(begin, m));
   }
