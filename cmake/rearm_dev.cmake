@@ -10,7 +10,9 @@ if(OpenMP_CXX_FOUND)
   target_compile_options(rearm_dev INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${OpenMP_CXX_FLAGS}>")
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(rearm_dev INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>) # false alarm on "literal" + std::string, gcc bug 105651
+  # False alarms on "literal" + std::string (gcc bug 105651) and, from nvcc's host code, inside CUB.
+  target_compile_options(rearm_dev INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>
+    $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wno-restrict,-Wno-maybe-uninitialized>)
 endif()
 if(REARM_NATIVE)
   # errno and floating-point traps are never read; without them more loops vectorise. No -ffast-math: sums keep order.
