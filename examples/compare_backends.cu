@@ -1,5 +1,6 @@
 // Trains on the CPU and on a GPU from the same seed, and shows where the two runs agree and how long they take.
 #include "support/host_training.hpp"
+#include "support/modality_weights.hpp"
 #include "support/program.hpp"
 #include "support/settings.hpp"
 

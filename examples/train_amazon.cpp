@@ -1,5 +1,6 @@
 // Trains REARM on a folder with a data set, or on a generated one; the run's files go to --out.
 #include "support/baselines.hpp"
+#include "support/modality_weights.hpp"
 #include "support/program.hpp"
 #include "support/progress.hpp"
 #include "support/run_files.hpp"

@@ -228,6 +228,21 @@ void register_operators(const Shape& shape, Machine& machine) {
                              Write::overwrite);
     });
   });
+  add_op("layer_norm_prelu", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_items;
+    const auto x = a.make(n, d), y = a.make(n, d), mean = a.make(n, 1), rstd = a.make(n, 1), g = a.make(1, d),
+               slope = a.make(1, 1);
+    return pass({0, 2 * bytes_of(n, d), 0},
+                [=, &a] { layer_norm_prelu<B>(a.ctx, x, g, g, 1e-5F, slope, y, mean.data, rstd.data); });
+  });
+  add_op("layer_norm_prelu_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_items;
+    const auto x = a.make(n, d), mean = a.make(n, 1), rstd = a.make(n, 1), g = a.make(1, d), slope = a.make(1, 1),
+               d_y = a.make(n, d), d_x = a.make(n, d), d_g = a.make(1, d), d_b = a.make(1, d), d_slope = a.make(1, 1);
+    return pass({0, 3 * bytes_of(n, d), 0}, [=, &a] {
+      layer_norm_prelu_backward<B>(a.ctx, x, g, g, slope, mean.data, rstd.data, d_y, {d_x}, {d_g}, {d_b}, {d_slope});
+    });
+  });
   add_op("prelu", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;
     const auto x = a.make(n, d), y = a.make(n, d), slope = a.make(1, 1);

@@ -9,6 +9,7 @@
 #include <rearm/functors/gather.hpp>
 #include <rearm/functors/low_rank.hpp>
 #include <rearm/functors/normalize.hpp>
+#include <rearm/functors/softmax.hpp>
 
 #include <barrier>
 #include <functional>
@@ -229,14 +230,14 @@ TEST_CASE_TEMPLATE("32 lanes: normalisation and cosine", T, float, double) {
     using Out = Outputs<T>;
     same("RowNormalize", [&](Out& out) { return RowNormalize<T>{in.a, eps, out(n_rows, cols), out.column()}; });
     same("RowScaleDetached", [&](Out& out) { return RowScaleDetached<T>{in.a, eps, out(n_rows, cols), out.column()}; });
-    same("LayerNormRow", [&](Out& out) {
-      const MatrixView<T> y = out(n_rows, cols);
-      T* const mean = out.column();
-      return LayerNormRow<T>{in.a, in.row.data, in.b.data, eps, y, mean, out.column()};
-    });
-    same("LayerNormAffineGradRow", [&](Out& out) {
-      return adding(LayerNormAffineGradRow<T>{in.a, in.weight, norm.data(), in.d_y}, out(1, 2 * cols));
-    });
+    const T slope(0.25);
+    const T* const slopes[] = {nullptr, &slope};
+    for (const T* const below : slopes)
+      same("LayerNormRow", [&](Out& out) {
+        const MatrixView<T> y = out(n_rows, cols);
+        T* const mean = out.column();
+        return LayerNormRow<T>{in.a, in.row.data, in.b.data, eps, y, mean, out.column(), below};
+      });
     same("LogSumExpRow", [&](Out& out) { return LogSumExpRow<T>{in.a, out(n_rows, 1)}; });
     same("CosineRow", [&](Out& out) { return CosineRow<T>{in.a, in.b, eps, out(n_rows, 1)}; });
     for (const Write write : both_writes) {
@@ -245,9 +246,13 @@ TEST_CASE_TEMPLATE("32 lanes: normalisation and cosine", T, float, double) {
       same("RowScaleDetachedBackward", [&](Out& out) {
         return RowScaleDetachedBackward<T>{norm.data(), in.d_y, out(n_rows, cols), write};
       });
-      same("LayerNormBackwardRow", [&](Out& out) {
-        return LayerNormBackwardRow<T>{in.a, in.row.data, in.weight, norm.data(), in.d_y, out(n_rows, cols), write};
-      });
+      for (const T* const below : slopes)
+        same("LayerNormBackwardRow", [&](Out& out) {
+          const MatrixView<T> d_x = out(n_rows, cols);
+          return adding(LayerNormBackwardRow<T>{in.a, in.row.data, below != nullptr ? in.b.data : nullptr, below,
+                                                in.weight, norm.data(), in.d_y, d_x, write},
+                        out(1, 2 * cols + 1));
+        });
       same("LogSumExpBackwardRow", [&](Out& out) {
         return LogSumExpBackwardRow<T>{in.a, in.column, in.column, out(n_rows, cols), write};
       });

@@ -1,4 +1,5 @@
 // The weights of modalities that fit a data set, and settings as text.
+#include <examples/support/modality_weights.hpp>
 #include <examples/support/run_files.hpp>
 #include <examples/support/settings.hpp>
 #include <tests/data/folder.hpp>

@@ -7,6 +7,7 @@
 #include <rearm/ops/elementwise.hpp>
 #include <rearm/ops/low_rank.hpp>
 #include <rearm/ops/normalize.hpp>
+#include <rearm/ops/softmax.hpp>
 
 namespace rearm {
 
@@ -47,9 +48,9 @@ Var<B> layer_norm(Var<B> x, Var<B> gamma, Var<B> beta, typename B::Scalar eps) {
   T* rstd = tape.context().arena().template allocate<T>(x.rows());
   layer_norm(tape.context(), x.value(), gamma.value(), beta.value(), eps, y.value(), mean, rstd);
   tape.record(y, [=, t = &tape] {
-    const auto d_gamma = t->slot(gamma);  // slots in the order they are written
+    const auto d_x = t->slot(x);  // slots in the order they are written
+    const auto d_gamma = t->slot(gamma);
     const auto d_beta = t->slot(beta);
-    const auto d_x = t->slot(x);
     layer_norm_backward(t->context(), x.value(), gamma.value(), mean, rstd, y.grad(), d_x.view, d_x.write, d_gamma.view,
                         d_gamma.write, d_beta.view, d_beta.write);
   });

@@ -4,6 +4,7 @@
 
 #include <rearm/core/matrix.hpp>
 
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -76,7 +77,13 @@ class SparseOperator {
     s.matrix_ = std::move(matrix);
     return s;
   }
-  /// A copy of one on the host.
+  /// One that was made on the host: itself there, a copy elsewhere.
+  static SparseOperator from_host(SparseOperator<T>&& other) {
+    if constexpr (std::is_same_v<Memory, HostMemory>)
+      return std::move(other);
+    else
+      return from_host(std::as_const(other));
+  }
   static SparseOperator from_host(const SparseOperator<T>& other) {
     const auto copy = [](const Csr<T>& a) {
       return Csr<T, Memory>{a.rows, a.cols, Buffer<Index, Memory>(a.offsets.span()),

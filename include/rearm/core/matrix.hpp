@@ -35,13 +35,11 @@ class Buffer {
 
  public:
   Buffer() = default;
-  explicit Buffer(Index size) : size_(size) {
-    if (size < 0) throw ShapeError(detail::message("Buffer: negative size ", size));
-    if (size > 0) data_ = static_cast<T*>(Memory::allocate(static_cast<std::size_t>(size) * sizeof(T)));
+  explicit Buffer(Index size) : Buffer(size, Uninitialised()) {
     if (size > 0) Memory::zero(data_, bytes());
   }
   /// A copy of values on the host.
-  explicit Buffer(std::span<const T> values) : Buffer(static_cast<Index>(values.size())) {
+  explicit Buffer(std::span<const T> values) : Buffer(static_cast<Index>(values.size()), Uninitialised()) {
     if (size_ > 0) Memory::copy_from_host(data_, values.data(), bytes());
   }
   explicit Buffer(const std::vector<T>& values) : Buffer(std::span<const T>(values)) {}
@@ -69,6 +67,11 @@ class Buffer {
   std::span<const T> span() const noexcept { return {data_, static_cast<std::size_t>(size_)}; }
 
  private:
+  struct Uninitialised {};
+  Buffer(Index size, Uninitialised) : size_(size) {
+    if (size < 0) throw ShapeError(detail::message("Buffer: negative size ", size));
+    if (size > 0) data_ = static_cast<T*>(Memory::allocate(bytes()));
+  }
   T* data_ = nullptr;
   Index size_ = 0;
 };

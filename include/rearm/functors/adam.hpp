@@ -151,6 +151,7 @@ struct AdamPiece {
   REARM_HD void operator()(Index i, const L& lane) const {
     const Index cols = target.value.cols;
     const Index pieces = (cols + width - 1) / width;
+    if (pieces == 1) return target.update_row(i, grad.row(i), lane);
     const Index row = i / pieces;
     const Index col = i % pieces * width;
     target.tile(row, 1, col, cols - col < width ? cols - col : width).update_row(0, grad.row(row) + col, lane);

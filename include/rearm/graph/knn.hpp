@@ -11,18 +11,10 @@
 #include <cstddef>
 #include <limits>
 #include <span>
-#include <string_view>
 #include <vector>
 
 namespace rearm {
 namespace detail {
-
-/// Throws ConfigError unless 1 <= k < n; `field` names the setting, `nodes` what n counts.
-inline void require_knn_k(Index k, Index n, std::string_view field, std::string_view nodes) {
-  if (k < 1 || k >= n)
-    throw ConfigError(message(field, " = ", k, ": must be at least 1 and below the number of ", nodes, " (", n,
-                              "); choose a smaller ", field));
-}
 
 /// Rows a block, so that two blocks of rows and the tile of their products stay near 64 MB.
 template <class T>

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -70,4 +71,14 @@ inline Csr<double> to_csr(const NeighbourTable& table, double scale = 1.0) {
   return builder.finish(table.rows());
 }
 
+namespace detail {
+
+/// Throws ConfigError unless 1 <= k < n; `field` names the setting, `nodes` what n counts.
+inline void require_knn_k(Index k, Index n, std::string_view field, std::string_view nodes) {
+  if (k < 1 || k >= n)
+    throw ConfigError(message(field, " = ", k, ": must be at least 1 and below the number of ", nodes, " (", n,
+                              "); choose a smaller ", field));
+}
+
+}  // namespace detail
 }  // namespace rearm

@@ -64,9 +64,7 @@ inline HomographSettings homograph_settings(const Config& config, const Dataset&
   require_weights(s.modality_weights, static_cast<int>(n_modalities), s.name + "_modality_weights");
   if (s.modality_weights.empty()) s.modality_weights.assign(n_modalities, 1.0 / static_cast<double>(n_modalities));
   if (!s.enabled) return s;
-  if (s.k < 1 || s.k >= s.n)
-    throw ConfigError(message(s.name, "_knn_k = ", s.k, ": must be at least 1 and below the number of ", s.name, "s (",
-                              s.n, "); choose a smaller ", s.name, "_knn_k"));
+  require_knn_k(s.k, s.n, s.name + "_knn_k", s.name + "s");
   if (s.co_weight != 1 && n_modalities == 0)
     throw ConfigError(message("use_sim = true but data set '", data.name,
                               "' has no features; add <modality>_feat.npy or set use_sim = false"));

@@ -6,6 +6,7 @@
 #include <rearm/ops/elementwise.hpp>
 #include <rearm/ops/low_rank.hpp>
 #include <rearm/ops/normalize.hpp>
+#include <rearm/ops/softmax.hpp>
 
 #include <algorithm>
 #include <utility>

@@ -4,6 +4,7 @@
 /// a row. Never an n x n matrix.
 
 #include <rearm/backend/cuda/cuda_backend.cuh>
+#include <rearm/backend/cuda/top_k.cuh>
 #include <rearm/graph/neighbours.hpp>
 
 #include <algorithm>
@@ -16,71 +17,6 @@ namespace rearm::gpu {
 inline constexpr Index knn_margin = 8;
 /// Cosines that differ by no more may be equal: a product's rounding depends on where in a block a row stands.
 inline constexpr double knn_rounding = 64 * std::numeric_limits<double>::epsilon();
-
-/// Offers row i of `scores`, for ids from `first_id` on, to the lists in row i of `ids` and `best`: higher score first,
-/// ties by lower id, -1 and `none` where there are fewer. Only scores above `none` enter. Ids ascend from call to call;
-/// `restart` empties the lists first.
-template <class S>
-struct KeepBestRow {
-  MatrixView<const S> scores;
-  Index first_id;
-  S none;
-  bool restart;
-  MatrixView<Id> ids;
-  MatrixView<S> best;
-
-  __device__ void operator()(Index i, const WarpLane& lane) const {
-    const Index k = best.cols;
-    if (restart) {
-      for (Index j = lane.first(); j < k; j += WarpLane::step) {
-        best(i, j) = none;
-        ids(i, j) = -1;
-      }
-      lane.sync();
-    }
-    S worst = best(i, k - 1);
-    for (Index first = 0; first < scores.cols; first += WarpLane::step) {
-      const Index j = first + lane.first();
-      const S score = j < scores.cols ? scores(i, j) : none;
-      unsigned candidates = __ballot_sync(full_warp, score > worst);
-      while (candidates != 0) {
-        const int source = __ffs(static_cast<int>(candidates)) - 1;
-        candidates &= candidates - 1;
-        const S candidate = __shfl_sync(full_warp, score, source);
-        if (candidate > worst) worst = insert(i, candidate, static_cast<Id>(first_id + first + source), lane);
-      }
-    }
-  }
-
- private:
-  /// Puts a score behind those that are as high (their ids are lower) and returns the last one kept.
-  __device__ S insert(Index i, S score, Id id, const WarpLane& lane) const {
-    const Index k = best.cols;
-    int ahead = 0;
-    for (Index j = lane.first(); j < k; j += WarpLane::step) ahead += best(i, j) >= score ? 1 : 0;
-    const Index place = lane.sum(ahead);
-    // From the end, 32 at a time: what moves is read before any of it is written.
-    for (Index first = (k - 1) / WarpLane::step * WarpLane::step; first >= 0 && first + WarpLane::step > place;
-         first -= WarpLane::step) {
-      const Index j = first + lane.first();
-      const bool moves = j > place && j < k;
-      const S score_before = moves ? best(i, j - 1) : S{0};
-      const Id id_before = moves ? ids(i, j - 1) : 0;
-      lane.sync();
-      if (moves) {
-        best(i, j) = score_before;
-        ids(i, j) = id_before;
-      }
-      lane.sync();
-    }
-    if (lane.leads()) {
-      best(i, place) = score;
-      ids(i, place) = id;
-    }
-    lane.sync();
-    return best(i, k - 1);
-  }
-};
 
 /// Raw features of the items on the device, as rows of doubles.
 template <class T>

@@ -4,6 +4,7 @@
 /// user.
 
 #include <rearm/backend/cuda/cuda_backend.cuh>
+#include <rearm/backend/cuda/top_k.cuh>
 #include <rearm/data/interactions.hpp>
 #include <rearm/functors/gather.hpp>
 
@@ -31,83 +32,10 @@ struct MaskRow {
   }
 };
 
-/// Row i of ids and best: the highest scores of row i, best first, ties by lower id; -1 and -infinity where there are
-/// fewer. A NaN makes `failed` the number of its user, counted from 1.
-template <class T>
-struct TopKRow {
-  MatrixView<const T> scores;
-  const Id* users;
-  MatrixView<Id> ids;
-  MatrixView<T> best;
-  int* failed;
-
-  __device__ void operator()(Index i, const WarpLane& lane) const {
-    const Index k = best.cols;
-    const T none = -static_cast<T>(INFINITY);
-    for (Index j = lane.first(); j < k; j += WarpLane::step) {
-      best(i, j) = none;
-      ids(i, j) = -1;
-    }
-    lane.sync();
-    T worst = none;
-    for (Index first = 0; first < scores.cols; first += WarpLane::step) {
-      const Index j = first + lane.first();
-      T score = j < scores.cols ? scores(i, j) : none;
-      if (score != score) {
-        atomicMax(failed, users[i] + 1);
-        score = none;
-      }
-      unsigned candidates = __ballot_sync(full_warp, score > worst);
-      while (candidates != 0) {
-        const int source = __ffs(static_cast<int>(candidates)) - 1;
-        candidates &= candidates - 1;
-        const T candidate = __shfl_sync(full_warp, score, source);
-        if (candidate > worst) worst = insert(i, candidate, static_cast<Id>(first + source), lane);
-      }
-    }
-  }
-
- private:
-  /// Puts a score behind those that are as high (their ids are lower) and returns the last one kept.
-  __device__ T insert(Index i, T score, Id id, const WarpLane& lane) const {
-    const Index k = best.cols;
-    int ahead = 0;
-    for (Index j = lane.first(); j < k; j += WarpLane::step) ahead += best(i, j) >= score ? 1 : 0;
-    const Index place = lane.sum(ahead);
-    for (Index first = (k - 1) / WarpLane::step * WarpLane::step; first + WarpLane::step > place;
-         first -= WarpLane::step) {
-      const Index j = first + lane.first();
-      const bool moves = j > place && j < k;
-      const T score_before = moves ? best(i, j - 1) : T{0};
-      const Id id_before = moves ? ids(i, j - 1) : 0;
-      lane.sync();
-      if (moves) {
-        best(i, j) = score_before;
-        ids(i, j) = id_before;
-      }
-      lane.sync();
-      if (first == 0) break;
-    }
-    if (lane.leads()) {
-      best(i, place) = score;
-      ids(i, place) = id;
-    }
-    lane.sync();
-    return best(i, k - 1);
-  }
-};
-
-template <class T>
-void copy_rows_to_host(MatrixView<const T> from, MatrixView<T> to) {
-  for (Index i = 0; i < (to.contiguous() ? 1 : to.rows); ++i)
-    CudaMemory::copy_to_host(to.row(i), from.row(i),
-                             static_cast<std::size_t>(to.contiguous() ? to.size() : to.cols) * sizeof(T));
-}
-
 }  // namespace gpu
 
 /// The device's part of `recommend` (eval/evaluator.hpp), which has checked the arguments. user_rows and item_rows lie
-/// on the device, the rest on the host.
+/// on the device, the rest on the host; ids and scores without gaps between rows.
 template <class T>
 void rank_items(Context<CudaBackend<T>>& ctx, ConstView<T> user_rows, std::span<const Id> users, ConstView<T> item_rows,
                 const Adjacency* masked, MatrixView<Id> ids, MatrixView<T> scores) {
@@ -135,9 +63,11 @@ void rank_items(Context<CudaBackend<T>>& ctx, ConstView<T> user_rows, std::span<
     B::gemm(ctx, Op::none, Op::transpose, T{1}, ConstView<T>(gathered.row_block(0, m)), item_rows, part,
             Write::overwrite);
     if (masked != nullptr) B::for_each(ctx, m, gpu::MaskRow<T>{block, offsets.data(), seen.data(), part});
-    B::for_each(ctx, m, gpu::TopKRow<T>{part, block, best_ids.row_block(0, m), best.row_block(0, m), failed.data()});
-    gpu::copy_rows_to_host<Id>(best_ids.row_block(0, m), ids.row_block(begin, m));
-    gpu::copy_rows_to_host<T>(best.row_block(0, m), scores.row_block(begin, m));
+    B::for_each(ctx, m,
+                gpu::KeepBestRow<T>{part, 0, -static_cast<T>(INFINITY), true, best_ids.row_block(0, m),
+                                    best.row_block(0, m), block, failed.data()});
+    CudaMemory::copy_to_host(ids.row(begin), best_ids.data, static_cast<std::size_t>(m * ids.cols) * sizeof(Id));
+    CudaMemory::copy_to_host(scores.row(begin), best.data, static_cast<std::size_t>(m * ids.cols) * sizeof(T));
   }
   int user = 0;
   CudaMemory::copy_to_host(&user, failed.data(), sizeof user);

@@ -1,0 +1,267 @@
+#pragma once
+/// @file softmax.hpp
+/// Formulas of one row for softmax, log-sum-exp and cosine.
+
+#include <rearm/functors/elementwise.hpp>
+#include <rearm/functors/exp.hpp>
+
+#include <cmath>
+
+REARM_LOOPS_BEGIN
+
+namespace rearm::functors {
+
+/// Sums over the axis of an axis x inner block, in slots that run along the row, for vector instructions: slot l sums
+/// the elements l, l + period, ..., and `fold` gives every slot its group's total. Short inner extents are repeated to
+/// fill a vector.
+template <class T>
+struct AxisSums {
+  static constexpr Index most = 256;  ///< longest inner extent
+  Index inner;
+  Index period;
+  T slot[most];
+
+  REARM_HD explicit AxisSums(Index inner_) : inner(inner_), period(inner_ < 16 ? 16 * inner_ : inner_) {}
+  REARM_HD void clear() {
+    REARM_SIMD_LOOP
+    for (Index l = 0; l < period; ++l) slot[l] = T{0};
+  }
+  REARM_HD void fold() {
+    if (period == inner) return;
+    for (Index offset = 0; offset < inner; ++offset) {
+      T total{0};
+      for (Index l = offset; l < period; l += inner) total += slot[l];
+      for (Index l = offset; l < period; l += inner) slot[l] = total;
+    }
+  }
+  /// f(first element, number of slots) for the pieces of a block.
+  template <class F>
+  REARM_HD void for_each_piece(Index block, const F& f) {
+    for (Index begin = 0; begin < block; begin += period) f(begin, block - begin < period ? block - begin : period);
+  }
+};
+
+/// f(first element, lanes that share it) for every group of a row of outer x axis x inner elements: whole groups to a
+/// lane where there are enough of them, all lanes to one group after the other where not.
+template <class L, class F>
+REARM_HD void for_each_group(Index cols, Index axis, Index inner, const L& lane, const F& f) {
+  const Index n = cols / axis;
+  const bool whole = n >= L::step;
+  for (Index g = whole ? lane.first() : 0; g < n; g += whole ? L::step : 1) {
+    const Index start = g / inner * axis * inner + g % inner;
+    if (whole)
+      f(start, SoleLane{});
+    else
+      f(start, lane);
+  }
+}
+
+/// Softmax inside a row that is read as an outer x axis x inner array: groups of `axis` elements `inner` apart. A lane
+/// that has the row alone, all of it within e^80, takes the exponentials relative to the row's largest, in one
+/// contiguous loop; otherwise they are relative to each group's.
+template <class T>
+struct SoftmaxRow {
+  MatrixView<const T> x;
+  Index axis;
+  Index inner;
+  MatrixView<T> y;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    if (x.cols == 0) return;
+    const T* in = x.row(i);
+    T* out = y.row(i);
+    if constexpr (L::step == 1)
+      if (inner <= AxisSums<T>::most && whole_row(in, out)) return;
+    for_each_group(x.cols, axis, inner, lane,
+                   [&](Index start, const auto& sharing) { group(in + start, out + start, sharing); });
+  }
+
+ private:
+  /// False, and nothing written, where the row's elements lie too far apart.
+  REARM_HD bool whole_row(const T* in, T* out) const {
+    T high = in[0];
+    T depth = -in[0];
+    REARM_MAX_LOOP(high, depth)
+    for (Index j = 0; j < x.cols; ++j) {
+      high = in[j] > high ? in[j] : high;
+      depth = -in[j] > depth ? -in[j] : depth;
+    }
+    if (!(high + depth < T{80})) return false;
+    const Index block = axis * inner;
+    REARM_SIMD_LOOP
+    for (Index j = 0; j < x.cols; ++j) out[j] = fast_exp(in[j] - high);
+    AxisSums<T> sums(inner);
+    for (Index start = 0; start < x.cols; start += block) {
+      T* const part = out + start;
+      sums.clear();
+      sums.for_each_piece(block, [&](Index begin, Index n) {
+        REARM_SIMD_LOOP
+        for (Index l = 0; l < n; ++l) sums.slot[l] += part[begin + l];
+      });
+      sums.fold();
+      REARM_SIMD_LOOP
+      for (Index l = 0; l < sums.period; ++l) sums.slot[l] = T{1} / sums.slot[l];
+      sums.for_each_piece(block, [&](Index begin, Index n) {
+        REARM_SIMD_LOOP
+        for (Index l = 0; l < n; ++l) part[begin + l] *= sums.slot[l];
+      });
+    }
+    return true;
+  }
+  template <class L>
+  REARM_HD void group(const T* in, T* out, const L& lane) const {
+    T top = in[0];
+    for (Index a = lane.first(); a < axis; a += L::step) top = in[a * inner] > top ? in[a * inner] : top;
+    top = lane.max(top);
+    T sum{0};
+    for (Index a = lane.first(); a < axis; a += L::step) {
+      out[a * inner] = fast_exp(in[a * inner] - top);
+      sum += out[a * inner];
+    }
+    sum = lane.sum(sum);
+    for (Index a = lane.first(); a < axis; a += L::step) out[a * inner] /= sum;
+  }
+};
+
+/// d_x (+)= y (d_y - sum_axis y d_y)
+template <class T>
+struct SoftmaxBackwardRow {
+  MatrixView<const T> y;
+  Index axis;
+  Index inner;
+  MatrixView<const T> d_y;
+  MatrixView<T> d_x;
+  Write write;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    if (y.cols == 0) return;
+    if constexpr (L::step == 1)
+      if (inner <= AxisSums<T>::most) return whole_row(i);
+    for_each_group(y.cols, axis, inner, lane, [&](Index start, const auto& sharing) { group(i, start, sharing); });
+  }
+
+ private:
+  REARM_HD void whole_row(Index i) const {
+    const Index block = axis * inner;
+    AxisSums<T> sums(inner);
+    for (Index start = 0; start < y.cols; start += block) {
+      const T* const value = y.row(i) + start;
+      const T* const grad = d_y.row(i) + start;
+      T* const out = d_x.row(i) + start;
+      sums.clear();
+      sums.for_each_piece(block, [&](Index begin, Index n) {
+        REARM_SIMD_LOOP
+        for (Index l = 0; l < n; ++l) sums.slot[l] += value[begin + l] * grad[begin + l];
+      });
+      sums.fold();
+      sums.for_each_piece(block, [&](Index begin, Index n) {
+        REARM_SIMD_LOOP
+        for (Index l = 0; l < n; ++l) store(out[begin + l], value[begin + l] * (grad[begin + l] - sums.slot[l]), write);
+      });
+    }
+  }
+  template <class L>
+  REARM_HD void group(Index i, Index start, const L& lane) const {
+    T dot{0};
+    for (Index j = start + lane.first() * inner; j < start + axis * inner; j += L::step * inner)
+      dot += y(i, j) * d_y(i, j);
+    dot = lane.sum(dot);
+    for (Index j = start + lane.first() * inner; j < start + axis * inner; j += L::step * inner)
+      store(d_x(i, j), y(i, j) * (d_y(i, j) - dot), write);
+  }
+};
+
+/// y_i = log sum_j exp(x_ij), the largest x_ij taken out first.
+template <class T>
+struct LogSumExpRow {
+  MatrixView<const T> x;
+  MatrixView<T> y;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    T top = x(i, 0);
+    REARM_SIMD_LOOP
+    for (Index j = lane.first(); j < x.cols; j += L::step) top = x(i, j) > top ? x(i, j) : top;
+    top = lane.max(top);
+    T sum{0};
+    REARM_SUM_LOOP(sum)
+    for (Index j = lane.first(); j < x.cols; j += L::step) sum += fast_exp(x(i, j) - top);
+    sum = lane.sum(sum);
+    if (lane.leads()) y(i, 0) = top + std::log(sum);
+  }
+};
+
+/// d_x (+)= exp(x - y) d_y
+template <class T>
+struct LogSumExpBackwardRow {
+  MatrixView<const T> x;
+  MatrixView<const T> y;
+  MatrixView<const T> d_y;
+  MatrixView<T> d_x;
+  Write write;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    REARM_SIMD_LOOP
+    for (Index j = lane.first(); j < x.cols; j += L::step)
+      store(d_x(i, j), fast_exp(x(i, j) - y(i, 0)) * d_y(i, 0), write);
+  }
+};
+
+/// The three inner products of a row pair that a cosine needs, each norm at least eps.
+template <class T>
+struct CosineParts {
+  T dot{0};
+  T norm_a{0};
+  T norm_b{0};
+  template <class L>
+  REARM_HD CosineParts(MatrixView<const T> a, MatrixView<const T> b, Index i, T eps, const L& lane) {
+    REARM_SUM_LOOP(dot, norm_a, norm_b)
+    for (Index j = lane.first(); j < a.cols; j += L::step) {
+      dot += a(i, j) * b(i, j);
+      norm_a += a(i, j) * a(i, j);
+      norm_b += b(i, j) * b(i, j);
+    }
+    dot = lane.sum(dot);
+    norm_a = lane.sum(norm_a);
+    norm_b = lane.sum(norm_b);
+    norm_a = std::sqrt(norm_a) > eps ? std::sqrt(norm_a) : eps;
+    norm_b = std::sqrt(norm_b) > eps ? std::sqrt(norm_b) : eps;
+  }
+};
+
+/// y_i = a_i . b_i / (max(|a_i|, eps) max(|b_i|, eps))
+template <class T>
+struct CosineRow {
+  MatrixView<const T> a;
+  MatrixView<const T> b;
+  T eps;
+  MatrixView<T> y;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const CosineParts<T> p(a, b, i, eps, lane);
+    if (lane.leads()) y(i, 0) = p.dot / (p.norm_a * p.norm_b);
+  }
+};
+
+/// Gradient with respect to the first argument: d_a (+)= d_y (b / |b| - cos a / |a|) / |a|; the second by symmetry.
+template <class T>
+struct CosineBackwardRow {
+  MatrixView<const T> a;
+  MatrixView<const T> b;
+  T eps;
+  MatrixView<const T> d_y;
+  MatrixView<T> d_a;
+  Write write;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const CosineParts<T> p(a, b, i, eps, lane);
+    const T cosine = p.dot / (p.norm_a * p.norm_b);
+    const T through_norm = p.norm_a > eps ? cosine / (p.norm_a * p.norm_a) : T{0};
+    REARM_SIMD_LOOP
+    for (Index j = lane.first(); j < a.cols; j += L::step)
+      store(d_a(i, j), d_y(i, 0) * (b(i, j) / (p.norm_a * p.norm_b) - through_norm * a(i, j)), write);
+  }
+};
+
+}  // namespace rearm::functors
+
+REARM_LOOPS_END
