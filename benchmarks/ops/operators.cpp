@@ -130,16 +130,22 @@ void register_operators(const Shape& shape, Machine& machine) {
     return pass({0, bytes_of(n, width), static_cast<double>(graphs->interaction.nonzeros()) * bytes_of(1, width)},
                 [=, &a] { spmm<B>(a.ctx, graphs->interaction.view(), x, y); });
   });
-  add_op("spmm_user_homograph", [=](Arrays& a, const Dataset& data, benchmark::State& state) {
-    Config c = settings(shape, data, Variant::reference, Features::frozen);
-    c.use_ii = false;
-    const auto graphs = std::make_shared<Graphs<B>>(build_graphs<B>(a.ctx, data, c, {}));
-    const auto x = a.make(data.n_users, width), y = a.make(data.n_users, width);
-    const auto nonzeros = static_cast<double>(graphs->user_homograph.nonzeros());
-    state.counters["nonzeros"] = nonzeros;
-    return pass({0, bytes_of(data.n_users, width), nonzeros * bytes_of(1, width)},
-                [=, &a] { spmm<B>(a.ctx, graphs->user_homograph.view(), x, y); });
-  });
+  for (const bool unit : {false, true})
+    add_op(unit ? "spmm_row_normalize_user_homograph" : "spmm_user_homograph", [=](Arrays& a, const Dataset& data,
+                                                                                   benchmark::State& state) {
+      Config c = settings(shape, data, Variant::reference, Features::frozen);
+      c.use_ii = false;
+      const auto graphs = std::make_shared<Graphs<B>>(build_graphs<B>(a.ctx, data, c, {}));
+      const auto x = a.make(data.n_users, width), y = a.make(data.n_users, width), norm = a.make(data.n_users, 1);
+      const auto nonzeros = static_cast<double>(graphs->user_homograph.nonzeros());
+      state.counters["nonzeros"] = nonzeros;
+      return pass({0, bytes_of(data.n_users, width), nonzeros * bytes_of(1, width)}, [=, &a] {
+        if (unit)
+          spmm_row_normalize<B>(a.ctx, graphs->user_homograph.view(), x, 1e-12F, y, norm.data);
+        else
+          spmm<B>(a.ctx, graphs->user_homograph.view(), x, y);
+      });
+    });
   add_op("gather", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const auto x = a.make(data.n_users, width), y = a.make(batch, width);
     const IndexList ids = a.ids(std::span(data.train.users).first(batch), data.n_users);

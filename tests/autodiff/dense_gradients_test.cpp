@@ -45,7 +45,7 @@ TEST_CASE("a factored gradient has one taker, and it is linear") {
   CHECK_THROWS_AS(s.tape.backward(sum_of_squares(add(linear(table, weight), linear(table, weight)))), ShapeError);
 }
 
-TEST_CASE("gradients of spmm, general and symmetric, and of propagate_mean") {
+TEST_CASE("gradients of spmm, general and symmetric, of unit rows, and of propagate_mean") {
   const auto wide = general(random_csr<double>(11, 6, 0.4, 1));
   const auto square = general(random_csr<double>(6, 6, 0.4, 2));
   const Matrix<double> half = dense(random_csr<double>(6, 6, 0.4, 2));
@@ -55,11 +55,16 @@ TEST_CASE("gradients of spmm, general and symmetric, and of propagate_mean") {
     auto x = random_parameter(6, width, 3);
     check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return spmm(wide, v[0]); });
     check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return spmm(symmetric, v[0]); });
+    for (const double eps : {1e-12, 1.0})  // the second above the length of some rows
+      check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return spmm_row_normalize(wide, v[0], eps); });
+    check_gradients({&x}, [&](DoubleTape&, const Vars& v) {  // added to a gradient that is there already
+      return add(spmm_row_normalize(symmetric, v[0], 1e-12), v[0]);
+    });
   }
   auto x = random_parameter(6, 3, 3);
   for (const int n_layers : {0, 1, 2, 3, 4})
     for (const auto* a : {&square, &symmetric})
-      check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return propagate_mean(*a, v[0], n_layers); });
+      check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return add(propagate_mean(*a, v[0], n_layers), v[0]); });
 }
 
 TEST_CASE("gradients of gather with repeated ids and of concat") {

@@ -181,6 +181,8 @@ TEST_CASE_TEMPLATE("32 lanes: copies, sums, activations, dropout", T, float, dou
       const MatrixView<T> y = out(n_rows, cols);
       return AddRow<T>{y, T(1), in.row, y};
     });
+    same("AddRow, scaled, added to what is there",
+         [&](Out& out) { return AddRow<T>{in.a, T(0.5), in.b, out(n_rows, cols), T(0.25), Write::accumulate}; });
     same("ColumnSumRow", [&](Out& out) { return adding(ColumnSumRow<T>{T(0.5), in.a}, out(1, cols)); });
     same("DotSumRow", [&](Out& out) { return adding(DotSumRow<T>{T(0.5), in.a, in.b}, out(1, 1)); });
     same("SumRow", [&](Out& out) { return adding(SumRow<T>{T(0.5), in.a}, out(1, 1)); });

@@ -156,10 +156,12 @@ TEST_CASE("the authors' meta network by blocks of rows is its operators one by o
 TEST_CASE("propagate keeps the last layer, and leaves h alone without a graph") {
   const auto g = general(random_csr<double>(6, 6, 0.4, 1));
   auto h = random_parameter(6, 3, 2);
-  for (const int n_layers : {0, 1, 3})
-    check_gradients({&h}, [&](DoubleTape&, const Vars& v) { return propagate(g, v[0], n_layers); });
   Sandbox<double> s;
   const auto v = s.tape.parameter(h);
+  for (const int n_layers : {0, 1, 3}) {
+    check_gradients({&h}, [&](DoubleTape&, const Vars& at) { return propagate(g, at[0], n_layers); });
+    check_close(propagate_unit(g, v, n_layers, 1e-12), to_host(row_normalize(propagate(g, v, n_layers), 1e-12)));
+  }
   CHECK(propagate(SparseOperator<double, TestMemory>(), v, 2).value().data == v.value().data);
   const Matrix<double> a = dense(random_csr<double>(6, 6, 0.4, 1));
   const auto value = to_host(h.value);

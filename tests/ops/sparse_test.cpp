@@ -39,6 +39,30 @@ TEST_CASE_TEMPLATE("spmm equals the dense product, forward and transposed", T, f
   CHECK(spmm(none, s(x.view())).rows() == 0);
 }
 
+TEST_CASE_TEMPLATE("spmm_row_normalize divides the product's rows by their lengths; an empty row stays zero", T, float,
+                   double) {
+  Sandbox<T> s;
+  Matrix<double> full = dense(random_csr<T>(30, 40, 0.2, 1));
+  for (Index j = 0; j < 40; ++j) full(7, j) = 0;
+  const auto a = general(sparse<T>(full));
+  Strided<T> x(40, 65, 2);
+  const Matrix<double> product = naive_product(full, to_double<T>(x.view()));
+  const T eps(3);
+  Index below = 0;
+  check_close(spmm_row_normalize(a, s(x.view()), eps), tabulate(30, 65, [&](Index i, Index j) {
+                const double length = std::sqrt(sum_of(65, [&](Index c) { return product(i, c) * product(i, c); }));
+                below += j == 0 && length < 3 ? 1 : 0;
+                return product(i, j) / std::max(length, 3.0);
+              }));
+  CHECK(below > 1);
+  CHECK(below < 30);
+  TestMatrix<T> y(30, 65), norm(30, 1);
+  spmm_row_normalize(s.ctx, a.view(), s.there(x.view()), eps, y.view(), norm.data());
+  check_close(norm, tabulate(30, 1, [&](Index i, Index) {
+                return std::sqrt(sum_of(65, [&](Index c) { return product(i, c) * product(i, c); }));
+              }));
+}
+
 TEST_CASE_TEMPLATE("propagate_mean is the mean of X, AX, ..., A^L X", T, float, double) {
   Sandbox<T> s;
   const Matrix<double> full = dense(random_csr<T>(30, 30, 0.1, 1));

@@ -76,6 +76,25 @@ Var<B> spmm(const SparseOperator<typename B::Scalar, typename B::Memory>& a, Var
   return y;
 }
 
+/// spmm, each row of the result divided by max(its length, eps); `a` must outlive the step.
+template <Backend B>
+Var<B> spmm_row_normalize(const SparseOperator<typename B::Scalar, typename B::Memory>& a, Var<B> x,
+                          typename B::Scalar eps) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = x.tape();
+  Var<B> y = tape.make(a.rows(), x.cols(), x.requires_grad());
+  T* norm = tape.context().arena().template allocate<T>(a.rows());
+  spmm_row_normalize(tape.context(), a.view(), x.value(), eps, y.value(), norm);
+  tape.record(y, [=, t = &tape, matrix = &a] {
+    const auto d_x = t->slot(x);
+    Scratch<B> scratch(t->context());
+    const MatrixView<T> d_product = scratch.template matrix<T>(y.rows(), y.cols());
+    row_normalize_backward(t->context(), y.value(), norm, eps, y.grad(), d_product, Write::overwrite);
+    spmm_backward(t->context(), *matrix, d_product, d_x.view, d_x.write);
+  });
+  return y;
+}
+
 /// Mean of X, A X, ..., A^L X (LightGCN, paper eq. 10-11). Backward by Horner's rule: two work arrays, whatever L.
 template <Backend B>
 Var<B> propagate_mean(const SparseOperator<typename B::Scalar, typename B::Memory>& a, Var<B> x, int n_layers) {
@@ -89,11 +108,16 @@ Var<B> propagate_mean(const SparseOperator<typename B::Scalar, typename B::Memor
     MatrixView<T> current = x.value();
     MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows(), x.cols()),
                              scratch.template matrix<T>(x.rows(), x.cols())};
-    scaled_copy(ctx, share, x.value(), y.value());
+    if (n_layers == 0) scaled_copy(ctx, share, x.value(), y.value());
     for (int layer = 0; layer < n_layers; ++layer) {
-      spmm(ctx, a.view(), current, work[layer % 2]);
-      current = work[layer % 2];
-      scaled_copy(ctx, share, current, y.value(), Write::accumulate);
+      const MatrixView<T> next = work[layer % 2];
+      if (layer == 0)
+        spmm(ctx, a.view(), current, next, Write::overwrite,
+             functors::AddRow<T>{x.value(), T{1}, next, y.value(), share});
+      else
+        spmm(ctx, a.view(), current, next, Write::overwrite,
+             functors::ScaleRow<T>{share, next, y.value(), Write::accumulate});
+      current = next;
     }
   }
   tape.record(y, [=, t = &tape, matrix = &a] {
@@ -102,13 +126,15 @@ Var<B> propagate_mean(const SparseOperator<typename B::Scalar, typename B::Memor
     MatrixView<const T> current = y.grad();
     MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows(), x.cols()),
                              scratch.template matrix<T>(x.rows(), x.cols())};
+    if (n_layers == 0) scaled_copy(t->context(), share, y.grad(), d_x.view, d_x.write);
     for (int layer = 0; layer < n_layers; ++layer) {
       const MatrixView<T> next = work[layer % 2];
-      scaled_copy(t->context(), T{1}, y.grad(), next);
-      spmm(t->context(), matrix->transpose_view(), current, next, Write::accumulate);
+      const bool last = layer + 1 == n_layers;
+      spmm(t->context(), matrix->transpose_view(), current, next, Write::overwrite,
+           functors::AddRow<T>{next, T{1}, y.grad(), last ? d_x.view : next, last ? share : T{1},
+                               last ? d_x.write : Write::overwrite});
       current = next;
     }
-    scaled_copy(t->context(), share, current, d_x.view, d_x.write);
   });
   return y;
 }

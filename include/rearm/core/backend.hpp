@@ -27,12 +27,14 @@ enum class Op { none, transpose };
 template <class B>
 class Context;
 
-namespace detail {
-/// Stand-in functors with which the concept probes a backend.
-struct ProbeElement {
+/// The row functor that does nothing.
+struct NothingRow {
   template <class L>
   REARM_HD void operator()(Index, const L&) const {}
 };
+
+namespace detail {
+/// A stand-in with which the concept probes a backend.
 template <class T>
 struct ProbeReduce {
   template <class L>
@@ -46,7 +48,9 @@ struct ProbeReduce {
 ///   place among those that share i;
 /// - `reduce_rows(ctx, n, width, f, out, write)`: out[0..width) (+)= sum over i of what f(i, partial, lane) adds to
 ///   partial;
-/// - `gemm`, `spmm`: dense and sparse products, C = alpha * op(A) op(B) (+ C) and Y = A X (+ Y).
+/// - `cached_bytes`: a work array of this size is read again from a cache;
+/// - `gemm`: dense products, C = alpha * op(A) op(B) (+ C);
+/// - `spmm(ctx, a, x, y, write, then)`: sparse products, Y = A X (+ Y), with then(i, lane) once row i of Y stands.
 template <class B>
 concept Backend = requires(Context<B>& ctx, Index n, typename B::Scalar* out, MatrixView<typename B::Scalar> c,
                            MatrixView<const typename B::Scalar> a, CsrView<typename B::Scalar> s) {
@@ -55,10 +59,11 @@ concept Backend = requires(Context<B>& ctx, Index n, typename B::Scalar* out, Ma
   typename B::Resources;
   typename B::Options;
   { B::name() } -> std::convertible_to<std::string_view>;
-  B::for_each(ctx, n, detail::ProbeElement{});
+  { B::cached_bytes } -> std::convertible_to<Index>;
+  B::for_each(ctx, n, NothingRow{});
   B::reduce_rows(ctx, n, n, detail::ProbeReduce<typename B::Scalar>{}, out, Write::overwrite);
   B::gemm(ctx, Op::none, Op::none, typename B::Scalar{1}, a, a, c, Write::overwrite);
-  B::spmm(ctx, s, a, c, Write::overwrite);
+  B::spmm(ctx, s, a, c, Write::overwrite, NothingRow{});
 };
 
 }  // namespace rearm

@@ -6,7 +6,9 @@
 #include <rearm/core/matrix_view.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <functional>
 #include <limits>
 #include <span>
 #include <vector>
@@ -30,7 +32,7 @@ constexpr bool ranks_before(const Scored<T>& a, const Scored<T>& b) {
 }
 
 /// Keeps the k best of the scores offered so far. A score of -infinity is never a candidate (a masked item).
-/// One offer costs O(1), or O(log k) when it enters the list.
+/// Candidates are gathered and cut down to the best k when twice as many are there: an offer costs O(1) in the mean.
 template <class T>
 class TopKSelector {
  public:
@@ -41,16 +43,26 @@ class TopKSelector {
 
   /// Offers scores[j] for id first + j. Ids must ascend from call to call. Throws NumericError on NaN.
   void offer(std::span<const T> scores, Id first) {
-    constexpr std::size_t block = 64;
-    for (std::size_t begin = 0; begin < scores.size(); begin += block) {
-      const std::size_t n = std::min(block, scores.size() - begin);
+    constexpr std::size_t block = 32;
+    if (kept_.empty() && k_ <= n_groups && scores.size() >= 4 * n_groups) raise(scores);
+    std::size_t begin = 0;
+    for (; begin + block <= scores.size(); begin += block) {
       const T* const part = scores.data() + begin;
-      int candidates = 0;
-      REARM_SUM_LOOP(candidates)
-      for (std::size_t j = 0; j < n; ++j) candidates += part[j] <= worst_ ? 0 : 1;
-      if (candidates == 0) continue;
-      for (std::size_t j = 0; j < n; ++j) offer(part[j], first + static_cast<Id>(begin + j));
+      const T worst = worst_;
+      int n = 0;
+      REARM_SUM_LOOP(n)
+      for (std::size_t j = 0; j < block; ++j) n += part[j] <= worst ? 0 : 1;
+      if (n == 0) continue;
+      // Their places without a branch each, which would be mispredicted.
+      unsigned char place[block + 1];
+      n = 0;
+      for (std::size_t j = 0; j < block; ++j) {
+        place[n] = static_cast<unsigned char>(j);
+        n += part[j] <= worst ? 0 : 1;
+      }
+      for (int c = 0; c < n; ++c) offer(part[place[c]], first + static_cast<Id>(begin + place[c]));
     }
+    for (; begin < scores.size(); ++begin) offer(scores[begin], first + static_cast<Id>(begin));
   }
   /// Offers one score.
   void offer(T score, Id id) {
@@ -58,35 +70,47 @@ class TopKSelector {
     if (score <= worst_) return;
     if (score != score)
       throw NumericError(detail::message("top-k: the score of id ", id, " is NaN; the model has diverged"));
-    insert({id, score});
+    kept_.push_back({id, score});
+    if (kept_.size() == k_ + std::max<std::size_t>(k_, 16)) cut();
   }
-  /// What a score must exceed to enter.
+  /// What a score must exceed to enter; it may still be overtaken.
   T worst() const noexcept { return worst_; }
   /// The best, best first, at most k of them. Ends the selection: call clear() before the next offer.
   std::span<const Scored<T>> sorted() {
-    std::sort_heap(heap_.begin(), heap_.end(), ranks_before<T>);
-    return heap_;
+    if (kept_.size() > k_) cut();
+    std::sort(kept_.begin(), kept_.end(), ranks_before<T>);
+    return kept_;
   }
   /// Forgets everything offered, keeps the memory.
   void clear() noexcept {
-    heap_.clear();
+    kept_.clear();
     worst_ = -std::numeric_limits<T>::infinity();
   }
 
  private:
-  /// A heap with its worst entry in front.
-  void insert(Scored<T> entry) {
-    if (heap_.size() == k_) {
-      std::pop_heap(heap_.begin(), heap_.end(), ranks_before<T>);
-      heap_.back() = entry;
-    } else {
-      heap_.push_back(entry);
+  static constexpr std::size_t n_groups = 64;
+
+  /// Before the first offer: k groups of the scores have a member that reaches the k-th largest of the groups' maxima,
+  /// so nothing below that can stay.
+  void raise(std::span<const T> scores) {
+    T top[n_groups];
+    std::copy_n(scores.begin(), n_groups, top);
+    for (std::size_t begin = n_groups; begin + n_groups <= scores.size(); begin += n_groups) {
+      REARM_SIMD_LOOP
+      for (std::size_t g = 0; g < n_groups; ++g)
+        top[g] = scores[begin + g] > top[g] ? scores[begin + g] : top[g];
     }
-    std::push_heap(heap_.begin(), heap_.end(), ranks_before<T>);
-    if (heap_.size() == k_) worst_ = heap_.front().score;
+    std::nth_element(top, top + k_ - 1, top + n_groups, std::greater<>());
+    worst_ = std::nextafter(top[k_ - 1], -std::numeric_limits<T>::infinity());
+  }
+  void cut() {
+    const auto last = kept_.begin() + static_cast<std::ptrdiff_t>(k_) - 1;
+    std::nth_element(kept_.begin(), last, kept_.end(), ranks_before<T>);
+    worst_ = last->score;
+    kept_.resize(k_);
   }
   std::size_t k_;
-  std::vector<Scored<T>> heap_;
+  std::vector<Scored<T>> kept_;
   T worst_ = -std::numeric_limits<T>::infinity();
 };
 

@@ -57,18 +57,20 @@ struct FillRow {
   }
 };
 
-/// y = a + beta b, b either as many rows as a or one row that serves all.
+/// y (+)= alpha (a + beta b), b either as many rows as a or one row that serves all.
 template <class T>
 struct AddRow {
   MatrixView<const T> a;
   T beta;
   MatrixView<const T> b;
   MatrixView<T> y;
+  T alpha = 1;
+  Write write = Write::overwrite;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T* addend = b.row(b.rows == 1 ? 0 : i);
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < y.cols; j += L::step) y(i, j) = a(i, j) + beta * addend[j];
+    for (Index j = lane.first(); j < y.cols; j += L::step) store(y(i, j), alpha * (a(i, j) + beta * addend[j]), write);
   }
 };
 
@@ -92,9 +94,11 @@ struct DotSumRow {
   MatrixView<const T> y;
   template <class L>
   REARM_HD void operator()(Index i, T* partial, const L& lane) const {
+    const T* const left = x.row(i);
+    const T* const right = y.row(i);
     T sum{0};
     REARM_SUM_LOOP(sum)
-    for (Index j = lane.first(); j < x.cols; j += L::step) sum += x(i, j) * y(i, j);
+    for (Index j = lane.first(); j < x.cols; j += L::step) sum += left[j] * right[j];
     sum = lane.sum(sum);
     if (lane.leads()) *partial += alpha * sum;
   }
@@ -107,9 +111,10 @@ struct SumRow {
   MatrixView<const T> x;
   template <class L>
   REARM_HD void operator()(Index i, T* partial, const L& lane) const {
+    const T* const in = x.row(i);
     T sum{0};
     REARM_SUM_LOOP(sum)
-    for (Index j = lane.first(); j < x.cols; j += L::step) sum += x(i, j);
+    for (Index j = lane.first(); j < x.cols; j += L::step) sum += in[j];
     sum = lane.sum(sum);
     if (lane.leads()) *partial += alpha * sum;
   }
@@ -123,9 +128,11 @@ struct RowDot {
   MatrixView<T> y;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
+    const T* const left = a.row(i);
+    const T* const right = b.row(i);
     T sum{0};
     REARM_SUM_LOOP(sum)
-    for (Index j = lane.first(); j < a.cols; j += L::step) sum += a(i, j) * b(i, j);
+    for (Index j = lane.first(); j < a.cols; j += L::step) sum += left[j] * right[j];
     sum = lane.sum(sum);
     if (lane.leads()) y(i, 0) = sum;
   }
@@ -181,11 +188,13 @@ struct PreluSlopeGradRow {
   MatrixView<const T> d_y;
   template <class L>
   REARM_HD void operator()(Index i, T* partial, const L& lane) const {
+    const T* const in = x.row(i);
+    const T* const d_out = d_y.row(i);
     T sum{0};
     REARM_SUM_LOOP(sum)
     for (Index j = lane.first(); j < x.cols; j += L::step) {
-      const T product = x(i, j) * d_y(i, j);
-      sum += x(i, j) > T{0} ? T{0} : product;
+      const T product = in[j] * d_out[j];
+      sum += in[j] > T{0} ? T{0} : product;
     }
     sum = lane.sum(sum);
     if (lane.leads()) *partial += sum;
@@ -241,12 +250,14 @@ struct ScalarAffineBackwardAllRow {
   ScalarAffineBackwardRow<T> to_x;
   template <class L>
   REARM_HD void operator()(Index i, T* partial, const L& lane) const {
+    const T* const in = x.row(i);
+    const T* const d_out = to_x.d_y.row(i);
     T dot{0};
     T sum{0};
     REARM_SUM_LOOP(dot, sum)
     for (Index j = lane.first(); j < x.cols; j += L::step) {
-      dot += x(i, j) * to_x.d_y(i, j);
-      sum += to_x.d_y(i, j);
+      dot += in[j] * d_out[j];
+      sum += d_out[j];
     }
     dot = lane.sum(dot);
     sum = lane.sum(sum);

@@ -34,18 +34,20 @@ struct LowRankRow {
   MatrixView<T> y;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
-    const T* f = first.row(i);
-    const T* s = second.row(i);
+    const T* const f = first.row(i);
+    const T* const s = second.row(i);
+    const T* const in = x.row(i);
+    T* const out = y.row(i);
     REARM_SIMD_LOOP
-    for (Index b = lane.first(); b < layout.d; b += L::step) y(i, b) = T{0};
+    for (Index b = lane.first(); b < layout.d; b += L::step) out[b] = T{0};
     for (Index j = 0; j < layout.k; ++j) {
       T sum{0};
       REARM_SUM_LOOP(sum)
-      for (Index a = lane.first(); a < layout.d; a += L::step) sum += x(i, a) * f[layout.first(a, j)];
+      for (Index a = lane.first(); a < layout.d; a += L::step) sum += in[a] * f[layout.first(a, j)];
       sum = lane.sum(sum);
       if (lane.leads()) mid(i, j) = sum;
       REARM_SIMD_LOOP
-      for (Index b = lane.first(); b < layout.d; b += L::step) y(i, b) += sum * s[layout.second(j, b)];
+      for (Index b = lane.first(); b < layout.d; b += L::step) out[b] += sum * s[layout.second(j, b)];
     }
   }
 };
@@ -66,18 +68,19 @@ struct LowRankBackwardRow {
   Write write_second;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
-    const T* f = first.row(i);
-    const T* s = second.row(i);
+    const T* const f = first.row(i);
+    const T* const s = second.row(i);
+    const T* const d_out = d_y.row(i);
     if (d_x.data != nullptr && write_x == Write::overwrite) REARM_SIMD_LOOP
     for (Index a = lane.first(); a < layout.d; a += L::step) d_x(i, a) = T{0};
     for (Index j = 0; j < layout.k; ++j) {
       T d_mid{0};
       REARM_SUM_LOOP(d_mid)
-      for (Index b = lane.first(); b < layout.d; b += L::step) d_mid += d_y(i, b) * s[layout.second(j, b)];
+      for (Index b = lane.first(); b < layout.d; b += L::step) d_mid += d_out[b] * s[layout.second(j, b)];
       d_mid = lane.sum(d_mid);
       if (d_second.data != nullptr) REARM_SIMD_LOOP
       for (Index b = lane.first(); b < layout.d; b += L::step)
-        store(d_second(i, layout.second(j, b)), mid(i, j) * d_y(i, b), write_second);
+        store(d_second(i, layout.second(j, b)), mid(i, j) * d_out[b], write_second);
       if (d_first.data != nullptr) REARM_SIMD_LOOP
       for (Index a = lane.first(); a < layout.d; a += L::step)
         store(d_first(i, layout.first(a, j)), x(i, a) * d_mid, write_first);

@@ -19,14 +19,15 @@ struct RowNormalize {
   T* norm;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
+    const T* const in = x.row(i);
     T square{0};
     REARM_SUM_LOOP(square)
-    for (Index j = lane.first(); j < x.cols; j += L::step) square += x(i, j) * x(i, j);
+    for (Index j = lane.first(); j < x.cols; j += L::step) square += in[j] * in[j];
     const T length = std::sqrt(lane.sum(square));
     if (lane.leads()) norm[i] = length;
     const T inverse = T{1} / (length > eps ? length : eps);
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < x.cols; j += L::step) y(i, j) = x(i, j) * inverse;
+    for (Index j = lane.first(); j < x.cols; j += L::step) y(i, j) = in[j] * inverse;
   }
 };
 
@@ -41,14 +42,17 @@ struct RowNormalizeBackward {
   Write write;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
+    const T* const unit = y.row(i);
+    const T* const d_out = d_y.row(i);
+    T* const d_in = d_x.row(i);
+    const bool constant = !(norm[i] > eps);
+    const T inverse = T{1} / (constant ? eps : norm[i]);
     T dot{0};
-    if (norm[i] > eps) REARM_SUM_LOOP(dot)
-    for (Index j = lane.first(); j < y.cols; j += L::step) dot += y(i, j) * d_y(i, j);
-    dot = lane.sum(dot);
-    const T inverse = T{1} / (norm[i] > eps ? norm[i] : eps);
+    REARM_SUM_LOOP(dot)
+    for (Index j = lane.first(); j < y.cols; j += L::step) dot += unit[j] * d_out[j];
+    dot = constant ? T{0} : lane.sum(dot);
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < y.cols; j += L::step)
-      store(d_x(i, j), (d_y(i, j) - dot * y(i, j)) * inverse, write);
+    for (Index j = lane.first(); j < y.cols; j += L::step) store(d_in[j], (d_out[j] - dot * unit[j]) * inverse, write);
   }
 };
 
@@ -61,13 +65,14 @@ struct RowScaleDetached {
   T* divisor;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
+    const T* const in = x.row(i);
     T square{0};
     REARM_SUM_LOOP(square)
-    for (Index j = lane.first(); j < x.cols; j += L::step) square += x(i, j) * x(i, j);
+    for (Index j = lane.first(); j < x.cols; j += L::step) square += in[j] * in[j];
     const T divide_by = std::sqrt(lane.sum(square)) + eps;
     if (lane.leads()) divisor[i] = divide_by;
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < x.cols; j += L::step) y(i, j) = x(i, j) / divide_by;
+    for (Index j = lane.first(); j < x.cols; j += L::step) y(i, j) = in[j] / divide_by;
   }
 };
 
@@ -98,18 +103,19 @@ struct LayerNormRow {
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T n = static_cast<T>(x.cols);
+    const T* const in = x.row(i);
     T sum{0};
     REARM_SUM_LOOP(sum)
-    for (Index j = lane.first(); j < x.cols; j += L::step) sum += x(i, j);
+    for (Index j = lane.first(); j < x.cols; j += L::step) sum += in[j];
     const T mu = lane.sum(sum) / n;
     T square{0};
     REARM_SUM_LOOP(square)
-    for (Index j = lane.first(); j < x.cols; j += L::step) square += (x(i, j) - mu) * (x(i, j) - mu);
+    for (Index j = lane.first(); j < x.cols; j += L::step) square += (in[j] - mu) * (in[j] - mu);
     const T r = T{1} / std::sqrt(lane.sum(square) / n + eps);
     const T below = slope != nullptr ? *slope : T{1};
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < x.cols; j += L::step) {
-      const T z = gamma[j] * ((x(i, j) - mu) * r) + beta[j];
+      const T z = gamma[j] * ((in[j] - mu) * r) + beta[j];
       y(i, j) = z > T{0} ? z : below * z;
     }
     if (lane.leads()) {
@@ -135,33 +141,50 @@ struct LayerNormBackwardRow {
   Write write;
   template <class L>
   REARM_HD void operator()(Index i, T* partial, const L& lane) const {
+    if (slope != nullptr)
+      row<true>(i, partial, lane, *slope);
+    else
+      row<false>(i, partial, lane, T{1});
+  }
+
+ private:
+  template <bool Activated, class L>
+  REARM_HD void row(Index i, T* partial, const L& lane, T below) const {
     const T n = static_cast<T>(x.cols);
-    const T below = slope != nullptr ? *slope : T{1};
+    const T mu = mean[i];
+    const T r = rstd[i];
+    const T* const in = x.row(i);
+    const T* const d_out = d_y.row(i);
+    const T* const scale = gamma;
+    const T* const shift = Activated ? beta : gamma;
+    T* const d_beta = partial + x.cols;
     T sum{0};
     T dot{0};
     T d_slope{0};
     REARM_SUM_LOOP(sum, dot, d_slope)
     for (Index j = lane.first(); j < x.cols; j += L::step) {
-      const T xhat = (x(i, j) - mean[i]) * rstd[i];
-      const T z = gamma[j] * xhat + (beta != nullptr ? beta[j] : T{0});
-      const T d_z = z > T{0} ? d_y(i, j) : below * d_y(i, j);
-      const T through_slope = z * d_y(i, j);
-      d_slope += z > T{0} ? T{0} : through_slope;
-      sum += gamma[j] * d_z;
-      dot += gamma[j] * d_z * xhat;
+      const T xhat = (in[j] - mu) * r;
+      const T z = scale[j] * xhat + shift[j];
+      const T above = !Activated || z > T{0} ? T{1} : T{0};
+      const T d_z = (above + (T{1} - above) * below) * d_out[j];
+      d_slope += (T{1} - above) * z * d_out[j];
+      sum += scale[j] * d_z;
+      dot += scale[j] * d_z * xhat;
       partial[j] += d_z * xhat;
-      partial[x.cols + j] += d_z;
+      d_beta[j] += d_z;
     }
     sum = lane.sum(sum);
     dot = lane.sum(dot);
     d_slope = lane.sum(d_slope);
     if (lane.leads()) partial[2 * x.cols] += d_slope;
     if (d_x.data == nullptr) return;
+    T* const d_in = d_x.row(i);
+    REARM_SIMD_LOOP
     for (Index j = lane.first(); j < x.cols; j += L::step) {
-      const T xhat = (x(i, j) - mean[i]) * rstd[i];
-      const T z = gamma[j] * xhat + (beta != nullptr ? beta[j] : T{0});
-      const T d_z = z > T{0} ? d_y(i, j) : below * d_y(i, j);
-      store(d_x(i, j), rstd[i] * (gamma[j] * d_z - sum / n - xhat * dot / n), write);
+      const T xhat = (in[j] - mu) * r;
+      const T z = scale[j] * xhat + shift[j];
+      const T d_z = !Activated || z > T{0} ? d_out[j] : below * d_out[j];
+      store(d_in[j], r * (scale[j] * d_z - sum / n - xhat * dot / n), write);
     }
   }
 };

@@ -178,13 +178,14 @@ struct LogSumExpRow {
   MatrixView<T> y;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
-    T top = x(i, 0);
-    REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < x.cols; j += L::step) top = x(i, j) > top ? x(i, j) : top;
+    const T* const in = x.row(i);
+    T top = in[0];
+    REARM_MAX_LOOP(top)
+    for (Index j = lane.first(); j < x.cols; j += L::step) top = in[j] > top ? in[j] : top;
     top = lane.max(top);
     T sum{0};
     REARM_SUM_LOOP(sum)
-    for (Index j = lane.first(); j < x.cols; j += L::step) sum += fast_exp(x(i, j) - top);
+    for (Index j = lane.first(); j < x.cols; j += L::step) sum += fast_exp(in[j] - top);
     sum = lane.sum(sum);
     if (lane.leads()) y(i, 0) = top + std::log(sum);
   }
@@ -200,31 +201,39 @@ struct LogSumExpBackwardRow {
   Write write;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
+    const T* const in = x.row(i);
+    T* const d_in = d_x.row(i);
+    const T value = y(i, 0);
+    const T d_value = d_y(i, 0);
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < x.cols; j += L::step)
-      store(d_x(i, j), fast_exp(x(i, j) - y(i, 0)) * d_y(i, 0), write);
+    for (Index j = lane.first(); j < x.cols; j += L::step) store(d_in[j], fast_exp(in[j] - value) * d_value, write);
   }
 };
 
 /// The three inner products of a row pair that a cosine needs, each norm at least eps.
 template <class T>
 struct CosineParts {
-  T dot{0};
-  T norm_a{0};
-  T norm_b{0};
+  T dot;
+  T norm_a;
+  T norm_b;
   template <class L>
   REARM_HD CosineParts(MatrixView<const T> a, MatrixView<const T> b, Index i, T eps, const L& lane) {
-    REARM_SUM_LOOP(dot, norm_a, norm_b)
+    const T* const left = a.row(i);
+    const T* const right = b.row(i);
+    T product{0};
+    T square_a{0};
+    T square_b{0};
+    REARM_SUM_LOOP(product, square_a, square_b)
     for (Index j = lane.first(); j < a.cols; j += L::step) {
-      dot += a(i, j) * b(i, j);
-      norm_a += a(i, j) * a(i, j);
-      norm_b += b(i, j) * b(i, j);
+      product += left[j] * right[j];
+      square_a += left[j] * left[j];
+      square_b += right[j] * right[j];
     }
-    dot = lane.sum(dot);
-    norm_a = lane.sum(norm_a);
-    norm_b = lane.sum(norm_b);
-    norm_a = std::sqrt(norm_a) > eps ? std::sqrt(norm_a) : eps;
-    norm_b = std::sqrt(norm_b) > eps ? std::sqrt(norm_b) : eps;
+    dot = lane.sum(product);
+    norm_a = std::sqrt(lane.sum(square_a));
+    norm_b = std::sqrt(lane.sum(square_b));
+    norm_a = norm_a > eps ? norm_a : eps;
+    norm_b = norm_b > eps ? norm_b : eps;
   }
 };
 
@@ -256,9 +265,14 @@ struct CosineBackwardRow {
     const CosineParts<T> p(a, b, i, eps, lane);
     const T cosine = p.dot / (p.norm_a * p.norm_b);
     const T through_norm = p.norm_a > eps ? cosine / (p.norm_a * p.norm_a) : T{0};
+    const T* const own = a.row(i);
+    const T* const other = b.row(i);
+    T* const d_own = d_a.row(i);
+    const T g = d_y(i, 0);
+    const T inverse = T{1} / (p.norm_a * p.norm_b);
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < a.cols; j += L::step)
-      store(d_a(i, j), d_y(i, 0) * (b(i, j) / (p.norm_a * p.norm_b) - through_norm * a(i, j)), write);
+      store(d_own[j], g * (other[j] * inverse - through_norm * own[j]), write);
   }
 };
 

@@ -123,15 +123,20 @@ class UserCosines {
           cosine[part] += addend * weight;
         }
       }
-      cpu::LaneMask<T> enters = {};
+      cpu::LaneMask<T> enters[parts];
+      cpu::LaneMask<T> any = {};
       for (int part = 0; part < parts; ++part) {
         cosine[part] *= inverse[part] * inverse_norm_[u];
-        enters |= ~(cosine[part] <= worst[part]);  // NaN does not slip through
+        enters[part] = ~(cosine[part] <= worst[part]);  // NaN does not slip through
+        any |= enters[part];
       }
-      if (!cpu::any_lane<T>(enters)) continue;
-      for (Index c = 0; c < count; ++c) {
-        best[c].offer(cosine[c / cpu::n_lanes][c % cpu::n_lanes], static_cast<Id>(u));
-        worst[c / cpu::n_lanes][c % cpu::n_lanes] = best[c].worst();
+      if (!cpu::any_lane<T>(any)) continue;
+      for (Index c = 0; c < width; ++c) {
+        const Index part = c / cpu::n_lanes;
+        const Index lane = c % cpu::n_lanes;
+        if (enters[part][lane] == 0) continue;
+        best[c].offer(cosine[part][lane], static_cast<Id>(u));
+        worst[part][lane] = best[c].worst();
       }
     }
   }

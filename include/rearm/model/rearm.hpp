@@ -209,8 +209,8 @@ class Model {
   Var<B> activate(Var<B> x) const { return prelu(x, x.tape().parameter(*prelu_)); }
   Var<B> activate_add(Var<B> x, Var<B> y) const { return prelu_add(x, x.tape().parameter(*prelu_), y); }
   Var<B> homograph(const SparseOperator<T, typename B::Memory>& graph, Var<B> h, int n_layers) const {
-    h = propagate(graph, h, n_layers);
-    return config_.variant == Variant::reference ? row_normalize(h, T(1e-12)) : h;
+    return config_.variant == Variant::reference ? propagate_unit(graph, h, n_layers, T(1e-12))
+                                                 : propagate(graph, h, n_layers);
   }
   VarList<B> split(Var<B> x) const {
     VarList<B> parts = x.tape().list();

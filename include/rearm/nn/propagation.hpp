@@ -14,4 +14,12 @@ Var<B> propagate(const SparseOperator<typename B::Scalar, typename B::Memory>& g
   return h;
 }
 
+/// The same, each row of the result divided by max(its length, eps).
+template <Backend B>
+Var<B> propagate_unit(const SparseOperator<typename B::Scalar, typename B::Memory>& g, Var<B> h, int n_layers,
+                      typename B::Scalar eps) {
+  if (g.empty() || n_layers == 0) return row_normalize(h, eps);
+  return spmm_row_normalize(g, propagate(g, h, n_layers - 1), eps);
+}
+
 }  // namespace rearm

@@ -1,19 +1,21 @@
 #pragma once
 /// @file spmm.hpp
-/// Sparse times dense, any width.
+/// Sparse times dense, any width, alone or with what is done to each row at once.
 
 #include <rearm/core/context.hpp>
+#include <rearm/functors/normalize.hpp>
 
 namespace rearm {
 
-/// Y (+)= A X: A m x n sparse, X n x w, Y m x w. Throws ShapeError. 2 nnz w operations.
-template <Backend B>
+/// Y (+)= A X: A m x n sparse, X n x w, Y m x w, and then(i, lane) once row i of Y stands. Throws ShapeError. 2 nnz w
+/// operations.
+template <Backend B, class Then = NothingRow>
 void spmm(Context<B>& ctx, CsrView<typename B::Scalar> a, ConstView<typename B::Scalar> x,
-          MatrixView<typename B::Scalar> y, Write write = Write::overwrite) {
+          MatrixView<typename B::Scalar> y, Write write = Write::overwrite, const Then& then = {}) {
   if (a.cols != x.rows)
     throw ShapeError(detail::message("spmm: A is ", shape_string(a.rows, a.cols), " but X is ", shape_string(x)));
   detail::require_shape(y, a.rows, x.cols, "spmm", "Y");
-  B::spmm(ctx, a, x, y, write);
+  B::spmm(ctx, a, x, y, write, then);
 }
 
 /// d_X (+)= A^T d_Y, through the stored transpose.
@@ -21,6 +23,13 @@ template <Backend B>
 void spmm_backward(Context<B>& ctx, const SparseOperator<typename B::Scalar, typename B::Memory>& a,
                    ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write) {
   spmm(ctx, a.transpose_view(), d_y, d_x, write);
+}
+
+/// y_i = (A X)_i / max(|(A X)_i|, eps), a homograph's layer in one pass over Y; norm holds |(A X)_i| (m values).
+template <Backend B>
+void spmm_row_normalize(Context<B>& ctx, CsrView<typename B::Scalar> a, ConstView<typename B::Scalar> x,
+                        typename B::Scalar eps, MatrixView<typename B::Scalar> y, typename B::Scalar* norm) {
+  spmm(ctx, a, x, y, Write::overwrite, functors::RowNormalize<typename B::Scalar>{y, eps, y, norm});
 }
 
 }  // namespace rearm

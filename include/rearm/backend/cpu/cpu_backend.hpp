@@ -3,7 +3,6 @@
 /// `CpuBackend<Scalar>`: OpenMP threads, CBLAS or Eigen products, main memory.
 
 #include <rearm/backend/cpu/attention.hpp>
-#include <rearm/backend/cpu/info_nce.hpp>
 #include <rearm/backend/cpu/parallel.hpp>
 #include <rearm/backend/cpu/spmm.hpp>
 #include <rearm/backend/cpu/table_update.hpp>
@@ -27,6 +26,9 @@ struct CpuBackend {
   using Options = CpuOptions;
 
   static constexpr std::string_view name() { return "cpu"; }
+
+  /// A work array no larger than this stays in the cache between two passes.
+  static constexpr Index cached_bytes = Index{1} << 21;
 
   /// Rows a chunk in for_each and reduce_rows.
   static constexpr Index row_grain = 64;
@@ -75,10 +77,14 @@ struct CpuBackend {
     });
   }
 
-  /// One output row a task, its entries in stored order.
+  /// One output row a task, its entries in stored order; what follows finds it in the cache.
+  template <class Then>
   static void spmm(Context<CpuBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
-                   Write write) {
-    for_each(ctx, s.rows, [=](Index i, SoleLane) { cpu::spmm_row(s, x, y, i, write); });
+                   Write write, const Then& then) {
+    for_each(ctx, s.rows, [=](Index i, SoleLane lane) {
+      cpu::spmm_row(s, x, y, i, write);
+      then(i, lane);
+    });
   }
 
   /// Sorts positions by id (ties by position), so that a transposed gather adds in a fixed order without races.
@@ -120,16 +126,6 @@ struct CpuBackend {
     cpu::parallel_ranges(ctx.resources(), f.in.q.rows, 16, [&](Index begin, Index end) {
       for (Index i = begin; i < end; ++i) cpu::attention_backward_row(f, i);
     });
-  }
-
-  static void info_nce(Context<CpuBackend>& ctx, MatrixView<const Scalar> a, MatrixView<const Scalar> b,
-                       const InfoNceScale<Scalar>& scale, Scalar* lse, Scalar* loss) {
-    cpu::info_nce_rows<CpuBackend>(ctx, a, b, scale, lse, loss);
-  }
-  static void info_nce_backward(Context<CpuBackend>& ctx, MatrixView<const Scalar> rows, MatrixView<const Scalar> other,
-                                const InfoNceScale<Scalar>& scale, const Scalar* lse, bool by_row, const Scalar* d_loss,
-                                MatrixView<Scalar> d_rows, Write write) {
-    cpu::info_nce_backward_side<CpuBackend>(ctx, rows, other, scale, lse, by_row, *d_loss, d_rows, write);
   }
 
   static void factored_adam(Context<CpuBackend>& ctx, const functors::AdamTarget<Scalar>& table,

@@ -17,9 +17,10 @@
 namespace rearm {
 namespace cpu {
 
-/// Users x items of one score tile: 256 x 512 floats stay in the second-level cache from the product to the top-k.
-inline constexpr Index rank_users = 256;
-inline constexpr Index rank_items_tile = 512;
+/// Users x items of one score tile: 1.2 MB of floats, near the size of a second-level cache, from the product to the
+/// top-k; larger ones repack fewer operands.
+inline constexpr Index rank_users = 384;
+inline constexpr Index rank_items_tile = 768;
 
 /// What one thread needs to rank a block of users; reused for block after block.
 template <class T>

@@ -4,7 +4,6 @@
 
 #include <rearm/backend/cuda/attention.cuh>
 #include <rearm/backend/cuda/index_list.cuh>
-#include <rearm/backend/cuda/info_nce.cuh>
 #include <rearm/backend/cuda/products.cuh>
 #include <rearm/backend/cuda/rows.cuh>
 #include <rearm/backend/cuda/table_update.cuh>
@@ -28,6 +27,9 @@ struct CudaBackend {
 
   static constexpr std::string_view name() { return "cuda"; }
 
+  /// A work array no larger than this stays in the second-level cache between two kernels.
+  static constexpr Index cached_bytes = Index{1} << 24;
+
   template <class F>
   static void for_each(Context<CudaBackend>& ctx, Index n, const F& f) {
     gpu::for_each(ctx.resources(), n, f);
@@ -40,13 +42,15 @@ struct CudaBackend {
                    MatrixView<const Scalar> b, MatrixView<Scalar> c, Write write) {
     gpu::gemm<Scalar>(ctx.resources(), op_a, op_b, alpha, a, b, c, write);
   }
+  template <class Then>
   static void spmm(Context<CudaBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
-                   Write write) {
+                   Write write, const Then& then) {
     if (ctx.resources().options().deterministic || s.nonzeros == 0 || x.empty() ||
         s.nonzeros > std::numeric_limits<int>::max())
       gpu::spmm_in_order(ctx.resources(), s, x, y, write);
     else
       gpu::spmm_by_library(ctx.resources(), ctx.arena(), s, x, y, write);
+    if constexpr (!std::is_same_v<Then, NothingRow>) for_each(ctx, s.rows, then);
   }
 
   /// `ids` lie on the device; nobody checks them.
@@ -71,26 +75,6 @@ struct CudaBackend {
     gpu::launch(ctx.resources(), gpu::blocks_for(f.in.q.rows, gpu::attention_warps),
                 gpu::attention_warps * gpu::warp_size, gpu::attention_backward_kernel<Scalar>, f,
                 scratch.template matrix<Scalar>(f.in.q.rows, f.in.q.cols));
-  }
-
-  static void info_nce(Context<CudaBackend>& ctx, MatrixView<const Scalar> a, MatrixView<const Scalar> b,
-                       const InfoNceScale<Scalar>& scale, Scalar* lse, Scalar* loss) {
-    gpu::for_each_tile<Scalar>(
-        ctx.resources(), ctx.arena(), a, b, scale.inverse_temperature, [&](Index first, MatrixView<Scalar> scores) {
-          for_each(ctx, scores.rows, gpu::InfoNceRow<Scalar>{scores, first, a.rows, scale, lse, loss});
-        });
-  }
-  static void info_nce_backward(Context<CudaBackend>& ctx, MatrixView<const Scalar> rows,
-                                MatrixView<const Scalar> other, const InfoNceScale<Scalar>& scale, const Scalar* lse,
-                                bool by_row, const Scalar* d_loss, MatrixView<Scalar> d_rows, Write write) {
-    gpu::for_each_tile<Scalar>(
-        ctx.resources(), ctx.arena(), rows, other, scale.inverse_temperature,
-        [&](Index first, MatrixView<Scalar> scores) {
-          for_each(ctx, scores.rows,
-                   gpu::InfoNceBackwardRow<Scalar>{scores, first, rows.rows, scale, lse, by_row, d_loss});
-          gemm(ctx, Op::none, Op::none, Scalar{1}, ConstView<Scalar>(scores), other,
-               d_rows.row_block(first, scores.rows), write);
-        });
   }
 
   /// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). When `d_weight` has data it (+)=

@@ -1,0 +1,74 @@
+#pragma once
+/// @file info_nce.hpp
+/// Formulas of one row of InfoNCE's similarities, which exist a tile of rows at a time.
+
+#include <rearm/core/backend.hpp>
+#include <rearm/core/info_nce_scale.hpp>
+#include <rearm/functors/exp.hpp>
+
+#include <cmath>
+
+REARM_LOOPS_BEGIN
+
+namespace rearm::functors {
+
+/// From a tile's similarities to lse and loss; rows of padding get 0.
+template <class T>
+struct InfoNceRow {
+  MatrixView<const T> scores;  ///< rows first, first + 1, ...
+  Index first;
+  Index n_rows;  ///< of the whole matrix
+  InfoNceScale<T> scale;
+  T* lse;
+  T* loss;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const Index row = first + i;
+    const Index n = scale.n(n_rows);
+    T value{0};
+    T row_loss{0};
+    if (row < n) {
+      const T* const s = scores.row(i);
+      T top = s[0];
+      REARM_MAX_LOOP(top)
+      for (Index j = lane.first(); j < n; j += L::step) top = s[j] > top ? s[j] : top;
+      top = lane.max(top);
+      T sum{0};
+      REARM_SUM_LOOP(sum)
+      for (Index j = lane.first(); j < n; j += L::step) sum += fast_exp(s[j] - top);
+      value = top + std::log(lane.sum(sum));
+      row_loss = scale.row_weight(n_rows) * (value - s[row]);
+    }
+    if (!lane.leads()) return;
+    lse[row] = value;
+    loss[row] = row_loss;
+  }
+};
+
+/// A tile's similarities become their gradients, g (exp(s - lse) - [row = column]), g = d_loss weight / temperature; 0
+/// in rows and columns of padding.
+template <class T>
+struct InfoNceBackwardRow {
+  MatrixView<T> scores;
+  Index first;
+  Index n_rows;
+  InfoNceScale<T> scale;
+  const T* lse;
+  const T* d_loss;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const Index row = first + i;
+    const Index n = scale.n(n_rows);
+    const Index used = row < n ? n : 0;
+    const T g = *d_loss * scale.row_weight(n_rows) * scale.inverse_temperature;
+    T* const s = scores.row(i);
+    const T own = lse[row];
+    REARM_SIMD_LOOP
+    for (Index j = lane.first(); j < used; j += L::step) s[j] = g * (fast_exp(s[j] - own) - (row == j ? T{1} : T{0}));
+    for (Index j = used + lane.first(); j < scores.cols; j += L::step) s[j] = T{0};
+  }
+};
+
+}  // namespace rearm::functors
+
+REARM_LOOPS_END
