@@ -6,12 +6,17 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <new>
 #include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 namespace rearm {
 
@@ -20,7 +25,17 @@ inline constexpr std::size_t alignment = 64;
 
 /// Main memory. A backend names its own memory type with the same functions; copies wait for work under way.
 struct HostMemory {
-  static void* allocate(std::size_t bytes) { return ::operator new (bytes, std::align_val_t{alignment}); }
+  /// Asks the system for huge pages where they fit: rows gathered from gigabytes miss the address caches less often.
+  static void* allocate(std::size_t bytes) {
+    void* const p = ::operator new (bytes, std::align_val_t{alignment});
+#if defined(__linux__)
+    constexpr std::size_t huge = std::size_t{1} << 21;
+    const std::size_t before = (huge - reinterpret_cast<std::uintptr_t>(p) % huge) % huge;
+    if (bytes >= before + huge)
+      static_cast<void>(::madvise(static_cast<char*>(p) + before, (bytes - before) / huge * huge, MADV_HUGEPAGE));
+#endif
+    return p;
+  }
   static void deallocate(void* p) noexcept { ::operator delete (p, std::align_val_t{alignment}); }
   static void zero(void* p, std::size_t bytes) { std::memset(p, 0, bytes); }
   static void copy_to_host(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }

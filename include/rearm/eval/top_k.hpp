@@ -97,8 +97,7 @@ class TopKSelector {
     std::copy_n(scores.begin(), n_groups, top);
     for (std::size_t begin = n_groups; begin + n_groups <= scores.size(); begin += n_groups) {
       REARM_SIMD_LOOP
-      for (std::size_t g = 0; g < n_groups; ++g)
-        top[g] = scores[begin + g] > top[g] ? scores[begin + g] : top[g];
+      for (std::size_t g = 0; g < n_groups; ++g) top[g] = scores[begin + g] > top[g] ? scores[begin + g] : top[g];
     }
     std::nth_element(top, top + k_ - 1, top + n_groups, std::greater<>());
     worst_ = std::nextafter(top[k_ - 1], -std::numeric_limits<T>::infinity());
