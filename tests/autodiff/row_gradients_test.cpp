@@ -133,7 +133,7 @@ TEST_CASE("gradients of bpr") {
   });
 }
 
-TEST_CASE("gradients of info_nce over one and several blocks, at usual and at tiny temperatures") {
+TEST_CASE("gradients of info_nce, at usual and at tiny temperatures") {
   for (const Index n : {1, 7, 70})
     for (const double temperature : {0.03, 0.5}) {
       auto a = random_parameter(n, 2, 1);
@@ -149,4 +149,29 @@ TEST_CASE("gradients of info_nce over one and several blocks, at usual and at ti
         return info_nce(unit, unit, temperature, 0.3);
       });
     }
+}
+
+TEST_CASE("value and gradients of info_nce over several tiles equal those of its parts") {
+  constexpr Index n = 1500;
+  static_assert(n * n * static_cast<Index>(sizeof(double)) > Double::cached_bytes);
+  auto a = random_parameter(n, 2, 1);
+  auto b = random_parameter(n, 2, 2);
+  const auto results = [&](const auto& loss) {
+    Sandbox<double> s;
+    a.has_grad = b.has_grad = false;
+    const auto y = loss(s.tape.parameter(a), s.tape.parameter(b));
+    s.tape.backward(y);
+    std::vector<Matrix<double>> out;
+    out.push_back(to_host(y));
+    out.push_back(gradient_of(a));
+    out.push_back(gradient_of(b));
+    return out;
+  };
+  const auto fused = results([](DoubleVar x, DoubleVar y) { return info_nce(x, y, 0.5, 0.3); });
+  const auto composed = results([](DoubleVar x, DoubleVar y) {
+    const auto sums = log_sum_exp(gemm(Op::none, Op::transpose, 2.0, x, y));
+    return scale(column_mean(add(sums, row_dot(x, y), -2.0)), 0.3 * n);
+  });
+  for (std::size_t i = 0; i < fused.size(); ++i)
+    check_gradient("array " + std::to_string(i), fused[i], composed[i], 1e-10);
 }

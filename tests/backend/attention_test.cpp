@@ -94,7 +94,7 @@ TEST_CASE("a block of Philox draws is the draws one by one") {
       cpu::philox_block(key, first, stride, word);
       Index differ = 0;
       for (int lane = 0; lane < cpu::n_lanes; ++lane) {
-        const RandomBits bits = key.bits(first + static_cast<std::uint64_t>(lane) * stride);
+        const RandomBits bits = key.noise(first + static_cast<std::uint64_t>(lane) * stride);
         for (int w = 0; w < 4; ++w) differ += word[w][lane] != bits.word[w] ? 1 : 0;
       }
       CHECK(differ == 0);

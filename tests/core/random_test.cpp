@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <vector>
 
@@ -41,6 +42,25 @@ TEST_CASE("seed, stream, step and index each change the draw") {
   CHECK(key.at_step(9).stream == 6);
   CHECK(key.for_stream(9).stream == 9);
   CHECK(key.for_stream(9).step == 7);
+}
+
+TEST_CASE("noise: every bit is set half the time and half of them change from draw to draw, step to step") {
+  const RandomKey key{1, 2, 3};
+  constexpr double deviation = 5;  // standard errors
+  int set[128] = {};
+  double changed[2] = {};
+  for (std::uint64_t i = 0; i < n_draws; ++i) {
+    const RandomBits now = key.noise(i);
+    const RandomBits others[] = {key.noise(i + 1), key.at_step(4).noise(i)};
+    for (int w = 0; w < 4; ++w) {
+      for (int b = 0; b < 32; ++b) set[32 * w + b] += now.word[w] >> b & 1U;
+      for (int o = 0; o < 2; ++o) changed[o] += std::popcount(now.word[w] ^ others[o].word[w]);
+    }
+  }
+  for (const int count : set) CHECK(std::abs(count - n_draws / 2.0) < deviation * std::sqrt(n_draws) / 2);
+  for (const double count : changed)
+    CHECK(std::abs(count - 64.0 * n_draws) < deviation * std::sqrt(128.0 * n_draws) / 2);
+  CHECK_FALSE(equal(key.noise(0), key.bits(0)));
 }
 
 TEST_CASE("uniform lies in [0, 1) and has mean 1/2, variance 1/12") {

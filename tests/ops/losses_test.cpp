@@ -63,7 +63,6 @@ TEST_CASE_TEMPLATE("bpr of huge margins is finite, and so are its gradients", T,
 
 TEST_CASE_TEMPLATE("info_nce equals the n x n similarities written out", T, float, double) {
   Sandbox<T> s;
-  // One block, a block and a row, several blocks.
   for (const Index n : {1, 5, 64, 65, 200})
     for (const Index d : {1, 7, 65})
       for (const double temperature : {0.03, 0.5}) {

@@ -155,7 +155,7 @@ Csr<T> sparse(const Matrix<double>& m) {
 /// A row takes ceil(width / 8) draws; element j has half-word j / draws of draw j % draws.
 inline double dropout_multiplier(RandomKey key, double p, Index row, Index width, Index j) {
   const Index draws = (width + 7) / 8;
-  const RandomBits bits = key.bits(static_cast<std::uint64_t>(row * draws + j % draws));
+  const RandomBits bits = key.noise(static_cast<std::uint64_t>(row * draws + j % draws));
   const Index place = j / draws;
   const std::uint32_t half = (bits.word[place / 2] >> (place % 2 == 0 ? 0 : 16)) % 65536;
   return static_cast<double>(half) >= std::round(p * 65536.0) ? 1.0 / (1.0 - p) : 0.0;

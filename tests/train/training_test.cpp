@@ -155,17 +155,22 @@ TEST_CASE("a run that is cut off and resumed ends in the same bytes as one that 
   const Dataset data = tiny_data();
   Config c = tiny_config();
   c.epochs = 5;
-  const TemporaryFolder whole("whole");
-  const TemporaryFolder parts("parts");
-  train(data, c, 1, in_folder(whole.path()));
-  // Interrupted in the middle of the fourth epoch.
-  int steps = 0;
-  TrainOptions options = in_folder(parts.path());
-  options.interrupted = [&] { return ++steps > 11; };
-  CHECK(train(data, c, 1, options).result.interrupted);
-  const Run resumed = train(data, c, 1, in_folder(parts.path(), true));
-  CHECK(resumed.result.epochs == 5);
-  CHECK(bytes_of(parts.path() / "model.safetensors") == bytes_of(whole.path() / "model.safetensors"));
+  for (const int eval_every : {1, 2, 4}) {  // the last: nothing has been validated yet
+    CAPTURE(eval_every);
+    c.eval_every = eval_every;
+    const TemporaryFolder whole("whole");
+    const TemporaryFolder parts("parts");
+    train(data, c, 1, in_folder(whole.path()));
+    // Interrupted in the middle of the fourth epoch.
+    int steps = 0;
+    TrainOptions options = in_folder(parts.path());
+    options.interrupted = [&] { return ++steps > 11; };
+    CHECK(train(data, c, 1, options).result.interrupted);
+    CHECK(fs::exists(parts.path() / "model.safetensors") == (eval_every < 4));
+    const Run resumed = train(data, c, 1, in_folder(parts.path(), true));
+    CHECK(resumed.result.epochs == 5);
+    CHECK(bytes_of(parts.path() / "model.safetensors") == bytes_of(whole.path() / "model.safetensors"));
+  }
 }
 
 TEST_CASE("moments in bfloat16: half the bytes, as good a model, resumed to the same bytes") {

@@ -66,7 +66,7 @@ struct MomentWords {
   }
   REARM_HD static void draw(const RandomKey& key, std::uint64_t first, std::uint32_t* word) {
     for (std::uint64_t l = 0; l < 16; ++l) {
-      const RandomBits bits = key.bits(first + l);
+      const RandomBits bits = key.noise(first + l);
       for (int w = 0; w < 4; ++w) word[16 * w + static_cast<int>(l)] = bits.word[w];
     }
   }
@@ -119,7 +119,7 @@ struct AdamTarget {
       const Index l = lane.first();
       for (Index col = 0; col < value.cols; col += MomentWords::group) {
         const std::uint64_t first = MomentWords::first_draw(first_row + i, first_col + col, all_cols);
-        const RandomBits draw = key.bits(first + static_cast<std::uint64_t>(l % 16));
+        const RandomBits draw = key.noise(first + static_cast<std::uint64_t>(l % 16));
         const Index j = col + l;
         if (j < value.cols) now(p[j], m[j], v[j], g[j], l < 16 ? draw.word[0] : draw.word[1]);
         const Index k = j + L::step;

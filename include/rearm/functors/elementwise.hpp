@@ -282,7 +282,7 @@ struct DropoutMask {
   /// Whether element j of the row whose first draw has number `base` is kept.
   REARM_HD bool keep(std::uint64_t base, Index j, Index width) const {
     const std::uint64_t n = draws(width);
-    return keep_half(key.bits(base + static_cast<std::uint64_t>(j) % n),
+    return keep_half(key.noise(base + static_cast<std::uint64_t>(j) % n),
                      static_cast<int>(static_cast<std::uint64_t>(j) / n));
   }
   /// The same for element r + half * draws(width) of a row, from the row's draw r.
@@ -311,7 +311,7 @@ struct DropoutRow {
   REARM_HD void operator()(Index i, const L& lane) const {
     const auto n = static_cast<Index>(DropoutMask::draws(x.cols));
     for (Index r = lane.first(); r < n; r += L::step) {
-      const RandomBits draw = mask.key.bits(static_cast<std::uint64_t>(i * n + r));
+      const RandomBits draw = mask.key.noise(static_cast<std::uint64_t>(i * n + r));
       for (int half = 0; half < 8; ++half) {
         const Index j = r + half * n;
         if (j < x.cols) store(y(i, j), mask.keep_half(draw, half) ? scale * x(i, j) : T{0}, write);

@@ -1,7 +1,7 @@
 #pragma once
 /// @file philox.hpp
-/// Many consecutive Philox-4x32-10 draws at once, in vector registers; the same numbers as
-/// RandomKey::bits one by one (Random123's constants and rounds; tested against it).
+/// Many Philox draws at once, in vector registers: the same numbers as RandomKey::noise one by one (Random123's
+/// constants and rounds; tested against it).
 
 #include <rearm/backend/cpu/lanes.hpp>
 #include <rearm/core/random.hpp>
@@ -38,7 +38,7 @@ inline void philox_block(const RandomKey& key, std::uint64_t first, std::uint64_
     x3 += key.current_step();
     auto k0 = static_cast<std::uint32_t>(key.seed);
     auto k1 = static_cast<std::uint32_t>(key.seed >> 32);
-    for (int round = 0; round < 10; ++round) {
+    for (int round = 0; round < RandomKey::noise_rounds; ++round) {
       PhiloxWords p0, p1;
       multiply_words(x0, PHILOX_M4x32_0, p0);
       multiply_words(x2, PHILOX_M4x32_1, p1);

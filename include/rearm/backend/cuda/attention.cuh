@@ -41,7 +41,7 @@ __device__ void for_each_weight(const functors::AttentionInput<T>& in, Index i, 
   const auto draws = static_cast<Index>(functors::DropoutMask::draws(d));
   const auto base = static_cast<std::uint64_t>((i * d + a) * draws);
   for (Index r = 0; r < draws; ++r) {
-    const RandomBits draw = in.mask.key.bits(base + static_cast<std::uint64_t>(r));
+    const RandomBits draw = in.mask.key.noise(base + static_cast<std::uint64_t>(r));
     for (int half = 0; half < 8; ++half) {
       const Index b = r + half * draws;
       if (b < d) f(b, in.mask.keep_half(draw, half) ? in.keep_scale : T{0});
@@ -108,7 +108,7 @@ REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f,
       T multiplier{1};
       if (in.dropout) {
         const auto draw = static_cast<std::uint64_t>((i * d + a) * draws + b % draws);
-        multiplier = in.mask.keep_half(in.mask.key.bits(draw), static_cast<int>(b / draws)) ? in.keep_scale : T{0};
+        multiplier = in.mask.keep_half(in.mask.key.noise(draw), static_cast<int>(b / draws)) ? in.keep_scale : T{0};
       }
       d_v += g * multiplier;
       d_k += g * (multiplier * v[b] - f.out(i, a)) * q;

@@ -47,7 +47,7 @@ REARM_KERNEL void factored_adam_kernel(functors::AdamTarget<T> table, MatrixView
     if (row >= table.value.rows) return;
     RandomBits random{};
     if (table.rounded1.data != nullptr)
-      random = table.key.bits(
+      random = table.key.noise(
           functors::MomentWords::first_draw(table.first_row + row, table.first_col + first_col, table.all_cols) +
           static_cast<std::uint64_t>(x));
     REARM_UNROLL
