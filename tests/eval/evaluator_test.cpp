@@ -54,7 +54,7 @@ std::vector<rearm::Scored<T>> naive_list(const rearm::Matrix<T>& users, Id user,
 }
 
 template <class T>
-using Context = rearm::Context<rearm::test::TestBackend<T>>;
+using TestContext = rearm::Context<rearm::test::TestBackend<T>>;
 using rearm::test::test_options;
 using rearm::test::upload;
 
@@ -69,7 +69,7 @@ TEST_CASE_TEMPLATE("recommend equals a naive ranking, across blocks of users and
   std::vector<Id> who;
   for (Id u = 299; u >= 0; u -= 2) who.push_back(u);  // not in order, more than one block
   who.push_back(299);                                 // and one twice
-  Context<T> one(test_options(1)), two(test_options(2));
+  TestContext<T> one(test_options(1)), two(test_options(2));
   for (const Adjacency* mask : {static_cast<const Adjacency*>(nullptr), &masked}) {
     const auto best = rearm::recommend(one, users_there.view(), who, items_there.view(), mask, 25);
     const auto again = rearm::recommend(two, users_there.view(), who, items_there.view(), mask, 25);
@@ -96,7 +96,7 @@ TEST_CASE("scores that are not exact are the same bits for any number of threads
   std::vector<Id> who(700);
   std::iota(who.begin(), who.end(), 0);
   const auto users_there = upload(users), items_there = upload(items);
-  Context<float> one(test_options(1)), two(test_options(2)), five(test_options(5));
+  TestContext<float> one(test_options(1)), two(test_options(2)), five(test_options(5));
   const auto a = rearm::recommend(one, users_there.view(), who, items_there.view(), nullptr, 10);
   for (auto* ctx : {&two, &five}) {
     const auto b = rearm::recommend(*ctx, users_there.view(), who, items_there.view(), nullptr, 10);
@@ -106,7 +106,7 @@ TEST_CASE("scores that are not exact are the same bits for any number of threads
 }
 
 TEST_CASE("recommend pads lists that run out of candidates") {
-  Context<double> ctx(test_options(1));
+  TestContext<double> ctx(test_options(1));
   const auto users = upload(small_integers<double>(2, 3, 1));
   const auto items = upload(small_integers<double>(4, 3, 2));
   const Adjacency masked{{0, 4, 6}, {0, 1, 2, 3, 0, 2}};
@@ -124,7 +124,7 @@ TEST_CASE("recommend pads lists that run out of candidates") {
 }
 
 TEST_CASE("recommend refuses what does not fit, by name") {
-  Context<float> ctx(test_options(2));
+  TestContext<float> ctx(test_options(2));
   auto users = upload(small_integers<float>(5, 3, 1));
   auto items = upload(small_integers<float>(4, 3, 2));
   const auto narrow = upload(small_integers<float>(4, 2, 2));
@@ -167,7 +167,7 @@ TEST_CASE("evaluate equals metrics of the naive lists, for any number of threads
   CHECK(n < static_cast<double>(n_users));
   rearm::MetricValues first;
   for (const int threads : {1, 2, 3}) {
-    Context<float> ctx(test_options(threads));
+    TestContext<float> ctx(test_options(threads));
     const auto values =
         rearm::evaluate(ctx, users_there.view(), items_there.view(), &masked, relevant, ks, rearm::all_metrics);
     if (threads == 1) first = values;
@@ -176,7 +176,7 @@ TEST_CASE("evaluate equals metrics of the naive lists, for any number of threads
   REQUIRE(first.size() == expected.size());
   for (const auto& [name, sum] : expected) CHECK(first.at(name) == doctest::Approx(sum / n).epsilon(1e-12));
 
-  Context<float> ctx(test_options(1));
+  TestContext<float> ctx(test_options(1));
   const Adjacency nothing{std::vector<Index>(n_users + 1, 0), {}};
   CHECK_THROWS_AS(
       rearm::evaluate(ctx, users_there.view(), items_there.view(), &masked, nothing, ks, rearm::all_metrics),
@@ -188,7 +188,7 @@ TEST_CASE("evaluate equals metrics of the naive lists, for any number of threads
 }
 
 TEST_CASE("popularity recommends the most taken items a user has not") {
-  Context<float> ctx(test_options(1));
+  TestContext<float> ctx(test_options(1));
   const Adjacency train{{0, 2, 4, 5, 5}, {1, 2, 1, 3, 1}};  // item 1: three users, items 2 and 3: one, item 0: none
   const auto model = rearm::popularity<float>(train, 4);
   const std::vector<Id> who = {0, 3};

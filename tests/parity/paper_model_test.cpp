@@ -5,7 +5,6 @@ namespace {
 
 using namespace rearm;
 using namespace rearm::test;
-using B = TestBackend<double>;
 
 // The case calls the modalities v and t.
 std::string case_name(std::string name) {
@@ -17,6 +16,7 @@ std::string case_name(std::string name) {
 }
 
 void check_case(const std::filesystem::path& dir) {
+  using B = TestBackend<double>;
   CAPTURE(dir.string());
   const nlohmann::json m = read_json(dir / "manifest.json");
   Config c;

@@ -17,7 +17,8 @@ void for_each_info_nce_tile(Context<B>& ctx, ConstView<T> a, ConstView<T> b, T i
   if (a.rows == 0) return;
   Scratch<B> scratch(ctx);
   const Index most = std::clamp<Index>(B::cached_bytes / static_cast<Index>(sizeof(T)) / b.rows, 16, a.rows);
-  const MatrixView<T> tile = scratch.template matrix<T>(most, b.rows);
+  // Rows a power of two apart would share a few sets of the cache.
+  const MatrixView<T> tile = scratch.template matrix<T>(most, b.rows + 16).col_block(0, b.rows);
   for (Index first = 0; first < a.rows; first += most) {
     const MatrixView<T> scores = tile.row_block(0, std::min(most, a.rows - first));
     gemm(ctx, Op::none, Op::transpose, inverse_temperature, a.row_block(first, scores.rows), b, scores);

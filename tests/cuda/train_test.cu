@@ -1,3 +1,3 @@
-// The cases of training_test.cpp on a GPU.
+// The cases of tests/train on a GPU.
 #define REARM_TEST_CUDA
 #include "../train/training_test.cpp"

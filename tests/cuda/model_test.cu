@@ -1,3 +1,3 @@
-// The cases of model_gradient_test.cpp on a GPU.
+// The cases of tests/model on a GPU.
 #define REARM_TEST_CUDA
 #include "../model/model_gradient_test.cpp"

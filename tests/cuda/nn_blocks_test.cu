@@ -1,3 +1,0 @@
-// The cases of blocks_test.cpp on a GPU.
-#define REARM_TEST_CUDA
-#include "../nn/blocks_test.cpp"

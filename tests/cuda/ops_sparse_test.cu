@@ -1,3 +1,0 @@
-// The cases of sparse_test.cpp on a GPU.
-#define REARM_TEST_CUDA
-#include "../ops/sparse_test.cpp"

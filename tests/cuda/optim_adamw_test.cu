@@ -1,3 +1,0 @@
-// The cases of adamw_test.cpp on a GPU.
-#define REARM_TEST_CUDA
-#include "../optim/adamw_test.cpp"
