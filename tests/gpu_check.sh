@@ -282,7 +282,7 @@ on_device 'tests' 120 tests '*'
 on_device 'parity' 60 parity_tests
 on_device 'compare_backends, generated data' 60 compare --users 10000
 on_device 'benchmarks' 120 bench fp32 \
-  '(train_step/reference/(trainable|residual)|epoch/reference/trainable|evaluate|graph_build)/baby/' \
+  '(train_step/reference/(trainable|trainable-bfloat16|residual)|epoch/reference/trainable|evaluate|graph_build)/baby/' \
   --export="$logs/shape"
 on_device 'benchmarks, TF32 and cuSPARSE' 60 bench tf32 'train_step/reference/trainable/baby/' --tf32 --no-deterministic
 on_device 'PyTorch' 90 peer fp32

@@ -86,11 +86,16 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
   Work work = step_work(data, c, graphs, first);
   Model<B> model(ctx, data, c, std::move(graphs));
   Index trainable_scalars = 0;
-  for (const Parameter<B>& p : model.parameters())
-    if (p.trainable) trainable_scalars += p.value.size();
-  work.streamed += 24.0 * static_cast<double>(trainable_scalars);  // value and two moments, read and written
+  for (const Parameter<B>& p : model.parameters()) {
+    if (!p.trainable) continue;
+    const Index n = p.rows() * p.cols();
+    trainable_scalars += n;
+    // Value and two moments, read and written.
+    work.streamed += 2.0 * static_cast<double>(n) * ((p.rounded() ? 2 : 4) + (c.bfloat16_moments ? 4 : 8));
+  }
   BatchSource<B> batches(ctx, data.train, known_items(data, true), data.n_items, c.batch_size, c.seed);
-  AdamW<B> optimizer({.learning_rate = c.learning_rate, .weight_decay = c.weight_decay});
+  AdamW<B> optimizer(
+      {.learning_rate = c.learning_rate, .weight_decay = c.weight_decay, .bfloat16_moments = c.bfloat16_moments});
   Tape<B> tape(ctx);
   tape.set_fused_tables(true);
   StepReplay<B> replay(ctx);
@@ -159,15 +164,18 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
 }  // namespace
 
 void register_train_steps(const Shape& shape, Machine& machine) {
-  const auto add = [&](Variant variant, Features features) {
-    add_benchmark("train_step/" + std::string(to_string(variant)) + "/" + std::string(to_string(features)) + "/" +
-                      shape.name + backend_suffix(),
+  const auto add = [&](Variant variant, Features features, bool bfloat16 = false) {
+    add_benchmark("train_step/" + std::string(to_string(variant)) + "/" + std::string(to_string(features)) +
+                      (bfloat16 ? "-bfloat16" : "") + "/" + shape.name + backend_suffix(),
                   [=, &machine](benchmark::State& s) {
-                    train_step(s, shape, machine, settings(shape, dataset(shape), variant, features));
+                    Config c = settings(shape, dataset(shape), variant, features);
+                    c.bfloat16_tables = c.bfloat16_moments = bfloat16;
+                    train_step(s, shape, machine, c);
                   });
   };
   for (const Features features : {Features::trainable, Features::residual, Features::frozen})
     add(Variant::reference, features);
+  add(Variant::reference, Features::trainable, true);
   add(Variant::paper, Features::frozen);
   if constexpr (!on_host)
     add_benchmark("epoch/reference/trainable/" + shape.name + backend_suffix(), [=, &machine](benchmark::State& s) {

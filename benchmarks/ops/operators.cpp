@@ -70,15 +70,21 @@ void register_operators(const Shape& shape, Machine& machine) {
       B::factored_adam(a.ctx, {update, x, m1, m2}, d_y, w, d_w);
     });
   });
-  add_op("projection_update_bfloat16_moments", [=](Arrays& a, const Dataset& data, benchmark::State&) {
-    const Index n = data.n_users + data.n_items;
-    const auto x = a.make(n, p), w = a.make(d, p), d_w = a.make(d, p), d_y = a.make(n, d);
-    const auto moments = std::make_shared<Matrix<BFloat16, B::Memory>>(2 * n, p);
-    const functors::AdamTarget<float> table{
-        update, x, {}, {}, moments->view().row_block(0, n), moments->view().row_block(n, n), {1, 2, 3}, 0, 0, p};
-    return pass({2 * product_flops(n, d, p), 4 * bytes_of(n, p), 0},
-                [=, &a] { B::factored_adam(a.ctx, table, d_y, w, d_w), static_cast<void>(moments); });
-  });
+  for (const bool all : {false, true})  // the moments alone, or the table as well
+    add_op(all ? "projection_update_bfloat16" : "projection_update_bfloat16_moments",
+           [=](Arrays& a, const Dataset& data, benchmark::State&) {
+             const Index n = data.n_users + data.n_items;
+             const auto w = a.make(d, p), d_w = a.make(d, p), d_y = a.make(n, d);
+             const auto rounded = std::make_shared<Matrix<BFloat16, B::Memory>>((all ? 3 : 2) * n, p);
+             const auto part = [&](Index i) { return rounded->view().row_block(i * n, n); };
+             functors::AdamTarget<float> table{update, {}, {}, {}, part(0), part(1), {1, 2, 3}, 0, 0, p};
+             if (all)
+               table.rounded_value = part(2);
+             else
+               table.value = a.make(n, p);
+             return pass({2 * product_flops(n, d, p), (all ? 3 : 4) * bytes_of(n, p), 0},
+                         [=, &a] { B::factored_adam(a.ctx, table, d_y, w, d_w), static_cast<void>(rounded); });
+           });
   add_op("adamw", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users + data.n_items;
     const auto x = a.make(n, d), m1 = a.make(n, d), m2 = a.make(n, d), g = a.make(n, d);

@@ -43,6 +43,10 @@ TEST_CASE("a factored gradient has one taker, and it is linear") {
   CHECK_THROWS_AS(s.tape.backward(sum_of_squares(table)), ShapeError);
   x.has_grad = false;
   CHECK_THROWS_AS(s.tape.backward(sum_of_squares(add(linear(table, weight), linear(table, weight)))), ShapeError);
+  auto rounded = DoubleParameter::table("features", 5, 4, true);
+  CHECK(s.tape.parameter(rounded).rows() == 5);
+  CHECK_THROWS_WITH_AS(sum_of_squares(s.tape.parameter(rounded)),
+                       "tape: 'features' is kept in bfloat16; only linear reads it", ShapeError);
 }
 
 TEST_CASE("gradients of spmm, general and symmetric, of unit rows, and of propagate_mean") {

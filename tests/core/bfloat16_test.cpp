@@ -21,6 +21,19 @@ TEST_CASE("the mean over all roundings is the number itself, and both neighbours
   }
 }
 
+TEST_CASE("the nearest is half a unit away at most, of two as near the even one") {
+  CHECK(to_float(round_to_nearest(1.0F + 0x1p-8F)) == 1.0F);
+  CHECK(to_float(round_to_nearest(1.0F + 0x1.8p-7F)) == 1.0F + 0x1p-6F);
+  CHECK(to_float(round_to_nearest(-1.0F - 0x1.002p-8F)) == -1.0F - 0x1p-7F);
+  CHECK(to_float(round_to_nearest(0.0F)) == 0.0F);
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    const float x = __builtin_bit_cast(float, 0x3F800000U + 8388 * i);
+    CHECK(std::abs(to_float(round_to_nearest(x)) - x) <= 0x1p-8F);
+  }
+  CHECK(to_float(round_to_nearest(std::numeric_limits<float>::infinity())) == std::numeric_limits<float>::infinity());
+  CHECK(std::isnan(to_float(round_to_nearest(std::numeric_limits<float>::quiet_NaN()))));
+}
+
 TEST_CASE("infinities and NaN stay what they are, with every random word") {
   constexpr float infinity = std::numeric_limits<float>::infinity();
   for (const std::uint32_t random : {0U, 1U, 0x8000U, 0xFFFFFFFFU}) {

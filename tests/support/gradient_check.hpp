@@ -20,7 +20,8 @@ using DoubleParameter = Parameter<Double>;
 
 inline DoubleParameter random_parameter(Index rows, Index cols, std::uint32_t stream, double deviation = 1.0,
                                         bool factored = false) {
-  DoubleParameter p("p" + std::to_string(stream), rows, cols, factored);
+  const std::string name = "p" + std::to_string(stream);
+  DoubleParameter p = factored ? DoubleParameter::table(name, rows, cols) : DoubleParameter(name, rows, cols);
   p.value = upload(random_matrix<double>(rows, cols, stream, deviation));
   return p;
 }

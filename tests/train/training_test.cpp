@@ -173,27 +173,34 @@ TEST_CASE("a run that is cut off and resumed ends in the same bytes as one that 
   }
 }
 
-TEST_CASE("moments in bfloat16: half the bytes, as good a model, resumed to the same bytes") {
+TEST_CASE("tables and moments in bfloat16: half the bytes, as good a model, resumed to the same bytes") {
   const Dataset data = make_synthetic(learnable());
   Config c = learning_config();
   c.epochs = 4;
   const TemporaryFolder wide("wide");
   const double full = train(data, c, 2, in_folder(wide.path())).result.test.at("recall@20");
-  c.bfloat16_moments = true;
+  c.bfloat16_tables = c.bfloat16_moments = true;
   const TemporaryFolder whole("rounded");
   const double rounded = train(data, c, 2, in_folder(whole.path())).result.test.at("recall@20");
   CHECK(rounded > 0.97 * full);
   CHECK(fs::file_size(whole.path() / "checkpoint.safetensors") <
-        0.7 * static_cast<double>(fs::file_size(wide.path() / "checkpoint.safetensors")));
+        0.65 * static_cast<double>(fs::file_size(wide.path() / "checkpoint.safetensors")));
   const TemporaryFolder parts("rounded_parts");
   c.epochs = 1;
   train(data, c, 1, in_folder(parts.path()));
   c.epochs = 4;
   train(data, c, 1, in_folder(parts.path(), true));
   CHECK(bytes_of(parts.path() / "model.safetensors") == bytes_of(whole.path() / "model.safetensors"));
-  c.bfloat16_moments = false;
-  CHECK_THROWS_WITH_AS(train(data, c, 1, in_folder(whole.path(), true)), doctest::Contains("bfloat16_moments"),
-                       ConfigError);
+  for (const bool tables : {false, true}) {
+    Config other = c;
+    (tables ? other.bfloat16_tables : other.bfloat16_moments) = false;
+    CHECK_THROWS_WITH_AS(train(data, other, 1, in_folder(whole.path(), true)),
+                         doctest::Contains(tables ? "bfloat16_tables" : "bfloat16_moments"), ConfigError);
+  }
+  // The best weights come back from memory as from the file.
+  c.epochs = 2;
+  const TemporaryFolder folder("rounded_short");
+  CHECK(train(data, c, 1).result.test == train(data, c, 1, in_folder(folder.path())).result.test);
 }
 
 TEST_CASE("a checkpoint of another config or a damaged one is refused and stays as it is") {

@@ -29,16 +29,21 @@ Var<B> gemm(Op op_a, Op op_b, typename B::Scalar alpha, Var<B> a, Var<B> b) {
   return y;
 }
 
-/// X W^T + b; `bias` may be an empty Var. X may be a parameter with a factored gradient.
+/// X W^T + b; `bias` may be an empty Var. X may be a parameter with a factored gradient, and kept in bfloat16.
 template <Backend B>
 Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
   using T = typename B::Scalar;
   Tape<B>& tape = x.tape();
   Var<B> y = tape.make(x.rows(), weight.rows(),
                        x.requires_grad() || weight.requires_grad() || (!bias.empty() && bias.requires_grad()));
-  linear(tape.context(), x.value(), weight.value(), bias.empty() ? MatrixView<T>{} : bias.value(), y.value());
+  Parameter<B>* const table = x.node().parameter;
+  const bool rounded = table != nullptr && table->rounded();
+  const MatrixView<T> b = bias.empty() ? MatrixView<T>{} : bias.value();
+  if (rounded)
+    linear(tape.context(), table->rounded_value.view(), weight.value(), b, y.value());
+  else
+    linear(tape.context(), x.value(), weight.value(), b, y.value());
   tape.record(y, [=, t = &tape] {
-    Parameter<B>* table = x.node().parameter;
     GradSlot<T> d_x;
     bool weight_with_table = false;
     if (table != nullptr && table->factored && x.requires_grad()) {
@@ -57,8 +62,11 @@ Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
     }
     const auto d_w = weight_with_table ? GradSlot<T>{} : t->slot(weight);
     const auto d_b = bias.empty() ? GradSlot<T>{} : t->slot(bias);
-    linear_backward(t->context(), x.value(), weight.value(), y.grad(), d_x.view, d_x.write, d_w.view, d_w.write,
-                    d_b.view, d_b.write);
+    if (rounded)
+      linear_backward(t->context(), table->rounded_value.view(), y.grad(), d_w.view, d_w.write, d_b.view, d_b.write);
+    else
+      linear_backward(t->context(), x.value(), weight.value(), y.grad(), d_x.view, d_x.write, d_w.view, d_w.write,
+                      d_b.view, d_b.write);
   });
   return y;
 }

@@ -50,7 +50,12 @@ class Var {
 
   Index rows() const { return node_->value.rows; }
   Index cols() const { return node_->value.cols; }
-  MatrixView<T> value() const { return node_->value; }
+  MatrixView<T> value() const {
+    if (node_->value.data == nullptr && node_->parameter != nullptr && node_->parameter->rounded())
+      throw ShapeError(
+          detail::message("tape: '", node_->parameter->name, "' is kept in bfloat16; only linear reads it"));
+    return node_->value;
+  }
   bool requires_grad() const { return node_->requires_grad; }
   bool empty() const { return node_ == nullptr; }
   Tape<B>& tape() const { return *tape_; }
@@ -114,7 +119,8 @@ class Tape {
   }
   /// A parameter; its gradient is written to parameter.grad, or left in factors (Parameter::factored).
   Var<B> parameter(Parameter<B>& p) {
-    detail::Node<B>& node = make_node(p.value.view(), recording_ && p.trainable);
+    detail::Node<B>& node =
+        make_node(p.rounded() ? MatrixView<T>(nullptr, p.rows(), p.cols()) : p.value.view(), recording_ && p.trainable);
     node.parameter = &p;
     if (node.requires_grad && !p.factored) node.grad = p.grad.view();
     return {*this, node};

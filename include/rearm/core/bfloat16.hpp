@@ -27,4 +27,10 @@ REARM_HD inline BFloat16 round_at_random(float x, std::uint32_t random) {
   return {static_cast<std::uint16_t>(((bits + (random & finite)) | quiet) >> 16)};
 }
 
+/// x rounded to the nearest, ties to the even one. Infinities and NaN stay what they are.
+REARM_HD inline BFloat16 round_to_nearest(float x) {
+  const auto bits = __builtin_bit_cast(std::uint32_t, x);
+  return round_at_random(x, 0x7FFFU + ((bits >> 16) & 1U));
+}
+
 }  // namespace rearm

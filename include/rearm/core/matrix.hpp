@@ -38,6 +38,7 @@ struct HostMemory {
   }
   static void deallocate(void* p) noexcept { ::operator delete (p, std::align_val_t{alignment}); }
   static void zero(void* p, std::size_t bytes) { std::memset(p, 0, bytes); }
+  static void copy(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
   static void copy_to_host(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
   static void copy_from_host(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
   static constexpr bool host_accessible = true;
@@ -120,10 +121,15 @@ class Matrix {
   const T& operator()(Index i, Index j) const noexcept { return storage_[i * cols_ + j]; }
   T* row(Index i) noexcept { return storage_.data() + i * cols_; }
   const T* row(Index i) const noexcept { return storage_.data() + i * cols_; }
-  Matrix clone() const requires(Memory::host_accessible) {
+  Matrix clone() const {
     Matrix copy(rows_, cols_);
-    std::copy_n(data(), size(), copy.data());
+    copy.assign(*this);
     return copy;
+  }
+  /// The elements of a matrix of the same shape (ShapeError), in place.
+  void assign(const Matrix& other) {
+    detail::require_shape(other.view(), rows_, cols_, "assign", "source");
+    if (!empty()) Memory::copy(data(), other.data(), static_cast<std::size_t>(size()) * sizeof(T));
   }
 
  private:

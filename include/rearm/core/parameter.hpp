@@ -20,8 +20,9 @@ struct Parameter {
 
   std::string name;
   Matrix<Scalar, Memory> value;
-  Matrix<Scalar, Memory> grad;     ///< empty for a factored gradient and for a frozen array
-  Matrix<Scalar, Memory> moment1;  ///< allocated by the optimiser at its first step
+  Matrix<BFloat16, Memory> rounded_value;  ///< instead of it, where a table of raw features is kept in bfloat16
+  Matrix<Scalar, Memory> grad;             ///< empty for a factored gradient and for a frozen array
+  Matrix<Scalar, Memory> moment1;          ///< allocated by the optimiser at its first step
   Matrix<Scalar, Memory> moment2;
   Matrix<BFloat16, Memory> rounded_moment1;  ///< instead of these, where the optimiser keeps them in bfloat16
   Matrix<BFloat16, Memory> rounded_moment2;
@@ -37,12 +38,30 @@ struct Parameter {
   Parameter* fused_weight = nullptr;
 
   Parameter() = default;
-  Parameter(std::string name_, Index rows, Index cols, bool factored_ = false)
-      : name(std::move(name_)), value(rows, cols), factored(factored_) {
-    if (!factored) grad = Matrix<Scalar, Memory>(rows, cols);
+  Parameter(std::string name_, Index rows, Index cols) : name(std::move(name_)), value(rows, cols), grad(rows, cols) {}
+  /// A table with a factored gradient, in bfloat16 if `rounded`.
+  static Parameter table(std::string name, Index rows, Index cols, bool rounded = false) {
+    Parameter p;
+    p.name = std::move(name);
+    p.factored = true;
+    if (rounded)
+      p.rounded_value = Matrix<BFloat16, Memory>(rows, cols);
+    else
+      p.value = Matrix<Scalar, Memory>(rows, cols);
+    return p;
   }
-  Index rows() const noexcept { return value.rows(); }
-  Index cols() const noexcept { return value.cols(); }
+  bool rounded() const noexcept { return !rounded_value.empty(); }
+  Index rows() const noexcept { return rounded() ? rounded_value.rows() : value.rows(); }
+  Index cols() const noexcept { return rounded() ? rounded_value.cols() : value.cols(); }
+  /// f(the matrix that the values are in).
+  template <class F>
+  decltype(auto) with_values(const F& f) {
+    return rounded() ? f(rounded_value) : f(value);
+  }
+  template <class F>
+  decltype(auto) with_values(const F& f) const {
+    return rounded() ? f(rounded_value) : f(value);
+  }
 };
 
 }  // namespace rearm

@@ -47,13 +47,25 @@ struct AdamUpdate {
     v = beta2 * v + (T{1} - beta2) * g * g;
     p = p * keep - step_size * m / (std::sqrt(v) * inverse_sqrt_correction2 + eps);
   }
-  /// With moments kept in bfloat16: the upper half of `random` rounds m, the lower half v.
-  REARM_HD void operator()(T& p, BFloat16& m, BFloat16& v, T g, std::uint32_t random) const {
-    T m_wide = to_float(m);
-    T v_wide = to_float(v);
-    (*this)(p, m_wide, v_wide, g);
-    m = round_at_random(static_cast<float>(m_wide), random >> 16);
-    v = round_at_random(static_cast<float>(v_wide), random);
+  /// With a value or moments kept in bfloat16: the upper half of `random` rounds m, the lower half v and p, each of
+  /// which keeps its mean whatever the other does.
+  template <class P, class M>
+  REARM_HD void operator()(P& p, M& m, M& v, T g, std::uint32_t random) const {
+    T p_wide = widen(p);
+    T m_wide = widen(m);
+    T v_wide = widen(v);
+    (*this)(p_wide, m_wide, v_wide, g);
+    put(p, p_wide, random);
+    put(m, m_wide, random >> 16);
+    put(v, v_wide, random);
+  }
+
+ private:
+  REARM_HD static T widen(T x) { return x; }
+  REARM_HD static T widen(BFloat16 x) { return to_float(x); }
+  REARM_HD static void put(T& to, T x, std::uint32_t) { to = x; }
+  REARM_HD static void put(BFloat16& to, T x, std::uint32_t random) {
+    to = round_at_random(static_cast<float>(x), random);
   }
 };
 
@@ -72,7 +84,8 @@ struct MomentWords {
   }
 };
 
-/// A parameter, or a tile of it, with its moments. The moments are `rounded1` and `rounded2` where those have data.
+/// A parameter, or a tile of it, with its moments. The moments are `rounded1` and `rounded2` where those have data, the
+/// value is `rounded_value` where that has.
 template <class T>
 struct AdamTarget {
   AdamUpdate<T> update;
@@ -85,45 +98,70 @@ struct AdamTarget {
   Index first_row = 0;  ///< where the tile lies in the parameter; columns a multiple of MomentWords::group
   Index first_col = 0;
   Index all_cols = 0;  ///< of the parameter
+  MatrixView<BFloat16> rounded_value = {};
 
+  REARM_HD Index rows() const { return rounded_value.data != nullptr ? rounded_value.rows : value.rows; }
+  REARM_HD Index cols() const { return rounded_value.data != nullptr ? rounded_value.cols : value.cols; }
   REARM_HD AdamTarget tile(Index row, Index n_rows, Index col, Index n_cols) const {
     const auto part = [&](auto whole) { return whole.row_block(row, n_rows).col_block(col, n_cols); };
-    return {update,         part(value), part(moment1),   part(moment2),   part(rounded1),
-            part(rounded2), key,         first_row + row, first_col + col, all_cols};
+    return {update, part(value),     part(moment1),   part(moment2), part(rounded1),     part(rounded2),
+            key,    first_row + row, first_col + col, all_cols,      part(rounded_value)};
+  }
+  /// f(value, moment1, moment2, where they lie): as they are kept, random words needed or not.
+  template <class F>
+  REARM_HD void with_kinds(const F& f) const {
+    if (rounded_value.data != nullptr) {
+      if (rounded1.data != nullptr)
+        f(rounded_value, rounded1, rounded2);
+      else
+        f(rounded_value, moment1, moment2);
+    } else if (rounded1.data != nullptr) {
+      f(value, rounded1, rounded2);
+    } else {
+      f(value, moment1, moment2);
+    }
   }
   /// Updates row i with its gradient. The random words of a row that one lane has alone come from `Words`.
   template <class Words = MomentWords, class L>
   REARM_HD void update_row(Index i, const T* REARM_RESTRICT g, const L& lane) const {
+    with_kinds([&](const auto& p, const auto& m, const auto& v) {
+      update_elements<Words>(p.row(i), m.row(i), v.row(i), g, i, lane);
+    });
+  }
+
+ private:
+  template <class Words, class L>
+  REARM_HD void update_elements(T* REARM_RESTRICT p, T* REARM_RESTRICT m, T* REARM_RESTRICT v,
+                                const T* REARM_RESTRICT g, Index, const L& lane) const {
+    const AdamUpdate<T> now = update.current();
+    const Index n = cols();
+    REARM_SIMD_LOOP
+    for (Index j = lane.first(); j < n; j += L::step) now(p[j], m[j], v[j], g[j]);
+  }
+  template <class Words, class P, class M, class L>
+  REARM_HD void update_elements(P* REARM_RESTRICT p, M* REARM_RESTRICT m, M* REARM_RESTRICT v,
+                                const T* REARM_RESTRICT g, Index i, const L& lane) const {
     static_assert(L::step == 1 || L::step == 32);
     const AdamUpdate<T> now = update.current();
-    T* REARM_RESTRICT p = value.row(i);
-    if (rounded1.data == nullptr) {
-      T* REARM_RESTRICT m = moment1.row(i);
-      T* REARM_RESTRICT v = moment2.row(i);
-      REARM_SIMD_LOOP
-      for (Index j = lane.first(); j < value.cols; j += L::step) now(p[j], m[j], v[j], g[j]);
-      return;
-    }
-    BFloat16* REARM_RESTRICT m = rounded1.row(i);
-    BFloat16* REARM_RESTRICT v = rounded2.row(i);
+    const Index n = cols();
     if constexpr (L::step == 1) {
       std::uint32_t word[MomentWords::group];
-      for (Index col = 0; col < value.cols; col += MomentWords::group) {
+      for (Index col = 0; col < n; col += MomentWords::group) {
         Words::draw(key, MomentWords::first_draw(first_row + i, first_col + col, all_cols), word);
-        const Index n = value.cols - col < MomentWords::group ? value.cols - col : MomentWords::group;
+        const Index here = n - col < MomentWords::group ? n - col : MomentWords::group;
         REARM_SIMD_LOOP
-        for (Index j = 0; j < n; ++j) now(p[col + j], m[col + j], v[col + j], g[col + j], word[j]);
+        for (Index j = 0; j < here; ++j) now(p[col + j], m[col + j], v[col + j], g[col + j], word[j]);
       }
     } else {
       // Lanes l and l + 16 take draw l of a group: each has its elements l and l + 32 there, half of a draw's words.
       const Index l = lane.first();
-      for (Index col = 0; col < value.cols; col += MomentWords::group) {
+      for (Index col = 0; col < n; col += MomentWords::group) {
         const std::uint64_t first = MomentWords::first_draw(first_row + i, first_col + col, all_cols);
         const RandomBits draw = key.noise(first + static_cast<std::uint64_t>(l % 16));
         const Index j = col + l;
-        if (j < value.cols) now(p[j], m[j], v[j], g[j], l < 16 ? draw.word[0] : draw.word[1]);
+        if (j < n) now(p[j], m[j], v[j], g[j], l < 16 ? draw.word[0] : draw.word[1]);
         const Index k = j + L::step;
-        if (k < value.cols) now(p[k], m[k], v[k], g[k], l < 16 ? draw.word[2] : draw.word[3]);
+        if (k < n) now(p[k], m[k], v[k], g[k], l < 16 ? draw.word[2] : draw.word[3]);
       }
     }
   }
@@ -149,7 +187,7 @@ struct AdamPiece {
   static Index pieces_a_row(Index cols) { return (cols + width - 1) / width; }
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
-    const Index cols = target.value.cols;
+    const Index cols = target.cols();
     const Index pieces = (cols + width - 1) / width;
     if (pieces == 1) return target.update_row(i, grad.row(i), lane);
     const Index row = i / pieces;

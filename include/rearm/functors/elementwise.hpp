@@ -3,6 +3,7 @@
 /// Formulas of one row for copies, sums, scalings and activations.
 
 #include <rearm/core/backend.hpp>
+#include <rearm/core/bfloat16.hpp>
 #include <rearm/core/random.hpp>
 
 REARM_LOOPS_BEGIN
@@ -26,6 +27,32 @@ struct ScaleRow {
   REARM_HD void operator()(Index i, const L& lane) const {
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < y.cols; j += L::step) store(y(i, j), alpha * x(i, j), write);
+  }
+};
+
+/// y = x, one of them in bfloat16: exactly, or rounded to the nearest.
+template <class T>
+struct WidenRow {
+  MatrixView<const BFloat16> x;
+  MatrixView<T> y;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const BFloat16* const in = x.row(i);
+    T* const out = y.row(i);
+    REARM_SIMD_LOOP
+    for (Index j = lane.first(); j < y.cols; j += L::step) out[j] = static_cast<T>(to_float(in[j]));
+  }
+};
+template <class T>
+struct RoundRow {
+  MatrixView<const T> x;
+  MatrixView<BFloat16> y;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const T* const in = x.row(i);
+    BFloat16* const out = y.row(i);
+    REARM_SIMD_LOOP
+    for (Index j = lane.first(); j < y.cols; j += L::step) out[j] = round_to_nearest(static_cast<float>(in[j]));
   }
 };
 

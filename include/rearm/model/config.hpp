@@ -96,6 +96,7 @@ struct Config {
   double learning_rate = 5e-5;
   double weight_decay = 5e-4;               ///< decoupled (AdamW), reference variant
   double residual_learning_rate_scale = 1;  ///< of the residual embeddings, relative to learning_rate
+  bool bfloat16_tables = false;             ///< raw features in bfloat16; trainable ones are rounded at random
   bool bfloat16_moments = false;            ///< the optimiser's moments in bfloat16, rounded at random
   double lr_decay = 1.0;                    ///< learning rate times lr_decay^epoch
   int epochs = 2000;
@@ -146,6 +147,7 @@ void visit_fields(C& c, Visitor&& visit) {
   visit("weight_decay", "decoupled weight decay (reference variant)", c.weight_decay);
   visit("residual_learning_rate_scale", "learning rate of the residual embeddings, as a multiple",
         c.residual_learning_rate_scale);
+  visit("bfloat16_tables", "keep raw features in bfloat16, trainable ones rounded at random", c.bfloat16_tables);
   visit("bfloat16_moments", "keep the optimiser's moments in bfloat16, rounded at random", c.bfloat16_moments);
   visit("lr_decay", "factor on the learning rate after each epoch", c.lr_decay);
   visit("epochs", "most epochs", c.epochs);

@@ -105,7 +105,7 @@ void read_parameters(SafetensorsFile& file, const std::filesystem::path& path, c
                                " but the model's is ", shape_string(p.rows(), p.cols())));
   }
   for (Parameter<B>& p : parameters)
-    if (p.persistent) read_matrix(file, prefix + p.name, p.value);
+    if (p.persistent) p.with_values([&](auto& values) { read_matrix(file, prefix + p.name, values); });
 }
 
 }  // namespace detail
@@ -117,7 +117,7 @@ void save_model(const std::filesystem::path& path, const ParameterStore<B>& para
   using T = typename B::Scalar;
   detail::TensorList<typename B::Memory> list;
   for (const Parameter<B>& p : parameters)
-    if (p.persistent) list.add(p.name, p.value.view());
+    if (p.persistent) p.with_values([&](const auto& values) { list.add(p.name, values.view()); });
   list.add("representation.user", representation.row_block(0, data.n_users));
   list.add("representation.item", representation.row_block(data.n_users, data.n_items));
   list.add_host(tensor_view("seen.offsets", MatrixView<const Index>{seen.offsets.data(), 1, seen.rows() + 1}));

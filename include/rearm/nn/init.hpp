@@ -27,9 +27,10 @@ class ParameterStore {
   using T = typename B::Scalar;
 
   /// Zero-initialised. Names must be unique (ConfigError).
-  Parameter<B>& add(std::string name, Index rows, Index cols, bool factored = false) {
-    if (find(name) != nullptr) throw ConfigError(detail::message("parameter '", name, "' exists already"));
-    return items_.emplace_back(std::move(name), rows, cols, factored);
+  Parameter<B>& add(std::string name, Index rows, Index cols) { return add(Parameter<B>(std::move(name), rows, cols)); }
+  Parameter<B>& add(Parameter<B> p) {
+    if (find(p.name) != nullptr) throw ConfigError(detail::message("parameter '", p.name, "' exists already"));
+    return items_.emplace_back(std::move(p));
   }
   Parameter<B>* find(std::string_view name) noexcept {
     for (Parameter<B>& p : items_)
@@ -43,7 +44,7 @@ class ParameterStore {
   /// Number of scalars in all parameters.
   Index n_scalars() const noexcept {
     Index n = 0;
-    for (const Parameter<B>& p : items_) n += p.value.size();
+    for (const Parameter<B>& p : items_) n += p.rows() * p.cols();
     return n;
   }
 

@@ -7,6 +7,7 @@
 #include <rearm/model/config.hpp>
 #include <rearm/nn/linear.hpp>
 
+#include <algorithm>
 #include <string>
 
 namespace rearm {
@@ -14,6 +15,7 @@ namespace rearm {
 /// Items: X W_i^T + b_i. Users: the mean of their items' raw features, W_u, b_u. With `trainable` features both X and
 /// the users' means are parameters of their own; with fixed ones the users' projection is R_mean (X W_u^T) + b_u, the
 /// same numbers without ever forming an n_users x width array. `residual` adds a free embedding, zero at the start.
+/// With `bfloat16_tables` the raw features, X and the users' means, are kept in bfloat16.
 template <Backend B>
 class Projection {
  public:
@@ -26,13 +28,17 @@ class Projection {
     const Index width = modality.features.cols();
     const Index d = config.embedding_dim;
     const bool trainable = config.features == Features::trainable;
-    items_ = &store.add("item_features." + modality.name, data.n_items, width, true);
+    const bool rounded = config.bfloat16_tables;
+    const auto table = [&](const char* owner, Index rows) {
+      return &store.add(Parameter<B>::table(owner + modality.name, rows, width, rounded));
+    };
+    items_ = table("item_features.", data.n_items);
     items_->trainable = items_->persistent = trainable;
-    write_from_host(items_->value, [&](Index begin, MatrixView<T> rows) { modality.features.copy_rows(begin, rows); });
+    fill_items(modality);
     modality.features.drop_pages();
     if (trainable) {
-      users_ = &store.add("user_features." + modality.name, data.n_users, width, true);
-      spmm(ctx, user_mean->view(), items_->value.view(), users_->value.view());
+      users_ = table("user_features.", data.n_users);
+      fill_users(ctx);
     }
     item_projection_ = Linear<B>(store, "item_projection." + modality.name, width, d, config.seed);
     user_projection_ = Linear<B>(store, "user_projection." + modality.name, width, d, config.seed);
@@ -58,6 +64,36 @@ class Projection {
   }
 
  private:
+  void fill_items(const Modality& modality) {
+    if (!items_->rounded())
+      return write_from_host(items_->value,
+                             [&](Index begin, MatrixView<T> rows) { modality.features.copy_rows(begin, rows); });
+    Matrix<float> wide(std::min<Index>(256, items_->rows()), items_->cols());
+    write_from_host(items_->rounded_value, [&](Index begin, MatrixView<BFloat16> rows) {
+      for (Index first = 0; first < rows.rows; first += wide.rows()) {
+        const MatrixView<float> part = wide.view().row_block(0, std::min(wide.rows(), rows.rows - first));
+        modality.features.copy_rows(begin + first, part);
+        const functors::RoundRow<float> round{part, rows.row_block(first, part.rows)};
+        for (Index i = 0; i < part.rows; ++i) round(i, SoleLane{});
+      }
+    });
+  }
+  /// The mean of each user's items.
+  void fill_users(Context<B>& ctx) {
+    if (!users_->rounded()) return spmm(ctx, user_mean_->view(), items_->value.view(), users_->value.view());
+    // By columns, so that next to nothing is needed beside the tables.
+    constexpr Index most = 128;
+    Matrix<T, typename B::Memory> of_items(items_->rows(), most), of_users(users_->rows(), most);
+    for (Index first = 0; first < items_->cols(); first += most) {
+      const Index n = std::min(most, items_->cols() - first);
+      const MatrixView<T> items = of_items.view().col_block(0, n);
+      const MatrixView<T> users = of_users.view().col_block(0, n);
+      B::for_each(ctx, items.rows, functors::WidenRow<T>{items_->rounded_value.view().col_block(first, n), items});
+      spmm(ctx, user_mean_->view(), ConstView<T>(items), users);
+      B::for_each(ctx, users.rows, functors::RoundRow<T>{users, users_->rounded_value.view().col_block(first, n)});
+    }
+  }
+
   const SparseOperator<T, typename B::Memory>* user_mean_;
   Parameter<B>* items_ = nullptr;
   Parameter<B>* users_ = nullptr;

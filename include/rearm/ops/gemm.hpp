@@ -5,6 +5,8 @@
 #include <rearm/core/context.hpp>
 #include <rearm/functors/elementwise.hpp>
 
+#include <algorithm>
+
 namespace rearm {
 
 /// C (+)= alpha op(A) op(B), op(A) m x k, op(B) k x n, C m x n. Throws ShapeError. 2 m n k operations.
@@ -65,6 +67,35 @@ void linear(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename
   B::for_each(ctx, y.rows, functors::AddRow<T>{y, T{1}, bias, y});
 }
 
+namespace detail {
+
+/// f(first row, rows as T) for a table kept in bfloat16, block after block, each of a size that stays in a cache.
+template <Backend B, class F>
+void for_each_widened(Context<B>& ctx, ConstView<BFloat16> x, const F& f) {
+  using T = typename B::Scalar;
+  if (x.empty()) return;
+  Scratch<B> scratch(ctx);
+  const Index most = std::clamp<Index>(B::cached_bytes / static_cast<Index>(sizeof(T)) / x.cols, 64, x.rows);
+  const MatrixView<T> all = scratch.template matrix<T>(most, x.cols);
+  for (Index first = 0; first < x.rows; first += most) {
+    const MatrixView<T> rows = all.row_block(0, std::min(most, x.rows - first));
+    B::for_each(ctx, rows.rows, functors::WidenRow<T>{x.row_block(first, rows.rows), rows});
+    f(first, ConstView<T>(rows));
+  }
+}
+
+}  // namespace detail
+
+/// linear of a table kept in bfloat16, computed in T.
+template <Backend B>
+void linear(Context<B>& ctx, ConstView<BFloat16> x, ConstView<typename B::Scalar> weight,
+            ConstView<typename B::Scalar> bias, MatrixView<typename B::Scalar> y) {
+  detail::require_shape(y, x.rows, weight.rows, "linear", "output");
+  detail::for_each_widened(ctx, x, [&](Index first, ConstView<typename B::Scalar> rows) {
+    linear(ctx, rows, weight, bias, y.row_block(first, rows.rows));
+  });
+}
+
 /// d_X (+)= d_Y W, d_W (+)= d_Y^T X, d_b (+)= column sums of d_Y. Views without data are skipped.
 template <Backend B>
 void linear_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> weight,
@@ -73,6 +104,20 @@ void linear_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView
                      Write write_bias) {
   using T = typename B::Scalar;
   gemm_backward(ctx, Op::none, Op::transpose, T{1}, x, weight, d_y, d_x, write_x, d_weight, write_weight);
+  if (d_bias.data != nullptr) column_sum(ctx, T{1}, d_y, d_bias, write_bias);
+}
+
+/// The same for a table kept in bfloat16, whose own gradient is left as its factors.
+template <Backend B>
+void linear_backward(Context<B>& ctx, ConstView<BFloat16> x, ConstView<typename B::Scalar> d_y,
+                     MatrixView<typename B::Scalar> d_weight, Write write_weight, MatrixView<typename B::Scalar> d_bias,
+                     Write write_bias) {
+  using T = typename B::Scalar;
+  if (d_weight.data != nullptr)
+    detail::for_each_widened(ctx, x, [&](Index first, ConstView<T> rows) {
+      gemm(ctx, Op::transpose, Op::none, T{1}, d_y.row_block(first, rows.rows), rows, d_weight,
+           first == 0 ? write_weight : Write::accumulate);
+    });
   if (d_bias.data != nullptr) column_sum(ctx, T{1}, d_y, d_bias, write_bias);
 }
 

@@ -89,7 +89,8 @@ class AdamW {
             ctx.key(parameter_stream(p.name), static_cast<std::uint32_t>(step_count_)),
             0,
             0,
-            p.cols()};
+            p.cols(),
+            p.rounded_value.view()};
   }
   functors::AdamUpdate<T> update_for(const Parameter<B>& p) const {
     const double scale = p.learning_rate_scale;

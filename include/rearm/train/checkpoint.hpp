@@ -35,7 +35,7 @@ void save_checkpoint(const std::filesystem::path& path, const ParameterStore<B>&
   detail::TensorList<typename B::Memory> list;
   for (const Parameter<B>& p : parameters) {
     if (!p.persistent) continue;
-    list.add("value/" + p.name, p.value.view());
+    p.with_values([&](const auto& values) { list.add("value/" + p.name, values.view()); });
     const auto add = [&](const std::string& name, const auto& moment) {
       if (!moment.empty()) list.add(name + p.name, moment.view());
     };

@@ -259,20 +259,17 @@ class Trainer {
       return;
     }
     best_.clear();
-    for (const Parameter<B>& p : model_.parameters()) {
-      best_.emplace_back();
-      if (!p.trainable) continue;
-      best_.back() = Matrix<T, typename B::Memory>(p.rows(), p.cols());
-      scaled_copy(ctx_, T{1}, p.value.view(), best_.back().view());
-    }
+    for (const Parameter<B>& p : model_.parameters())
+      if (p.trainable) best_.push_back({p.value.clone(), p.rounded_value.clone()});
   }
   void restore_best() {
     if (!options_.directory.empty()) return load_parameters<B>(file("model.safetensors"), model_.parameters(), config_);
     std::size_t i = 0;
-    for (Parameter<B>& p : model_.parameters()) {
-      if (p.trainable) scaled_copy(ctx_, T{1}, best_[i].view(), p.value.view());
-      ++i;
-    }
+    for (Parameter<B>& p : model_.parameters())
+      if (p.trainable) {
+        p.value.assign(best_[i].value);
+        p.rounded_value.assign(best_[i++].rounded);
+      }
   }
   void restore() {
     state_ = load_checkpoint<B>(file("checkpoint.safetensors"), model_.parameters(), config_);
@@ -305,7 +302,11 @@ class Trainer {
   Matrix<T, typename B::Memory> loss_sums_;
   LossValues mean_losses_;
   TrainState state_;
-  std::vector<Matrix<T, typename B::Memory>> best_;
+  struct Values {
+    Matrix<T, typename B::Memory> value;
+    Matrix<BFloat16, typename B::Memory> rounded;
+  };
+  std::vector<Values> best_;
 };
 
 }  // namespace rearm

@@ -35,23 +35,31 @@ struct MomentLanes {
 template <class B, class T = typename B::Scalar>
 void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, MatrixView<const T> d_output,
                    MatrixView<const T> weight, MatrixView<T> d_weight, Write write_weight) {
-  const MatrixView<T> value = table.value;
+  const Index rows = table.rows();
+  const Index cols = table.cols();
   const bool with_weight = d_weight.data != nullptr;
-  const Index n_chunks = (value.rows + table_chunk - 1) / table_chunk;
+  const bool widened = with_weight && table.rounded_value.data != nullptr;
+  const Index n_chunks = (rows + table_chunk - 1) / table_chunk;
   Scratch<B> scratch(ctx);
   T* const parts = with_weight ? scratch.template allocate<T>(n_chunks * weight.size()) : nullptr;
-  const ThreadScratch<B> tile(ctx, table_tile_rows * table_tile_cols);
+  const ThreadScratch<B> tile(ctx, (widened ? 2 : 1) * table_tile_rows * table_tile_cols);
   parallel_chunks(ctx.resources(), n_chunks, [&](Index chunk) {
-    const Index end = std::min(value.rows, (chunk + 1) * table_chunk);
+    const Index end = std::min(rows, (chunk + 1) * table_chunk);
     for (Index begin = chunk * table_chunk; begin < end; begin += table_tile_rows)
-      for (Index col = 0; col < value.cols; col += table_tile_cols) {
+      for (Index col = 0; col < cols; col += table_tile_cols) {
         const Index n = std::min(table_tile_rows, end - begin);
-        const Index width = std::min(table_tile_cols, value.cols - col);
+        const Index width = std::min(table_tile_cols, cols - col);
         const functors::AdamTarget<T> part = table.tile(begin, n, col, width);
         if (with_weight) {
+          ConstView<T> value = part.value;
+          if (widened) {
+            const functors::WidenRow<T> widen{part.rounded_value,
+                                              {tile.data() + table_tile_rows * table_tile_cols, n, width}};
+            for (Index i = 0; i < n; ++i) widen(i, SoleLane{});
+            value = widen.y;
+          }
           const MatrixView<T> sum(parts + chunk * weight.size(), weight.rows, weight.cols);
-          gemm_serial<T>(Op::transpose, Op::none, T{1}, d_output.row_block(begin, n), ConstView<T>(part.value),
-                         sum.col_block(col, width),
+          gemm_serial<T>(Op::transpose, Op::none, T{1}, d_output.row_block(begin, n), value, sum.col_block(col, width),
                          begin == chunk * table_chunk ? Write::overwrite : Write::accumulate);
         }
         const MatrixView<T> grad(tile.data(), n, width);

@@ -8,6 +8,7 @@
 #include <rearm/backend/cuda/rows.cuh>
 #include <rearm/backend/cuda/table_update.cuh>
 #include <rearm/core/context.hpp>
+#include <rearm/ops/gemm.hpp>
 
 #include <concepts>
 #include <limits>
@@ -82,12 +83,14 @@ struct CudaBackend {
   static void factored_adam(Context<CudaBackend>& ctx, const functors::AdamTarget<Scalar>& table,
                             MatrixView<const Scalar> d_output, MatrixView<const Scalar> weight,
                             MatrixView<Scalar> d_weight = {}, Write write_weight = Write::overwrite) {
-    if (d_weight.data != nullptr)
+    if (table.rounded_value.data != nullptr)
+      linear_backward(ctx, ConstView<BFloat16>(table.rounded_value), d_output, d_weight, write_weight, {},
+                      Write::overwrite);
+    else if (d_weight.data != nullptr)
       gemm(ctx, Op::transpose, Op::none, Scalar{1}, d_output, ConstView<Scalar>(table.value), d_weight, write_weight);
-    gpu::launch(
-        ctx.resources(),
-        dim3(gpu::blocks_for(table.value.rows, gpu::table_tile), gpu::blocks_for(table.value.cols, gpu::table_tile)),
-        gpu::table_threads, gpu::factored_adam_kernel<Scalar>, table, d_output, weight);
+    gpu::launch(ctx.resources(),
+                dim3(gpu::blocks_for(table.rows(), gpu::table_tile), gpu::blocks_for(table.cols(), gpu::table_tile)),
+                gpu::table_threads, gpu::factored_adam_kernel<Scalar>, table, d_output, weight);
   }
 };
 

@@ -24,15 +24,21 @@ struct CudaMemory {
     std::size_t free = 0;
     std::size_t total = 0;
     REARM_CUDA_CHECK(cudaMemGetInfo(&free, &total));
-    throw DeviceError(detail::message(
-        "cudaMalloc: ", bytes, " bytes were asked for but the device has ", free, " of ", total,
-        " free; use features = frozen or residual, bfloat16_moments = true, a smaller batch_size or another device"));
+    throw DeviceError(detail::message("cudaMalloc: ", bytes, " bytes were asked for but the device has ", free, " of ",
+                                      total,
+                                      " free; use features = frozen or residual, bfloat16_tables = true, "
+                                      "bfloat16_moments = true, a smaller batch_size or another device"));
   }
   static void deallocate(void* p) noexcept { cudaFree(p); }
   static void zero(void* p, std::size_t bytes) {
     REARM_CUDA_CHECK(cudaDeviceSynchronize());
     REARM_CUDA_CHECK(cudaMemset(p, 0, bytes));
     REARM_CUDA_CHECK(cudaDeviceSynchronize());  // a memset may go on after its return
+  }
+  static void copy(void* to, const void* from, std::size_t bytes) {
+    REARM_CUDA_CHECK(cudaDeviceSynchronize());
+    REARM_CUDA_CHECK(cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToDevice));
+    REARM_CUDA_CHECK(cudaDeviceSynchronize());
   }
   static void copy_to_host(void* to, const void* from, std::size_t bytes) {
     if (bytes == 0) return;

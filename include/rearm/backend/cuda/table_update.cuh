@@ -44,21 +44,20 @@ REARM_KERNEL void factored_adam_kernel(functors::AdamTarget<T> table, MatrixView
   REARM_UNROLL
   for (int r = 0; r < 4; ++r) {
     const Index row = first_row + 4 * y + r;
-    if (row >= table.value.rows) return;
+    if (row >= table.rows()) return;
     RandomBits random{};
-    if (table.rounded1.data != nullptr)
+    if (table.rounded1.data != nullptr || table.rounded_value.data != nullptr)
       random = table.key.noise(
           functors::MomentWords::first_draw(table.first_row + row, table.first_col + first_col, table.all_cols) +
           static_cast<std::uint64_t>(x));
-    REARM_UNROLL
-    for (int c = 0; c < 4; ++c) {
-      const Index col = first_col + x + 16 * c;
-      if (col >= table.value.cols) continue;
-      if (table.rounded1.data != nullptr)
-        update(table.value(row, col), table.rounded1(row, col), table.rounded2(row, col), grad[r][c], random.word[c]);
-      else
-        update(table.value(row, col), table.moment1(row, col), table.moment2(row, col), grad[r][c]);
-    }
+    table.with_kinds([&](const auto& value, const auto& moment1, const auto& moment2) {
+      REARM_UNROLL
+      for (int c = 0; c < 4; ++c) {
+        const Index col = first_col + x + 16 * c;
+        if (col < table.cols())
+          update(value(row, col), moment1(row, col), moment2(row, col), grad[r][c], random.word[c]);
+      }
+    });
   }
 }
 
