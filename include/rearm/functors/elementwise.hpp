@@ -314,7 +314,10 @@ struct DropoutMask {
   }
   /// The same for element r + half * draws(width) of a row, from the row's draw r.
   REARM_HD bool keep_half(const RandomBits& draw, int half) const {
-    const std::uint32_t word = draw.word[half / 2];
+    // Chosen, not indexed: a GPU's registers have no addresses.
+    const std::uint32_t first = (half & 2) == 0 ? draw.word[0] : draw.word[1];
+    const std::uint32_t second = (half & 2) == 0 ? draw.word[2] : draw.word[3];
+    const std::uint32_t word = half < 4 ? first : second;
     return ((half % 2 == 0 ? word : word >> 16) & 0xFFFFU) >= threshold;
   }
   /// Draws a row of `width` elements takes.
