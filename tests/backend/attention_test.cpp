@@ -72,8 +72,8 @@ TEST_CASE("attention fits its buffers at the largest width") { compare<float>(1,
 
 TEST_CASE("the exponential of sixteen lanes is fast_exp") {
   const float infinity = std::numeric_limits<float>::infinity();
-  cpu::Lanes<float> x = {-infinity, -1e30F, -100.0F, -87.0F, -20.5F, -1.0F,  -1e-6F, 0.0F,
-                         1e-6F,     0.7F,   1.0F,    20.5F,  88.0F,  100.0F, 1e30F,  infinity};
+  cpu::Lanes<float> x = {-infinity, -1e30F, -100.0F, -87.0F, -86.9F, -20.5F, -1.0F, -1e-6F,
+                         0.0F,      1e-6F,  0.3F,    0.7F,   1.0F,   20.5F,  87.0F, 88.0F};
   const cpu::Lanes<float> arguments = x;
   cpu::exp_lanes(x);
   for (int l = 0; l < cpu::n_lanes; ++l) {

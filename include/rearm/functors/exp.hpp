@@ -9,14 +9,10 @@
 
 namespace rearm {
 
-/// x <- e^x for a float or a vector of floats V, `Bits` the unsigned integers of its size. By reference: a vector by
-/// value would be passed differently from machine to machine.
+/// x <- e^x for a float or a vector of floats V in [-87, 88] or NaN, `Bits` the unsigned integers of its size. By
+/// reference: a vector by value would be passed differently from machine to machine.
 template <class Bits, class V>
 REARM_HD inline void exp_in_place(V& x) {
-  const V low = V{} - 87.0F;
-  const V high = V{} + 88.0F;
-  x = x < low ? low : x;
-  x = x > high ? high : x;
   // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer and leaves it in the low mantissa bits.
   const V shifted = x * 1.44269504F + 12582912.0F;
   const V n = shifted - 12582912.0F;
@@ -36,6 +32,8 @@ REARM_HD inline void exp_in_place(V& x) {
 /// e^x. float: Cody-Waite reduction and a degree-6 minimax polynomial, relative error below 1.2e-7 on [-87, 88];
 /// arguments outside are clamped (underflow gives about 1e-38, not 0), NaN gives NaN. double: std::exp.
 REARM_HD inline float fast_exp(float x) {
+  x = x < -87.0F ? -87.0F : x;
+  x = x > 88.0F ? 88.0F : x;
   exp_in_place<std::uint32_t>(x);
   return x;
 }

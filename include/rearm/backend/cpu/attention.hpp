@@ -10,10 +10,36 @@
 
 #include <algorithm>
 
+REARM_LOOPS_BEGIN
+
 namespace rearm::cpu {
 
 /// Widest embedding the buffers of a node hold (Config allows no more).
 inline constexpr Index max_attention_dim = 1024;
+
+/// x <- entries [first, first + n_lanes) of row i, zero past its end.
+template <class T>
+void load_row(MatrixView<const T> m, Index i, Index first, Lanes<T>& x) {
+  if (first + n_lanes <= m.cols) return load_lanes(m.row(i) + first, x);
+  x = Lanes<T>{};
+  std::memcpy(&x, m.row(i) + first, static_cast<std::size_t>(m.cols - first) * sizeof(T));
+}
+
+/// The smallest and the largest of a node's keys.
+template <class T>
+struct KeyRange {
+  T low;
+  T high;
+  KeyRange(const T* keys, Index n) : low(keys[0]), high(keys[0]) {
+    T below = -low;
+    REARM_MAX_LOOP(high, below)
+    for (Index b = 0; b < n; ++b) {
+      high = keys[b] > high ? keys[b] : high;
+      below = -keys[b] > below ? -keys[b] : below;
+    }
+    low = -below;
+  }
+};
 
 /// Query rows [first, first + n_lanes) of node i; lanes past the last row hold zeros and are not stored.
 template <class T>
@@ -21,9 +47,10 @@ struct QueryLanes {
   Lanes<T> slope;  ///< scale q_a
   Lanes<T> top;    ///< largest logit of the row
 
-  QueryLanes(const functors::AttentionInput<T>& in, Index i, Index first, T key_min, T key_max) : slope{}, top{} {
-    for (Index l = 0; l < std::min<Index>(n_lanes, in.q.cols - first); ++l) slope[l] = in.scale * in.q(i, first + l);
-    top = slope > T{0} ? slope * key_max : slope * key_min;
+  QueryLanes(const functors::AttentionInput<T>& in, Index i, Index first, const KeyRange<T>& keys) : slope{}, top{} {
+    load_row(in.q, i, first, slope);
+    slope *= in.scale;
+    top = slope > T{0} ? slope * keys.high : slope * keys.low;
   }
   /// weight = e^(slope key - top)
   void weigh(T key, Lanes<T>& weight) const {
@@ -59,9 +86,9 @@ void attention_row(const functors::AttentionInput<T>& in, MatrixView<T> out, Ind
   const Index d = in.q.cols;
   const T* const keys = in.k.row(i);
   const T* const values = in.v.row(i);
-  const auto [key_min, key_max] = std::minmax_element(keys, keys + d);
+  const KeyRange<T> range(keys, d);
   for (Index first = 0; first < d; first += n_lanes) {
-    const QueryLanes<T> queries(in, i, first, *key_min, *key_max);
+    const QueryLanes<T> queries(in, i, first, range);
     Lanes<T> sum{};
     Lanes<T> value{};
     for_each_key(in, i, first, [&](Index b, const LaneMask<T>& kept) {
@@ -82,7 +109,7 @@ void attention_backward_row(const functors::AttentionBackwardRow<T>& f, Index i)
   const Index d = in.q.cols;
   const T* const keys = in.k.row(i);
   const T* const values = in.v.row(i);
-  const auto [key_min, key_max] = std::minmax_element(keys, keys + d);
+  const KeyRange<T> range(keys, d);
   const T keep_scale = in.dropout ? in.keep_scale : T{1};
   Lanes<T> weights[max_attention_dim];
   Lanes<T> d_keys[max_attention_dim];
@@ -91,7 +118,7 @@ void attention_backward_row(const functors::AttentionBackwardRow<T>& f, Index i)
   std::fill_n(d_values, d, Lanes<T>{});
   for (Index first = 0; first < d; first += n_lanes) {
     const Index n = std::min<Index>(n_lanes, d - first);
-    const QueryLanes<T> queries(in, i, first, *key_min, *key_max);
+    const QueryLanes<T> queries(in, i, first, range);
     Lanes<T> sum{};
     for (Index b = 0; b < d; ++b) {
       queries.weigh(keys[b], weights[b]);
@@ -99,10 +126,8 @@ void attention_backward_row(const functors::AttentionBackwardRow<T>& f, Index i)
     }
     Lanes<T> g{};      // d_out / sum
     Lanes<T> value{};  // out
-    for (Index l = 0; l < n; ++l) {
-      g[l] = f.d_out(i, first + l);
-      value[l] = f.out(i, first + l);
-    }
+    load_row(f.d_out, i, first, g);
+    load_row(f.out, i, first, value);
     g /= sum;
     value *= g;
     g *= keep_scale;
@@ -123,3 +148,5 @@ void attention_backward_row(const functors::AttentionBackwardRow<T>& f, Index i)
 }
 
 }  // namespace rearm::cpu
+
+REARM_LOOPS_END

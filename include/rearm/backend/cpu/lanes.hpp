@@ -5,6 +5,10 @@
 
 #include <rearm/functors/exp.hpp>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -26,11 +30,17 @@ using Lanes = typename LaneType<T>::type;
 template <class T>
 using LaneMask = Lanes<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>>;
 
-/// x <- e^x in every lane, as fast_exp (functors/exp.hpp).
+/// x <- e^x in every lane, none above 88, as fast_exp (functors/exp.hpp).
 inline void exp_lanes(Lanes<float>& x) {
 #if defined(__CUDACC__)  // nvcc refuses vectors in what is device code as well
   for (int l = 0; l < n_lanes; ++l) x[l] = fast_exp(x[l]);
 #else
+  const Lanes<float> low = Lanes<float>{} - 87.0F;
+#if defined(__AVX512F__)  // one instruction, of which gcc makes two
+  x = (Lanes<float>)_mm512_maskz_max_ps(0xFFFF, (__m512)low, (__m512)x);
+#else
+  x = x < low ? low : x;
+#endif
   exp_in_place<Lanes<std::uint32_t>>(x);
 #endif
 }
@@ -57,14 +67,17 @@ bool any_lane(const LaneMask<T>& mask) {
   return any != 0;
 }
 
-/// Sum over the lanes, in pairs: always the same order.
-template <class T>
-T sum_lanes(const Lanes<T>& x) {
-  T part[n_lanes];
-  for (int l = 0; l < n_lanes; ++l) part[l] = x[l];
-  for (int width = n_lanes / 2; width > 0; width /= 2)
-    for (int l = 0; l < width; ++l) part[l] += part[l + width];
-  return part[0];
+/// Sum over N lanes, one half of them to the other and so on: always the same order.
+template <class T, int N = n_lanes>
+T sum_lanes(const typename LaneType<T, N>::type& x) {
+  if constexpr (N == 1) {
+    return x[0];
+  } else {
+    typename LaneType<T, N / 2>::type halves[2];
+    std::memcpy(halves, &x, sizeof x);
+    halves[0] += halves[1];
+    return sum_lanes<T, N / 2>(halves[0]);
+  }
 }
 
 }  // namespace rearm::cpu

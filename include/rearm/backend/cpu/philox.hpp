@@ -6,13 +6,8 @@
 #include <rearm/backend/cpu/lanes.hpp>
 #include <rearm/core/random.hpp>
 
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-
-#include <cstddef>
+#include <bit>
 #include <cstdint>
-#include <cstring>
 
 namespace rearm::cpu {
 
@@ -30,31 +25,33 @@ inline void multiply_words(const PhiloxWords& x, std::uint32_t constant, PhiloxW
 
 /// word[w][l] = word w of the draw number first + l * stride.
 inline void philox_block(const RandomKey& key, std::uint64_t first, std::uint64_t stride, Lanes<std::uint32_t>* word) {
-  for (int part = 0; part < n_lanes; part += 8) {
-    PhiloxWords x0{}, x1{}, x2{}, x3{};
-    for (int l = 0; l < 8; ++l) x0[l] = first + static_cast<std::uint64_t>(part + l) * stride;
-    x1 = x0 >> 32;
-    x2 += key.stream;
-    x3 += key.current_step();
-    auto k0 = static_cast<std::uint32_t>(key.seed);
-    auto k1 = static_cast<std::uint32_t>(key.seed >> 32);
-    for (int round = 0; round < RandomKey::noise_rounds; ++round) {
-      PhiloxWords p0, p1;
-      multiply_words(x0, PHILOX_M4x32_0, p0);
-      multiply_words(x2, PHILOX_M4x32_1, p1);
-      x0 = (p1 >> 32) ^ x1 ^ std::uint64_t{k0};
-      x2 = (p0 >> 32) ^ x3 ^ std::uint64_t{k1};
-      x1 = p1;
-      x3 = p0;
-      k0 += PHILOX_W32_0;
-      k1 += PHILOX_W32_1;
-    }
-    const PhiloxWords* const words[4] = {&x0, &x1, &x2, &x3};
-    for (int w = 0; w < 4; ++w) {
-      const auto low = __builtin_convertvector(*words[w], LaneType<std::uint32_t, 8>::type);
-      std::memcpy(reinterpret_cast<char*>(word + w) + std::ptrdiff_t{part} * 4, &low, sizeof low);
-    }
+  PhiloxWords x[4][2] = {};  // word, half of the lanes
+  for (int half = 0; half < 2; ++half) {
+    for (int l = 0; l < 8; ++l) x[0][half][l] = first + static_cast<std::uint64_t>(8 * half + l) * stride;
+    x[1][half] = x[0][half] >> 32;
+    x[2][half] += key.stream;
+    x[3][half] += key.current_step();
   }
+  auto k0 = static_cast<std::uint32_t>(key.seed);
+  auto k1 = static_cast<std::uint32_t>(key.seed >> 32);
+  for (int round = 0; round < RandomKey::noise_rounds; ++round) {
+    for (int half = 0; half < 2; ++half) {
+      PhiloxWords p0, p1;
+      multiply_words(x[0][half], PHILOX_M4x32_0, p0);
+      multiply_words(x[2][half], PHILOX_M4x32_1, p1);
+      x[0][half] = (p1 >> 32) ^ x[1][half] ^ std::uint64_t{k0};
+      x[2][half] = (p0 >> 32) ^ x[3][half] ^ std::uint64_t{k1};
+      x[1][half] = p1;
+      x[3][half] = p0;
+    }
+    k0 += PHILOX_W32_0;
+    k1 += PHILOX_W32_1;
+  }
+  // The lower halves: the machine is little-endian.
+  static_assert(std::endian::native == std::endian::little);
+  for (int w = 0; w < 4; ++w)
+    word[w] = __builtin_shufflevector((Lanes<std::uint32_t>)x[w][0], (Lanes<std::uint32_t>)x[w][1], 0, 2, 4, 6, 8, 10,
+                                      12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
 }
 
 }  // namespace rearm::cpu
