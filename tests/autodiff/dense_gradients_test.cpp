@@ -47,6 +47,7 @@ TEST_CASE("a factored gradient has one taker, and it is linear") {
   CHECK(s.tape.parameter(rounded).rows() == 5);
   CHECK_THROWS_WITH_AS(sum_of_squares(s.tape.parameter(rounded)),
                        "tape: 'features' is kept in bfloat16; only linear reads it", ShapeError);
+  CHECK_THROWS_AS(s.tape.parameter(rounded).rows(1, 2), ShapeError);
 }
 
 TEST_CASE("gradients of spmm, general and symmetric, of unit rows, and of propagate_mean") {

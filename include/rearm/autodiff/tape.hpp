@@ -68,11 +68,11 @@ class Var {
     return {source.grad.data + (node_->value.data - source.value.data), rows(), cols(), source.grad.stride};
   }
   /// Rows [begin, begin + n), without a copy.
-  Var rows(Index begin, Index n) const { return slice(node_->value.row_block(begin, n)); }
+  Var rows(Index begin, Index n) const { return slice(value().row_block(begin, n)); }
   /// Columns [begin, begin + n), without a copy.
-  Var cols(Index begin, Index n) const { return slice(node_->value.col_block(begin, n)); }
+  Var cols(Index begin, Index n) const { return slice(value().col_block(begin, n)); }
   /// The same value as a constant: no gradient flows back through it.
-  Var detach() const { return tape_->constant(node_->value); }
+  Var detach() const { return tape_->constant(value()); }
 
  private:
   Var slice(MatrixView<T> part) const;

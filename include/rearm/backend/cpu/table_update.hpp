@@ -6,6 +6,7 @@
 #include <rearm/backend/cpu/philox.hpp>
 #include <rearm/core/context.hpp>
 #include <rearm/functors/adam.hpp>
+#include <rearm/functors/elementwise.hpp>
 
 #include <algorithm>
 
