@@ -40,9 +40,9 @@ struct Parameter {
   Parameter() = default;
   Parameter(std::string name_, Index rows, Index cols) : name(std::move(name_)), value(rows, cols), grad(rows, cols) {}
   /// A table with a factored gradient, in bfloat16 if `rounded`.
-  static Parameter table(std::string name, Index rows, Index cols, bool rounded = false) {
+  static Parameter table(const std::string& name, Index rows, Index cols, bool rounded = false) {
     Parameter p;
-    p.name = std::move(name);
+    p.name = name;
     p.factored = true;
     if (rounded)
       p.rounded_value = Matrix<BFloat16, Memory>(rows, cols);
