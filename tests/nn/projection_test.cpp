@@ -23,10 +23,11 @@ struct Fixture {
   Context<Double> ctx{test_options()};
   ParameterStore<Double> store;
   SparseOperator<double, TestMemory> mean = general(random_csr<double>(n_users, n_items, 0.5, 1));
-  Matrix<float> features = random_matrix<float>(n_items, width, 2);
+  Matrix<float> features;
   std::unique_ptr<Projection<Double>> projection;
 
-  explicit Fixture(Features kind, bool rounded = false) {
+  explicit Fixture(Features kind, bool rounded = false, Index cols = width)
+      : features(random_matrix<float>(n_items, cols, 2)) {
     Dataset data;
     data.n_users = n_users;
     data.n_items = n_items;
@@ -75,6 +76,22 @@ TEST_CASE("all three kinds of features start from the same embeddings, up to rou
                            });
                   }));
     }
+}
+
+TEST_CASE("users' features in bfloat16 are their items' mean in every block of columns") {
+  constexpr Index many = 300;
+  Fixture f(Features::trainable, true, many);
+  const Matrix<BFloat16> got = to_host(f.parameter("user_features.image").rounded_value);
+  const Matrix<double> mean = dense(random_csr<double>(n_users, n_items, 0.5, 1));
+  Index wrong = 0;
+  for (Index u = 0; u < n_users; ++u)
+    for (Index c = 0; c < many; ++c) {
+      const double want = sum_of(n_items, [&](Index i) {
+        return mean(u, i) * static_cast<double>(to_float(round_to_nearest(f.features(i, c))));
+      });
+      wrong += got(u, c).bits != round_to_nearest(static_cast<float>(want)).bits;
+    }
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("gradients of the projection reach all that is trainable and nothing that is not") {

@@ -106,3 +106,29 @@ TEST_CASE("products of unfitting shapes name both shapes") {
   CHECK(contains(bias, "2x2"));
   CHECK(contains(bias, "1x6"));
 }
+
+TEST_CASE_TEMPLATE("linear of a table in bfloat16 is that of its numbers, several blocks of them", T, float, double) {
+  constexpr Index n = 1100, p = 530, d = 6;
+  static_assert(!TestMemory::host_accessible || n * p * Index{sizeof(T)} > TestBackend<T>::cached_bytes);
+  Sandbox<T> s;
+  Matrix<BFloat16> rounded(n, p);
+  const Matrix<float> values = random_matrix<float>(n, p, 1);
+  for (Index i = 0; i < rounded.size(); ++i) rounded.data()[i] = round_to_nearest(values.data()[i]);
+  const auto x = [&](Index i, Index j) { return static_cast<double>(to_float(rounded(i, j))); };
+  const auto table = upload(rounded);
+  Strided<T> w(d, p, 2), b(1, d, 3), d_y(n, d, 4);
+  const auto at = [](Strided<T>& m, Index i, Index j) { return static_cast<double>(m.view()(i, j)); };
+  TestMatrix<T> y(n, d);
+  linear(s.ctx, ConstView<BFloat16>(table.view()), s.there(w.view()), s.there(b.view()), y.view());
+  check_close(y, tabulate(n, d, [&](Index i, Index a) {
+                return at(b, 0, a) + sum_of(p, [&](Index j) { return x(i, j) * at(w, a, j); });
+              }));
+  TestMatrix<T> d_w = upload(random_matrix<T>(d, p, 5)), d_b(1, d);
+  const Matrix<T> before = to_host(d_w);
+  linear_backward(s.ctx, ConstView<BFloat16>(table.view()), s.there(d_y.view()), d_w.view(), Write::accumulate,
+                  d_b.view(), Write::overwrite);
+  check_close(d_w, tabulate(d, p, [&](Index a, Index j) {
+                return static_cast<double>(before(a, j)) + sum_of(n, [&](Index i) { return at(d_y, i, a) * x(i, j); });
+              }));
+  check_close(d_b, tabulate(1, d, [&](Index, Index a) { return sum_of(n, [&](Index i) { return at(d_y, i, a); }); }));
+}

@@ -197,10 +197,14 @@ TEST_CASE("tables and moments in bfloat16: half the bytes, as good a model, resu
     CHECK_THROWS_WITH_AS(train(data, other, 1, in_folder(whole.path(), true)),
                          doctest::Contains(tables ? "bfloat16_tables" : "bfloat16_moments"), ConfigError);
   }
-  // The best weights come back from memory as from the file.
-  c.epochs = 2;
-  const TemporaryFolder folder("rounded_short");
-  CHECK(train(data, c, 1).result.test == train(data, c, 1, in_folder(folder.path())).result.test);
+  // The best weights, not the last, come back from memory as from the file.
+  c.learning_rate = 2e-2;
+  c.epochs = 40;
+  c.patience = 0;
+  const TemporaryFolder folder("rounded_best");
+  const TrainResult kept = train(data, c, 1).result;
+  CHECK(kept.epochs > kept.best_epoch + 1);
+  CHECK(kept.test == train(data, c, 1, in_folder(folder.path())).result.test);
 }
 
 TEST_CASE("a checkpoint of another config or a damaged one is refused and stays as it is") {

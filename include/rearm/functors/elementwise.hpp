@@ -6,6 +6,8 @@
 #include <rearm/core/bfloat16.hpp>
 #include <rearm/core/random.hpp>
 
+#include <type_traits>
+
 REARM_LOOPS_BEGIN
 
 namespace rearm::functors {
@@ -30,29 +32,22 @@ struct ScaleRow {
   }
 };
 
-/// y = x, one of them in bfloat16: exactly, or rounded to the nearest.
-template <class T>
-struct WidenRow {
-  MatrixView<const BFloat16> x;
-  MatrixView<T> y;
+/// y = x, from or to bfloat16: exactly, or rounded to the nearest.
+template <class From, class To>
+struct ConvertRow {
+  MatrixView<const From> x;
+  MatrixView<To> y;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
-    const BFloat16* const in = x.row(i);
-    T* const out = y.row(i);
+    const From* const in = x.row(i);
+    To* const out = y.row(i);
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < y.cols; j += L::step) out[j] = static_cast<T>(to_float(in[j]));
-  }
-};
-template <class T>
-struct RoundRow {
-  MatrixView<const T> x;
-  MatrixView<BFloat16> y;
-  template <class L>
-  REARM_HD void operator()(Index i, const L& lane) const {
-    const T* const in = x.row(i);
-    BFloat16* const out = y.row(i);
-    REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < y.cols; j += L::step) out[j] = round_to_nearest(static_cast<float>(in[j]));
+    for (Index j = lane.first(); j < y.cols; j += L::step) {
+      if constexpr (std::is_same_v<To, BFloat16>)
+        out[j] = round_to_nearest(static_cast<float>(in[j]));
+      else
+        out[j] = static_cast<To>(to_float(in[j]));
+    }
   }
 };
 

@@ -99,7 +99,11 @@ void read_parameters(SafetensorsFile& file, const std::filesystem::path& path, c
     if (!p.persistent) continue;
     if (!file.contains(prefix + p.name))
       throw DataError(message(path.string(), ": has no tensor '", prefix, p.name, "'; it holds another model"));
-    const std::vector<Index>& shape = file.info(prefix + p.name).shape;
+    const TensorInfo& tensor = file.info(prefix + p.name);
+    if ((tensor.type == TensorType::bf16) != p.rounded())
+      throw DataError(message(path.string(), ": tensor '", tensor.name, "' is ", to_string(tensor.type),
+                              ", which bfloat16_tables in its own config contradicts"));
+    const std::vector<Index>& shape = tensor.shape;
     if (shape.size() != 2 || shape[0] != p.rows() || shape[1] != p.cols())
       throw ShapeError(message(path.string(), ": tensor '", prefix, p.name, "' is ", shape_string(shape),
                                " but the model's is ", shape_string(p.rows(), p.cols())));

@@ -73,7 +73,7 @@ class Projection {
       for (Index first = 0; first < rows.rows; first += wide.rows()) {
         const MatrixView<float> part = wide.view().row_block(0, std::min(wide.rows(), rows.rows - first));
         modality.features.copy_rows(begin + first, part);
-        const functors::RoundRow<float> round{part, rows.row_block(first, part.rows)};
+        const functors::ConvertRow<float, BFloat16> round{part, rows.row_block(first, part.rows)};
         for (Index i = 0; i < part.rows; ++i) round(i, SoleLane{});
       }
     });
@@ -88,9 +88,11 @@ class Projection {
       const Index n = std::min(most, items_->cols() - first);
       const MatrixView<T> items = of_items.view().col_block(0, n);
       const MatrixView<T> users = of_users.view().col_block(0, n);
-      B::for_each(ctx, items.rows, functors::WidenRow<T>{items_->rounded_value.view().col_block(first, n), items});
+      B::for_each(ctx, items.rows,
+                  functors::ConvertRow<BFloat16, T>{items_->rounded_value.view().col_block(first, n), items});
       spmm(ctx, user_mean_->view(), ConstView<T>(items), users);
-      B::for_each(ctx, users.rows, functors::RoundRow<T>{users, users_->rounded_value.view().col_block(first, n)});
+      B::for_each(ctx, users.rows,
+                  functors::ConvertRow<T, BFloat16>{users, users_->rounded_value.view().col_block(first, n)});
     }
   }
 

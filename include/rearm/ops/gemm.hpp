@@ -79,7 +79,7 @@ void for_each_widened(Context<B>& ctx, ConstView<BFloat16> x, const F& f) {
   const MatrixView<T> all = scratch.template matrix<T>(most, x.cols);
   for (Index first = 0; first < x.rows; first += most) {
     const MatrixView<T> rows = all.row_block(0, std::min(most, x.rows - first));
-    B::for_each(ctx, rows.rows, functors::WidenRow<T>{x.row_block(first, rows.rows), rows});
+    B::for_each(ctx, rows.rows, functors::ConvertRow<BFloat16, T>{x.row_block(first, rows.rows), rows});
     f(first, ConstView<T>(rows));
   }
 }

@@ -54,8 +54,8 @@ void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, Matrix
         if (with_weight) {
           ConstView<T> value = part.value;
           if (widened) {
-            const functors::WidenRow<T> widen{part.rounded_value,
-                                              {tile.data() + table_tile_rows * table_tile_cols, n, width}};
+            const functors::ConvertRow<BFloat16, T> widen{part.rounded_value,
+                                                          {tile.data() + table_tile_rows * table_tile_cols, n, width}};
             for (Index i = 0; i < n; ++i) widen(i, SoleLane{});
             value = widen.y;
           }
