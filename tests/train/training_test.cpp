@@ -197,6 +197,14 @@ TEST_CASE("tables and moments in bfloat16: half the bytes, as good a model, resu
     CHECK_THROWS_WITH_AS(train(data, other, 1, in_folder(whole.path(), true)),
                          doctest::Contains(tables ? "bfloat16_tables" : "bfloat16_moments"), ConfigError);
   }
+  // A file whose tensors are not what its config says.
+  Config floats = c;
+  floats.bfloat16_tables = false;
+  Context<B> ctx(test_options(1), c.seed);
+  Model<B> model(ctx, data, floats, graphs_of<B>(data, floats));
+  SafetensorsFile file(whole.path() / "checkpoint.safetensors");
+  CHECK_THROWS_WITH_AS(detail::read_parameters(file, whole.path(), "value/", model.parameters()),
+                       doctest::Contains("bfloat16_tables"), DataError);
   // The best weights, not the last, come back from memory as from the file.
   c.learning_rate = 2e-2;
   c.epochs = 40;
