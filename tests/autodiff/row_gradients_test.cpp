@@ -152,7 +152,7 @@ TEST_CASE("gradients of info_nce, at usual and at tiny temperatures") {
 }
 
 TEST_CASE("value and gradients of info_nce over several tiles equal those of its parts") {
-  constexpr Index n = 1500;
+  constexpr Index n = 2100;
   static_assert(n * n * static_cast<Index>(sizeof(double)) > Double::cached_bytes);
   auto a = random_parameter(n, 2, 1);
   auto b = random_parameter(n, 2, 2);

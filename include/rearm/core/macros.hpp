@@ -21,11 +21,15 @@
 #define REARM_SIMD_LOOP
 #endif
 
-// Before a short loop with constant bounds in a kernel: its arrays stay in registers.
+// Before a short loop with constant bounds in a kernel: its arrays stay in registers. BY(n): before any other, for n
+// rounds at once.
 #if defined(__CUDACC__)
+#define REARM_TEXT(text) #text
 #define REARM_UNROLL _Pragma("unroll")
+#define REARM_UNROLL_BY(n) _Pragma(REARM_TEXT(unroll n))
 #else
 #define REARM_UNROLL
+#define REARM_UNROLL_BY(n)
 #endif
 
 // Before a loop that adds to the named local sums: let them be added in any order (or the largest be found in any).

@@ -178,22 +178,41 @@ struct AdamRow {
   }
 };
 
-/// The same by pieces of rows, so that a wide matrix of few rows has work for many: i is the piece's number.
+/// The same for several parameters at once, by pieces of rows, so that a wide matrix of few rows has work for many: i
+/// counts the pieces of all of them.
 template <class T>
-struct AdamPiece {
-  static constexpr Index width = 1024;  ///< a multiple of MomentWords::group
-  AdamTarget<T> target;
-  MatrixView<const T> grad;
-  static Index pieces_a_row(Index cols) { return (cols + width - 1) / width; }
+struct AdamPieces {
+  static constexpr Index width = 1024;  ///< of a piece, a multiple of MomentWords::group
+  static constexpr int most = 12;       ///< parameters; a kernel's arguments were 4 KiB at most for long
+  struct Part {
+    AdamTarget<T> target;
+    MatrixView<const T> grad;
+    Index end;  ///< number of the first piece behind this parameter's
+  };
+  Part part[most];
+  int count = 0;
+
+  Index pieces() const { return count == 0 ? 0 : part[count - 1].end; }
+  void add(const AdamTarget<T>& target, MatrixView<const T> grad) {
+    const Index begin = pieces();
+    part[count++] = {target, grad, begin + target.rows() * pieces_a_row(target.cols())};
+  }
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
-    const Index cols = target.cols();
-    const Index pieces = (cols + width - 1) / width;
-    if (pieces == 1) return target.update_row(i, grad.row(i), lane);
+    int p = 0;
+    while (i >= part[p].end) ++p;
+    const Part& own = part[p];
+    if (p > 0) i -= part[p - 1].end;
+    const Index cols = own.target.cols();
+    const Index pieces = pieces_a_row(cols);
+    if (pieces == 1) return own.target.update_row(i, own.grad.row(i), lane);
     const Index row = i / pieces;
     const Index col = i % pieces * width;
-    target.tile(row, 1, col, cols - col < width ? cols - col : width).update_row(0, grad.row(row) + col, lane);
+    own.target.tile(row, 1, col, cols - col < width ? cols - col : width).update_row(0, own.grad.row(row) + col, lane);
   }
+
+ private:
+  REARM_HD static Index pieces_a_row(Index cols) { return (cols + width - 1) / width; }
 };
 
 }  // namespace rearm::functors

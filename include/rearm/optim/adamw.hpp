@@ -56,13 +56,19 @@ class AdamW {
         p.fused_weight = nullptr;
         p.has_grad = false;
       }
+    functors::AdamPieces<T> pieces;
+    const auto update = [&] {
+      B::for_each(ctx, pieces.pieces(), pieces);
+      pieces.count = 0;
+    };
     for (Parameter<B>& p : parameters)
       if (p.trainable && p.has_grad) {
         prepare(p);
-        using Piece = functors::AdamPiece<T>;
-        B::for_each(ctx, p.rows() * Piece::pieces_a_row(p.cols()), Piece{target(ctx, p), p.grad.view()});
+        pieces.add(target(ctx, p), p.grad.view());
         p.has_grad = false;
+        if (pieces.count == pieces.most) update();
       }
+    update();
   }
 
  private:

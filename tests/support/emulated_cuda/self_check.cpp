@@ -126,7 +126,8 @@ __global__ void coordinates(unsigned* out) {
   out[group * blockDim.x * blockDim.y * blockDim.z + thread] = group * 1000 + thread;
 }
 
-__global__ void atomics(int* counts, float* sum, double* wide) {
+__global__ void atomics(int* counts, float* sum, double* wide, unsigned* round) {
+  atomicInc(round, 99);
   atomicAdd(&counts[0], 1);
   atomicMax(&counts[1], static_cast<int>(threadIdx.x));
   atomicMin(&counts[2], -static_cast<int>(threadIdx.x));
@@ -233,10 +234,12 @@ TEST_CASE("atomics count every thread") {
   const Device<int> counts(std::vector<int>{0, 0, 0});
   const Device<float> sum(std::vector<float>{0});
   const Device<double> wide(std::vector<double>{0});
-  REQUIRE(launch(nullptr, 7, 96, atomics, counts.p, sum.p, wide.p) == cudaSuccess);
+  const Device<unsigned> round(std::vector<unsigned>{0});
+  REQUIRE(launch(nullptr, 7, 96, atomics, counts.p, sum.p, wide.p, round.p) == cudaSuccess);
   CHECK(counts.get() == std::vector<int>{7 * 96, 95, -95});
   CHECK(sum.get()[0] == 7 * 48);
   CHECK(wide.get()[0] == 7 * 24);
+  CHECK(round.get()[0] == 7 * 96 % 100);
 }
 
 TEST_CASE("a launch that hardware refuses is refused") {

@@ -6,6 +6,8 @@
 #include <rearm/backend/cuda/rows.cuh>
 #include <rearm/functors/attention.hpp>
 
+#include <cstdint>
+
 namespace rearm::gpu {
 
 /// Warps a block: each runs long, so few of them make the last ones' wait short.
@@ -98,23 +100,56 @@ REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f,
     inverse_sum(i, a) = inverse;
   }
   lane.sync();
-  const auto draws = static_cast<Index>(functors::DropoutMask::draws(d));
-  for (Index b = lane.first(); b < d; b += WarpLane::step) {
-    T d_k{0};
-    T d_v{0};
-    for (Index a = 0; a < d; ++a) {
-      const T q = in.scale * in.q(i, a);
-      const T g = f.d_out(i, a) * fast_exp(q * k[b] - range.top(q)) * inverse_sum(i, a);
-      T multiplier{1};
-      if (in.dropout) {
-        const auto draw = static_cast<std::uint64_t>((i * d + a) * draws + b % draws);
-        multiplier = in.mask.keep_half(in.mask.key.noise(draw), static_cast<int>(b / draws)) ? in.keep_scale : T{0};
-      }
-      d_v += g * multiplier;
-      d_k += g * (multiplier * v[b] - f.out(i, a)) * q;
+  for (Index first = 0; first < d; first += 2 * warp_size) {
+    T key[2];
+    T value[2];
+    T d_k[2] = {};
+    T d_v[2] = {};
+    REARM_UNROLL
+    for (int c = 0; c < 2; ++c) {
+      const Index b = first + c * warp_size + lane.first();
+      key[c] = b < d ? k[b] : T{0};
+      value[c] = b < d ? v[b] : T{0};
     }
-    f.d_k(i, b) = d_k;
-    f.d_v(i, b) = d_v;
+    // A lane has what these columns take of one row, its random bits drawn once, and hands it round.
+    for (Index row = 0; row < d; row += warp_size) {
+      const Index own = row + lane.first();
+      T q{0};
+      T factor{0};
+      T out{0};
+      std::uint64_t kept = 0;
+      if (own < d) {
+        q = in.scale * in.q(i, own);
+        factor = f.d_out(i, own) * inverse_sum(i, own);
+        out = f.out(i, own);
+        for_each_weight(in, i, own, [&](Index b, T multiplier) {
+          if (b >= first && b < first + 2 * warp_size && multiplier != T{0}) kept |= std::uint64_t{1} << (b - first);
+        });
+      }
+      const int n = d - row < warp_size ? static_cast<int>(d - row) : warp_size;
+      for (int source = 0; source < n; ++source) {
+        const T q_a = __shfl_sync(full_warp, q, source);
+        const T factor_a = __shfl_sync(full_warp, factor, source);
+        const T out_a = __shfl_sync(full_warp, out, source);
+        const std::uint64_t kept_a = __shfl_sync(full_warp, kept, source);
+        const T top = range.top(q_a);
+        REARM_UNROLL
+        for (int c = 0; c < 2; ++c) {
+          const T g = factor_a * fast_exp(q_a * key[c] - top);
+          const bool keep = (kept_a >> (c * warp_size + lane.lane) & 1) != 0;
+          const T multiplier = keep ? (in.dropout ? in.keep_scale : T{1}) : T{0};
+          d_v[c] += g * multiplier;
+          d_k[c] += g * (multiplier * value[c] - out_a) * q_a;
+        }
+      }
+    }
+    REARM_UNROLL
+    for (int c = 0; c < 2; ++c) {
+      const Index b = first + c * warp_size + lane.first();
+      if (b >= d) continue;
+      f.d_k(i, b) = d_k[c];
+      f.d_v(i, b) = d_v[c];
+    }
   }
 }
 

@@ -29,7 +29,7 @@ struct CudaBackend {
   static constexpr std::string_view name() { return "cuda"; }
 
   /// A work array no larger than this stays in the second-level cache between two kernels.
-  static constexpr Index cached_bytes = Index{1} << 24;
+  static constexpr Index cached_bytes = Index{1} << 25;
 
   template <class F>
   static void for_each(Context<CudaBackend>& ctx, Index n, const F& f) {
@@ -48,9 +48,8 @@ struct CudaBackend {
                    Write write, const Then& then) {
     if (ctx.resources().options().deterministic || s.nonzeros == 0 || x.empty() ||
         s.nonzeros > std::numeric_limits<int>::max())
-      gpu::spmm_in_order(ctx.resources(), s, x, y, write);
-    else
-      gpu::spmm_by_library(ctx.resources(), ctx.arena(), s, x, y, write);
+      return gpu::spmm_in_order(ctx.resources(), s, x, y, write, then);
+    gpu::spmm_by_library(ctx.resources(), ctx.arena(), s, x, y, write);
     if constexpr (!std::is_same_v<Then, NothingRow>) for_each(ctx, s.rows, then);
   }
 

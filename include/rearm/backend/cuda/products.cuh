@@ -38,38 +38,85 @@ void gemm(const Resources& resources, Op op_a, Op op_b, T alpha, MatrixView<cons
                                  a.data, stride(a), &beta, c.data, stride(c)));
 }
 
-/// Row i of Y (+)= S X by one warp: each lane has Tile columns 32 apart, entries in stored order.
+/// Entries from which on a row is shared by the warps of a block.
+inline constexpr Index long_row = 128;
+
+/// sum_t += S(i, e) X(column of e, first + 32 t) over the entries [begin, end) of a row, in stored order: a lane
+/// fetches an entry for all, and has Tile columns of its own.
 template <class T, int Tile>
-REARM_KERNEL void spmm_kernel(CsrView<T> s, MatrixView<const T> x, MatrixView<T> y, Write write) {
-  const Index i = own_warp();
-  if (i >= s.rows) return;
-  const Index first = static_cast<Index>(blockIdx.y) * Tile * warp_size + own_lane().lane;
-  T sum[Tile] = {};
-  for (Index e = s.offsets[i]; e < s.offsets[i + 1]; ++e) {
-    const T value = s.values[e];
-    const T* const row = x.row(s.indices[e]);
-    REARM_UNROLL
-    for (int t = 0; t < Tile; ++t)
-      if (first + t * warp_size < x.cols) sum[t] += value * row[first + t * warp_size];
-  }
-  REARM_UNROLL
-  for (int t = 0; t < Tile; ++t) {
-    const Index j = first + t * warp_size;
-    if (j < y.cols) y(i, j) = write == Write::overwrite ? sum[t] : y(i, j) + sum[t];
+__device__ void add_entries(const CsrView<T>& s, const MatrixView<const T>& x, Index begin, Index end, Index first,
+                            const WarpLane& lane, T (&sum)[Tile]) {
+  for (Index e = begin; e < end; e += warp_size) {
+    const Index own = e + lane.first();
+    const Id column = own < end ? s.indices[own] : 0;
+    const T value = own < end ? s.values[own] : T{0};
+    const int n = end - e < warp_size ? static_cast<int>(end - e) : warp_size;
+    REARM_UNROLL_BY(4)
+    for (int source = 0; source < n; ++source) {
+      const T factor = __shfl_sync(full_warp, value, source);
+      const T* const row = x.row(__shfl_sync(full_warp, column, source));
+      REARM_UNROLL
+      for (int t = 0; t < Tile; ++t)
+        if (first + t * warp_size < x.cols) sum[t] += factor * row[first + t * warp_size];
+    }
   }
 }
 
-template <class T>
-void spmm_in_order(const Resources& resources, CsrView<T> s, MatrixView<const T> x, MatrixView<T> y, Write write) {
+/// Y (+)= S X, a warp a row, but the long rows of a block by all its warps, a piece each; then(i, lane) follows.
+template <class T, int Tile, class Then>
+REARM_KERNEL void spmm_kernel(CsrView<T> s, MatrixView<const T> x, MatrixView<T> y, Write write, Then then) {
+  __shared__ T pieces[row_warps][Tile][warp_size];
+  const WarpLane lane = own_lane();
+  const int warp = static_cast<int>(threadIdx.x) / warp_size;
+  const Index first_row = static_cast<Index>(blockIdx.x) * row_warps;
+  const Index i = first_row + warp;
+  // Lane r knows where the block's row r lies.
+  const auto offset = [&](Index r) { return s.offsets[r < s.rows ? r : s.rows]; };
+  const Index begin = offset(first_row + lane.first());
+  const Index size = offset(first_row + lane.first() + 1) - begin;
+  const unsigned long_rows = __ballot_sync(full_warp, lane.first() < row_warps && size > long_row);
+  const Index own_begin = __shfl_sync(full_warp, begin, warp);
+  const Index own_size = __shfl_sync(full_warp, size, warp);
+  for (Index base = 0; base < y.cols; base += Tile * warp_size) {
+    const Index first = base + lane.first();
+    T sum[Tile] = {};
+    if (own_size <= long_row) add_entries(s, x, own_begin, own_begin + own_size, first, lane, sum);
+    for (unsigned rest = long_rows; rest != 0; rest &= rest - 1) {
+      const int r = __ffs(static_cast<int>(rest)) - 1;
+      const Index end = __shfl_sync(full_warp, begin + size, r);
+      const Index piece = (__shfl_sync(full_warp, size, r) + row_warps - 1) / row_warps;
+      const Index from = __shfl_sync(full_warp, begin, r) + warp * piece;
+      T part[Tile] = {};
+      add_entries(s, x, from, from + piece < end ? from + piece : end, first, lane, part);
+      REARM_UNROLL
+      for (int t = 0; t < Tile; ++t) pieces[warp][t][lane.lane] = part[t];
+      __syncthreads();
+      for (int w = 0; warp == r && w < row_warps; ++w) {
+        REARM_UNROLL
+        for (int t = 0; t < Tile; ++t) sum[t] += pieces[w][t][lane.lane];
+      }
+      __syncthreads();
+    }
+    REARM_UNROLL
+    for (int t = 0; t < Tile; ++t) {
+      const Index j = first + t * warp_size;
+      if (i < s.rows && j < y.cols) y(i, j) = write == Write::overwrite ? sum[t] : y(i, j) + sum[t];
+    }
+  }
+  if (i < s.rows) then(i, lane);
+}
+
+template <class T, class Then>
+void spmm_in_order(const Resources& resources, CsrView<T> s, MatrixView<const T> x, MatrixView<T> y, Write write,
+                   const Then& then) {
   const auto run = [&](auto tile) {
-    constexpr int Tile = decltype(tile)::value;
-    launch(resources, dim3(blocks_for(s.rows, row_warps), blocks_for(y.cols, Tile * warp_size)), row_warps * warp_size,
-           spmm_kernel<T, Tile>, s, x, y, write);
+    launch(resources, blocks_for(s.rows, row_warps), row_warps * warp_size, spmm_kernel<T, decltype(tile)::value, Then>,
+           s, x, y, write, then);
   };
-  if (y.cols > 2 * warp_size)
-    run(std::integral_constant<int, 6>{});
-  else
+  if (y.cols <= 2 * warp_size)
     run(std::integral_constant<int, 2>{});
+  else
+    run(std::integral_constant<int, 6>{});
 }
 
 REARM_KERNEL void narrow_kernel(const Index* from, Index n, int* to) {

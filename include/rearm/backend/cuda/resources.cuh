@@ -49,6 +49,7 @@ class Resources {
       REARM_CUDA_CHECK(cublasCreate(&blas_));
       REARM_CUDA_CHECK(cublasSetStream(blas_, stream_));
       REARM_CUDA_CHECK(cublasSetMathMode(blas_, options.tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH));
+      arrived_ = Buffer<unsigned, CudaMemory>(1);
       workspace_ = Buffer<unsigned char, CudaMemory>(static_cast<Index>(blas_workspace_bytes));
       REARM_CUDA_CHECK(cublasSetWorkspace(blas_, workspace_.data(), blas_workspace_bytes));
       REARM_CUDA_CHECK(cusparseCreate(&sparse_));
@@ -68,6 +69,8 @@ class Resources {
   cusparseHandle_t sparse() const noexcept { return sparse_; }
   /// Waits for everything this context started.
   void synchronize() const { REARM_CUDA_CHECK(cudaStreamSynchronize(stream_)); }
+  /// Counts the blocks of a kernel that have come to its end; 0 between kernels.
+  unsigned* arrived() const noexcept { return arrived_.data(); }
   /// While work is recorded: where its random keys find the step when it is replayed. Null otherwise.
   const std::uint32_t* step_source() const noexcept { return step_source_; }
   /// The step it was when the recording was made.
@@ -93,6 +96,7 @@ class Resources {
   cublasHandle_t blas_ = nullptr;
   cusparseHandle_t sparse_ = nullptr;
   Buffer<unsigned char, CudaMemory> workspace_;
+  mutable Buffer<unsigned, CudaMemory> arrived_;
   const std::uint32_t* step_source_ = nullptr;
   std::uint32_t recorded_step_ = 0;
 };

@@ -6,14 +6,20 @@
 #include <rearm/core/arena.hpp>
 #include <rearm/core/backend.hpp>
 
+#include <algorithm>
+
 namespace rearm::gpu {
 
 inline constexpr unsigned full_warp = 0xFFFFFFFFU;
 inline constexpr int warp_size = 32;
 /// Warps of a block that runs row functors.
 inline constexpr int row_warps = 8;
-/// Rows a warp adds up before its sum meets the others'.
-inline constexpr Index reduce_rows_per_warp = 32;
+/// Warps of a block that adds rows up.
+inline constexpr int reduce_warps = 16;
+/// Most blocks that add rows up: one a multiprocessor, and so few sums that the last block adds them up quickly.
+inline constexpr Index reduce_blocks = 128;
+/// Sums of a warp that shared memory holds.
+inline constexpr Index shared_width = 256;
 
 /// One lane of the warp that has a row; see core/lane.hpp.
 struct WarpLane {
@@ -50,51 +56,62 @@ REARM_KERNEL void for_each_kernel(Index n, F f) {
   if (i < n) f(i, own_lane());
 }
 
-/// A warp's rows added into row `warp` of partials (n_warps x width).
-template <class F, class T>
-REARM_KERNEL void partial_sums_kernel(Index n, Index width, F f, T* partials) {
-  const Index warp = own_warp();
-  const Index begin = warp * reduce_rows_per_warp;
-  if (begin >= n) return;
+/// out_j (+)= sum over rows i of what f(i, partial, lane) adds to partial_j: a warp adds up its rows, a block its
+/// warps, and the block that comes last all blocks, everything in an order of its own. The warps' sums lie in shared
+/// memory or, where there are more than fit, in `partials`, behind those of the blocks. `arrived` is 0 before and
+/// after.
+template <bool Shared, class F, class T>
+REARM_KERNEL void reduce_rows_kernel(Index n, Index width, Index rows_per_warp, F f, T* partials, unsigned* arrived,
+                                     T* out, Write write) {
+  __shared__ T sums[reduce_warps][Shared ? shared_width : 1];
+  __shared__ T slices[reduce_warps * warp_size];
+  __shared__ bool last;
+  const int thread = static_cast<int>(threadIdx.x);
+  const int threads = reduce_warps * warp_size;
+  const Index stride = Shared ? shared_width : width;
+  T* const of_block = Shared ? sums[0] : partials + (gridDim.x + static_cast<Index>(blockIdx.x) * reduce_warps) * width;
+  T* const own = of_block + thread / warp_size * stride;
   const WarpLane lane = own_lane();
-  T* const partial = partials + warp * width;
-  for (Index j = lane.first(); j < width; j += WarpLane::step) partial[j] = T{0};
+  for (Index j = lane.first(); j < width; j += WarpLane::step) own[j] = T{0};
   lane.sync();
-  const Index end = begin + reduce_rows_per_warp < n ? begin + reduce_rows_per_warp : n;
-  for (Index i = begin; i < end; ++i) f(i, partial, lane);
-}
-
-/// out_j (+)= sum over rows of x: 32 columns a block, its 8 warps take every 8th row, then add up in order.
-template <class T>
-REARM_KERNEL void column_sums_kernel(MatrixView<const T> x, T* out, Write write) {
-  __shared__ T sums[row_warps][warp_size];
-  const int warp = static_cast<int>(threadIdx.x) / warp_size;
-  const int lane = static_cast<int>(threadIdx.x) % warp_size;
-  const Index j = static_cast<Index>(blockIdx.x) * warp_size + lane;
-  T sum{0};
-  if (j < x.cols)
-    for (Index i = warp; i < x.rows; i += row_warps) sum += x(i, j);
-  sums[warp][lane] = sum;
+  const Index begin = own_warp() * rows_per_warp;
+  const Index end = begin + rows_per_warp < n ? begin + rows_per_warp : n;
+  REARM_UNROLL_BY(4)
+  for (Index i = begin; i < end; ++i) f(i, own, lane);
   __syncthreads();
-  if (warp != 0 || j >= x.cols) return;
-  T total = write == Write::overwrite ? T{0} : out[j];
-  for (int w = 0; w < row_warps; ++w) total += sums[w][lane];
-  out[j] = total;
-}
-
-/// out (+)= sum of n numbers by one block, in a fixed order.
-template <class T>
-REARM_KERNEL void total_kernel(const T* x, Index n, T* out, Write write) {
-  __shared__ T sums[row_warps];
-  T sum{0};
-  for (Index i = threadIdx.x; i < n; i += blockDim.x) sum += x[i];
-  sum = own_lane().sum(sum);
-  if (own_lane().leads()) sums[threadIdx.x / warp_size] = sum;
+  for (Index j = thread; j < width; j += threads) {
+    T sum{0};
+    for (int w = 0; w < reduce_warps; ++w) sum += of_block[w * stride + j];
+    partials[blockIdx.x * width + j] = sum;
+  }
   __syncthreads();
-  if (threadIdx.x != 0) return;
-  T total = write == Write::overwrite ? T{0} : *out;
-  for (int w = 0; w < row_warps; ++w) total += sums[w];
-  *out = total;
+  if (thread == 0) {
+    __threadfence();
+    last = atomicInc(arrived, gridDim.x - 1) == gridDim.x - 1;
+    __threadfence();
+  }
+  __syncthreads();
+  if (!last) return;
+  // As many columns at once as there are, and the blocks dealt to the threads that are left over.
+  int columns = 16;
+  while (columns < width && columns < threads) columns *= 2;
+  const int n_slices = threads / columns;
+  const int slice = thread / columns;
+  for (Index first = 0; first < width; first += columns) {
+    const Index j = first + thread % columns;
+    T sum{0};
+    REARM_UNROLL_BY(8)
+    for (Index block = slice; block < static_cast<Index>(gridDim.x); block += n_slices)
+      sum += j < width ? partials[block * width + j] : T{0};
+    slices[thread] = sum;
+    __syncthreads();
+    if (slice == 0 && j < width) {
+      T total = write == Write::overwrite ? T{0} : out[j];
+      for (int q = 0; q < n_slices; ++q) total += slices[q * columns + thread];
+      out[j] = total;
+    }
+    __syncthreads();
+  }
 }
 
 template <class F>
@@ -105,16 +122,17 @@ void for_each(const Resources& resources, Index n, const F& f) {
 template <class F, class T>
 void reduce_rows(const Resources& resources, Arena<CudaMemory>& arena, Index n, Index width, const F& f, T* out,
                  Write write) {
+  if (width == 0) return;
+  constexpr Index least_rows = 4;  // a warp's
+  const Index rows_per_warp =
+      std::max(least_rows, (n + reduce_blocks * reduce_warps - 1) / (reduce_blocks * reduce_warps));
+  const unsigned blocks = std::max(blocks_for(n, rows_per_warp * reduce_warps), 1U);
+  const bool shared = width <= shared_width;
   const auto mark = arena.mark();
-  const Index n_warps = (n + reduce_rows_per_warp - 1) / reduce_rows_per_warp;
-  T* const partials = arena.template allocate<T>(n_warps * width > 0 ? n_warps * width : 1);
-  launch(resources, blocks_for(n_warps, row_warps), row_warps * warp_size, partial_sums_kernel<F, T>, n, width, f,
-         partials);
-  if (width == 1)
-    launch(resources, 1, row_warps * warp_size, total_kernel<T>, static_cast<const T*>(partials), n_warps, out, write);
-  else
-    launch(resources, blocks_for(width, warp_size), row_warps * warp_size, column_sums_kernel<T>,
-           MatrixView<const T>(partials, n_warps, width), out, write);
+  T* const partials = arena.template allocate<T>(static_cast<Index>(blocks) * width * (shared ? 1 : 1 + reduce_warps));
+  launch(resources, blocks, reduce_warps * warp_size,
+         shared ? reduce_rows_kernel<true, F, T> : reduce_rows_kernel<false, F, T>, n, width, rows_per_warp, f,
+         partials, resources.arrived(), out, write);
   arena.rewind(mark);
 }
 
