@@ -90,6 +90,12 @@ TEST_CASE("gradients of gather with repeated ids and of concat") {
     const DoubleVar grid[] = {v[0], v[0].cols(0, 1), v[1], v[1].cols(2, 1)};
     return concat<Double>(grid, 2);
   });
+  check_gradients({&b}, [](DoubleTape&, const Vars& v) {  // parts whose gradients share rows
+    return concat_columns({v[0].rows(0, 3), v[0].rows(1, 3), v[0].cols(0, 2).rows(1, 3)});
+  });
+  check_gradients({&a}, [](DoubleTape&, const Vars& v) {  // more parts than are copied at once
+    return concat_columns({v[0], v[0], v[0], v[0], v[0], v[0], v[0], v[0], v[0], v[0]});
+  });
 }
 
 TEST_CASE("gradients of add, scale, column_mean, sum_of_squares, row_dot") {
@@ -100,6 +106,7 @@ TEST_CASE("gradients of add, scale, column_mean, sum_of_squares, row_dot") {
     check_gradients({&a, &b}, [](DoubleTape&, const Vars& v) { return add(v[0], v[1], -2.0); });
     check_gradients({&a, &row}, [](DoubleTape&, const Vars& v) { return add(v[0], v[1], 3.0); });
     check_gradients({&a}, [](DoubleTape&, const Vars& v) { return add(v[0], v[0], 0.5); });
+    check_gradients({&a}, [](DoubleTape&, const Vars& v) { return add(v[0].rows(0, 4), v[0].rows(1, 4), 0.5); });
     check_gradients({&a}, [](DoubleTape&, const Vars& v) { return scale(v[0], 0.3); });
     check_gradients({&a}, [](DoubleTape&, const Vars& v) { return column_mean(v[0]); });
     check_gradients({&a}, [](DoubleTape&, const Vars& v) { return sum_of_squares(v[0], 0.2); });
@@ -123,6 +130,19 @@ TEST_CASE("gradients of prelu, scalar_affine and dropout") {
     check_gradients({&x, &w, &y}, [](DoubleTape&, const Vars& v) { return prelu_add(v[0], v[1], v[2]); });
     check_gradients({&x, &w}, [](DoubleTape&, const Vars& v) { return prelu_add(v[0], v[1], v[0]); });
     check_gradients({&x, &w, &b}, [](DoubleTape&, const Vars& v) { return scalar_affine(v[0], v[1], v[2]); });
+    check_gradients({&x, &w, &b, &y}, [](DoubleTape&, const Vars& v) { return scalar_affine(v[0], v[1], v[2], v[3]); });
+    check_gradients({&x, &w, &b}, [](DoubleTape&, const Vars& v) { return scalar_affine(v[0], v[1], v[2], v[0]); });
+    // A row of one operand's gradient is another row of the other's.
+    check_gradients({&x, &w},
+                    [](DoubleTape&, const Vars& v) { return prelu_add(v[0].rows(0, 4), v[1], v[0].rows(1, 4)); });
+    check_gradients({&x, &w, &b}, [](DoubleTape&, const Vars& v) {
+      return scalar_affine(v[0].rows(1, 4), v[1], v[2], v[0].rows(0, 4));
+    });
+    check_gradients({&y}, [&](DoubleTape& tape, const Vars& v) {  // the addend alone
+      const auto constant = tape.constant(x.value.view());
+      return add(prelu_add(constant, tape.constant(w.value.view()), v[0]),
+                 scalar_affine(constant, tape.constant(w.value.view()), tape.constant(b.value.view()), v[0]));
+    });
     for (const double p : {0.0, 0.3, 1.0})
       check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return scale(dropout(v[0], p, key), 2.0); });
   }

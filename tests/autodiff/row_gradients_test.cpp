@@ -84,10 +84,11 @@ TEST_CASE("gradients of cosine") {
 TEST_CASE("gradients of rank_one_attention with and without dropout") {
   const RandomKey key{5, 2, 1};
   for (const double p : {0.0, 0.4, 1.0})
-    for (const Index d : {1, 3, 7, 33}) {
-      auto q = random_parameter(2, d, 1);
-      auto k = random_parameter(2, d, 2);
-      auto v = random_parameter(2, d, 3);
+    for (const Index d : {1, 3, 7, 33, 67}) {
+      const Index n = d < 60 ? 2 : 1;
+      auto q = random_parameter(n, d, 1);
+      auto k = random_parameter(n, d, 2);
+      auto v = random_parameter(n, d, 3);
       check_gradients({&q, &k, &v}, [&](DoubleTape&, const Vars& in) {
         return rank_one_attention(in[0], in[1], in[2], 0.5, p, key);
       });
@@ -99,6 +100,39 @@ TEST_CASE("gradients of rank_one_attention with and without dropout") {
   check_gradients({&wide}, [&](DoubleTape&, const Vars& in) {
     return rank_one_attention(in[0].cols(0, 3), in[0].cols(3, 3), in[0].cols(5, 3), -0.5, 0.4, key);
   });
+}
+
+TEST_CASE("scalar_attention and its gradients are those of its parts") {
+  const RandomKey key{5, 2, 1};
+  auto x = random_parameter(6, 9, 1);
+  auto y = random_parameter(6, 9, 2);
+  auto w = random_parameter(3, 1, 3);
+  auto b = random_parameter(3, 1, 4);
+  const auto fused = [&](DoubleTape&, const Vars& v) {
+    return scalar_attention(v[0], v[1], v[v.size() - 2], v[v.size() - 1], 0.5, 0.4, key);
+  };
+  check_gradients({&x, &y, &w, &b}, fused);
+  check_gradients({&x, &w, &b}, [&](DoubleTape& tape, const Vars& v) { return fused(tape, {v[0], v[0], v[1], v[2]}); });
+  // Column blocks of one variable, and rows of it that a row of the other's gradient meets.
+  check_gradients({&x, &w, &b}, [&](DoubleTape& tape, const Vars& v) {
+    return fused(tape, {v[0].cols(0, 5), v[0].cols(3, 5), v[1], v[2]});
+  });
+  check_gradients({&x, &w, &b}, [&](DoubleTape& tape, const Vars& v) {
+    return fused(tape, {v[0].rows(0, 5), v[0].rows(1, 5), v[1], v[2]});
+  });
+  check_gradients({&w, &b}, [&](DoubleTape& tape, const Vars& v) {  // no gradient at the operands
+    return fused(tape, {tape.constant(x.value.view()), tape.constant(y.value.view()), v[0], v[1]});
+  });
+  Sandbox<double> s;
+  const auto at = [&](DoubleParameter& p) { return s.tape.parameter(p); };
+  const auto project = [&](DoubleParameter& in, Index c) {
+    return scalar_affine(at(in), at(w).rows(c, 1), at(b).rows(c, 1));
+  };
+  check_close(scalar_attention(at(x), at(y), at(w), at(b), 0.5, 0.4, key),
+              to_host(rank_one_attention(project(x, 0), project(y, 1), project(y, 2), 0.5, 0.4, key)));
+  CHECK_THROWS_WITH_AS(scalar_attention(at(x), at(y), at(b).rows(0, 2), at(b), 0.5, 0.4, key),
+                       "scalar_projections: weight is 2x1 but must be 3x1", ShapeError);
+  CHECK_THROWS_AS(scalar_attention(at(x), at(y).rows(0, 5), at(w), at(b), 0.5, 0.4, key), ShapeError);
 }
 
 TEST_CASE("gradients of low_rank_product in both orders") {

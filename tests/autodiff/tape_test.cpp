@@ -110,6 +110,30 @@ TEST_CASE("parameter gradients add up over backward passes, on one tape and over
   check_close(x.grad, value);
 }
 
+TEST_CASE("a backward pass that releases leaves a concatenation's gradient to its parts") {
+  auto a = random_parameter(600, 3, 1);  // of more than a page, or it would not be released
+  auto b = random_parameter(600, 3, 2);
+  const auto gradients = [&](AfterBackward after) {
+    Sandbox<double> s;
+    forget_gradient(a);
+    forget_gradient(b);
+    const auto x = scale(s.tape.parameter(a), 2.0);
+    const auto y = scale(s.tape.parameter(b), 3.0);
+    const auto early = scale(x.rows(100, 400).cols(1, 2), 0.5);  // slices of a part, reached after the concatenation
+    const auto both = concat_columns({x, y, x, s.tape.parameter(b)});
+    const auto late = scale(y, -1.0);  // reached before it
+    const auto twice = concat_columns({both, scale(late, 5.0)});
+    const DoubleVar sums[] = {sum_of_squares(twice), sum_of_squares(early), sum_of_squares(late),
+                              sum_of_squares(concat_rows({early, early}))};
+    s.tape.backward(add(add(sums[0], sums[1]), add(sums[2], sums[3])), after);
+    return std::pair{gradient_of(a), gradient_of(b)};
+  };
+  const auto kept = gradients(AfterBackward::keep);
+  const auto released = gradients(AfterBackward::release);
+  check_close(released.first.view(), kept.first, 0.0);
+  check_close(released.second.view(), kept.second, 0.0);
+}
+
 TEST_CASE("backward needs one number") {
   Sandbox<double> s;
   auto x = random_parameter(3, 4, 1);

@@ -67,7 +67,7 @@ TEST_CASE("gradients of ScalarAttention and MatrixAttention, self and cross, wit
   }
 }
 
-TEST_CASE("ScalarAttention computes the authors' one-wide attention") {
+TEST_CASE("ScalarAttention adds the authors' one-wide attention to its value") {
   Sandbox<double> s;
   ParameterStore<Double> store;
   const ScalarAttention<Double> attention(store, "a", 1);
@@ -84,7 +84,7 @@ TEST_CASE("ScalarAttention computes the authors' one-wide attention") {
                   sum += weight;
                   value += weight * in(2, y(i, b));
                 }
-                return w("a.out_proj.weight", 0) * (value / sum) + w("a.out_proj.bias", 0);
+                return y(i, a) + w("a.out_proj.weight", 0) * (value / sum) + w("a.out_proj.bias", 0);
               }));
 }
 

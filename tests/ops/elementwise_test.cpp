@@ -61,6 +61,26 @@ TEST_CASE_TEMPLATE("add, scale, column_mean, sum_of_squares, row_dot", T, float,
     }
 }
 
+TEST_CASE_TEMPLATE("column sums of any width and many rows, written and added", T, float, double) {
+  Sandbox<T> s;
+  for (const Index n : {5, 70, 9000})
+    for (const Index width : {1, 17, 200, 600}) {
+      if (n * width > 2'000'000) continue;
+      CAPTURE(n);
+      CAPTURE(width);
+      Strided<T> x(n, width, 1);
+      const Matrix<double> want = tabulate(1, width, [&](Index, Index j) {
+        return 0.5 * sum_of(n, [&](Index i) { return static_cast<double>(x.view()(i, j)); });
+      });
+      TestMatrix<T> sums(1, width);
+      const auto there = s.there(x.view());
+      column_sum(s.ctx, T(0.5), there, sums.view());
+      check_close(sums, want);
+      column_sum(s.ctx, T(0.5), there, sums.view(), Write::accumulate);
+      check_close(sums, tabulate(1, width, [&](Index, Index j) { return 2 * want(0, j); }));
+    }
+}
+
 TEST_CASE_TEMPLATE("prelu and scalar_affine", T, float, double) {
   Sandbox<T> s;
   for (const Index n : {0, 1, 70})

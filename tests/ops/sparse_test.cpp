@@ -39,6 +39,31 @@ TEST_CASE_TEMPLATE("spmm equals the dense product, forward and transposed", T, f
   CHECK(spmm(none, s(x.view())).rows() == 0);
 }
 
+TEST_CASE_TEMPLATE("spmm of long rows among short ones, alone, added and normalised", T, float, double) {
+  Sandbox<T> s;
+  constexpr Index n = 700;
+  const Matrix<double> full = tabulate(21, n, [](Index i, Index j) {
+    const bool there = i % 5 == 1 || (i == 3 ? j < 129 : i == 4 ? j >= n - 128 : j % 100 == i);
+    return there ? 0.1 * static_cast<double>((i * 31 + j * 17) % 23 - 11) : 0.0;
+  });
+  const auto a = general(sparse<T>(full));
+  for (const Index width : {3, 65, 200}) {
+    CAPTURE(width);
+    Strided<T> x(n, width, 2);
+    const Matrix<double> product = naive_product(full, to_double<T>(x.view()));
+    check_close(spmm(a, s(x.view())), product);
+    TestMatrix<T> y(21, width);
+    fill(s.ctx, T(2), y.view());
+    spmm(s.ctx, a.view(), s.there(x.view()), y.view(), Write::accumulate);
+    check_close(y, tabulate(21, width, [&](Index i, Index j) { return 2 + product(i, j); }));
+    check_close(spmm_row_normalize(a, s(x.view()), T(1e-12)), tabulate(21, width, [&](Index i, Index j) {
+                  return product(i, j) /
+                         std::sqrt(sum_of(width, [&](Index c) { return product(i, c) * product(i, c); }));
+                }));
+    s.tape.reset();
+  }
+}
+
 TEST_CASE_TEMPLATE("spmm_row_normalize divides the product's rows by their lengths; an empty row stays zero", T, float,
                    double) {
   Sandbox<T> s;

@@ -181,21 +181,31 @@ Var<B> concat(std::span<const Var<B>> parts, std::size_t grid_rows = 1) {
   if (grid_cols * grid_rows != parts.size())
     throw ShapeError(detail::message("concat: ", parts.size(), " parts do not fill ", grid_rows, " rows of blocks"));
   Var<B> y = tape.make(rows, cols, requires_grad);
-  Index row = 0;
-  Index col = 0;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    const Var<B> part = parts[i];
-    const auto block = [=](auto whole) { return whole.row_block(row, part.rows()).col_block(col, part.cols()); };
-    scaled_copy(tape.context(), T{1}, part.value(), block(y.value()));
-    tape.record(y, [=, t = &tape] {
+  const std::span<const Var<B>> kept(tape.list(parts).data(), parts.size());  // memory of the tape
+  // f(part, its block of `whole`)
+  const auto for_each_block = [kept, cols](MatrixView<T> whole, const auto& f) {
+    Index row = 0;
+    Index col = 0;
+    for (const Var<B>& part : kept) {
+      f(part, whole.row_block(row, part.rows()).col_block(col, part.cols()));
+      col += part.cols();
+      if (col < cols) continue;
+      col = 0;
+      row += part.rows();
+    }
+  };
+  ScaledCopies<B> forward(tape.context());
+  for_each_block(y.value(), [&](Var<B> part, MatrixView<T> block) { forward.add({T{1}, part.value(), block}); });
+  forward.run();
+  tape.record(y, [=, t = &tape] {
+    ScaledCopies<B> backward(t->context());
+    for_each_block(y.node().grad, [&](Var<B> part, MatrixView<T> block) {
+      if (t->hand_on(y, block, part)) return;
       const auto d_part = t->slot(part);
-      if (d_part.view.data != nullptr) scaled_copy(t->context(), T{1}, block(y.grad()), d_part.view, d_part.write);
+      backward.add({T{1}, block, d_part.view, d_part.write});
     });
-    col += part.cols();
-    if (col < cols) continue;
-    col = 0;
-    row += part.rows();
-  }
+    backward.run();
+  });
   return y;
 }
 template <Backend B>
@@ -216,13 +226,11 @@ Var<B> add(Var<B> a, Var<B> b, typename B::Scalar beta = 1) {
   add(tape.context(), a.value(), beta, b.value(), y.value());
   tape.record(y, [=, t = &tape] {
     const auto d_a = t->slot(a);
-    if (d_a.view.data != nullptr) scaled_copy(t->context(), T{1}, y.grad(), d_a.view, d_a.write);
     const auto d_b = t->slot(b);
-    if (d_b.view.data == nullptr) return;
-    if (b.rows() == a.rows())
-      scaled_copy(t->context(), beta, y.grad(), d_b.view, d_b.write);
-    else
-      column_sum(t->context(), beta, y.grad(), d_b.view, d_b.write);
+    const bool one_row = b.rows() != a.rows();
+    scaled_copies(t->context(), {{T{1}, y.grad(), d_a.view, d_a.write},
+                                 {beta, y.grad(), one_row ? MatrixView<T>{} : d_b.view, d_b.write}});
+    if (one_row && d_b.view.data != nullptr) column_sum(t->context(), beta, y.grad(), d_b.view, d_b.write);
   });
   return y;
 }
@@ -302,32 +310,36 @@ Var<B> prelu(Var<B> x, Var<B> slope) {
 /// prelu(x) + y
 template <Backend B>
 Var<B> prelu_add(Var<B> x, Var<B> slope, Var<B> y) {
-  using T = typename B::Scalar;
   Tape<B>& tape = x.tape();
   Var<B> z = tape.make(x.rows(), x.cols(), x.requires_grad() || slope.requires_grad() || y.requires_grad());
-  prelu(tape.context(), x.value(), slope.value(), z.value());
-  scaled_copy(tape.context(), T{1}, y.value(), z.value(), Write::accumulate);
+  prelu(tape.context(), x.value(), slope.value(), z.value(), y.value());
   tape.record(z, [=, t = &tape] {
     const auto d_y = t->slot(y);  // slots in the order they are written
-    if (d_y.view.data != nullptr) scaled_copy(t->context(), T{1}, z.grad(), d_y.view, d_y.write);
     const auto d_x = t->slot(x);
     const auto d_slope = t->slot(slope);
-    prelu_backward(t->context(), x.value(), slope.value(), z.grad(), d_x.view, d_x.write, d_slope.view, d_slope.write);
+    prelu_backward(t->context(), x.value(), slope.value(), z.grad(), d_x.view, d_x.write, d_slope.view, d_slope.write,
+                   d_y);
   });
   return z;
 }
 
+/// w x + b, plus `addend` unless that is empty.
 template <Backend B>
-Var<B> scalar_affine(Var<B> x, Var<B> weight, Var<B> bias) {
+Var<B> scalar_affine(Var<B> x, Var<B> weight, Var<B> bias, Var<B> addend = {}) {
+  using T = typename B::Scalar;
   Tape<B>& tape = x.tape();
-  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || weight.requires_grad() || bias.requires_grad());
-  scalar_affine(tape.context(), x.value(), weight.value(), bias.value(), y.value());
+  Var<B> y = tape.make(x.rows(), x.cols(),
+                       x.requires_grad() || weight.requires_grad() || bias.requires_grad() ||
+                           (!addend.empty() && addend.requires_grad()));
+  scalar_affine(tape.context(), x.value(), weight.value(), bias.value(), y.value(),
+                addend.empty() ? MatrixView<T>{} : addend.value());
   tape.record(y, [=, t = &tape] {
-    const auto d_x = t->slot(x);  // slots in the order they are written
+    const auto d_addend = addend.empty() ? GradSlot<T>{} : t->slot(addend);  // slots in the order they are written
+    const auto d_x = t->slot(x);
     const auto d_w = t->slot(weight);
     const auto d_b = t->slot(bias);
     scalar_affine_backward(t->context(), x.value(), weight.value(), y.grad(), d_x.view, d_x.write, d_w.view, d_w.write,
-                           d_b.view, d_b.write);
+                           d_b.view, d_b.write, d_addend);
   });
   return y;
 }

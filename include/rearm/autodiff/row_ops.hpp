@@ -136,6 +136,41 @@ Var<B> rank_one_attention(Var<B> q, Var<B> k, Var<B> v, typename B::Scalar scale
   return y;
 }
 
+/// rank_one_attention of q = w_0 query + b_0, k = w_1 value + b_1 and v = w_2 value + b_2; weight, bias 3 x 1.
+template <Backend B>
+Var<B> scalar_attention(Var<B> query, Var<B> value, Var<B> weight, Var<B> bias, typename B::Scalar scale, double p,
+                        RandomKey key) {
+  using T = typename B::Scalar;
+  Tape<B>& tape = query.tape();
+  Context<B>& context = tape.context();
+  const Index n = query.rows();
+  const Index d = query.cols();
+  Var<B> y =
+      tape.make(n, d, query.requires_grad() || value.requires_grad() || weight.requires_grad() || bias.requires_grad());
+  const auto array = [&] { return context.arena().template matrix<T>(n, d); };
+  const MatrixView<T> q = array();
+  const MatrixView<T> k = array();
+  const MatrixView<T> v = array();
+  scalar_projections(context, query.value(), value.value(), weight.value(), bias.value(), q, k, v);
+  rank_one_attention<B>(context, q, k, v, scale, p, key, y.value());
+  tape.record(y, [=, t = &tape] {
+    Context<B>& ctx = t->context();
+    const auto d_query = t->slot(query);  // slots in the order they are written
+    const auto d_value = t->slot(value);
+    const auto d_weight = t->slot(weight);
+    const auto d_bias = t->slot(bias);
+    Scratch<B> scratch(ctx);
+    const auto work = [&] { return scratch.template matrix<T>(n, d); };
+    const MatrixView<T> d_q = work();
+    const MatrixView<T> d_k = work();
+    const MatrixView<T> d_v = work();
+    rank_one_attention_backward<B>(ctx, q, k, v, scale, p, key, y.value(), y.grad(), d_q, d_k, d_v);
+    scalar_projections_backward<B>(ctx, query.value(), value.value(), weight.value(), d_q, d_k, d_v, d_query, d_value,
+                                   d_weight, d_bias);
+  });
+  return y;
+}
+
 template <Backend B>
 Var<B> low_rank_product(Var<B> x, Var<B> w1, Var<B> w2, LowRankOrder order) {
   using T = typename B::Scalar;

@@ -35,7 +35,16 @@ struct Node {
   Parameter<B>* parameter = nullptr;
   bool requires_grad = false;
   bool has_grad = false;
-  bool owned = false;  ///< value and grad lie in the arena for this node alone
+  bool owned = false;      ///< value and grad lie in the arena for this node alone
+  Node* lender = nullptr;  ///< whose gradient this one's is a block of
+  int borrowers = 0;       ///< nodes whose gradients are blocks of this one's
+
+  /// The gradient's part for a slice of the value.
+  MatrixView<T> grad_of(const MatrixView<T>& part) const {
+    const Index shift = part.data - value.data;
+    const Index row = value.stride > 0 ? shift / value.stride : 0;
+    return {grad.data + row * grad.stride + (shift - row * value.stride), part.rows, part.cols, grad.stride};
+  }
 };
 
 }  // namespace detail
@@ -65,7 +74,7 @@ class Var {
     const detail::Node<B>& source = node_->root != nullptr ? *node_->root : *node_;
     if (!source.has_grad) return {};
     if (node_->root == nullptr) return source.grad;
-    return {source.grad.data + (node_->value.data - source.value.data), rows(), cols(), source.grad.stride};
+    return source.grad_of(node_->value);
   }
   /// Rows [begin, begin + n), without a copy.
   Var rows(Index begin, Index n) const { return slice(value().row_block(begin, n)); }
@@ -160,9 +169,7 @@ class Tape {
       ensure_grad(root);
       if (!has_grad(root)) fill(*ctx_, T{0}, root.grad);
       set_has_grad(root);
-      const MatrixView<T> part = node.value;
-      return {{root.grad.data + (part.data - root.value.data), part.rows, part.cols, root.grad.stride},
-              Write::accumulate};
+      return {root.grad_of(node.value), Write::accumulate};
     }
     ensure_grad(node);
     const Write write = has_grad(node) ? Write::accumulate : Write::overwrite;
@@ -175,10 +182,24 @@ class Tape {
     if (s.view.data != nullptr && s.write == Write::overwrite) fill(*ctx_, T{0}, s.view);
     return s.view;
   }
+  /// In a backward pass that releases: leaves `block` of the gradient of `whole`, which is not needed any more, to
+  /// `part` as its gradient, instead of a copy. False where that cannot be.
+  bool hand_on(Var<B> whole, MatrixView<T> block, Var<B> part) {
+    detail::Node<B>& node = part.node();
+    const bool fits = releasing_ && whole.node().owned && whole.node().lender == nullptr && node.owned &&
+                      node.requires_grad && node.root == nullptr && node.grad.data == nullptr;
+    if (!fits) return false;
+    node.grad = block;
+    node.has_grad = true;
+    node.lender = &whole.node();
+    ++whole.node().borrowers;
+    return true;
+  }
   /// d loss / d everything; loss must be 1 x 1. Called again (after `keep`), parameter gradients add up, the others
   /// start anew.
   void backward(Var<B> loss, AfterBackward after = AfterBackward::keep) {
     detail::require_shape(loss.value(), 1, 1, "backward", "loss");
+    releasing_ = after == AfterBackward::release;
     for (const Step& step : steps_) step.output->has_grad = false;
     const GradSlot<T> seed = slot(loss);
     if (seed.view.data == nullptr) return;
@@ -187,7 +208,7 @@ class Tape {
       if (step->output->has_grad) step->run(step->closure);
       // Whatever used this output was recorded later and has run; its own steps may be several.
       const bool last = std::next(step) == steps_.rend() || std::next(step)->output != step->output;
-      if (after == AfterBackward::release && last) release(*step->output);
+      if (releasing_ && last) release(*step->output);
     }
   }
   /// Keeps the gradient of `x` readable after a backward pass that releases, for an optimiser that needs it as a
@@ -231,8 +252,12 @@ class Tape {
   void release(detail::Node<B>& node) {
     constexpr Index page = 4096 / static_cast<Index>(sizeof(T));
     if (!node.owned || node.value.size() <= page) return;
-    for (MatrixView<T>* array : {&node.value, &node.grad})
-      if (array->data != nullptr) free_.push_back({array->data, array->size()});
+    const auto give_back = [&](const MatrixView<T>& array) {
+      if (array.data != nullptr) free_.push_back({array.data, array.size()});
+    };
+    give_back(node.value);
+    if (node.lender == nullptr && node.borrowers == 0) give_back(node.grad);
+    if (node.lender != nullptr && --node.lender->borrowers == 0) give_back(node.lender->grad);
     node.owned = false;
   }
   /// The smallest released block of at least n elements, what it has too much cut off; null when there is none.
@@ -263,6 +288,7 @@ class Tape {
   Context<B>* ctx_;
   bool recording_;
   bool fused_tables_ = false;
+  bool releasing_ = false;
   Arena<HostMemory> host_;
   ListMemory list_memory_{host_};
   std::vector<Step> steps_;

@@ -69,5 +69,17 @@ void require_shape(const MatrixView<T>& m, Index rows, Index cols, const char* o
     throw ShapeError(message(op, ": ", operand, " is ", shape_string(m), " but must be ", shape_string(rows, cols)));
 }
 
+/// Whether row i of one meets no row of the other but row i, so that rows may be worked on in any order.
+template <class T>
+bool rows_apart(const MatrixView<T>& a, const MatrixView<T>& b) {
+  if (a.data == nullptr || b.data == nullptr || a.empty() || b.empty()) return true;
+  const auto begin = [](const MatrixView<T>& m) { return reinterpret_cast<std::uintptr_t>(m.data); };
+  const auto end = [](const MatrixView<T>& m) { return reinterpret_cast<std::uintptr_t>(m.row(m.rows - 1) + m.cols); };
+  if (end(a) <= begin(b) || end(b) <= begin(a)) return true;
+  // Two column blocks of one matrix, of the same rows.
+  const Index shift = b.data - a.data;
+  return a.stride == b.stride && shift + b.cols <= a.stride && a.cols - shift <= a.stride;
+}
+
 }  // namespace detail
 }  // namespace rearm

@@ -6,6 +6,8 @@
 #include <rearm/functors/elementwise.hpp>
 #include <rearm/functors/exp.hpp>
 
+REARM_LOOPS_BEGIN
+
 namespace rearm::functors {
 
 /// What one call of rank-one attention is given: logits scale * q_a k_b, weights dropped with `mask`.
@@ -34,6 +36,72 @@ struct AttentionInput {
     }
     sum = T{0};
     for (Index b = 0; b < q.cols; ++b) sum += fast_exp(scale * q(i, a) * k(i, b) - top);
+  }
+};
+
+/// The three projections of the authors' attention, each one number times a row: q = w_0 x + b_0, k = w_1 y + b_1,
+/// v = w_2 y + b_2.
+template <class T>
+struct ScalarProjectionsRow {
+  MatrixView<const T> x;
+  MatrixView<const T> y;
+  MatrixView<const T> weight;  ///< 3 x 1
+  MatrixView<const T> bias;    ///< 3 x 1
+  MatrixView<T> q;
+  MatrixView<T> k;
+  MatrixView<T> v;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const T w[3] = {weight(0, 0), weight(1, 0), weight(2, 0)};
+    const T b[3] = {bias(0, 0), bias(1, 0), bias(2, 0)};
+    REARM_SIMD_LOOP
+    for (Index j = lane.first(); j < x.cols; j += L::step) {
+      q(i, j) = w[0] * x(i, j) + b[0];
+      k(i, j) = w[1] * y(i, j) + b[1];
+      v(i, j) = w[2] * y(i, j) + b[2];
+    }
+  }
+};
+
+/// partial = [d_w | d_b]; d_x (+)= w_0 d_q and then d_y (+)= w_1 d_k + w_2 d_v where those have data.
+template <class T>
+struct ScalarProjectionsBackwardRow {
+  MatrixView<const T> x;
+  MatrixView<const T> y;
+  MatrixView<const T> weight;
+  MatrixView<const T> d_q;
+  MatrixView<const T> d_k;
+  MatrixView<const T> d_v;
+  GradSlot<T> d_x;
+  GradSlot<T> d_y;
+  template <class L>
+  REARM_HD void operator()(Index i, T* partial, const L& lane) const {
+    const T w[3] = {weight(0, 0), weight(1, 0), weight(2, 0)};
+    const T* const query = x.row(i);
+    const T* const value = y.row(i);
+    const T* const to_q = d_q.row(i);
+    const T* const to_k = d_k.row(i);
+    const T* const to_v = d_v.row(i);
+    T dot_q{0}, dot_k{0}, dot_v{0}, sum_q{0}, sum_k{0}, sum_v{0};
+    REARM_SUM_LOOP(dot_q, dot_k, dot_v, sum_q, sum_k, sum_v)
+    for (Index j = lane.first(); j < x.cols; j += L::step) {
+      dot_q += query[j] * to_q[j];
+      dot_k += value[j] * to_k[j];
+      dot_v += value[j] * to_v[j];
+      sum_q += to_q[j];
+      sum_k += to_k[j];
+      sum_v += to_v[j];
+    }
+    const T sums[6] = {lane.sum(dot_q), lane.sum(dot_k), lane.sum(dot_v),
+                       lane.sum(sum_q), lane.sum(sum_k), lane.sum(sum_v)};
+    if (lane.leads()) REARM_UNROLL
+    for (int s = 0; s < 6; ++s) partial[s] += sums[s];
+    if (d_x.view.data != nullptr) REARM_SIMD_LOOP
+    for (Index j = lane.first(); j < x.cols; j += L::step) store(d_x.view(i, j), w[0] * to_q[j], d_x.write);
+    lane.sync();
+    if (d_y.view.data != nullptr) REARM_SIMD_LOOP
+    for (Index j = lane.first(); j < x.cols; j += L::step)
+      store(d_y.view(i, j), w[1] * to_k[j] + w[2] * to_v[j], d_y.write);
   }
 };
 
@@ -89,3 +157,5 @@ struct AttentionBackwardRow {
 };
 
 }  // namespace rearm::functors
+
+REARM_LOOPS_END

@@ -24,11 +24,46 @@ struct ScaleRow {
   T alpha;
   MatrixView<const T> x;
   MatrixView<T> y;
-  Write write;
+  Write write = Write::overwrite;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < y.cols; j += L::step) store(y(i, j), alpha * x(i, j), write);
+  }
+};
+
+/// Several copies at once, of any numbers of rows: i counts the rows of each. A row that one writes no other writes but
+/// as its row i.
+template <class T>
+struct ScaleRows {
+  static constexpr int most = 8;
+  ScaleRow<T> copy[most];
+  int count = 0;
+
+  Index rows() const {
+    Index most_rows = 0;
+    for (int c = 0; c < count; ++c) most_rows = copy[c].y.rows > most_rows ? copy[c].y.rows : most_rows;
+    return most_rows;
+  }
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    for (int c = 0; c < count; ++c) {
+      if (i < copy[c].y.rows) copy[c](i, lane);
+      lane.sync();
+    }
+  }
+};
+
+/// A copy, then f, both of row i.
+template <class T, class F>
+struct CopyThenRow {
+  ScaleRow<T> copy;
+  F f;
+  template <class L>
+  REARM_HD void operator()(Index i, T* partial, const L& lane) const {
+    copy(i, lane);
+    lane.sync();
+    f(i, partial, lane);
   }
 };
 
@@ -174,17 +209,40 @@ struct RowDotBackward {
   }
 };
 
-/// y = x where x > 0, slope x elsewhere.
+/// y = x where x > 0, slope x elsewhere, plus `addend` where that has data.
 template <class T>
 struct PreluRow {
   MatrixView<const T> x;
   const T* slope;
   MatrixView<T> y;
+  MatrixView<const T> addend = {};
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const T a = *slope;
+    if (addend.data == nullptr) REARM_SIMD_LOOP
+    for (Index j = lane.first(); j < y.cols; j += L::step) y(i, j) = x(i, j) > T{0} ? x(i, j) : a * x(i, j);
+    else REARM_SIMD_LOOP for (Index j = lane.first(); j < y.cols; j += L::step) y(i, j) =
+        (x(i, j) > T{0} ? x(i, j) : a * x(i, j)) + addend(i, j);
+  }
+};
+
+/// sum = x + bias, y = prelu(sum). All three may be one array: y is written last.
+template <class T>
+struct BiasPreluRow {
+  MatrixView<const T> x;
+  const T* bias;
+  const T* slope;
+  MatrixView<T> sum;
+  MatrixView<T> y;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T a = *slope;
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < y.cols; j += L::step) y(i, j) = x(i, j) > T{0} ? x(i, j) : a * x(i, j);
+    for (Index j = lane.first(); j < y.cols; j += L::step) {
+      const T z = x(i, j) + bias[j];
+      sum(i, j) = z;
+      y(i, j) = z > T{0} ? z : a * z;
+    }
   }
 };
 
@@ -234,19 +292,33 @@ struct PreluBackwardBothRow {
   }
 };
 
-/// y = w x + b with scalars w, b.
+/// The same, and column sums of d_x behind the slope's gradient: partial = [d_slope | column sums].
+template <class T>
+struct PreluBackwardSumRow {
+  PreluBackwardRow<T> to_x;
+  template <class L>
+  REARM_HD void operator()(Index i, T* partial, const L& lane) const {
+    PreluBackwardBothRow<T>{to_x}(i, partial, lane);
+    ColumnSumRow<T>{T{1}, to_x.d_x}(i, partial + 1, lane);
+  }
+};
+
+/// y = w x + b with scalars w, b, plus `addend` where that has data.
 template <class T>
 struct ScalarAffineRow {
   MatrixView<const T> x;
   const T* weight;
   const T* bias;
   MatrixView<T> y;
+  MatrixView<const T> addend = {};
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T w = *weight;
     const T b = *bias;
-    REARM_SIMD_LOOP
+    if (addend.data == nullptr) REARM_SIMD_LOOP
     for (Index j = lane.first(); j < y.cols; j += L::step) y(i, j) = w * x(i, j) + b;
+    else REARM_SIMD_LOOP for (Index j = lane.first(); j < y.cols; j += L::step) y(i, j) =
+        w * x(i, j) + b + addend(i, j);
   }
 };
 

@@ -234,8 +234,7 @@ class Model {
     const double p_cross = training ? config_.dropout_cross : 0.0;
     const bool reference = config_.variant == Variant::reference;
     for (std::size_t m = 0; m < x.size(); ++m)
-      x[m] = reference ? norm_.activated(add(x[m], self_scalar_[m](x[m], x[m], p_self, key(m, false))),
-                                         tape.parameter(*prelu_))
+      x[m] = reference ? norm_.activated(self_scalar_[m](x[m], x[m], p_self, key(m, false)), tape.parameter(*prelu_))
                        : self_matrix_[m](self_matrix_[m].query(x[m]), x[m], p_self, key(m, false));
     if (x.size() > 1) {
       VarList<B> queries = tape.list();
@@ -243,8 +242,7 @@ class Model {
       const VarList<B> own = tape.list(x);
       for (std::size_t m = 0; m < x.size(); ++m) {
         const Var<B> q = mean_of_others(queries, m);
-        x[m] = reference ? norm_.activated(add(own[m], cross_scalar_[m](q, own[m], p_cross, key(m, true))),
-                                           tape.parameter(*prelu_))
+        x[m] = reference ? norm_.activated(cross_scalar_[m](q, own[m], p_cross, key(m, true)), tape.parameter(*prelu_))
                          : cross_matrix_[m](q, own[m], p_cross, key(m, true));
       }
     }

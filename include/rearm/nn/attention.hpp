@@ -32,7 +32,7 @@ class LayerNorm {
   Parameter<B>* beta_ = nullptr;
 };
 
-/// q = w_q x + b_q, k = w_k y + b_k, v = w_v y + b_v with scalars; out = w_o attention(q, k, v) + b_o.
+/// q = w_q x + b_q, k = w_k y + b_k, v = w_v y + b_v with scalars; y + w_o attention(q, k, v) + b_o.
 template <Backend B>
 class ScalarAttention {
  public:
@@ -46,13 +46,9 @@ class ScalarAttention {
   }
   Var<B> operator()(Var<B> query, Var<B> value, double p, RandomKey key) const {
     Tape<B>& tape = query.tape();
-    const Var<B> w = tape.parameter(*in_weight_);
-    const Var<B> b = tape.parameter(*in_bias_);
-    const Var<B> q = scalar_affine(query, w.rows(0, 1), b.rows(0, 1));
-    const Var<B> k = scalar_affine(value, w.rows(1, 1), b.rows(1, 1));
-    const Var<B> v = scalar_affine(value, w.rows(2, 1), b.rows(2, 1));
-    const Var<B> out = rank_one_attention(q, k, v, typename B::Scalar(1), p, key);
-    return scalar_affine(out, tape.parameter(*out_weight_), tape.parameter(*out_bias_));
+    const Var<B> out = scalar_attention(query, value, tape.parameter(*in_weight_), tape.parameter(*in_bias_),
+                                        typename B::Scalar(1), p, key);
+    return scalar_affine(out, tape.parameter(*out_weight_), tape.parameter(*out_bias_), value);
   }
 
  private:

@@ -4,6 +4,7 @@
 
 #include <rearm/core/context.hpp>
 #include <rearm/functors/attention.hpp>
+#include <rearm/ops/elementwise.hpp>
 
 namespace rearm {
 
@@ -48,6 +49,41 @@ void rank_one_attention_backward(Context<B>& ctx, ConstView<typename B::Scalar> 
   B::rank_one_attention_backward(
       ctx,
       functors::AttentionBackwardRow<T>{detail::attention_input<T>(q, k, v, scale, p, key), out, d_out, d_q, d_k, d_v});
+}
+
+/// The projections of the authors' attention, one number each: q = w_0 x + b_0, k = w_1 y + b_1, v = w_2 y + b_2, with
+/// w, b 3 x 1 and everything else n x d.
+template <Backend B>
+void scalar_projections(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> y,
+                        ConstView<typename B::Scalar> weight, ConstView<typename B::Scalar> bias,
+                        MatrixView<typename B::Scalar> q, MatrixView<typename B::Scalar> k,
+                        MatrixView<typename B::Scalar> v) {
+  detail::require_shape(weight, 3, 1, "scalar_projections", "weight");
+  detail::require_shape(bias, 3, 1, "scalar_projections", "bias");
+  detail::require_shape(y, x.rows, x.cols, "scalar_projections", "second operand");
+  for (const auto& out : {q, k, v}) detail::require_shape(out, x.rows, x.cols, "scalar_projections", "output");
+  B::for_each(ctx, x.rows, functors::ScalarProjectionsRow<typename B::Scalar>{x, y, weight, bias, q, k, v});
+}
+
+/// d_x (+)= w_0 d_q, then d_y (+)= w_1 d_k + w_2 d_v; d_w (+)= sums of (x d_q, y d_k, y d_v), d_b (+)= sums of
+/// (d_q, d_k, d_v). One pass; views without data are skipped.
+template <Backend B>
+void scalar_projections_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> y,
+                                 ConstView<typename B::Scalar> weight, ConstView<typename B::Scalar> d_q,
+                                 ConstView<typename B::Scalar> d_k, ConstView<typename B::Scalar> d_v,
+                                 const GradSlot<typename B::Scalar>& d_x, const GradSlot<typename B::Scalar>& d_y,
+                                 const GradSlot<typename B::Scalar>& d_weight,
+                                 const GradSlot<typename B::Scalar>& d_bias) {
+  using T = typename B::Scalar;
+  Scratch<B> scratch(ctx);
+  T* const sums = scratch.template allocate<T>(6);
+  GradSlot<T> to_x = d_x;
+  if (!detail::rows_apart(d_x.view, d_y.view)) to_x = {scratch.template matrix<T>(x.rows, x.cols), Write::overwrite};
+  B::reduce_rows(ctx, x.rows, 6, functors::ScalarProjectionsBackwardRow<T>{x, y, weight, d_q, d_k, d_v, to_x, d_y},
+                 sums, Write::overwrite);
+  if (to_x.view.data != d_x.view.data) scaled_copy(ctx, T{1}, ConstView<T>(to_x.view), d_x.view, d_x.write);
+  scaled_copies(
+      ctx, {{T{1}, {sums, 3, 1}, d_weight.view, d_weight.write}, {T{1}, {sums + 3, 3, 1}, d_bias.view, d_bias.write}});
 }
 
 }  // namespace rearm

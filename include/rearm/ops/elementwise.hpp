@@ -6,6 +6,8 @@
 #include <rearm/functors/elementwise.hpp>
 #include <rearm/ops/gemm.hpp>
 
+#include <initializer_list>
+
 namespace rearm {
 
 /// y = value everywhere.
@@ -20,6 +22,38 @@ void scaled_copy(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B
                  MatrixView<typename B::Scalar> y, Write write = Write::overwrite) {
   detail::require_shape(x, y.rows, y.cols, "scaled_copy", "input");
   B::for_each(ctx, y.rows, functors::ScaleRow<typename B::Scalar>{alpha, x, y, write});
+}
+
+/// Copies y (+)= alpha x made together, one after the other where a row of one meets another row of the next. Sources
+/// are no target. Those without a target are left out.
+template <Backend B>
+class ScaledCopies {
+ public:
+  using T = typename B::Scalar;
+  explicit ScaledCopies(Context<B>& ctx) : ctx_(&ctx) {}
+  void add(const functors::ScaleRow<T>& copy) {
+    if (copy.y.data == nullptr) return;
+    detail::require_shape(copy.x, copy.y.rows, copy.y.cols, "scaled_copy", "input");
+    bool apart = rows_.count < rows_.most;
+    for (int c = 0; c < rows_.count; ++c) apart = apart && detail::rows_apart(rows_.copy[c].y, copy.y);
+    if (!apart) run();
+    rows_.copy[rows_.count++] = copy;
+  }
+  void run() {
+    B::for_each(*ctx_, rows_.rows(), rows_);
+    rows_.count = 0;
+  }
+
+ private:
+  Context<B>* ctx_;
+  functors::ScaleRows<T> rows_;
+};
+
+template <Backend B>
+void scaled_copies(Context<B>& ctx, std::initializer_list<functors::ScaleRow<typename B::Scalar>> copies) {
+  ScaledCopies<B> all(ctx);
+  for (const auto& copy : copies) all.add(copy);
+  all.run();
 }
 
 /// y = a + beta b; b of a's shape, or one row added to every row.
@@ -67,22 +101,32 @@ void dot_sum(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B::Sc
   B::reduce_rows(ctx, x.rows, 1, functors::DotSumRow<typename B::Scalar>{alpha, x, y}, out.data, write);
 }
 
-/// y = max(0, x) + slope min(0, x), one slope for all (He et al., ICCV'15).
+/// y = max(0, x) + slope min(0, x), one slope for all (He et al., ICCV'15), plus `addend` where that has data.
 template <Backend B>
 void prelu(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> slope,
-           MatrixView<typename B::Scalar> y) {
+           MatrixView<typename B::Scalar> y, ConstView<typename B::Scalar> addend = {}) {
   detail::require_shape(slope, 1, 1, "prelu", "slope");
   detail::require_shape(y, x.rows, x.cols, "prelu", "output");
-  B::for_each(ctx, x.rows, functors::PreluRow<typename B::Scalar>{x, slope.data, y});
+  if (addend.data != nullptr) detail::require_shape(addend, x.rows, x.cols, "prelu", "addend");
+  B::for_each(ctx, x.rows, functors::PreluRow<typename B::Scalar>{x, slope.data, y, addend});
 }
 
-/// d_x (+)= d_y (x > 0 ? 1 : slope); d_slope (+)= sum over x <= 0 of x d_y. Views without data are skipped.
+/// d_x (+)= d_y (x > 0 ? 1 : slope); d_slope (+)= sum over x <= 0 of x d_y; d_addend (+)= d_y. Views without data are
+/// skipped; d_addend is written before d_x.
 template <Backend B>
 void prelu_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> slope,
                     ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write_x,
-                    MatrixView<typename B::Scalar> d_slope, Write write_slope) {
+                    MatrixView<typename B::Scalar> d_slope, Write write_slope,
+                    const GradSlot<typename B::Scalar>& d_addend = {}) {
   using T = typename B::Scalar;
   const functors::PreluBackwardRow<T> to_x{x, slope.data, d_y, d_x, write_x};
+  const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend.view, d_addend.write};
+  if (d_addend.view.data != nullptr && d_x.data != nullptr && d_slope.data != nullptr &&
+      detail::rows_apart(d_addend.view, d_x))
+    return B::reduce_rows(ctx, x.rows, 1,
+                          functors::CopyThenRow<T, functors::PreluBackwardBothRow<T>>{to_addend, {to_x}}, d_slope.data,
+                          write_slope);
+  if (d_addend.view.data != nullptr) B::for_each(ctx, x.rows, to_addend);
   if (d_x.data == nullptr && d_slope.data != nullptr)
     B::reduce_rows(ctx, x.rows, 1, functors::PreluSlopeGradRow<T>{x, d_y}, d_slope.data, write_slope);
   else if (d_slope.data != nullptr)
@@ -91,33 +135,45 @@ void prelu_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<
     B::for_each(ctx, x.rows, to_x);
 }
 
-/// y = w x + b, scalars w and b (the authors' one-wide attention projections).
+/// y = w x + b with one weight and one bias (1 x 1 each): a linear map on width-1 inputs. Plus `addend` where that has
+/// data.
 template <Backend B>
 void scalar_affine(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> weight,
-                   ConstView<typename B::Scalar> bias, MatrixView<typename B::Scalar> y) {
+                   ConstView<typename B::Scalar> bias, MatrixView<typename B::Scalar> y,
+                   ConstView<typename B::Scalar> addend = {}) {
   detail::require_shape(weight, 1, 1, "scalar_affine", "weight");
   detail::require_shape(bias, 1, 1, "scalar_affine", "bias");
   detail::require_shape(y, x.rows, x.cols, "scalar_affine", "output");
-  B::for_each(ctx, x.rows, functors::ScalarAffineRow<typename B::Scalar>{x, weight.data, bias.data, y});
+  if (addend.data != nullptr) detail::require_shape(addend, x.rows, x.cols, "scalar_affine", "addend");
+  B::for_each(ctx, x.rows, functors::ScalarAffineRow<typename B::Scalar>{x, weight.data, bias.data, y, addend});
 }
 
-/// d_x (+)= w d_y; d_w (+)= sum x d_y; d_b (+)= sum d_y. Views without data are skipped.
+/// d_x (+)= w d_y; d_w (+)= sum x d_y; d_b (+)= sum d_y; d_addend (+)= d_y. Views without data are skipped; d_addend is
+/// written before d_x.
 template <Backend B>
 void scalar_affine_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> weight,
                             ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write_x,
                             MatrixView<typename B::Scalar> d_weight, Write write_weight,
-                            MatrixView<typename B::Scalar> d_bias, Write write_bias) {
+                            MatrixView<typename B::Scalar> d_bias, Write write_bias,
+                            const GradSlot<typename B::Scalar>& d_addend = {}) {
   using T = typename B::Scalar;
   const functors::ScalarAffineBackwardRow<T> to_x{weight.data, d_y, d_x, write_x};
-  if (d_weight.data == nullptr && d_bias.data == nullptr) {
+  const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend.view, d_addend.write};
+  const bool sums = d_weight.data != nullptr || d_bias.data != nullptr;
+  const bool together = sums && d_addend.view.data != nullptr && detail::rows_apart(d_addend.view, d_x);
+  if (d_addend.view.data != nullptr && !together) B::for_each(ctx, x.rows, to_addend);
+  if (!sums) {
     if (d_x.data != nullptr) B::for_each(ctx, x.rows, to_x);
     return;
   }
   Scratch<B> scratch(ctx);
   T* const both = scratch.template allocate<T>(2);
-  B::reduce_rows(ctx, x.rows, 2, functors::ScalarAffineBackwardAllRow<T>{x, to_x}, both, Write::overwrite);
-  if (d_weight.data != nullptr) scaled_copy(ctx, T{1}, ConstView<T>(both, 1, 1), d_weight, write_weight);
-  if (d_bias.data != nullptr) scaled_copy(ctx, T{1}, ConstView<T>(both + 1, 1, 1), d_bias, write_bias);
+  using Sums = functors::ScalarAffineBackwardAllRow<T>;
+  if (together)
+    B::reduce_rows(ctx, x.rows, 2, functors::CopyThenRow<T, Sums>{to_addend, {x, to_x}}, both, Write::overwrite);
+  else
+    B::reduce_rows(ctx, x.rows, 2, Sums{x, to_x}, both, Write::overwrite);
+  scaled_copies(ctx, {{T{1}, {both, 1, 1}, d_weight, write_weight}, {T{1}, {both + 1, 1, 1}, d_bias, write_bias}});
 }
 
 /// y (+)= x mask / (1 - p); p = 1 gives 0. The backward is the same call on d_y with the same key.

@@ -3,10 +3,8 @@
 /// The authors' meta network (paper eq. 13-16 as their program computes them) as one operator. Rows are taken in blocks
 /// that stay in cache: of the wide intermediates only each learner's unit rows outlive the block they were made in.
 
+#include <rearm/functors/meta_network.hpp>
 #include <rearm/ops/elementwise.hpp>
-#include <rearm/ops/low_rank.hpp>
-#include <rearm/ops/normalize.hpp>
-#include <rearm/ops/softmax.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -57,44 +55,49 @@ void for_meta_blocks(Index n, const F& f) {
 template <Backend B, class T = typename B::Scalar>
 void meta_hidden(Context<B>& ctx, ConstView<T> x, const MetaLearnerView<T>& g, MatrixView<T> pre,
                  MatrixView<T> hidden) {
-  linear(ctx, x, g.hidden_weight, g.hidden_bias, pre);
-  prelu(ctx, ConstView<T>(pre), g.slope, hidden);
+  gemm(ctx, Op::none, Op::transpose, T{1}, x, g.hidden_weight, pre);
+  B::for_each(ctx, x.rows, functors::BiasPreluRow<T>{pre, g.hidden_bias.data, g.slope.data, pre, hidden});
 }
 
-/// The softmax along `along` of the unit rows plus their mean.
-template <Backend B, class T = typename B::Scalar>
-void meta_factor(Context<B>& ctx, const MetaLearnerSaved<T>& saved, Index begin, Index n, SoftmaxAxis along,
-                 MatrixView<T> w) {
-  add(ctx, ConstView<T>(saved.unit.row_block(begin, n)), T{1}, ConstView<T>(saved.mean), w);
-  softmax(ctx, ConstView<T>(w), along, w);
+/// The thin matrix that rows [begin, begin + n) of a learner make, in w: `axis` entries, `inner` apart, add up to 1.
+template <class T>
+functors::MetaFactorRow<T> meta_factor(const MetaLearnerSaved<T>& saved, Index begin, Index n, Index axis, Index inner,
+                                       MatrixView<T> w) {
+  return {saved.unit.row_block(begin, n), saved.mean.data, axis, inner, w.row_block(0, n)};
 }
 
-/// From d_z, the gradient after unit row + mean, to the learner's weights.
+/// From d_z, the gradient after unit row + mean, and d_mean to the learner's weights.
 template <Backend B, class T = typename B::Scalar>
 void meta_learner_backward(Context<B>& ctx, ConstView<T> x, const MetaLearnerView<T>& g,
-                           const MetaLearnerSaved<T>& saved, MatrixView<T> d_z, MetaLearnerGrad<T> grad) {
+                           const MetaLearnerSaved<T>& saved, MatrixView<T> d_z, const T* d_mean,
+                           MetaLearnerGrad<T> grad) {
   const Index width = d_z.cols;
   Scratch<B> scratch(ctx);
-  const MatrixView<T> d_mean = scratch.template matrix<T>(1, width);
-  column_mean(ctx, ConstView<T>(d_z), d_mean);
   const Index rows = std::min(meta_block<B>, x.rows);
   const MatrixView<T> pre_all = scratch.template matrix<T>(rows, width);
   const MatrixView<T> hidden_all = scratch.template matrix<T>(rows, width);
+  T* const sums = scratch.template allocate<T>(1 + width);
+  const auto weight_gradient = [&](MatrixView<T> d_out, ConstView<T> in, const GradSlot<T>& to) {
+    if (to.view.data != nullptr) gemm(ctx, Op::transpose, Op::none, T{1}, ConstView<T>(d_out), in, to.view, to.write);
+  };
   for_meta_blocks<B>(x.rows, [&](Index begin, Index n) {
     const MatrixView<T> pre = pre_all.row_block(0, n);
     const MatrixView<T> hidden = hidden_all.row_block(0, n);
     const MatrixView<T> d_out = d_z.row_block(begin, n);
-    add(ctx, ConstView<T>(d_out), T{1}, ConstView<T>(d_mean), d_out);
-    row_normalize_backward(ctx, ConstView<T>(saved.unit.row_block(begin, n)), saved.norm + begin, T(meta_eps),
-                           ConstView<T>(d_out), d_out, Write::overwrite);
+    B::reduce_rows(ctx, n, width,
+                   functors::MetaUnitBackwardRow<T>{saved.unit.row_block(begin, n), saved.norm + begin, T(meta_eps),
+                                                    d_mean, d_out},
+                   sums, Write::overwrite);
+    scaled_copies(ctx, {{T{1}, {sums, 1, width}, grad.out_bias.view, grad.out_bias.write}});
     meta_hidden<B>(ctx, x.row_block(begin, n), g, pre, hidden);
-    linear_backward(ctx, ConstView<T>(hidden), g.out_weight, ConstView<T>(d_out), {}, Write::overwrite,
-                    grad.out_weight.view, grad.out_weight.write, grad.out_bias.view, grad.out_bias.write);
+    weight_gradient(d_out, hidden, grad.out_weight);
     gemm(ctx, Op::none, Op::none, T{1}, ConstView<T>(d_out), g.out_weight, hidden);
-    prelu_backward(ctx, ConstView<T>(pre), g.slope, ConstView<T>(hidden), hidden, Write::overwrite, grad.slope.view,
-                   grad.slope.write);
-    linear_backward(ctx, x.row_block(begin, n), g.hidden_weight, ConstView<T>(hidden), {}, Write::overwrite,
-                    grad.hidden_weight.view, grad.hidden_weight.write, grad.hidden_bias.view, grad.hidden_bias.write);
+    B::reduce_rows(ctx, n, 1 + width,
+                   functors::PreluBackwardSumRow<T>{{pre, g.slope.data, hidden, hidden, Write::overwrite}}, sums,
+                   Write::overwrite);
+    scaled_copies(ctx, {{T{1}, {sums, 1, 1}, grad.slope.view, grad.slope.write},
+                        {T{1}, {sums + 1, 1, width}, grad.hidden_bias.view, grad.hidden_bias.write}});
+    weight_gradient(hidden, x.row_block(begin, n), grad.hidden_weight);
     for (auto* slot : {&grad.hidden_weight, &grad.hidden_bias, &grad.slope, &grad.out_weight, &grad.out_bias})
       slot->write = Write::accumulate;
   });
@@ -133,22 +136,29 @@ void meta_network(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, Cons
   Scratch<B> scratch(ctx);
   const MatrixView<T> work1 = scratch.template matrix<T>(rows, width);
   const MatrixView<T> work2 = scratch.template matrix<T>(rows, width);
-  for (const auto& [g, saved] : {std::pair{&g1, &saved1}, std::pair{&g2, &saved2}}) {
+  for (const auto& [g, saved] : {std::pair{&g1, &saved1}, std::pair{&g2, &saved2}})
     detail::for_meta_blocks<B>(n_rows, [&, learner = g, kept = saved](Index begin, Index n) {
       const MatrixView<T> hidden = work1.row_block(0, n);
       const MatrixView<T> unit = kept->unit.row_block(begin, n);
       detail::meta_hidden<B>(ctx, knowledge.row_block(begin, n), *learner, hidden, hidden);
-      linear(ctx, ConstView<T>(hidden), learner->out_weight, learner->out_bias, unit);
-      row_normalize(ctx, ConstView<T>(unit), T(detail::meta_eps), unit, kept->norm + begin);
+      gemm(ctx, Op::none, Op::transpose, T{1}, ConstView<T>(hidden), learner->out_weight, unit);
+      B::reduce_rows(ctx, n, width,
+                     functors::MetaUnitRow<T>{unit, learner->out_bias.data, T(detail::meta_eps), kept->norm + begin,
+                                              T{1} / static_cast<T>(n_rows)},
+                     kept->mean.data, begin == 0 ? Write::overwrite : Write::accumulate);
     });
-    column_mean(ctx, ConstView<T>(saved->unit), saved->mean);
-  }
   detail::for_meta_blocks<B>(n_rows, [&](Index begin, Index n) {
-    detail::meta_factor<B>(ctx, saved1, begin, n, {d, k}, work1.row_block(0, n));
-    detail::meta_factor<B>(ctx, saved2, begin, n, {k, d}, work2.row_block(0, n));
-    low_rank_product(ctx, id.row_block(begin, n), ConstView<T>(work1.row_block(0, n)),
-                     ConstView<T>(work2.row_block(0, n)), LowRankOrder::left_to_right, mid.row_block(begin, n),
-                     share.row_block(begin, n));
+    const auto factor1 = detail::meta_factor<T>(saved1, begin, n, d, k, work1);
+    const auto factor2 = detail::meta_factor<T>(saved2, begin, n, k, d, work2);
+    B::for_each(ctx, n,
+                functors::MetaShareRow<T>{factor1,
+                                          factor2,
+                                          {id.row_block(begin, n),
+                                           factor1.w,
+                                           factor2.w,
+                                           {d, k, functors::LowRankOrder::left_to_right},
+                                           mid.row_block(begin, n),
+                                           share.row_block(begin, n)}});
   });
 }
 
@@ -165,30 +175,40 @@ void meta_network_backward(Context<B>& ctx, ConstView<typename B::Scalar> knowle
   const Index n_rows = id.rows;
   const Index d = id.cols;
   const Index k = mid.cols;
+  const Index width = d * k;
   Scratch<B> scratch(ctx);
-  const MatrixView<T> d_z1 = scratch.template matrix<T>(n_rows, d * k);
-  const MatrixView<T> d_z2 = scratch.template matrix<T>(n_rows, d * k);
+  const MatrixView<T> d_z1 = scratch.template matrix<T>(n_rows, width);
+  const MatrixView<T> d_z2 = scratch.template matrix<T>(n_rows, width);
+  T* const d_means = scratch.template allocate<T>(2 * width);
   {
     Scratch<B> block_scratch(ctx);
     const Index rows = std::min(detail::meta_block<B>, n_rows);
-    const MatrixView<T> w1_all = block_scratch.template matrix<T>(rows, d * k);
-    const MatrixView<T> w2_all = block_scratch.template matrix<T>(rows, d * k);
+    const MatrixView<T> work1 = block_scratch.template matrix<T>(rows, width);
+    const MatrixView<T> work2 = block_scratch.template matrix<T>(rows, width);
     detail::for_meta_blocks<B>(n_rows, [&](Index begin, Index n) {
-      const MatrixView<T> w1 = w1_all.row_block(0, n);
-      const MatrixView<T> w2 = w2_all.row_block(0, n);
-      const MatrixView<T> d_w1 = d_z1.row_block(begin, n);
-      const MatrixView<T> d_w2 = d_z2.row_block(begin, n);
-      detail::meta_factor<B>(ctx, saved1, begin, n, {d, k}, w1);
-      detail::meta_factor<B>(ctx, saved2, begin, n, {k, d}, w2);
-      low_rank_product_backward(ctx, id.row_block(begin, n), ConstView<T>(w1), ConstView<T>(w2),
-                                LowRankOrder::left_to_right, mid.row_block(begin, n), d_share.row_block(begin, n),
-                                d_id.row_block(begin, n), write_id, d_w1, Write::overwrite, d_w2, Write::overwrite);
-      softmax_backward(ctx, ConstView<T>(w1), {d, k}, ConstView<T>(d_w1), d_w1, Write::overwrite);
-      softmax_backward(ctx, ConstView<T>(w2), {k, d}, ConstView<T>(d_w2), d_w2, Write::overwrite);
+      const auto factor1 = detail::meta_factor<T>(saved1, begin, n, d, k, work1);
+      const auto factor2 = detail::meta_factor<T>(saved2, begin, n, k, d, work2);
+      B::reduce_rows(ctx, n, 2 * width,
+                     functors::MetaShareBackwardRow<T>{factor1,
+                                                       factor2,
+                                                       {id.row_block(begin, n),
+                                                        factor1.w,
+                                                        factor2.w,
+                                                        {d, k, functors::LowRankOrder::left_to_right},
+                                                        mid.row_block(begin, n),
+                                                        d_share.row_block(begin, n),
+                                                        d_id.row_block(begin, n),
+                                                        d_z1.row_block(begin, n),
+                                                        d_z2.row_block(begin, n),
+                                                        write_id,
+                                                        Write::overwrite,
+                                                        Write::overwrite},
+                                                       T{1} / static_cast<T>(n_rows)},
+                     d_means, begin == 0 ? Write::overwrite : Write::accumulate);
     });
   }
-  detail::meta_learner_backward<B>(ctx, knowledge, g1, saved1, d_z1, grad1);
-  detail::meta_learner_backward<B>(ctx, knowledge, g2, saved2, d_z2, grad2);
+  detail::meta_learner_backward<B>(ctx, knowledge, g1, saved1, d_z1, d_means, grad1);
+  detail::meta_learner_backward<B>(ctx, knowledge, g2, saved2, d_z2, d_means + width, grad2);
 }
 
 }  // namespace rearm

@@ -4,6 +4,7 @@
 
 #include <rearm/core/context.hpp>
 #include <rearm/functors/normalize.hpp>
+#include <rearm/ops/elementwise.hpp>
 
 namespace rearm {
 
@@ -81,12 +82,9 @@ void layer_norm_prelu_backward(Context<B>& ctx, ConstView<typename B::Scalar> x,
       ctx, x.rows, 2 * d + 1,
       functors::LayerNormBackwardRow<T>{x, gamma.data, beta.data, slope.data, mean, rstd, d_y, d_x.view, d_x.write},
       sums, Write::overwrite);
-  const auto add = [&](T* from, Index n, const GradSlot<T>& to) {
-    if (to.view.data != nullptr) B::for_each(ctx, 1, functors::ScaleRow<T>{T{1}, {from, 1, n}, to.view, to.write});
-  };
-  add(sums, d, d_gamma);
-  add(sums + d, d, d_beta);
-  add(sums + 2 * d, 1, d_slope);
+  scaled_copies(ctx, {{T{1}, {sums, 1, d}, d_gamma.view, d_gamma.write},
+                      {T{1}, {sums + d, 1, d}, d_beta.view, d_beta.write},
+                      {T{1}, {sums + 2 * d, 1, 1}, d_slope.view, d_slope.write}});
 }
 
 /// The three gradients of layer_norm; views without data are skipped.

@@ -19,7 +19,8 @@ inline constexpr int reduce_warps = 16;
 /// Most blocks that add rows up: one a multiprocessor, and so few sums that the last block adds them up quickly.
 inline constexpr Index reduce_blocks = 128;
 /// Sums of a warp that shared memory holds.
-inline constexpr Index shared_width = 256;
+template <class T>
+inline constexpr Index shared_width = Index{2048} / static_cast<Index>(sizeof(T));
 
 /// One lane of the warp that has a row; see core/lane.hpp.
 struct WarpLane {
@@ -63,12 +64,12 @@ REARM_KERNEL void for_each_kernel(Index n, F f) {
 template <bool Shared, class F, class T>
 REARM_KERNEL void reduce_rows_kernel(Index n, Index width, Index rows_per_warp, F f, T* partials, unsigned* arrived,
                                      T* out, Write write) {
-  __shared__ T sums[reduce_warps][Shared ? shared_width : 1];
+  __shared__ T sums[reduce_warps][Shared ? shared_width<T> : 1];
   __shared__ T slices[reduce_warps * warp_size];
   __shared__ bool last;
   const int thread = static_cast<int>(threadIdx.x);
   const int threads = reduce_warps * warp_size;
-  const Index stride = Shared ? shared_width : width;
+  const Index stride = Shared ? shared_width<T> : width;
   T* const of_block = Shared ? sums[0] : partials + (gridDim.x + static_cast<Index>(blockIdx.x) * reduce_warps) * width;
   T* const own = of_block + thread / warp_size * stride;
   const WarpLane lane = own_lane();
@@ -127,7 +128,7 @@ void reduce_rows(const Resources& resources, Arena<CudaMemory>& arena, Index n, 
   const Index rows_per_warp =
       std::max(least_rows, (n + reduce_blocks * reduce_warps - 1) / (reduce_blocks * reduce_warps));
   const unsigned blocks = std::max(blocks_for(n, rows_per_warp * reduce_warps), 1U);
-  const bool shared = width <= shared_width;
+  const bool shared = width <= shared_width<T>;
   const auto mark = arena.mark();
   T* const partials = arena.template allocate<T>(static_cast<Index>(blocks) * width * (shared ? 1 : 1 + reduce_warps));
   launch(resources, blocks, reduce_warps * warp_size,
