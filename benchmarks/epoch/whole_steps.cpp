@@ -111,11 +111,13 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
     replay.run(step, batch.size(), optimizer, [&] {
       tape.reset();
       const LossParts<B> losses = model.loss(tape, batch, step).parts();
-      if constexpr (!on_host)
+      if constexpr (!on_host) {
+        ScaledCopies<B> copies(ctx);
         for (std::size_t i = 0; i < losses.size(); ++i)
           if (!losses[i].empty())
-            scaled_copy(ctx, 1.0F, ConstView<float>(losses[i].value()), sums.view().col_block(static_cast<Index>(i), 1),
-                        Write::accumulate);
+            copies.add({1.0F, losses[i].value(), sums.view().col_block(static_cast<Index>(i), 1), Write::accumulate});
+        copies.run();
+      }
       tape.backward(losses[0], AfterBackward::release);
       optimizer.step(ctx, model.parameters());
       benchmark::DoNotOptimize(losses[0].value().data);

@@ -102,8 +102,10 @@ void register_operators(const Shape& shape, Machine& machine) {
     const Index n = data.n_users;
     const auto x = a.make(n, d), y = a.make(n, d), z = a.make(n, d), out = a.make(n, width);
     return pass({0, 2 * bytes_of(n, width), 0}, [=, &a] {
+      ScaledCopies<B> copies(a.ctx);
       Index col = 0;
-      for (const auto& part : {x, y, z}) scaled_copy<B>(a.ctx, 1.0F, part, out.col_block(d * col++, d));
+      for (const auto& part : {x, y, z}) copies.add({1.0F, part, out.col_block(d * col++, d)});
+      copies.run();
     });
   });
   add_op("dropout", [=](Arrays& a, const Dataset& data, benchmark::State&) {

@@ -329,7 +329,7 @@ TEST_CASE("id lists are grouped by id in the order of their positions") {
 
 TEST_CASE("distinct lists have each id once, ascending, and valid padding") {
   Context<B> ctx;
-  for (const Index n_a : {1, 40, 300})
+  for (const Index n_a : {1, 40, 300, 8100})
     for (const Index n_b : {0, 1, 300})
       for (const Index n_rows : {1, 40, 100000}) {
         CAPTURE(n_a);

@@ -39,6 +39,24 @@ TEST_CASE_TEMPLATE("spmm equals the dense product, forward and transposed", T, f
   CHECK(spmm(none, s(x.view())).rows() == 0);
 }
 
+TEST_CASE_TEMPLATE("gathered rows are added up however many ids there are", T, float, double) {
+  Sandbox<T> s;
+  for (const Index n : {1, 33, 3000, 9000}) {
+    CAPTURE(n);
+    std::vector<Id> ids;
+    for (Index r = 0; r < n; ++r) ids.push_back(static_cast<Id>((r * r + 7 * r) % 61));
+    const auto there = upload(ids);
+    TestMatrix<T> sums(61, 2);
+    fill(s.ctx, T(1), sums.view());
+    Strided<T> d_y(n, 2, 3);
+    scatter_add(s.ctx, make_index_list(s.ctx, there.span(), 61), s.there(d_y.view()), sums.view());
+    Matrix<double> want = tabulate(61, 2, [](Index, Index) { return 1.0; });
+    for (Index r = 0; r < n; ++r)
+      for (Index j = 0; j < 2; ++j) want(ids[static_cast<std::size_t>(r)], j) += static_cast<double>(d_y.view()(r, j));
+    check_close(sums, want);
+  }
+}
+
 TEST_CASE_TEMPLATE("spmm of long rows among short ones, alone, added and normalised", T, float, double) {
   Sandbox<T> s;
   constexpr Index n = 700;

@@ -228,8 +228,10 @@ Var<B> add(Var<B> a, Var<B> b, typename B::Scalar beta = 1) {
     const auto d_a = t->slot(a);
     const auto d_b = t->slot(b);
     const bool one_row = b.rows() != a.rows();
-    scaled_copies(t->context(), {{T{1}, y.grad(), d_a.view, d_a.write},
-                                 {beta, y.grad(), one_row ? MatrixView<T>{} : d_b.view, d_b.write}});
+    ScaledCopies<B> copies(t->context());
+    copies.add({T{1}, y.grad(), d_a.view, d_a.write});
+    if (!one_row) copies.add({beta, y.grad(), d_b.view, d_b.write});
+    copies.run();
     if (one_row && d_b.view.data != nullptr) column_sum(t->context(), beta, y.grad(), d_b.view, d_b.write);
   });
   return y;

@@ -21,6 +21,29 @@ struct GradSlot {
   MatrixView<T> view;
   Write write = Write::overwrite;
 };
+/// Where sums over rows go, piece after piece: as many numbers as `size` says, in the order of the slot's rows, dropped
+/// where that has no data.
+template <class T>
+struct SumTargets {
+  struct Piece {
+    Index size = 0;
+    GradSlot<T> slot = {};
+  };
+  static constexpr int pieces = 3;
+  Piece piece[pieces];
+
+  SumTargets(T* out, Index n, Write write) : piece{{n, {{out, 1, n}, write}}, {}, {}} {}
+  SumTargets(const Piece& a, const Piece& b, const Piece& c = {}) : piece{a, b, c} {}
+  Index width() const { return piece[0].size + piece[1].size + piece[2].size; }
+  /// Sum number j of all, in piece `p` or not at all. Pieces may lie at one place: one after the other.
+  REARM_HD void put(int p, Index j, T sum) const {
+    for (int before = 0; before < p; ++before) j -= piece[before].size;
+    const MatrixView<T>& view = piece[p].slot.view;
+    if (j < 0 || j >= piece[p].size || view.data == nullptr) return;
+    T& target = view(j / view.cols, j % view.cols);
+    target = piece[p].slot.write == Write::overwrite ? sum : target + sum;
+  }
+};
 /// Whether a matrix operand of a product is used as it is or transposed.
 enum class Op { none, transpose };
 
@@ -46,8 +69,8 @@ struct ProbeReduce {
 /// Requirements, all deterministic for a given input whatever the number of threads:
 /// - `for_each(ctx, n, f)`: f(i, lane) for i in [0, n), in parallel, no order; `lane` (core/lane.hpp) is the caller's
 ///   place among those that share i;
-/// - `reduce_rows(ctx, n, width, f, out, write)`: out[0..width) (+)= sum over i of what f(i, partial, lane) adds to
-///   partial;
+/// - `reduce_rows(ctx, n, f, to)`: sum number j of `to` is the sum over i of what f(i, partial, lane) adds to
+/// partial[j];
 /// - `cached_bytes`: a work array of this size is read again from a cache;
 /// - `gemm`: dense products, C = alpha * op(A) op(B) (+ C);
 /// - `spmm(ctx, a, x, y, write, then)`: sparse products, Y = A X (+ Y), with then(i, lane) once row i of Y stands.
@@ -61,7 +84,8 @@ concept Backend = requires(Context<B>& ctx, Index n, typename B::Scalar* out, Ma
   { B::name() } -> std::convertible_to<std::string_view>;
   { B::cached_bytes } -> std::convertible_to<Index>;
   B::for_each(ctx, n, NothingRow{});
-  B::reduce_rows(ctx, n, n, detail::ProbeReduce<typename B::Scalar>{}, out, Write::overwrite);
+  B::reduce_rows(ctx, n, detail::ProbeReduce<typename B::Scalar>{},
+                 SumTargets<typename B::Scalar>(out, n, Write::overwrite));
   B::gemm(ctx, Op::none, Op::none, typename B::Scalar{1}, a, a, c, Write::overwrite);
   B::spmm(ctx, s, a, c, Write::overwrite, NothingRow{});
 };

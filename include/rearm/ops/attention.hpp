@@ -76,14 +76,11 @@ void scalar_projections_backward(Context<B>& ctx, ConstView<typename B::Scalar> 
                                  const GradSlot<typename B::Scalar>& d_bias) {
   using T = typename B::Scalar;
   Scratch<B> scratch(ctx);
-  T* const sums = scratch.template allocate<T>(6);
   GradSlot<T> to_x = d_x;
   if (!detail::rows_apart(d_x.view, d_y.view)) to_x = {scratch.template matrix<T>(x.rows, x.cols), Write::overwrite};
-  B::reduce_rows(ctx, x.rows, 6, functors::ScalarProjectionsBackwardRow<T>{x, y, weight, d_q, d_k, d_v, to_x, d_y},
-                 sums, Write::overwrite);
+  B::reduce_rows(ctx, x.rows, functors::ScalarProjectionsBackwardRow<T>{x, y, weight, d_q, d_k, d_v, to_x, d_y},
+                 SumTargets<T>({3, d_weight}, {3, d_bias}));
   if (to_x.view.data != d_x.view.data) scaled_copy(ctx, T{1}, ConstView<T>(to_x.view), d_x.view, d_x.write);
-  scaled_copies(
-      ctx, {{T{1}, {sums, 3, 1}, d_weight.view, d_weight.write}, {T{1}, {sums + 3, 3, 1}, d_bias.view, d_bias.write}});
 }
 
 }  // namespace rearm

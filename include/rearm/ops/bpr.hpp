@@ -15,7 +15,8 @@ void bpr(Context<B>& ctx, ConstView<typename B::Scalar> user, ConstView<typename
   detail::require_shape(negative, user.rows, user.cols, "bpr", "negative");
   detail::require_shape(loss, 1, 1, "bpr", "loss");
   using T = typename B::Scalar;
-  B::reduce_rows(ctx, user.rows, 1, functors::BprRow<T>{user, positive, negative, scale}, loss.data, Write::overwrite);
+  B::reduce_rows(ctx, user.rows, functors::BprRow<T>{user, positive, negative, scale},
+                 SumTargets<T>(loss.data, 1, Write::overwrite));
 }
 
 /// The three gradients of bpr, overwriting or adding as asked.

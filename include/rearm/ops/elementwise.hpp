@@ -6,8 +6,6 @@
 #include <rearm/functors/elementwise.hpp>
 #include <rearm/ops/gemm.hpp>
 
-#include <initializer_list>
-
 namespace rearm {
 
 /// y = value everywhere.
@@ -49,13 +47,6 @@ class ScaledCopies {
   functors::ScaleRows<T> rows_;
 };
 
-template <Backend B>
-void scaled_copies(Context<B>& ctx, std::initializer_list<functors::ScaleRow<typename B::Scalar>> copies) {
-  ScaledCopies<B> all(ctx);
-  for (const auto& copy : copies) all.add(copy);
-  all.run();
-}
-
 /// y = a + beta b; b of a's shape, or one row added to every row.
 template <Backend B>
 void add(Context<B>& ctx, ConstView<typename B::Scalar> a, typename B::Scalar beta, ConstView<typename B::Scalar> b,
@@ -89,7 +80,8 @@ template <Backend B>
 void sum(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B::Scalar> x, MatrixView<typename B::Scalar> out,
          Write write = Write::overwrite) {
   detail::require_shape(out, 1, 1, "sum", "output");
-  B::reduce_rows(ctx, x.rows, 1, functors::SumRow<typename B::Scalar>{alpha, x}, out.data, write);
+  B::reduce_rows(ctx, x.rows, functors::SumRow<typename B::Scalar>{alpha, x},
+                 SumTargets<typename B::Scalar>(out.data, 1, write));
 }
 
 /// out (1 x 1) (+)= alpha sum_ij x_ij y_ij.
@@ -98,7 +90,8 @@ void dot_sum(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B::Sc
              ConstView<typename B::Scalar> y, MatrixView<typename B::Scalar> out, Write write = Write::overwrite) {
   detail::require_shape(out, 1, 1, "dot_sum", "output");
   detail::require_shape(y, x.rows, x.cols, "dot_sum", "second operand");
-  B::reduce_rows(ctx, x.rows, 1, functors::DotSumRow<typename B::Scalar>{alpha, x, y}, out.data, write);
+  B::reduce_rows(ctx, x.rows, functors::DotSumRow<typename B::Scalar>{alpha, x, y},
+                 SumTargets<typename B::Scalar>(out.data, 1, write));
 }
 
 /// y = max(0, x) + slope min(0, x), one slope for all (He et al., ICCV'15), plus `addend` where that has data.
@@ -121,16 +114,16 @@ void prelu_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<
   using T = typename B::Scalar;
   const functors::PreluBackwardRow<T> to_x{x, slope.data, d_y, d_x, write_x};
   const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend.view, d_addend.write};
+  const SumTargets<T> to_slope(d_slope.data, 1, write_slope);
   if (d_addend.view.data != nullptr && d_x.data != nullptr && d_slope.data != nullptr &&
       detail::rows_apart(d_addend.view, d_x))
-    return B::reduce_rows(ctx, x.rows, 1,
-                          functors::CopyThenRow<T, functors::PreluBackwardBothRow<T>>{to_addend, {to_x}}, d_slope.data,
-                          write_slope);
+    return B::reduce_rows(ctx, x.rows, functors::CopyThenRow<T, functors::PreluBackwardBothRow<T>>{to_addend, {to_x}},
+                          to_slope);
   if (d_addend.view.data != nullptr) B::for_each(ctx, x.rows, to_addend);
   if (d_x.data == nullptr && d_slope.data != nullptr)
-    B::reduce_rows(ctx, x.rows, 1, functors::PreluSlopeGradRow<T>{x, d_y}, d_slope.data, write_slope);
+    B::reduce_rows(ctx, x.rows, functors::PreluSlopeGradRow<T>{x, d_y}, to_slope);
   else if (d_slope.data != nullptr)
-    B::reduce_rows(ctx, x.rows, 1, functors::PreluBackwardBothRow<T>{to_x}, d_slope.data, write_slope);
+    B::reduce_rows(ctx, x.rows, functors::PreluBackwardBothRow<T>{to_x}, to_slope);
   else if (d_x.data != nullptr)
     B::for_each(ctx, x.rows, to_x);
 }
@@ -166,14 +159,12 @@ void scalar_affine_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, Co
     if (d_x.data != nullptr) B::for_each(ctx, x.rows, to_x);
     return;
   }
-  Scratch<B> scratch(ctx);
-  T* const both = scratch.template allocate<T>(2);
+  const SumTargets<T> both({1, {d_weight, write_weight}}, {1, {d_bias, write_bias}});
   using Sums = functors::ScalarAffineBackwardAllRow<T>;
   if (together)
-    B::reduce_rows(ctx, x.rows, 2, functors::CopyThenRow<T, Sums>{to_addend, {x, to_x}}, both, Write::overwrite);
+    B::reduce_rows(ctx, x.rows, functors::CopyThenRow<T, Sums>{to_addend, {x, to_x}}, both);
   else
-    B::reduce_rows(ctx, x.rows, 2, Sums{x, to_x}, both, Write::overwrite);
-  scaled_copies(ctx, {{T{1}, {both, 1, 1}, d_weight, write_weight}, {T{1}, {both + 1, 1, 1}, d_bias, write_bias}});
+    B::reduce_rows(ctx, x.rows, Sums{x, to_x}, both);
 }
 
 /// y (+)= x mask / (1 - p); p = 1 gives 0. The backward is the same call on d_y with the same key.

@@ -53,7 +53,7 @@ void column_sum(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B:
                 MatrixView<typename B::Scalar> out, Write write = Write::overwrite) {
   detail::require_shape(out, 1, x.cols, "column_sum", "output");
   using T = typename B::Scalar;
-  B::reduce_rows(ctx, x.rows, x.cols, functors::ColumnSumRow<T>{alpha, x}, out.data, write);
+  B::reduce_rows(ctx, x.rows, functors::ColumnSumRow<T>{alpha, x}, SumTargets<T>(out.data, x.cols, write));
 }
 
 /// Y = X W^T + b (paper eq. 3): X n x p, W d x p, b 1 x d (or empty for none), Y n x d. The feature projection.

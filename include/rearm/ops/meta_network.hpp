@@ -76,7 +76,6 @@ void meta_learner_backward(Context<B>& ctx, ConstView<T> x, const MetaLearnerVie
   const Index rows = std::min(meta_block<B>, x.rows);
   const MatrixView<T> pre_all = scratch.template matrix<T>(rows, width);
   const MatrixView<T> hidden_all = scratch.template matrix<T>(rows, width);
-  T* const sums = scratch.template allocate<T>(1 + width);
   const auto weight_gradient = [&](MatrixView<T> d_out, ConstView<T> in, const GradSlot<T>& to) {
     if (to.view.data != nullptr) gemm(ctx, Op::transpose, Op::none, T{1}, ConstView<T>(d_out), in, to.view, to.write);
   };
@@ -84,19 +83,15 @@ void meta_learner_backward(Context<B>& ctx, ConstView<T> x, const MetaLearnerVie
     const MatrixView<T> pre = pre_all.row_block(0, n);
     const MatrixView<T> hidden = hidden_all.row_block(0, n);
     const MatrixView<T> d_out = d_z.row_block(begin, n);
-    B::reduce_rows(ctx, n, width,
+    B::reduce_rows(ctx, n,
                    functors::MetaUnitBackwardRow<T>{saved.unit.row_block(begin, n), saved.norm + begin, T(meta_eps),
                                                     d_mean, d_out},
-                   sums, Write::overwrite);
-    scaled_copies(ctx, {{T{1}, {sums, 1, width}, grad.out_bias.view, grad.out_bias.write}});
+                   SumTargets<T>({width, grad.out_bias}, {}));
     meta_hidden<B>(ctx, x.row_block(begin, n), g, pre, hidden);
     weight_gradient(d_out, hidden, grad.out_weight);
     gemm(ctx, Op::none, Op::none, T{1}, ConstView<T>(d_out), g.out_weight, hidden);
-    B::reduce_rows(ctx, n, 1 + width,
-                   functors::PreluBackwardSumRow<T>{{pre, g.slope.data, hidden, hidden, Write::overwrite}}, sums,
-                   Write::overwrite);
-    scaled_copies(ctx, {{T{1}, {sums, 1, 1}, grad.slope.view, grad.slope.write},
-                        {T{1}, {sums + 1, 1, width}, grad.hidden_bias.view, grad.hidden_bias.write}});
+    B::reduce_rows(ctx, n, functors::PreluBackwardSumRow<T>{{pre, g.slope.data, hidden, hidden, Write::overwrite}},
+                   SumTargets<T>({1, grad.slope}, {width, grad.hidden_bias}));
     weight_gradient(hidden, x.row_block(begin, n), grad.hidden_weight);
     for (auto* slot : {&grad.hidden_weight, &grad.hidden_bias, &grad.slope, &grad.out_weight, &grad.out_bias})
       slot->write = Write::accumulate;
@@ -142,10 +137,10 @@ void meta_network(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, Cons
       const MatrixView<T> unit = kept->unit.row_block(begin, n);
       detail::meta_hidden<B>(ctx, knowledge.row_block(begin, n), *learner, hidden, hidden);
       gemm(ctx, Op::none, Op::transpose, T{1}, ConstView<T>(hidden), learner->out_weight, unit);
-      B::reduce_rows(ctx, n, width,
+      B::reduce_rows(ctx, n,
                      functors::MetaUnitRow<T>{unit, learner->out_bias.data, T(detail::meta_eps), kept->norm + begin,
                                               T{1} / static_cast<T>(n_rows)},
-                     kept->mean.data, begin == 0 ? Write::overwrite : Write::accumulate);
+                     SumTargets<T>(kept->mean.data, width, begin == 0 ? Write::overwrite : Write::accumulate));
     });
   detail::for_meta_blocks<B>(n_rows, [&](Index begin, Index n) {
     const auto factor1 = detail::meta_factor<T>(saved1, begin, n, d, k, work1);
@@ -188,7 +183,7 @@ void meta_network_backward(Context<B>& ctx, ConstView<typename B::Scalar> knowle
     detail::for_meta_blocks<B>(n_rows, [&](Index begin, Index n) {
       const auto factor1 = detail::meta_factor<T>(saved1, begin, n, d, k, work1);
       const auto factor2 = detail::meta_factor<T>(saved2, begin, n, k, d, work2);
-      B::reduce_rows(ctx, n, 2 * width,
+      B::reduce_rows(ctx, n,
                      functors::MetaShareBackwardRow<T>{factor1,
                                                        factor2,
                                                        {id.row_block(begin, n),
@@ -204,7 +199,7 @@ void meta_network_backward(Context<B>& ctx, ConstView<typename B::Scalar> knowle
                                                         Write::overwrite,
                                                         Write::overwrite},
                                                        T{1} / static_cast<T>(n_rows)},
-                     d_means, begin == 0 ? Write::overwrite : Write::accumulate);
+                     SumTargets<T>(d_means, 2 * width, begin == 0 ? Write::overwrite : Write::accumulate));
     });
   }
   detail::meta_learner_backward<B>(ctx, knowledge, g1, saved1, d_z1, d_means, grad1);

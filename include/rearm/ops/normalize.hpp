@@ -4,7 +4,6 @@
 
 #include <rearm/core/context.hpp>
 #include <rearm/functors/normalize.hpp>
-#include <rearm/ops/elementwise.hpp>
 
 namespace rearm {
 
@@ -76,15 +75,10 @@ void layer_norm_prelu_backward(Context<B>& ctx, ConstView<typename B::Scalar> x,
                                const GradSlot<typename B::Scalar>& d_slope) {
   using T = typename B::Scalar;
   const Index d = x.cols;
-  Scratch<B> scratch(ctx);
-  T* const sums = scratch.template allocate<T>(2 * d + 1);
   B::reduce_rows(
-      ctx, x.rows, 2 * d + 1,
+      ctx, x.rows,
       functors::LayerNormBackwardRow<T>{x, gamma.data, beta.data, slope.data, mean, rstd, d_y, d_x.view, d_x.write},
-      sums, Write::overwrite);
-  scaled_copies(ctx, {{T{1}, {sums, 1, d}, d_gamma.view, d_gamma.write},
-                      {T{1}, {sums + d, 1, d}, d_beta.view, d_beta.write},
-                      {T{1}, {sums + 2 * d, 1, 1}, d_slope.view, d_slope.write}});
+      SumTargets<T>({d, d_gamma}, {d, d_beta}, {1, d_slope}));
 }
 
 /// The three gradients of layer_norm; views without data are skipped.

@@ -228,10 +228,11 @@ class Trainer {
   }
   /// Not on the host: the epoch's losses are added up where they are made.
   void add_to_sums(const LossParts<B>& losses) {
+    ScaledCopies<B> sums(ctx_);
     for (std::size_t i = 0; i < losses.size(); ++i)
       if (!losses[i].empty())
-        scaled_copy(ctx_, T{1}, ConstView<T>(losses[i].value()), loss_sums_.view().col_block(static_cast<Index>(i), 1),
-                    Write::accumulate);
+        sums.add({T{1}, losses[i].value(), loss_sums_.view().col_block(static_cast<Index>(i), 1), Write::accumulate});
+    sums.run();
   }
   void read_sums(int epoch, Index n_steps) {
     const OnHost<T, typename B::Memory> sums(ConstView<T>(loss_sums_.view()));

@@ -43,18 +43,20 @@ struct CpuBackend {
 
   /// Chunks of fixed size are summed alone and then in ascending order: the same bits with any number of threads.
   template <class F>
-  static void reduce_rows(Context<CpuBackend>& ctx, Index n, Index width, const F& f, Scalar* out, Write write) {
+  static void reduce_rows(Context<CpuBackend>& ctx, Index n, const F& f, const SumTargets<Scalar>& to) {
     Scratch<CpuBackend> scratch(ctx);
-    const Index n_chunks = (n + reduce_grain - 1) / reduce_grain;
-    Scalar* partials = scratch.template allocate<Scalar>(std::max<Index>(n_chunks * width, 1));
+    const Index width = to.width();
+    const Index n_chunks = std::max<Index>((n + reduce_grain - 1) / reduce_grain, 1);
+    Scalar* const partials = scratch.template allocate<Scalar>(std::max<Index>(n_chunks * width, 1));
     cpu::parallel_chunks(ctx.resources(), n_chunks, [&](Index chunk) {
       Scalar* partial = partials + chunk * width;
       std::fill_n(partial, width, Scalar{0});
       for (Index i = chunk * reduce_grain; i < std::min(n, (chunk + 1) * reduce_grain); ++i) f(i, partial, SoleLane{});
     });
-    if (write == Write::overwrite) std::fill_n(out, width, Scalar{0});
-    for (Index chunk = 0; chunk < n_chunks; ++chunk)
-      for (Index j = 0; j < width; ++j) out[j] += partials[chunk * width + j];
+    for (Index chunk = 1; chunk < n_chunks; ++chunk)
+      for (Index j = 0; j < width; ++j) partials[j] += partials[chunk * width + j];
+    for (int piece = 0; piece < to.pieces; ++piece)
+      for (Index j = 0; j < width; ++j) to.put(piece, j, partials[j]);
   }
 
   /// Splits the output, or for a small output the inner dimension, into blocks that depend on the shape alone.

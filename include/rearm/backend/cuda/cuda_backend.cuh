@@ -36,8 +36,8 @@ struct CudaBackend {
     gpu::for_each(ctx.resources(), n, f);
   }
   template <class F>
-  static void reduce_rows(Context<CudaBackend>& ctx, Index n, Index width, const F& f, Scalar* out, Write write) {
-    gpu::reduce_rows(ctx.resources(), ctx.arena(), n, width, f, out, write);
+  static void reduce_rows(Context<CudaBackend>& ctx, Index n, const F& f, const SumTargets<Scalar>& to) {
+    gpu::reduce_rows(ctx.resources(), ctx.arena(), n, f, to);
   }
   static void gemm(Context<CudaBackend>& ctx, Op op_a, Op op_b, Scalar alpha, MatrixView<const Scalar> a,
                    MatrixView<const Scalar> b, MatrixView<Scalar> c, Write write) {

@@ -16,8 +16,8 @@ inline constexpr int warp_size = 32;
 inline constexpr int row_warps = 8;
 /// Warps of a block that adds rows up.
 inline constexpr int reduce_warps = 16;
-/// Most blocks that add rows up: one a multiprocessor, and so few sums that the last block adds them up quickly.
-inline constexpr Index reduce_blocks = 128;
+/// Most blocks that add rows up: two a multiprocessor, and so few sums that the last block adds them up quickly.
+inline constexpr Index reduce_blocks = 256;
 /// Sums of a warp that shared memory holds.
 template <class T>
 inline constexpr Index shared_width = Index{2048} / static_cast<Index>(sizeof(T));
@@ -57,13 +57,14 @@ REARM_KERNEL void for_each_kernel(Index n, F f) {
   if (i < n) f(i, own_lane());
 }
 
-/// out_j (+)= sum over rows i of what f(i, partial, lane) adds to partial_j: a warp adds up its rows, a block its
-/// warps, and the block that comes last all blocks, everything in an order of its own. The warps' sums lie in shared
-/// memory or, where there are more than fit, in `partials`, behind those of the blocks. `arrived` is 0 before and
-/// after.
+/// Sum number j of `to` is that over rows i of what f(i, partial, lane) adds to partial_j: a warp adds up its rows, a
+/// block its warps, and the block that comes last all blocks, everything in an order of its own. The warps' sums lie in
+/// shared memory or, where there are more than fit, in `partials`, behind those of the blocks. `arrived` is 0 before
+/// and after.
 template <bool Shared, class F, class T>
-REARM_KERNEL void reduce_rows_kernel(Index n, Index width, Index rows_per_warp, F f, T* partials, unsigned* arrived,
-                                     T* out, Write write) {
+REARM_KERNEL void __launch_bounds__(reduce_warps* warp_size, Shared ? 2 : 1)
+    reduce_rows_kernel(Index n, Index width, Index rows_per_warp, F f, T* partials, unsigned* arrived,
+                       SumTargets<T> to) {
   __shared__ T sums[reduce_warps][Shared ? shared_width<T> : 1];
   __shared__ T slices[reduce_warps * warp_size];
   __shared__ bool last;
@@ -77,7 +78,6 @@ REARM_KERNEL void reduce_rows_kernel(Index n, Index width, Index rows_per_warp, 
   lane.sync();
   const Index begin = own_warp() * rows_per_warp;
   const Index end = begin + rows_per_warp < n ? begin + rows_per_warp : n;
-  REARM_UNROLL_BY(4)
   for (Index i = begin; i < end; ++i) f(i, own, lane);
   __syncthreads();
   for (Index j = thread; j < width; j += threads) {
@@ -101,17 +101,26 @@ REARM_KERNEL void reduce_rows_kernel(Index n, Index width, Index rows_per_warp, 
   for (Index first = 0; first < width; first += columns) {
     const Index j = first + thread % columns;
     T sum{0};
-    REARM_UNROLL_BY(8)
-    for (Index block = slice; block < static_cast<Index>(gridDim.x); block += n_slices)
-      sum += j < width ? partials[block * width + j] : T{0};
+    constexpr int together = 16;  // loads under way
+    for (Index block = slice; block < static_cast<Index>(gridDim.x); block += together * n_slices) {
+      T part[together];
+      REARM_UNROLL
+      for (int p = 0; p < together; ++p) {
+        const Index here = block + p * n_slices;
+        part[p] = here < static_cast<Index>(gridDim.x) && j < width ? partials[here * width + j] : T{0};
+      }
+      REARM_UNROLL
+      for (int p = 0; p < together; ++p) sum += part[p];
+    }
     slices[thread] = sum;
     __syncthreads();
-    if (slice == 0 && j < width) {
-      T total = write == Write::overwrite ? T{0} : out[j];
+    T total{0};
+    if (slice == 0 && j < width)
       for (int q = 0; q < n_slices; ++q) total += slices[q * columns + thread];
-      out[j] = total;
+    for (int piece = 0; piece < to.pieces; ++piece) {
+      if (slice == 0 && j < width) to.put(piece, j, total);
+      __syncthreads();
     }
-    __syncthreads();
   }
 }
 
@@ -121,8 +130,8 @@ void for_each(const Resources& resources, Index n, const F& f) {
 }
 
 template <class F, class T>
-void reduce_rows(const Resources& resources, Arena<CudaMemory>& arena, Index n, Index width, const F& f, T* out,
-                 Write write) {
+void reduce_rows(const Resources& resources, Arena<CudaMemory>& arena, Index n, const F& f, const SumTargets<T>& to) {
+  const Index width = to.width();
   if (width == 0) return;
   constexpr Index least_rows = 4;  // a warp's
   const Index rows_per_warp =
@@ -133,7 +142,7 @@ void reduce_rows(const Resources& resources, Arena<CudaMemory>& arena, Index n, 
   T* const partials = arena.template allocate<T>(static_cast<Index>(blocks) * width * (shared ? 1 : 1 + reduce_warps));
   launch(resources, blocks, reduce_warps * warp_size,
          shared ? reduce_rows_kernel<true, F, T> : reduce_rows_kernel<false, F, T>, n, width, rows_per_warp, f,
-         partials, resources.arrived(), out, write);
+         partials, resources.arrived(), to);
   arena.rewind(mark);
 }
 
