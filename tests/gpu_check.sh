@@ -163,7 +163,11 @@ sanitized() { # sanitized TOOL FILES
     echo 'there is no compute-sanitizer'
     return 77
   fi
-  tests "$2" compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20
+  tests "$2" compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 && return
+  local status=$?
+  grep -qi 'device not supported' "$logs/tests.out" || return "$status"
+  echo 'compute-sanitizer does not support the device as it is seen here'
+  return 77
 }
 table() { # table RESULTS.json: what matters of Google Benchmark's results
   python3 - "$1" <<'PYTHON'
@@ -171,7 +175,7 @@ import json, sys
 results = json.load(open(sys.argv[1]))
 print(", ".join(f"{k}: {results['context'][k]}" for k in results["context"] if k in
                 ("device", "dense products", "sparse products", "sgemm", "triad", "gather of 26,495 rows")))
-names = "median_ms", "floor_ms", "x_floor", "arena_MB", "device_used_MB", "train_ms", "valid_ms"
+names = "median_ms", "floor_ms", "x_floor", "launches", "arena_MB", "device_used_MB", "train_ms", "valid_ms"
 print(f"{'row':<52}" + "".join(f"{n:>15}" for n in names))
 for row in results["benchmarks"]:
     print(f"{row['name']:<52}" + "".join(f"{row[n]:15.4g}" if n in row else f"{'':15}" for n in names))
@@ -233,7 +237,9 @@ for row in csv.DictReader(lines):
     if row["ID"].isdigit():
         launches[row["ID"], row["Kernel Name"]][row["Metric Name"]] = (row["Metric Value"], row["Metric Unit"])
 if not launches:
-    sys.exit("ncu recorded no kernel: " + "".join(open(sys.argv[1]).readlines()[-3:]))
+    last = "".join(open(sys.argv[1]).readlines()[-3:])
+    print("ncu recorded no kernel: " + " ".join(last.split()))
+    sys.exit(77 if "Failed to initialize the profiler" in last or "ERR_NVGPUCTRPERM" in last else 1)
 scale = {"ns": 1e-3, "nsecond": 1e-3, "us": 1, "usecond": 1, "ms": 1e3, "msecond": 1e3, "second": 1e6, "s": 1e6}
 def microseconds(metrics):
     value, unit = metrics["gpu__time_duration.sum"]

@@ -5,6 +5,7 @@
 #include <rearm/backend/cuda/cuda_backend.cuh>
 #include <rearm/train/step_replay.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace rearm {
@@ -63,6 +64,8 @@ class StepReplay<CudaBackend<T>> {
     optimizer.set_step_count(optimizer.step_count() + 1);
   }
   bool recorded() const noexcept { return graph_ != nullptr; }
+  /// Kernels and copies that the recorded step starts; 0 without one.
+  std::size_t launches() const noexcept { return recorded() ? launches_ : 0; }
 
  private:
   static constexpr int settling_steps = 3;
@@ -90,7 +93,8 @@ class StepReplay<CudaBackend<T>> {
       throw;
     }
     gpu::check(end(), "cudaStreamEndCapture");
-    const cudaError_t status = cudaGraphInstantiate(&graph_, recording, 0);
+    cudaError_t status = cudaGraphGetNodes(recording, nullptr, &launches_);
+    if (status == cudaSuccess) status = cudaGraphInstantiate(&graph_, recording, 0);
     cudaGraphDestroy(recording);
     gpu::check(status, "cudaGraphInstantiate");
   }
@@ -102,6 +106,7 @@ class StepReplay<CudaBackend<T>> {
   Context<B>* ctx_;
   Buffer<gpu::LiveStep<T>, CudaMemory> live_;
   cudaGraphExec_t graph_ = nullptr;
+  std::size_t launches_ = 0;
   std::size_t generation_ = 0;
   Index batch_size_ = 0;
   bool last_was_other_ = false;

@@ -138,6 +138,7 @@ using cudaStream_t = CUstream_st*;
 using cudaEvent_t = CUevent_st*;
 using cudaGraph_t = CUgraph_st*;
 using cudaGraphExec_t = CUgraphExec_st*;
+using cudaGraphNode_t = struct CUgraphNode_st*;
 
 struct cudaLaunchAttribute {
   int id;
@@ -749,6 +750,14 @@ inline cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stre
     return r.enqueue(stream, [nodes = executable->nodes] {
       for (const emulated_cuda::Work& node : *nodes) node();
     });
+  });
+}
+// Every piece of work is a node; which ones, nobody may ask.
+inline cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* n) {
+  return emulated_cuda::call([&](auto&) {
+    if (graph == nullptr || n == nullptr || nodes != nullptr) return cudaErrorInvalidValue;
+    *n = graph->nodes.size();
+    return cudaSuccess;
   });
 }
 inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
