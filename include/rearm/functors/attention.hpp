@@ -94,8 +94,7 @@ struct ScalarProjectionsBackwardRow {
     }
     const T sums[6] = {lane.sum(dot_q), lane.sum(dot_k), lane.sum(dot_v),
                        lane.sum(sum_q), lane.sum(sum_k), lane.sum(sum_v)};
-    if (lane.leads()) REARM_UNROLL
-    for (int s = 0; s < 6; ++s) partial[s] += sums[s];
+    for (int s = 0; s < 6 && lane.leads(); ++s) partial[s] += sums[s];
     if (d_x.view.data != nullptr) REARM_SIMD_LOOP
     for (Index j = lane.first(); j < x.cols; j += L::step) store(d_x.view(i, j), w[0] * to_q[j], d_x.write);
     lane.sync();
