@@ -132,6 +132,24 @@ TEST_CASE("a backward pass that releases leaves a concatenation's gradient to it
   const auto released = gradients(AfterBackward::release);
   check_close(released.first.view(), kept.first, 0.0);
   check_close(released.second.view(), kept.second, 0.0);
+
+  const auto sliced = [&](AfterBackward after) {  // a slice of a part whose gradient has another stride than its value
+    Sandbox<double> s;
+    forget_gradient(a);
+    forget_gradient(b);
+    const auto x = row_normalize(scale(s.tape.parameter(a), 2.0), 1e-12);
+    const auto y = row_normalize(scale(s.tape.parameter(b), 3.0), 1e-12);
+    const auto early = scale(x.rows(100, 400).cols(1, 2), 0.5);
+    const auto both = concat_columns({x, y});
+    s.tape.backward(add(sum_of_squares(early), sum_of_squares(both)), after);
+    CHECK((x.node().lender != nullptr) == (after == AfterBackward::release));
+    CHECK((y.node().lender != nullptr) == (after == AfterBackward::release));
+    return std::pair{gradient_of(a), gradient_of(b)};
+  };
+  const auto kept_too = sliced(AfterBackward::keep);
+  const auto released_too = sliced(AfterBackward::release);
+  check_close(released_too.first.view(), kept_too.first, 0.0);
+  check_close(released_too.second.view(), kept_too.second, 0.0);
 }
 
 TEST_CASE("backward needs one number") {

@@ -75,6 +75,41 @@ TEST_CASE("blocks of a view keep the stride") {
   CHECK_THROWS_WITH_AS(detail::require_shape(block, 3, 2, "op", "x"), "op: x is 2x3 but must be 3x2", ShapeError);
 }
 
+TEST_CASE("rows_apart: no row of one view meets another row of the other, and true for blocks of the same rows") {
+  float numbers[64];
+  const auto meets = [](const MatrixView<float>& a, const MatrixView<float>& b) {
+    for (Index i = 0; i < a.rows; ++i)
+      for (Index j = 0; j < b.rows; ++j)
+        if (i != j && a.row(i) < b.row(j) + b.cols && b.row(j) < a.row(i) + a.cols) return true;
+    return false;
+  };
+  int apart = 0;
+  int together = 0;
+  for (const Index stride : {4, 5})
+    for (Index at = 0; at < 22; ++at)
+      for (Index rows = 1; rows <= 3; ++rows)
+        for (Index cols = 1; cols <= 4; ++cols)
+          for (Index other_cols = 1; other_cols <= 4; ++other_cols)
+            for (const Index other_stride : {4, 5}) {
+              const MatrixView<float> a(numbers + 10, rows, cols, stride);
+              const MatrixView<float> b(numbers + at, 3, other_cols, other_stride);
+              if (detail::rows_apart(a, b)) {
+                ++apart;
+                CHECK_FALSE(meets(a, b));
+              } else {
+                ++together;
+              }
+            }
+  CHECK(apart > 1000);
+  CHECK(together > 1000);
+  const MatrixView<float> whole(numbers, 6, 8);
+  CHECK(detail::rows_apart(whole, whole));
+  CHECK(detail::rows_apart(whole.col_block(0, 4), whole.col_block(2, 6)));
+  CHECK(detail::rows_apart(whole.row_block(0, 3), whole.row_block(3, 3)));
+  CHECK(detail::rows_apart(whole, MatrixView<float>{}));
+  CHECK_FALSE(detail::rows_apart(whole.row_block(0, 5), whole.row_block(1, 5)));
+}
+
 TEST_CASE("an arena hands out the same aligned addresses after a reset") {
   Arena<> arena;
   const auto round = [&] {

@@ -325,7 +325,7 @@ TEST_CASE("the device's batches are the sampler's, epoch for epoch") {
 
 TEST_CASE("id lists are grouped by id in the order of their positions") {
   Context<B> ctx;
-  for (const Index n : {1, 2, 31, 256, 257, 3000})
+  for (const Index n : {1, 2, 31, 256, 257, 3000, 8192, 8193})
     for (const Index n_rows : {1, 2, 40, 100000}) {
       CAPTURE(n);
       CAPTURE(n_rows);

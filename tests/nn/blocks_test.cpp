@@ -114,8 +114,19 @@ TEST_CASE("gradients of the authors' meta network stop before the shared layer")
 }
 
 TEST_CASE("the authors' meta network by blocks of rows is its operators one by one") {
-  const Config config = small_config(Variant::reference);
-  const Index n = std::min<Index>(detail::meta_block<Double>, 4096) + 37;  // a device takes them all at once
+  Config config = small_config(Variant::reference);
+  Index n = std::min<Index>(detail::meta_block<Double>, 4096) + 37;  // a device takes them all at once
+  SUBCASE("narrow") {}
+  SUBCASE("wide: several columns a lane") {
+    config.embedding_dim = 40;
+    config.rank = 3;
+    n = 137;
+  }
+  SUBCASE("more sums than a block's memory holds") {
+    config.embedding_dim = 35;
+    config.rank = 8;
+    n = 70;
+  }
   const Index d = config.embedding_dim;
   const Index k = config.rank;
   ParameterStore<Double> store;
@@ -151,6 +162,21 @@ TEST_CASE("the authors' meta network by blocks of rows is its operators one by o
   REQUIRE(fused.size() == composed.size());
   for (std::size_t i = 0; i < fused.size(); ++i)
     check_gradient("array " + std::to_string(i), fused[i], composed[i], 1e-10);
+}
+
+TEST_CASE("meta_network refuses weights that do not fit by name") {
+  Sandbox<double> s;
+  const auto at = [&](Index rows, Index cols) { return s(random_matrix<double>(rows, cols, 1).view()); };
+  const auto learner = [&](Index bias, Index out_bias) {
+    return MetaLearnerVars<Double>{at(10, 5), at(1, bias), at(1, 1), at(10, 10), at(1, out_bias)};
+  };
+  CHECK_NOTHROW(meta_network(at(4, 5), at(4, 5), learner(10, 10), learner(10, 10)));
+  CHECK_THROWS_WITH_AS(meta_network(at(4, 5), at(4, 5), learner(3, 10), learner(10, 10)),
+                       "meta_network: hidden bias is 1x3 but must be 1x10", ShapeError);
+  CHECK_THROWS_WITH_AS(meta_network(at(4, 5), at(4, 5), learner(10, 10), learner(10, 9)),
+                       "meta_network: output bias is 1x9 but must be 1x10", ShapeError);
+  CHECK_THROWS_AS(meta_network(at(4, 5), at(4, 3), learner(10, 10), learner(10, 10)), ShapeError);
+  CHECK_THROWS_AS(meta_network(at(4, 5), at(3, 5), learner(10, 10), learner(10, 10)), ShapeError);
 }
 
 TEST_CASE("propagate keeps the last layer, and leaves h alone without a graph") {

@@ -62,9 +62,12 @@ TEST_CASE_TEMPLATE("spmm of long rows among short ones, alone, added and normali
   constexpr Index n = 700;
   const Matrix<double> full = tabulate(21, n, [](Index i, Index j) {
     const bool there = i % 5 == 1 || (i == 3 ? j < 129 : i == 4 ? j >= n - 128 : j % 100 == i);
-    return there ? 0.1 * static_cast<double>((i * 31 + j * 17) % 23 - 11) : 0.0;
+    return there ? 0.1 * static_cast<double>(1 + (i * 31 + j * 17) % 23) : 0.0;
   });
   const auto a = general(sparse<T>(full));
+  const auto entries = [&](Index i) { return sum_of(n, [&](Index j) { return full(i, j) != 0 ? 1.0 : 0.0; }); };
+  CHECK(entries(3) == 129);  // one more than a device leaves to one warp
+  CHECK(entries(4) == 128);
   for (const Index width : {3, 65, 200}) {
     CAPTURE(width);
     Strided<T> x(n, width, 2);

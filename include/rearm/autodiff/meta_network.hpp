@@ -29,6 +29,9 @@ Var<B> meta_network(Var<B> knowledge, Var<B> id, const MetaLearnerVars<B>& g1, c
   Arena<typename B::Memory>& arena = tape.context().arena();
   const Index n = id.rows();
   const Index width = g1.hidden_weight.rows();
+  if (id.cols() < 1 || width % id.cols() != 0)
+    throw ShapeError(
+        detail::message("meta_network: learners make rows of ", width, ", not a multiple of the id width ", id.cols()));
   Var<B> y = tape.make(n, id.cols(), true);
   const auto saved = [&] {
     return MetaLearnerSaved<T>{arena.template matrix<T>(n, width), arena.template allocate<T>(n),

@@ -183,11 +183,12 @@ class Tape {
     return s.view;
   }
   /// In a backward pass that releases: leaves `block` of the gradient of `whole`, which is not needed any more, to
-  /// `part` as its gradient, instead of a copy. False where that cannot be.
+  /// `part` as its gradient, instead of a copy. False where that cannot be, or is not worth it.
   bool hand_on(Var<B> whole, MatrixView<T> block, Var<B> part) {
     detail::Node<B>& node = part.node();
     const bool fits = releasing_ && whole.node().owned && whole.node().lender == nullptr && node.owned &&
-                      node.requires_grad && node.root == nullptr && node.grad.data == nullptr;
+                      node.value.size() > page && node.requires_grad && node.root == nullptr &&
+                      node.grad.data == nullptr;
     if (!fits) return false;
     node.grad = block;
     node.has_grad = true;
@@ -226,6 +227,8 @@ class Tape {
     bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override { return this == &other; }
     Arena<HostMemory>& arena;
   };
+  /// What is no larger is neither released nor handed on.
+  static constexpr Index page = 4096 / static_cast<Index>(sizeof(T));
   struct FreeBlock {
     T* data;
     Index size;
@@ -250,7 +253,6 @@ class Tape {
     if (node.grad.data == nullptr) node.grad = ctx_->arena().template matrix<T>(node.value.rows, node.value.cols);
   }
   void release(detail::Node<B>& node) {
-    constexpr Index page = 4096 / static_cast<Index>(sizeof(T));
     if (!node.owned || node.value.size() <= page) return;
     const auto give_back = [&](const MatrixView<T>& array) {
       if (array.data != nullptr) free_.push_back({array.data, array.size()});

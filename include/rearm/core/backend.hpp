@@ -33,7 +33,13 @@ struct SumTargets {
   Piece piece[pieces];
 
   SumTargets(T* out, Index n, Write write) : piece{{n, {{out, 1, n}, write}}, {}, {}} {}
-  SumTargets(const Piece& a, const Piece& b, const Piece& c = {}) : piece{a, b, c} {}
+  /// Throws ShapeError where a slot has room for another number of sums.
+  SumTargets(const Piece& a, const Piece& b, const Piece& c = {}) : piece{a, b, c} {
+    for (const Piece& p : piece)
+      if (p.slot.view.data != nullptr && p.slot.view.size() != p.size)
+        throw ShapeError(detail::message("sums over rows: ", p.size, " numbers do not fit a gradient of ",
+                                         shape_string(p.slot.view)));
+  }
   Index width() const { return piece[0].size + piece[1].size + piece[2].size; }
   /// Sum number j of all, in piece `p` or not at all. Pieces may lie at one place: one after the other.
   REARM_HD void put(int p, Index j, T sum) const {

@@ -182,8 +182,8 @@ struct AdamRow {
 /// counts the pieces of all of them.
 template <class T>
 struct AdamPieces {
-  static constexpr Index width = 1024;  ///< of a piece, a multiple of MomentWords::group
-  static constexpr int most = 12;       ///< parameters; a kernel's arguments were 4 KiB at most for long
+  static constexpr Index width = 1024;                   ///< of a piece, a multiple of MomentWords::group
+  static constexpr int most = sizeof(T) == 4 ? 12 : 11;  ///< parameters, so that they fit a kernel's arguments
   struct Part {
     AdamTarget<T> target;
     MatrixView<const T> grad;

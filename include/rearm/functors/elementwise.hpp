@@ -27,8 +27,13 @@ struct ScaleRow {
   Write write = Write::overwrite;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
-    REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < y.cols; j += L::step) store(y(i, j), alpha * x(i, j), write);
+    const T a = alpha;
+    const T* const in = x.row(i);
+    T* const out = y.row(i);
+    const Index n = y.cols;
+    if (write == Write::overwrite) REARM_SIMD_LOOP
+    for (Index j = lane.first(); j < n; j += L::step) out[j] = a * in[j];
+    else REARM_SIMD_LOOP for (Index j = lane.first(); j < n; j += L::step) out[j] += a * in[j];
   }
 };
 

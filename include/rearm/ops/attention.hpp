@@ -76,11 +76,11 @@ void scalar_projections_backward(Context<B>& ctx, ConstView<typename B::Scalar> 
                                  const GradSlot<typename B::Scalar>& d_bias) {
   using T = typename B::Scalar;
   Scratch<B> scratch(ctx);
-  GradSlot<T> to_x = d_x;
-  if (!detail::rows_apart(d_x.view, d_y.view)) to_x = {scratch.template matrix<T>(x.rows, x.cols), Write::overwrite};
-  B::reduce_rows(ctx, x.rows, functors::ScalarProjectionsBackwardRow<T>{x, y, weight, d_q, d_k, d_v, to_x, d_y},
+  GradSlot<T> to_y = d_y;
+  if (!detail::rows_apart(d_x.view, d_y.view)) to_y = {scratch.template matrix<T>(x.rows, x.cols), Write::overwrite};
+  B::reduce_rows(ctx, x.rows, functors::ScalarProjectionsBackwardRow<T>{x, y, weight, d_q, d_k, d_v, d_x, to_y},
                  SumTargets<T>({3, d_weight}, {3, d_bias}));
-  if (to_x.view.data != d_x.view.data) scaled_copy(ctx, T{1}, ConstView<T>(to_x.view), d_x.view, d_x.write);
+  if (to_y.view.data != d_y.view.data) scaled_copy(ctx, T{1}, ConstView<T>(to_y.view), d_y.view, d_y.write);
 }
 
 }  // namespace rearm

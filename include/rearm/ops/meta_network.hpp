@@ -99,13 +99,18 @@ void meta_learner_backward(Context<B>& ctx, ConstView<T> x, const MetaLearnerVie
 }
 
 template <class T>
-void require_meta_shapes(ConstView<T> knowledge, ConstView<T> id, const MetaLearnerView<T>& g, Index width) {
+void require_meta_shapes(ConstView<T> knowledge, ConstView<T> id, const MetaLearnerView<T>& g,
+                         const MetaLearnerSaved<T>& saved, ConstView<T> mid) {
+  const Index width = mid.cols * id.cols;
   require_shape(knowledge, id.rows, g.hidden_weight.cols, "meta_network", "knowledge");
   require_shape(g.hidden_weight, width, knowledge.cols, "meta_network", "hidden weight");
+  require_shape(g.hidden_bias, 1, width, "meta_network", "hidden bias");
+  require_shape(g.slope, 1, 1, "meta_network", "slope");
   require_shape(g.out_weight, width, width, "meta_network", "output weight");
-  if (id.cols < 1 || width % id.cols != 0)
-    throw ShapeError(
-        message("meta_network: learners make rows of ", width, ", not a multiple of the id width ", id.cols));
+  require_shape(g.out_bias, 1, width, "meta_network", "output bias");
+  require_shape(saved.unit, id.rows, width, "meta_network", "kept unit rows");
+  require_shape(saved.mean, 1, width, "meta_network", "kept mean");
+  require_shape(mid, id.rows, mid.cols, "meta_network", "mid");
   if (id.rows < 1) throw ShapeError("meta_network: no rows");
 }
 
@@ -123,10 +128,11 @@ void meta_network(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, Cons
   using T = typename B::Scalar;
   const Index n_rows = id.rows;
   const Index d = id.cols;
-  const Index width = saved1.unit.cols;
-  detail::require_meta_shapes<T>(knowledge, id, g1, width);
-  detail::require_meta_shapes<T>(knowledge, id, g2, saved2.unit.cols);
-  const Index k = width / d;
+  const Index k = mid.cols;
+  const Index width = d * k;
+  detail::require_meta_shapes<T>(knowledge, id, g1, saved1, mid);
+  detail::require_meta_shapes<T>(knowledge, id, g2, saved2, mid);
+  detail::require_shape(share, n_rows, d, "meta_network", "share");
   const Index rows = std::min(detail::meta_block<B>, n_rows);
   Scratch<B> scratch(ctx);
   const MatrixView<T> work1 = scratch.template matrix<T>(rows, width);
@@ -171,6 +177,10 @@ void meta_network_backward(Context<B>& ctx, ConstView<typename B::Scalar> knowle
   const Index d = id.cols;
   const Index k = mid.cols;
   const Index width = d * k;
+  detail::require_meta_shapes<T>(knowledge, id, g1, saved1, mid);
+  detail::require_meta_shapes<T>(knowledge, id, g2, saved2, mid);
+  detail::require_shape(d_share, n_rows, d, "meta_network_backward", "d_share");
+  if (d_id.data != nullptr) detail::require_shape(d_id, n_rows, d, "meta_network_backward", "d_id");
   Scratch<B> scratch(ctx);
   const MatrixView<T> d_z1 = scratch.template matrix<T>(n_rows, width);
   const MatrixView<T> d_z2 = scratch.template matrix<T>(n_rows, width);

@@ -56,7 +56,8 @@ class AdamW {
         p.fused_weight = nullptr;
         p.has_grad = false;
       }
-    functors::AdamPieces<T> pieces;
+    functors::AdamPieces<T> pieces{};
+    static_assert(sizeof pieces <= 4000, "a kernel takes 4 KiB of arguments");
     const auto update = [&] {
       B::for_each(ctx, pieces.pieces(), pieces);
       pieces.count = 0;

@@ -38,7 +38,7 @@ void gemm(const Resources& resources, Op op_a, Op op_b, T alpha, MatrixView<cons
                                  a.data, stride(a), &beta, c.data, stride(c)));
 }
 
-/// Entries from which on a row is shared by the warps of a block.
+/// Rows with more entries are shared by the warps of a block.
 inline constexpr Index long_row = 128;
 
 /// sum_t += S(i, e) X(column of e, first + 32 t) over the entries [begin, end) of a row, in stored order: a lane
