@@ -8,6 +8,9 @@
 #include <rearm/nn/meta_network.hpp>
 #include <rearm/nn/propagation.hpp>
 
+#include <deque>
+#include <utility>
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -166,7 +169,10 @@ TEST_CASE("the authors' meta network by blocks of rows is its operators one by o
 
 TEST_CASE("meta_network refuses weights that do not fit by name") {
   Sandbox<double> s;
-  const auto at = [&](Index rows, Index cols) { return s(random_matrix<double>(rows, cols, 1).view()); };
+  std::deque<Matrix<double>> kept;
+  const auto at = [&](Index rows, Index cols) {
+    return s(std::as_const(kept.emplace_back(random_matrix<double>(rows, cols, 1))).view());
+  };
   const auto learner = [&](Index bias, Index out_bias) {
     return MetaLearnerVars<Double>{at(10, 5), at(1, bias), at(1, 1), at(10, 10), at(1, out_bias)};
   };
