@@ -67,36 +67,46 @@ struct MetaFactorRow {
   }
 };
 
-/// Both thin matrices of a node and its id through them.
+/// Both thin matrices of a node and its id through them: mid = id W1, share = mid W2.
 template <class T>
 struct MetaShareRow {
   MetaFactorRow<T> factor1;
   MetaFactorRow<T> factor2;
-  LowRankRow<T> product;
+  MatrixView<const T> id;
+  MatrixView<T> mid;
+  MatrixView<T> share;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     factor1(i, lane);
     factor2(i, lane);
-    product(i, lane);
+    const LowRankLayout layout{id.cols, mid.cols, LowRankOrder::left_to_right};
+    LowRankRow<T>{id, factor1.w, factor2.w, layout, mid, share}(i, lane);
   }
 };
 
-/// Back from the share to the gradients d_z before both softmaxes, which `product` leaves as those of the factors.
-/// partial = [d_z1 | d_z2] alpha added up: the gradients of the two means.
+/// Back from the share to the ids and to d_z, the gradients before both softmaxes. partial = alpha [d_z1 | d_z2] added
+/// up: the gradients of the two means.
 template <class T>
 struct MetaShareBackwardRow {
   MetaFactorRow<T> factor1;
   MetaFactorRow<T> factor2;
-  LowRankBackwardRow<T> product;
+  MatrixView<const T> id;
+  MatrixView<const T> mid;
+  MatrixView<const T> d_share;
+  GradSlot<T> d_id;
+  MatrixView<T> d_z1;
+  MatrixView<T> d_z2;
   T alpha;
   template <class L>
   REARM_HD void operator()(Index i, T* partial, const L& lane) const {
     factor1(i, lane);
     factor2(i, lane);
-    product(i, lane);
+    const LowRankLayout layout{id.cols, mid.cols, LowRankOrder::left_to_right};
+    LowRankBackwardRow<T>{id,   factor1.w,  factor2.w,        layout,          mid, d_share, d_id.view, d_z1,
+                          d_z2, d_id.write, Write::overwrite, Write::overwrite}(i, lane);
     lane.sync();
-    before_softmax(i, factor1, product.d_first, partial, lane);
-    before_softmax(i, factor2, product.d_second, partial + product.d_first.cols, lane);
+    before_softmax(i, factor1, d_z1, partial, lane);
+    before_softmax(i, factor2, d_z2, partial + d_z1.cols, lane);
   }
 
  private:

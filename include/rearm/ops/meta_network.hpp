@@ -51,6 +51,9 @@ void for_meta_blocks(Index n, const F& f) {
   for (Index begin = 0; begin < n; begin += meta_block<B>) f(begin, std::min(meta_block<B>, n - begin));
 }
 
+/// Sums over blocks begin with the first one.
+inline Write meta_write(Index begin) { return begin == 0 ? Write::overwrite : Write::accumulate; }
+
 /// prelu(X W_1^T + b_1); `pre` keeps what goes into the activation and may be `hidden`.
 template <Backend B, class T = typename B::Scalar>
 void meta_hidden(Context<B>& ctx, ConstView<T> x, const MetaLearnerView<T>& g, MatrixView<T> pre,
@@ -146,20 +149,14 @@ void meta_network(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, Cons
       B::reduce_rows(ctx, n,
                      functors::MetaUnitRow<T>{unit, learner->out_bias.data, T(detail::meta_eps), kept->norm + begin,
                                               T{1} / static_cast<T>(n_rows)},
-                     SumTargets<T>(kept->mean.data, width, begin == 0 ? Write::overwrite : Write::accumulate));
+                     SumTargets<T>(kept->mean.data, width, detail::meta_write(begin)));
     });
   detail::for_meta_blocks<B>(n_rows, [&](Index begin, Index n) {
     const auto factor1 = detail::meta_factor<T>(saved1, begin, n, d, k, work1);
     const auto factor2 = detail::meta_factor<T>(saved2, begin, n, k, d, work2);
     B::for_each(ctx, n,
-                functors::MetaShareRow<T>{factor1,
-                                          factor2,
-                                          {id.row_block(begin, n),
-                                           factor1.w,
-                                           factor2.w,
-                                           {d, k, functors::LowRankOrder::left_to_right},
-                                           mid.row_block(begin, n),
-                                           share.row_block(begin, n)}});
+                functors::MetaShareRow<T>{factor1, factor2, id.row_block(begin, n), mid.row_block(begin, n),
+                                          share.row_block(begin, n)});
   });
 }
 
@@ -193,23 +190,16 @@ void meta_network_backward(Context<B>& ctx, ConstView<typename B::Scalar> knowle
     detail::for_meta_blocks<B>(n_rows, [&](Index begin, Index n) {
       const auto factor1 = detail::meta_factor<T>(saved1, begin, n, d, k, work1);
       const auto factor2 = detail::meta_factor<T>(saved2, begin, n, k, d, work2);
-      B::reduce_rows(ctx, n,
-                     functors::MetaShareBackwardRow<T>{factor1,
+      const functors::MetaShareBackwardRow<T> backward{factor1,
                                                        factor2,
-                                                       {id.row_block(begin, n),
-                                                        factor1.w,
-                                                        factor2.w,
-                                                        {d, k, functors::LowRankOrder::left_to_right},
-                                                        mid.row_block(begin, n),
-                                                        d_share.row_block(begin, n),
-                                                        d_id.row_block(begin, n),
-                                                        d_z1.row_block(begin, n),
-                                                        d_z2.row_block(begin, n),
-                                                        write_id,
-                                                        Write::overwrite,
-                                                        Write::overwrite},
-                                                       T{1} / static_cast<T>(n_rows)},
-                     SumTargets<T>(d_means, 2 * width, begin == 0 ? Write::overwrite : Write::accumulate));
+                                                       id.row_block(begin, n),
+                                                       mid.row_block(begin, n),
+                                                       d_share.row_block(begin, n),
+                                                       {d_id.row_block(begin, n), write_id},
+                                                       d_z1.row_block(begin, n),
+                                                       d_z2.row_block(begin, n),
+                                                       T{1} / static_cast<T>(n_rows)};
+      B::reduce_rows(ctx, n, backward, SumTargets<T>(d_means, 2 * width, detail::meta_write(begin)));
     });
   }
   detail::meta_learner_backward<B>(ctx, knowledge, g1, saved1, d_z1, d_means, grad1);
