@@ -143,6 +143,20 @@ TEST_CASE("a step is recorded once the arena has settled, and outlives one batch
   CHECK_FALSE(replay.recorded());
 }
 
+TEST_CASE("steps that are replayed and steps that are not compute the same, at any learning rate") {
+  SmallStep replayed, never;
+  StepReplay<B> replays(replayed.ctx), forgets(never.ctx);
+  for (SmallStep* small : {&replayed, &never}) small->weight.learning_rate_scale = 100;
+  for (std::uint32_t t = 0; t < 40; ++t) {
+    replays.run(t, 9, replayed.optimizer, [&] { replayed(); });
+    if (t % 2 == 0) forgets.forget();
+    forgets.run(t, 9, never.optimizer, [&] { never(); });
+  }
+  CHECK(replayed.n_calls < 10);
+  CHECK(never.n_calls == 40);
+  CHECK(same_bits(weights_of(replayed.store), weights_of(never.store)));
+}
+
 TEST_CASE("recording is given up when the step throws, and the context goes on") {
   SmallStep small;
   StepReplay<B> replay(small.ctx);

@@ -55,6 +55,16 @@ Run train(const Dataset& data, const Config& c, int threads, TrainOptions option
   return run;
 }
 
+/// The weights of a run's last epoch.
+Run last_of(const Dataset& data, const Config& c, const fs::path& folder) {
+  Context<B> ctx(test_options(1), c.seed);
+  Model<B> model(ctx, data, c, graphs_of<B>(data, c));
+  Run run;
+  run.result.epochs = load_checkpoint<B>(folder / "checkpoint.safetensors", model.parameters(), c).epoch + 1;
+  for (const Parameter<B>& p : model.parameters()) run.weights.push_back(to_host(p.value.data(), p.value.size()));
+  return run;
+}
+
 bool same_bits(const Run& a, const Run& b) {
   if (a.weights.size() != b.weights.size()) return false;
   for (std::size_t i = 0; i < a.weights.size(); ++i)
@@ -169,6 +179,7 @@ TEST_CASE("a run that is cut off and resumed ends in the same bytes as one that 
     CHECK(fs::exists(parts.path() / "model.safetensors") == (eval_every < 4));
     const Run resumed = train(data, c, 1, in_folder(parts.path(), true));
     CHECK(resumed.result.epochs == 5);
+    CHECK(same_bits(last_of(data, c, whole.path()), last_of(data, c, parts.path())));
     CHECK(bytes_of(parts.path() / "model.safetensors") == bytes_of(whole.path() / "model.safetensors"));
   }
 }

@@ -18,6 +18,8 @@ class StepReplay {
   void run(std::uint32_t /*step*/, Index /*batch_size*/, AdamW<B>& /*optimizer*/, const F& f) {
     f();
   }
+  /// To be called when something that a step reads has moved.
+  void forget() noexcept {}
   /// What a recorded step starts on a device.
   std::size_t launches() const noexcept { return 0; }
 };

@@ -26,7 +26,8 @@ REARM_KERNEL void set_live_kernel(LiveStep<T>* to, LiveStep<T> value) {
 }  // namespace gpu
 
 /// The first steps run as they are, until the arena has found its size; then one is recorded, and replayed for every
-/// batch of the same size as long as the arena keeps its addresses. A single batch of another size runs unrecorded.
+/// batch of the same size as long as the arena keeps its addresses. A single batch of another size runs unrecorded. All
+/// of them read what changes from step to step from the same place, so that they compute the same.
 template <class T>
 class StepReplay<CudaBackend<T>> {
  public:
@@ -36,32 +37,38 @@ class StepReplay<CudaBackend<T>> {
   StepReplay& operator=(const StepReplay&) = delete;
   ~StepReplay() { forget(); }
 
-  /// f() or what was recorded of it. f must start its work on the context's stream alone and wait for nothing.
+  /// f() or what was recorded of it. f must start its work on the context's stream alone and wait for nothing, and what
+  /// it reads beside the arena must lie where it lay the last time: call `forget` when it does not.
   template <class F>
   void run(std::uint32_t step, Index batch_size, AdamW<B>& optimizer, const F& f) {
+    gpu::launch(ctx_->resources(), 1, 1, gpu::set_live_kernel<T>, live_.data(),
+                gpu::LiveStep<T>{step, optimizer.next_step()});
     const std::size_t generation = ctx_->arena().generation();
     const bool other_size = batch_size != batch_size_;
     if (other_size && batch_size_ != 0 && !last_was_other_) {  // one such batch: the last of an epoch
       last_was_other_ = true;
-      return f();
+      return from_live(step, optimizer, f);
     }
     last_was_other_ = false;
     if (other_size || generation != generation_) {
       forget();
       generation_ = generation;
       batch_size_ = batch_size;
-      settled_ = 0;
     }
     if (graph_ == nullptr && settled_ >= settling_steps) record(step, optimizer, f);
     if (graph_ == nullptr) {
-      f();
+      from_live(step, optimizer, f);
       settled_ = ctx_->arena().generation() == generation_ ? settled_ + 1 : 0;
       return;
     }
-    gpu::launch(ctx_->resources(), 1, 1, gpu::set_live_kernel<T>, live_.data(),
-                gpu::LiveStep<T>{step, optimizer.next_step()});
     REARM_CUDA_CHECK(cudaGraphLaunch(graph_, ctx_->resources().stream()));
     optimizer.set_step_count(optimizer.step_count() + 1);
+  }
+  /// Drops what was recorded; the next steps run as the first did.
+  void forget() noexcept {
+    if (graph_ != nullptr) cudaGraphExecDestroy(graph_);
+    graph_ = nullptr;
+    settled_ = 0;
   }
   bool recorded() const noexcept { return graph_ != nullptr; }
   /// Kernels and copies that the recorded step starts; 0 without one.
@@ -70,37 +77,42 @@ class StepReplay<CudaBackend<T>> {
  private:
   static constexpr int settling_steps = 3;
 
+  /// f(), its random keys and updates reading `live_`.
+  template <class F>
+  void from_live(std::uint32_t step, AdamW<B>& optimizer, const F& f) {
+    struct Source {
+      gpu::Resources& resources;
+      AdamW<B>& optimizer;
+      ~Source() {
+        resources.set_step_source(nullptr, 0);
+        optimizer.set_step_source(nullptr);
+      }
+    } const source{ctx_->resources(), optimizer};
+    source.resources.set_step_source(&live_.data()->step, step);
+    optimizer.set_step_source(&live_.data()->adam);
+    f();
+  }
   template <class F>
   void record(std::uint32_t step, AdamW<B>& optimizer, const F& f) {
-    gpu::Resources& resources = ctx_->resources();
+    const cudaStream_t stream = ctx_->resources().stream();
     const std::int64_t count = optimizer.step_count();
-    resources.set_step_source(&live_.data()->step, step);
-    optimizer.set_step_source(&live_.data()->adam);
     cudaGraph_t recording = nullptr;
-    const auto end = [&] {
-      resources.set_step_source(nullptr, 0);
-      optimizer.set_step_source(nullptr);
-      optimizer.set_step_count(count);  // nothing has run yet
-      return cudaStreamEndCapture(resources.stream(), &recording);
-    };
-    REARM_CUDA_CHECK(cudaStreamBeginCapture(resources.stream(), cudaStreamCaptureModeThreadLocal));
+    REARM_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
     try {
-      f();
+      from_live(step, optimizer, f);
     } catch (...) {
-      end();
+      optimizer.set_step_count(count);
+      cudaStreamEndCapture(stream, &recording);
       if (recording != nullptr) cudaGraphDestroy(recording);
       cudaGetLastError();
       throw;
     }
-    gpu::check(end(), "cudaStreamEndCapture");
+    optimizer.set_step_count(count);  // nothing has run yet
+    REARM_CUDA_CHECK(cudaStreamEndCapture(stream, &recording));
     cudaError_t status = cudaGraphGetNodes(recording, nullptr, &launches_);
     if (status == cudaSuccess) status = cudaGraphInstantiate(&graph_, recording, 0);
     cudaGraphDestroy(recording);
     gpu::check(status, "cudaGraphInstantiate");
-  }
-  void forget() noexcept {
-    if (graph_ != nullptr) cudaGraphExecDestroy(graph_);
-    graph_ = nullptr;
   }
 
   Context<B>* ctx_;
