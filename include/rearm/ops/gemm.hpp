@@ -75,7 +75,7 @@ void for_each_widened(Context<B>& ctx, ConstView<BFloat16> x, const F& f) {
   using T = typename B::Scalar;
   if (x.empty()) return;
   Scratch<B> scratch(ctx);
-  const Index most = std::clamp<Index>(B::cached_bytes / static_cast<Index>(sizeof(T)) / x.cols, 64, x.rows);
+  const Index most = std::min(x.rows, std::max<Index>(B::cached_bytes / static_cast<Index>(sizeof(T)) / x.cols, 64));
   const MatrixView<T> all = scratch.template matrix<T>(most, x.cols);
   for (Index first = 0; first < x.rows; first += most) {
     const MatrixView<T> rows = all.row_block(0, std::min(most, x.rows - first));

@@ -16,7 +16,7 @@ template <Backend B, class T, class F>
 void for_each_info_nce_tile(Context<B>& ctx, ConstView<T> a, ConstView<T> b, T inverse_temperature, const F& f) {
   if (a.rows == 0) return;
   Scratch<B> scratch(ctx);
-  const Index most = std::clamp<Index>(B::cached_bytes / static_cast<Index>(sizeof(T)) / b.rows, 16, a.rows);
+  const Index most = std::min(a.rows, std::max<Index>(B::cached_bytes / static_cast<Index>(sizeof(T)) / b.rows, 16));
   // Rows a power of two apart would share a few sets of the cache.
   const MatrixView<T> tile = scratch.template matrix<T>(most, b.rows + 16).col_block(0, b.rows);
   for (Index first = 0; first < a.rows; first += most) {
