@@ -110,7 +110,7 @@ struct SoftmaxRow {
   }
   template <class L>
   REARM_HD void group(const T* in, T* out, const L& lane) const {
-    T top = in[0];
+    T top = -static_cast<T>(INFINITY);  // not in[0], which may be out[0] and another lane's
     for (Index a = lane.first(); a < axis; a += L::step) top = in[a * inner] > top ? in[a * inner] : top;
     top = lane.max(top);
     T sum{0};
