@@ -10,7 +10,8 @@
 #   include/        Random123, nlohmann, CLI, doctest, benchmark, eigen3/Eigen (no BLAS is carried)
 #   lib/            Google Benchmark's shared library; lib/cmake/*: packages that point to all these
 #   shared/         parity and parity_paper, where ../shared has them
-# Carry DIR with the checkout, for instance as build/deps, and set REARM_DEPS to it.
+# Carry DIR with the checkout, for instance as build/deps, and set REARM_DEPS to it. Beside REPORT (name.md) lies
+# name_logs.tgz afterwards: all output of every step, the results and what ncu recorded.
 #
 # Environment:
 #   REARM_DEPS            that folder; empty: the packages are installed
@@ -18,6 +19,8 @@
 #   REARM_CHECK_DATA      folder with a data set to train on for a few epochs; empty: SKIPPED
 #   REARM_CHECK_SECONDS   for everything (570): a step that would start later is SKIPPED, one that runs then is stopped
 #   REARM_CHECK_SCALE     factor on the steps' own limits (1), for slow machines
+#   REARM_CHECK_STEPS     regular expression: of the steps after the build only those whose name it finds (all)
+#   REARM_CHECK_COMMIT    what the report says it checked, where the checkout comes without git
 # shellcheck disable=SC2317 # the parts below are called by name
 set -uo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
@@ -80,6 +83,9 @@ parity=${REARM_PARITY_DIR:-${REARM_SHARED_DIR:-$root/../shared}/parity}
 mkdir -p "$logs"
 cd -- "$root" || exit 2
 exec </dev/null
+for folder in /usr/local/cuda/bin /opt/nvidia/nsight-compute/*; do
+  if [[ -d $folder ]]; then PATH=$PATH:$folder; fi # compilers and tools that nobody put on the path
+done
 failed=0
 
 say() { printf '%s\n' "$@" >>"$report"; }
@@ -88,19 +94,35 @@ result() { # result STATUS NAME SECONDS [REASON]
   printf '%s: %s (%s s)%s\n' "$1" "$2" "$3" "${4:+: $4}"
 }
 
+# excerpt LOG LINES: its end and, before that, where it first speaks of an error: one thing that goes wrong on a device
+# takes everything after it along.
+excerpt() {
+  local first
+  first=$(grep -nEm 1 'ERROR|FAILED|[Ee]rror:|terminate called|Traceback|Killed|[Ff]ault' "$1" | cut -d: -f1)
+  if [[ -n $first ]] && ((first + $2 <= $(wc -l <"$1"))); then
+    tail -n "+$((first > 5 ? first - 5 : 1))" "$1" | grep -vE '^[0-9.]+ s: ' | head -n 30 # not how long cases took
+    echo '[...]'
+  fi
+  tail -n "$2" "$1"
+}
+
 # step NAME LIMIT COMMAND...: runs it with the limit; its last lines go to the report, all of them to $logs. Shown are
 # 25 lines, or $lines. A command says with status 77 that it could not check anything.
 step() {
   local name=$1 limit=$(($2 * scale)) log=$logs/${1//[^A-Za-z0-9]/_}.log left=$((all_seconds - SECONDS)) start status
   local shown=${lines:-25}
   shift 2
+  if [[ ! $name =~ ${REARM_CHECK_STEPS:-.} && $name != @(device|configure|build) ]]; then
+    result SKIPPED "$name" 0 'not among REARM_CHECK_STEPS'
+    return 1
+  fi
   if ((left < 5)); then
     result SKIPPED "$name" 0 "no time is left"
     return 1
   fi
   ((limit < left)) || limit=$left
   start=$SECONDS
-  timeout -k 5 "$limit" "$@" >"$log" 2>&1
+  REARM_STEP_SECONDS=$limit timeout -k 5 "$limit" "$@" >"$log" 2>&1
   status=$?
   case $status in
     0) result PASS "$name" $((SECONDS - start)) ;;
@@ -109,8 +131,7 @@ step() {
     *) result FAIL "$name" $((SECONDS - start)) "exit status $status" ;;
   esac
   say '```'
-  ((status == 0 || status == 77)) || shown=60
-  tail -n "$shown" "$log" | cut -c1-240 >>"$report"
+  if ((status == 0 || status == 77)); then tail -n "$shown" "$log"; else excerpt "$log" 45; fi | cut -c1-240 >>"$report"
   say '```'
   ((status == 0 || status == 77)) && return 0
   failed=1
@@ -119,7 +140,7 @@ step() {
 # on_device NAME LIMIT PART...: a step that needs a device.
 on_device() {
   if ((device)); then
-    step "$1" "$2" "$root/tests/gpu_check.sh" --part "${@:3}"
+    step "$1" "$2" bash "$root/tests/gpu_check.sh" --part "${@:3}"
   else
     result SKIPPED "$1" 0 'no device'
   fi
@@ -139,17 +160,84 @@ device_info() {
   g++ --version | head -n 1
   echo "$(nproc) processors"
 }
-# tests FILES [UNDER...]: doctest cases of the source files; none at all is a failure.
+# configure OPTIONS...: where nvcc came without cuBLAS and cuSPARSE, with those of python3's packages, which have no
+# names to link by.
+configure() {
+  cmake "$@" && return
+  local status=$? from library
+  from=$(python3 -c 'import glob, nvidia, os
+found = [f for p in nvidia.__path__ for f in glob.glob(p + "/cu*/lib/libcusparse.so.*")]
+print(os.path.dirname(os.path.dirname(max(found))))') || return "$status"
+  mkdir -p "$logs/libraries"
+  for library in "$from"/lib/lib{cublas,cublasLt,cusparse,nvJitLink}.so.*; do
+    ln -sf "$library" "$logs/libraries/"
+    ln -sf "$library" "$logs/libraries/$(basename "${library%%.so.*}").so"
+  done
+  echo "again, with the libraries of $from"
+  cmake "$@" -D "CMAKE_CUDA_FLAGS=-isystem=$from/include" -D "CUDA_cublas_LIBRARY=$logs/libraries/libcublas.so" \
+    -D "CUDA_cublasLt_LIBRARY=$logs/libraries/libcublasLt.so" \
+    -D "CUDA_cusparse_LIBRARY=$logs/libraries/libcusparse.so" \
+    -D "CUDA_nvJitLink_LIBRARY=$logs/libraries/libnvJitLink.so"
+}
+# checked STATUS OUTPUT: the status of a run of the tests, given what they printed. No case at all is a failure, and
+# so is a program that skips them because it does not see the device that is there.
+checked() {
+  local skipped cases
+  if grep -q '^REARM-SKIPPED:.*no CUDA device' "$2"; then
+    echo 'the program sees no CUDA device, nvidia-smi does'
+    return 4
+  fi
+  (($1 == 0)) || return "$1"
+  cases=$(sed -nE 's/.*test cases: *([0-9]+) .*/\1/p' "$2" | tail -n 1)
+  if [[ -z $cases ]] || ((cases == 0)); then
+    echo 'no case ran'
+    return 3
+  fi
+  skipped=$(grep -c '^REARM-SKIPPED:' "$2")
+  ((skipped == 0)) || echo "$skipped cases found nothing to check (REARM-SKIPPED)"
+  ((skipped < cases)) || return 77
+}
+# tests FILES [UNDER...]: doctest cases of the source files.
 tests() {
-  local files=$1 out
+  local files=$1
   shift
   need rearm_tests_cuda
-  "$@" "$bin/rearm_tests_cuda" --no-colors --source-file="$files" 2>&1 | tee "$logs/tests.out"
-  local status=${PIPESTATUS[0]}
-  ((status == 0)) || return "$status"
-  out=$(grep -c '^REARM-SKIPPED:' "$logs/tests.out")
-  ! grep -q 'test cases: *0 ' "$logs/tests.out" || return 3
-  ((out == 0)) || echo "$out cases found nothing to check (REARM-SKIPPED above)"
+  "$@" "$bin/rearm_tests_cuda" --no-colors --duration=true --source-file="$files" 2>&1 | tee "$logs/tests.out"
+  checked "${PIPESTATUS[0]}" "$logs/tests.out"
+}
+# All cases but parity's, by folder and side by side: an error that leaves a process without its device, or a case that
+# hangs, costs those behind it in the same folder.
+all_tests() {
+  local -A folders=([autodiff]='*/autodiff/*' [model]='*/model/*' [train]='*/train/*' [device]='*_test.cu')
+  local names=("${!folders[@]}" others) name status failed=0
+  local seconds=$((REARM_STEP_SECONDS > 12 ? REARM_STEP_SECONDS - 8 : 4))
+  local others="${folders[*]} */parity/*"
+  need rearm_tests_cuda
+  for name in "${names[@]}"; do
+    local choice=(--source-file="${folders[$name]-*}")
+    [[ $name != others ]] || choice+=(--source-file-exclude="${others// /,}")
+    {
+      # By lines: what it printed must not be lost with a program that is stopped.
+      timeout --foreground -k 2 "$seconds" stdbuf -oL "$bin/rearm_tests_cuda" --no-colors --duration=true "${choice[@]}"
+      echo "$?" >"$logs/tests_$name.status"
+    } >"$logs/tests_$name.out" 2>&1 &
+  done
+  wait
+  for name in "${names[@]}"; do
+    status=$(cat "$logs/tests_$name.status")
+    echo "== $name, exit status $status"
+    checked "$status" "$logs/tests_$name.out"
+    status=$?
+    if ((status == 0 || status == 77)); then
+      grep -E 'test cases:|assertions:' "$logs/tests_$name.out"
+    else
+      failed=1
+      excerpt "$logs/tests_$name.out" 15
+    fi
+  done
+  echo 'the slowest cases:'
+  cat "$logs"/tests_*.out | grep -E '^[0-9.]+ s: ' | sort -rn | head -n 5
+  return "$failed"
 }
 parity_tests() {
   if [[ ! -d $parity ]]; then
@@ -158,13 +246,15 @@ parity_tests() {
   fi
   REARM_PARITY_DIR=$parity tests '*/parity/*'
 }
-sanitized() { # sanitized TOOL FILES
+sanitized() { # sanitized TOOL FILES [OPTIONS...]
+  local tool=$1 files=$2 status
   if ! command -v compute-sanitizer >/dev/null; then
     echo 'there is no compute-sanitizer'
     return 77
   fi
-  tests "$2" compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 && return
-  local status=$?
+  shift 2
+  tests "$files" compute-sanitizer --tool "$tool" --error-exitcode 9 --print-limit 20 "$@" && return
+  status=$?
   grep -qi 'device not supported' "$logs/tests.out" || return "$status"
   echo 'compute-sanitizer does not support the device as it is seen here'
   return 77
@@ -186,6 +276,7 @@ bench() { # bench NAME FILTER [ARGS...]
   local name=$1 filter=$2
   shift 2
   need rearm_benchmarks_cuda
+  rm -f "$logs/$name.json"
   "$bin/rearm_benchmarks_cuda" --benchmark_filter="$filter" --benchmark_min_time=0.3 \
     --benchmark_out="$logs/$name.json" --benchmark_out_format=json "$@" >"$logs/$name.out" 2>&1 || {
     local status=$?
@@ -195,7 +286,7 @@ bench() { # bench NAME FILTER [ARGS...]
   table "$logs/$name.json"
 }
 peer() { # peer NAME [ARGS...]: PyTorch beside bench's results of that name
-  if ! python3 -c 'import numpy, sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
+  if ! python3 -c 'import numpy, sys, torch; sys.exit(not torch.cuda.is_available())'; then
     echo 'python3 has no PyTorch that sees the device'
     return 77
   fi
@@ -203,11 +294,21 @@ peer() { # peer NAME [ARGS...]: PyTorch beside bench's results of that name
     echo 'the benchmark left nothing to compare with'
     return 77
   fi
-  python3 benchmarks/peers/torch_step.py "$logs/shape" --device cuda --ours "$logs/$1.json" "${@:2}"
+  local out
+  out=$(python3 benchmarks/peers/torch_step.py "$logs/shape" --device cuda --ours "$logs/$1.json" "${@:2}" 2>&1)
+  local status=$?
+  echo "$out"
+  if ((status == 0)) && grep -E '^SKIPPED' <<<"$out"; then return 77; fi
+  return "$status"
 }
+# The losses of the two backends must agree; how they drift apart epoch by epoch is for the reader.
 compare() {
   need compare_backends
-  "$bin/compare_backends" --synthetic "$@"
+  "$bin/compare_backends" --synthetic "$@" | tee "$logs/compare.out"
+  ((PIPESTATUS[0] == 0)) || return 1
+  awk '$1 ~ /^[0-9]+$/ && NF == 6 { n++; if ($4 !~ /^[0-9.]+e-(0[3-9]|[1-9][0-9])$/ && $4 !~ /^0\.0e/) far++ }
+    END { if (!n || far) print "error: losses of " n + 0 " epochs, " far + 0 " that differ by 1 % or more"
+          exit !n || far }' "$logs/compare.out"
 }
 training() {
   if [[ -z ${REARM_CHECK_DATA-} ]]; then
@@ -224,11 +325,15 @@ profile() { # the kernels of about one step, the three largest by time
   fi
   need rearm_benchmarks_cuda
   rm -f "$logs/ncu.csv"
-  ncu --clock-control none --profile-from-start off --launch-count 350 --kill yes --csv --log-file "$logs/ncu.csv" \
-    --metrics "gpu__time_duration.sum,sm__throughput.avg.pct_of_peak_sustained_elapsed,\
-gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed,sm__warps_active.avg.pct_of_peak_sustained_active,\
+  # The kernels of a replayed graph one by one. All these metrics come from a single pass on sm_90: nothing is run
+  # again, so caches are as the step leaves them.
+  ncu --clock-control none --cache-control none --graph-profiling node --profile-from-start off --launch-count 350 \
+    --kill yes --csv --print-units base --log-file "$logs/ncu.csv" --metrics "gpu__time_duration.sum,\
+gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed,sm__inst_issued.avg.pct_of_peak_sustained_elapsed,\
+sm__inst_executed_pipe_fma.avg.pct_of_peak_sustained_elapsed,sm__warps_active.avg.pct_of_peak_sustained_active,\
 launch__registers_per_thread" \
     "$bin/rearm_benchmarks_cuda" --benchmark_filter='train_step/reference/trainable/baby/' --benchmark_min_time=0.01
+  [[ -s $logs/ncu.csv ]] || return 1
   python3 - "$logs/ncu.csv" <<'PYTHON' # ncu ends a program that it kills with a status of its own
 import collections, csv, sys
 launches = collections.defaultdict(dict)
@@ -264,41 +369,50 @@ if [[ ${1-} == --part ]]; then
 fi
 
 mkdir -p "$(dirname -- "$report")"
+rm -f "$logs"/*.log "$logs"/*.out "$logs"/*.status
 : >"$report"
-say "# GPU check" "" "$(date -u +%Y-%m-%dT%H:%MZ), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+commit=${REARM_CHECK_COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}
+say "# GPU check" "" "$(date -u +%Y-%m-%dT%H:%MZ), commit $commit"
 device=0
 architecture=90
 if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU '; then
   device=1
   architecture=native
   on_device 'device' 30 device_info
+  capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
+  if [[ $capability =~ ^[0-9]{2,3}$ ]]; then architecture=$capability; fi
 else
   result SKIPPED 'device' 0 'no device'
 fi
 
-configure=(cmake --preset cuda -B "$build" -D "CMAKE_CUDA_ARCHITECTURES=$architecture" -D REARM_INSTALL=OFF)
+configure=(--preset cuda -B "$build" -D "CMAKE_CUDA_ARCHITECTURES=$architecture" -D REARM_INSTALL=OFF)
 [[ -z $deps ]] || configure+=(-D "CMAKE_PREFIX_PATH=$deps")
 programs=(rearm_tests_cuda train_amazon compare_backends rearm_benchmarks_cuda)
 rm -rf "$build/CMakeCache.txt" "${programs[@]/#/$bin/}" # none of an earlier build is to be checked
-step 'configure' 90 "${configure[@]}"
+step 'configure' 90 bash "$root/tests/gpu_check.sh" --part configure "${configure[@]}"
 # One program that does not build must not keep the others from being made.
 step 'build' 330 cmake --build "$build" --parallel "$(nproc)" --target "${programs[@]}" -- -k 0
 
-on_device 'tests' 120 tests '*'
+on_device 'tests' 150 all_tests
 on_device 'parity' 60 parity_tests
 on_device 'compare_backends, generated data' 60 compare --users 10000
 on_device 'benchmarks' 120 bench fp32 \
   '(train_step/reference/(trainable|trainable-bfloat16|residual)|epoch/reference/trainable|evaluate|graph_build)/baby/' \
   --export="$logs/shape"
 on_device 'benchmarks, TF32 and cuSPARSE' 60 bench tf32 'train_step/reference/trainable/baby/' --tf32 --no-deterministic
-on_device 'PyTorch' 90 peer fp32
+on_device 'PyTorch' 60 peer fp32 --no-compile
 on_device 'PyTorch, TF32' 60 peer tf32 --tf32 --no-compile
-on_device 'memcheck' 90 sanitized memcheck '*/ops/*,*/eval/*,*/optim/*'
-on_device 'racecheck' 60 sanitized racecheck '*/ops/normalize*,*/ops/losses*,*/ops/sparse*'
+# What fails on purpose (cuGetProcAddress, by the libraries) is no error of ours; our own calls are all checked.
+on_device 'memcheck' 90 sanitized memcheck '*/ops/*,*/eval/*,*/optim/*' --report-api-errors no
+# Our kernels alone: those of the libraries take long, and what is said of them is not for us to mend.
+on_device 'racecheck' 60 sanitized racecheck '*/ops/normalize*,*/ops/losses*,*/ops/sparse*,*/optim/*' \
+  --kernel-name kns=rearm
+lines=40 on_device 'profile' 75 profile
+on_device 'PyTorch, compiled' 120 peer fp32
 on_device 'compare_backends, TF32 and cuSPARSE' 45 compare --tf32 --no-deterministic
 on_device 'training' 60 training
-lines=40 on_device 'profile' 75 profile
 
 say "" "$SECONDS s in all; $( ((failed)) && echo 'something FAILED' || echo 'nothing failed')"
+find "$logs" -maxdepth 1 -type f -printf '%f\n' | tar -czf "${report%.md}_logs.tgz" -C "$logs" -T -
 echo "$report"
 exit "$failed"
