@@ -81,9 +81,11 @@ struct LowRankBackwardRow {
       if (d_second.data != nullptr) REARM_SIMD_LOOP
       for (Index b = lane.first(); b < layout.d; b += L::step)
         store(d_second(i, layout.second(j, b)), mid(i, j) * d_out[b], write_second);
+      lane.sync();  // one variable may be both factors, its elements then another lane's in each
       if (d_first.data != nullptr) REARM_SIMD_LOOP
       for (Index a = lane.first(); a < layout.d; a += L::step)
         store(d_first(i, layout.first(a, j)), x(i, a) * d_mid, write_first);
+      lane.sync();
       if (d_x.data != nullptr) REARM_SIMD_LOOP
       for (Index a = lane.first(); a < layout.d; a += L::step) d_x(i, a) += d_mid * f[layout.first(a, j)];
     }
