@@ -788,7 +788,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     };
     return r.enqueue(config->stream, [grid, threads, thread] {
       const auto run_thread = [](const void* p) { (*static_cast<const decltype(thread)*>(p))(); };
-      emulated_cuda::run_grid(grid, threads, run_thread, &thread);
+      emulated_cuda::run_grid(grid, threads, run_thread, &thread, sizeof thread);
     });
   });
 }

@@ -33,6 +33,8 @@
 #endif
 
 #define EMULATED_CUDA 1
+// The emulator's own accesses are no kernel's (race_check.cpp).
+#define EMULATED_CUDA_INTERNAL __attribute__((no_sanitize("thread"))) inline
 #define __global__
 #define __device__
 #define __host__
@@ -125,6 +127,7 @@ struct Warp {
   unsigned alive, ready;  // lanes which have not returned; lanes which can be resumed
   unsigned waiting;       // lanes at a warp collective
   unsigned at_barrier;    // lanes at __syncthreads
+  unsigned barriers;      // __syncwarp calls that were met
 };
 
 struct Lane {
@@ -155,9 +158,11 @@ struct Block {
   Lane* lanes;
   char* stacks;
   unsigned threads, live, waiting_at_barrier;
+  unsigned barriers;  // __syncthreads calls that were met
   void* host_stack_pointer;
   void (*kernel)(const void*);
   const void* arguments;
+  std::size_t argument_bytes;
   bool reverse;
   unsigned long long launches_run;
   Warp warps[max_threads / 32];
@@ -168,6 +173,13 @@ struct Block {
 #endif
 };
 inline Block block;
+
+// Told of atomic operations and fences, where there is one (race_check.cpp).
+struct Observer {
+  void (*atomic)(const void* address, std::size_t bytes);
+  void (*fence)();
+};
+inline const Observer* observer = nullptr;
 
 // Threads, warps and blocks run in descending order instead of ascending. A kernel which lacks a barrier often works in
 // one order only.
@@ -196,7 +208,7 @@ inline void set_reverse_order(bool reverse) { block.reverse = reverse; }
   std::abort();
 }
 
-inline void resume(Lane& lane) {
+EMULATED_CUDA_INTERNAL void resume(Lane& lane) {
   block.current = &lane;
   threadIdx = lane.thread;
 #ifdef EMULATED_CUDA_ASAN
@@ -210,7 +222,7 @@ inline void resume(Lane& lane) {
   block.current = nullptr;
 }
 
-inline void suspend(Lane& lane) {
+EMULATED_CUDA_INTERNAL void suspend(Lane& lane) {
 #ifdef EMULATED_CUDA_ASAN
   __sanitizer_start_switch_fiber(&lane.fake_stack, block.host_stack, block.host_stack_bytes);
 #endif
@@ -220,14 +232,14 @@ inline void suspend(Lane& lane) {
 #endif
 }
 
-inline Lane& calling_lane(Collective kind) {
+EMULATED_CUDA_INTERNAL Lane& calling_lane(Collective kind) {
   if (block.current == nullptr) stop("%s outside a kernel", name_of(kind));
   return *block.current;
 }
 
 // Called when no lane of `mask` that is alive is still on its way. False when some of them wait with another mask: they
 // may yet come here once that one lets them go.
-inline bool complete(Warp& warp, unsigned mask) {
+EMULATED_CUDA_INTERNAL bool complete(Warp& warp, unsigned mask) {
   Lane* lanes = block.lanes + (&warp - block.warps) * 32;
   const unsigned group = mask & warp.alive;
   const Lane& first = lanes[std::countr_zero(group)];
@@ -259,13 +271,14 @@ inline bool complete(Warp& warp, unsigned mask) {
         lane.result = (group >> lane.source & 1) != 0 ? lanes[lane.source].value : ~std::uint64_t{0};
     }
   }
+  if (first.kind == Collective::syncwarp) ++warp.barriers;
   warp.waiting &= ~group;
   warp.ready |= group;
   return true;
 }
 
-inline std::uint64_t warp_collective(Collective kind, unsigned mask, std::uint64_t value, unsigned source,
-                                     unsigned char bytes) {
+EMULATED_CUDA_INTERNAL std::uint64_t warp_collective(Collective kind, unsigned mask, std::uint64_t value,
+                                                     unsigned source, unsigned char bytes) {
   Lane& lane = calling_lane(kind);
   Warp& warp = *lane.warp;
   if ((mask & lane.bit) == 0) stop("%s: the calling lane is not in its mask %08x", name_of(kind), mask);
@@ -283,8 +296,9 @@ inline std::uint64_t warp_collective(Collective kind, unsigned mask, std::uint64
   return lane.result;
 }
 
-inline void release_barrier() {
+EMULATED_CUDA_INTERNAL void release_barrier() {
   block.waiting_at_barrier = 0;
+  ++block.barriers;
   for (unsigned w = 0; w * 32 < block.threads; ++w) {
     block.warps[w].ready |= block.warps[w].at_barrier;
     block.warps[w].at_barrier = 0;
@@ -292,7 +306,7 @@ inline void release_barrier() {
 }
 
 // A return may complete what others wait for: exited threads are not waited for.
-inline void leave(Lane& lane) {
+EMULATED_CUDA_INTERNAL void leave(Lane& lane) {
   Warp& warp = *lane.warp;
   warp.alive &= ~lane.bit;
   for (unsigned rest = warp.waiting; rest != 0; rest &= rest - 1) {
@@ -303,7 +317,7 @@ inline void leave(Lane& lane) {
 }
 
 // A fiber outlives the launch: it waits here for its thread of the next block, which saves preparing its stack.
-[[noreturn]] inline void fiber_main() {
+[[noreturn]] EMULATED_CUDA_INTERNAL void fiber_main() {
 #ifdef EMULATED_CUDA_ASAN
   __sanitizer_finish_switch_fiber(nullptr, &block.host_stack, &block.host_stack_bytes);
 #endif
@@ -345,14 +359,15 @@ inline void prepare_fibers() {
   stop("deadlock: %u threads wait at collectives which cannot complete", block.live);
 }
 
-inline void run_block() {
+EMULATED_CUDA_INTERNAL void run_block() {
   for (unsigned w = 0; w * 32 < block.threads; ++w) {
     const unsigned lanes = block.threads - w * 32;
     const unsigned all = lanes >= 32 ? ~0u : (1u << lanes) - 1;
-    block.warps[w] = {all, all, 0, 0};
+    block.warps[w] = {all, all, 0, 0, 0};
   }
   block.live = block.threads;
   block.waiting_at_barrier = 0;
+  block.barriers = 0;
   const unsigned warps = (block.threads + 31) / 32;
   while (block.live != 0) {
     bool progress = false;
@@ -371,12 +386,14 @@ inline void run_block() {
 }
 
 // `kernel` is called with `arguments` once for each thread.
-inline void run_grid(dim3 grid, dim3 threads, void (*kernel)(const void*), const void* arguments) {
+inline void run_grid(dim3 grid, dim3 threads, void (*kernel)(const void*), const void* arguments,
+                     std::size_t argument_bytes) {
   prepare_fibers();
   gridDim = grid;
   blockDim = threads;
   block.kernel = kernel;
   block.arguments = arguments;
+  block.argument_bytes = argument_bytes;
   block.threads = threads.x * threads.y * threads.z;
   ++block.launches_run;
   for (unsigned t = 0; t < block.threads; ++t) {
@@ -393,7 +410,7 @@ inline void run_grid(dim3 grid, dim3 threads, void (*kernel)(const void*), const
 }
 
 template <class T>
-T shuffle(Collective kind, unsigned mask, T value, unsigned source) {
+EMULATED_CUDA_INTERNAL T shuffle(Collective kind, unsigned mask, T value, unsigned source) {
   static_assert((sizeof(T) == 4 || sizeof(T) == 8) && std::is_trivially_copyable_v<T>);
   std::uint64_t bits = 0;
   std::memcpy(&bits, &value, sizeof(T));
@@ -402,10 +419,13 @@ T shuffle(Collective kind, unsigned mask, T value, unsigned source) {
   return value;
 }
 
-inline unsigned lane_index(Collective kind) { return static_cast<unsigned>(std::countr_zero(calling_lane(kind).bit)); }
+EMULATED_CUDA_INTERNAL unsigned lane_index(Collective kind) {
+  return static_cast<unsigned>(std::countr_zero(calling_lane(kind).bit));
+}
 
 template <class T, class F>
-T atomic(T* address, F next) {
+EMULATED_CUDA_INTERNAL T atomic(T* address, F next) {
+  if (observer != nullptr && block.current != nullptr) observer->atomic(address, sizeof(T));
   const T old = *address;
   *address = next(old);
   return old;
@@ -413,7 +433,7 @@ T atomic(T* address, F next) {
 
 }  // namespace emulated_cuda
 
-inline void __syncthreads() {
+EMULATED_CUDA_INTERNAL void __syncthreads() {
   using namespace emulated_cuda;
   Lane& lane = calling_lane(Collective::syncthreads);
   lane.warp->at_barrier |= lane.bit;
@@ -500,7 +520,9 @@ inline int atomicCAS(int* address, int compare, int value) {
 inline unsigned atomicCAS(unsigned* address, unsigned compare, unsigned value) {
   return emulated_cuda::atomic(address, [&](unsigned old) { return old == compare ? value : old; });
 }
-inline void __threadfence() {}
+inline void __threadfence() {
+  if (emulated_cuda::observer != nullptr) emulated_cuda::observer->fence();
+}
 inline void __threadfence_block() {}
 
 template <class T>
