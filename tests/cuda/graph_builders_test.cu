@@ -3,9 +3,10 @@
 
 #include <rearm/backend/cuda/graph_builders.cuh>
 #include <rearm/data/synthetic.hpp>
-#include <rearm/graph/graphs.hpp>
+#include <rearm/graph/co_occurrence.hpp>
 
 #include <tests/graph/random_data.hpp>
+#include <tests/support/host_graphs.hpp>
 
 #include <doctest/doctest.h>
 
@@ -24,8 +25,6 @@ using namespace rearm::test;
 
 namespace {
 
-template <class T>
-using Cpu = CpuBackend<T>;
 template <class T>
 using Gpu = CudaBackend<T>;
 
@@ -61,7 +60,7 @@ void check_equal(const CsrView<T>& got, const CsrView<T>& want, double tolerance
 }
 
 template <class T>
-void check_equal(const Graphs<Gpu<T>>& got, const Graphs<Cpu<T>>& want, double tolerance) {
+void check_equal(const Graphs<Gpu<T>>& got, const GraphSet<T>& want, double tolerance) {
   CHECK(got.interaction.is_symmetric());
   check_equal(got.interaction.view(), want.interaction.view(), 0);
   check_equal(got.user_homograph.view(), want.user_homograph.view(), tolerance);
@@ -73,9 +72,8 @@ void check_equal(const Graphs<Gpu<T>>& got, const Graphs<Cpu<T>>& want, double t
 /// Builds both and compares.
 template <class T>
 void check_same_graphs(const Dataset& data, const Config& config, double within = tolerance<T>) {
-  Context<Cpu<T>> cpu({.threads = 2});
   Context<Gpu<T>> gpu;
-  check_equal<T>(build_graphs<Gpu<T>>(gpu, data, config), build_graphs(cpu, data, config), within);
+  check_equal<T>(build_graphs<Gpu<T>>(gpu, data, config), host_graphs<T>(data, config), within);
 }
 
 /// The reference draws padding and adds 1e-7 to degrees.
@@ -225,7 +223,6 @@ TEST_CASE("stored neighbours stand in for the items' kNN when k suffices and the
 }
 
 TEST_CASE("co-occurrence in batches of rows is the CPU's, bit by bit") {
-  Context<Cpu<double>> cpu({.threads = 1});
   Context<Gpu<double>> gpu;
   const Interactions pairs = random_pairs(120, 70, 900, 11);
   const Adjacency by_user = items_by_user(pairs, 120), by_item = users_by_item(pairs, 70);
@@ -235,7 +232,7 @@ TEST_CASE("co-occurrence in batches of rows is the CPU's, bit by bit") {
       for (const bool user : {true, false}) {
         const Adjacency& rows = user ? by_user : by_item;
         const Adjacency& columns = user ? by_item : by_user;
-        NeighbourTable want = co_occurrence_top_k(cpu, rows, columns, k);
+        NeighbourTable want = host_co_occurrence(rows, columns, k);
         const auto got = [&](Variant variant) {
           return gpu::co_occurrence_neighbours(gpu.resources(), rows, columns, k, variant, key, scratch);
         };
@@ -485,14 +482,13 @@ TEST_CASE("progress names each stage once and ends at 1") {
 }
 
 TEST_CASE("cache: built once, found again, damage is rebuilt") {
-  Context<Cpu<double>> cpu({.threads = 1});
   Context<Gpu<double>> gpu;
   const TemporaryFolder folder("cuda_graph_cache");
   GraphOptions options;
   options.cache_dir = folder.path / "new" / "cache";
   const Dataset data = awkward();
   const Config c = small_config();
-  const auto want = build_graphs(cpu, data, c);
+  const auto want = host_graphs<double>(data, c);
   check_equal<double>(build_graphs(gpu, data, c, options), want, 1e-10);
   const auto files = files_in(options.cache_dir);
   REQUIRE(files.size() == 2);
@@ -523,13 +519,13 @@ TEST_CASE("cache: built once, found again, damage is rebuilt") {
     }
   }
   SUBCASE("cosines are kept apart from the CPU's; what holds none is shared") {
-    build_graphs(cpu, data, c, options);
+    host_graphs<double>(data, c, options);
     CHECK(files_in(options.cache_dir).size() == 4);
     Config co = c;
     co.use_sim = false;
-    build_graphs(cpu, data, co, options);
+    host_graphs<double>(data, co, options);
     CHECK(files_in(options.cache_dir).size() == 6);
-    check_equal<double>(build_graphs(gpu, data, co, options), build_graphs(cpu, data, co), 0);
+    check_equal<double>(build_graphs(gpu, data, co, options), host_graphs<double>(data, co), 0);
     CHECK(files_in(options.cache_dir).size() == 6);
   }
   SUBCASE("another number type is another file") {

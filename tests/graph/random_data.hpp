@@ -2,7 +2,8 @@
 /// @file random_data.hpp
 /// Small awkward inputs for the graph builders, and their naive dense counterparts.
 
-#include <rearm/backend/cpu/cpu_backend.hpp>
+#include <rearm/core/csr.hpp>
+#include <rearm/core/random.hpp>
 #include <rearm/data/dataset.hpp>
 
 #include <algorithm>

@@ -8,6 +8,7 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -40,6 +41,7 @@ REGISTER_REPORTER("skip_each", 0, SkipEach);
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was printed must not be lost with a program that is stopped
 #if defined(EMULATED_CUDA)
   if (std::getenv("EMULATED_CUDA_NO_DEVICE") != nullptr) emulated_cuda::set_device_present(false);
 #endif

@@ -1,5 +1,5 @@
 /// @file host_graphs.cpp
-/// The CPU's part in the tests that run on a GPU, for the host's compiler: graphs, and a model to compare with.
+#include "tests/support/host_graphs.hpp"
 
 #include <rearm/backend/cpu/cpu_backend.hpp>
 #include <rearm/graph/graphs.hpp>
@@ -10,12 +10,17 @@
 namespace rearm::test {
 
 template <class T>
-GraphSet<T> host_graphs(const Dataset& data, const Config& config) {
+GraphSet<T> host_graphs(const Dataset& data, const Config& config, const GraphOptions& options) {
   Context<CpuBackend<T>> ctx;
-  return build_graphs(ctx, data, config);
+  return build_graphs(ctx, data, config, options);
 }
-template GraphSet<float> host_graphs(const Dataset& data, const Config& config);
-template GraphSet<double> host_graphs(const Dataset& data, const Config& config);
+template GraphSet<float> host_graphs(const Dataset& data, const Config& config, const GraphOptions& options);
+template GraphSet<double> host_graphs(const Dataset& data, const Config& config, const GraphOptions& options);
+
+NeighbourTable host_co_occurrence(const Adjacency& rows, const Adjacency& columns, Index k) {
+  Context<CpuBackend<double>> ctx;
+  return co_occurrence_top_k(ctx, rows, columns, k);
+}
 
 Matrix<float> host_representation(const Dataset& data, const Config& config) {
   using B = CpuBackend<float>;

@@ -4,7 +4,9 @@
 
 #include "tests/support/backend.hpp"
 
-#if !defined(REARM_TEST_CUDA)
+#if defined(REARM_TEST_CUDA)
+#include "tests/support/host_graphs.hpp"
+#else
 #include <rearm/rearm.hpp>
 #endif
 
@@ -43,11 +45,7 @@ inline Config tiny_config() {
   return c;
 }
 
-#if defined(REARM_TEST_CUDA)
-/// tests/support/host_graphs.cpp: graphs are built by the host's compiler.
-template <class T>
-GraphSet<T> host_graphs(const Dataset& data, const Config& config);
-#else
+#if !defined(REARM_TEST_CUDA)
 template <class T>
 GraphSet<T> host_graphs(const Dataset& data, const Config& config) {
   Context<CpuBackend<T> > ctx(test_options());

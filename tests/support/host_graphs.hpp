@@ -1,0 +1,21 @@
+#pragma once
+/// @file host_graphs.hpp
+/// The CPU's part in the tests that run on a GPU. It is compiled by the host's compiler alone (host_graphs.cpp): under
+/// nvcc the same inline functions would exist in another form.
+
+#include <rearm/data/dataset.hpp>
+#include <rearm/graph/graph_set.hpp>
+#include <rearm/graph/neighbours.hpp>
+#include <rearm/graph/plan.hpp>
+
+namespace rearm::test {
+
+/// `build_graphs` of the CPU; T is float or double.
+template <class T>
+GraphSet<T> host_graphs(const Dataset& data, const Config& config, const GraphOptions& options = {});
+/// `co_occurrence_top_k` of the CPU.
+NeighbourTable host_co_occurrence(const Adjacency& rows, const Adjacency& columns, Index k);
+/// What a model on the CPU represents users and items by.
+Matrix<float> host_representation(const Dataset& data, const Config& config);
+
+}  // namespace rearm::test
