@@ -356,10 +356,14 @@ for (_, name), metrics in launches.items():
     if name not in longest or microseconds(metrics) > microseconds(longest[name]):
         longest[name] = metrics
 print(f"{len(launches)} launches, {sum(total.values()):.0f} us; the three largest and their longest launch:")
-for name, time in total.most_common(3):
+largest = total.most_common(20)
+for name, time in largest[:3]:
     print(f"{time:.0f} us in {count[name]} launches: {name[:160]}")
     for metric, (value, unit) in sorted(longest[name].items()):
         print(f"    {metric} {value} {unit}")
+print("and the next:")
+for name, time in largest[3:]:
+    print(f"{time:6.0f} us in {count[name]:3} launches: {name[:120]}")
 PYTHON
 }
 if [[ ${1-} == --part ]]; then
@@ -407,7 +411,7 @@ on_device 'memcheck' 90 sanitized memcheck '*/ops/*,*/eval/*,*/optim/*' --report
 # Our kernels alone: those of the libraries take long, and what is said of them is not for us to mend.
 on_device 'racecheck' 60 sanitized racecheck '*/ops/normalize*,*/ops/losses*,*/ops/sparse*,*/optim/*' \
   --kernel-name kns=rearm
-lines=40 on_device 'profile' 75 profile
+lines=60 on_device 'profile' 75 profile
 on_device 'PyTorch, compiled' 120 peer fp32
 on_device 'compare_backends, TF32 and cuSPARSE' 45 compare --tf32 --no-deterministic
 on_device 'training' 60 training

@@ -51,7 +51,8 @@ class Graph:
     @staticmethod
     def narrow(m):
         """Indices of 32 bits, as rearm's: half the bytes."""
-        return torch.sparse_csr_tensor(m.crow_indices().int(), m.col_indices().int(), m.values(), size=m.shape)
+        return torch.sparse_csr_tensor(m.crow_indices().int(), m.col_indices().int(), m.values(), size=m.shape,
+                                       device="cpu")
 
     def __call__(self, x):
         return SparseProduct.apply(self.matrix, self.transposed, x)
