@@ -9,11 +9,6 @@
 #include <string>
 #include <vector>
 
-namespace rearm::test {
-/// tests/support/host_graphs.cpp: what a model on the CPU represents users and items by.
-Matrix<float> host_representation(const Dataset& data, const Config& config);
-}  // namespace rearm::test
-
 namespace {
 
 using namespace rearm;
@@ -341,6 +336,7 @@ TEST_CASE("id lists are grouped by id in the order of their positions") {
   Context<B> ctx;
   for (const Index n : {1, 2, 31, 256, 257, 3000, 8192, 8193})
     for (const Index n_rows : {1, 2, 40, 100000}) {
+      if (n > 8000 && n_rows != 40) continue;  // where counting ends, whatever the rows
       CAPTURE(n);
       CAPTURE(n_rows);
       const auto ids = random_ids(n, n_rows, 1);
@@ -369,6 +365,7 @@ TEST_CASE("distinct lists have each id once, ascending, and valid padding") {
   for (const Index n_a : {1, 40, 300, 8100})
     for (const Index n_b : {0, 1, 300})
       for (const Index n_rows : {1, 40, 100000}) {
+        if (n_a > 8000 && n_rows != 40) continue;
         CAPTURE(n_a);
         CAPTURE(n_b);
         CAPTURE(n_rows);
@@ -451,10 +448,9 @@ TEST_CASE_TEMPLATE("the library's sparse product is that of our kernel", T, floa
     for (const Write write : {Write::overwrite, Write::accumulate}) {
       const auto x = upload(random_matrix<T>(70, width + 5, 2));
       TestMatrix<T> y[2] = {upload(random_matrix<T>(90, width + 5, 3)), upload(random_matrix<T>(90, width + 5, 3))};
-      int i = 0;
-      for (auto* ctx : {&in_order, &library}) {
-        spmm(*ctx, a.view(), x.view().col_block(2, width), y[i].view().col_block(2, width), write);
-        ++i;
+      for (const Index first : {2, 4}) {  // floats: not where the library takes them, and where it does
+        spmm(in_order, a.view(), x.view().col_block(first, width), y[0].view().col_block(first, width), write);
+        spmm(library, a.view(), x.view().col_block(first, width), y[1].view().col_block(first, width), write);
       }
       const Matrix<T> want = to_host(y[0]);
       check_close(y[1], tabulate(90, width + 5, [&](Index r, Index c) { return static_cast<double>(want(r, c)); }));

@@ -11,6 +11,7 @@
 #include <rearm/ops/gemm.hpp>
 
 #include <concepts>
+#include <cstdint>
 #include <limits>
 #include <span>
 #include <string_view>
@@ -46,8 +47,10 @@ struct CudaBackend {
   template <class Then>
   static void spmm(Context<CudaBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
                    Write write, const Then& then) {
+    // The library has been seen to fault on arrays that begin in the middle of 16 bytes.
+    const auto aligned = [](const Scalar* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
     if (ctx.resources().options().deterministic || s.nonzeros == 0 || x.empty() ||
-        s.nonzeros > std::numeric_limits<int>::max())
+        s.nonzeros > std::numeric_limits<int>::max() || !aligned(x.data) || !aligned(y.data))
       return gpu::spmm_in_order(ctx.resources(), s, x, y, write, then);
     gpu::spmm_by_library(ctx.resources(), ctx.arena(), s, x, y, write);
     if constexpr (!std::is_same_v<Then, NothingRow>) for_each(ctx, s.rows, then);
