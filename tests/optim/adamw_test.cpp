@@ -130,7 +130,8 @@ TEST_CASE("parameters without a gradient, and frozen ones, keep value and moment
 
 TEST_CASE_TEMPLATE("a factored table is updated like one whose gradient is stored", T, float, double) {
   using B = TestBackend<T>;
-  // More than a tile of rows and of columns; the projection's weight is trained too, and updated after the table.
+  // More than a tile of rows, of columns and of the inner dimension; the projection's weight is trained too, and
+  // updated after the table.
   for (const Index width : {5, 530}) {
     TestMatrix<T> tables[3];
     TestMatrix<T> weights[3];
@@ -140,7 +141,7 @@ TEST_CASE_TEMPLATE("a factored table is updated like one whose gradient is store
       Tape<B> tape(ctx);
       tape.set_fused_tables(mode == 2);
       ParameterStore<B> store;
-      Parameter<B>& weight = store.add("weight", 6, width);  // before the table, so that order matters
+      Parameter<B>& weight = store.add("weight", 20, width);  // before the table, so that order matters
       Parameter<B>& table =
           store.add(factored ? Parameter<B>::table("table", 1100, width) : Parameter<B>("table", 1100, width));
       set_value(table, 1);
