@@ -97,9 +97,8 @@ REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f,
     });
     const T inverse = T{1} / sum;
     f.d_q(i, a) = in.scale * f.d_out(i, a) * d_q * inverse;
-    inverse_sum(i, a) = inverse;
+    inverse_sum(i, a) = inverse;  // the same lane reads it
   }
-  lane.sync();
   for (Index first = 0; first < d; first += 2 * warp_size) {
     T key[2];
     T value[2];
