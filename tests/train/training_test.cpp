@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -272,6 +273,21 @@ TEST_CASE("training stops early, keeps the best weights, and its model file reco
   const std::vector<Id> users = {0, 5};
   const auto top = recommender.recommend(ctx, users, 10);
   for (Index i = 0; i < 10; ++i) CHECK_FALSE(seen.contains(5, top.ids(1, i)));
+}
+
+TEST_CASE("gradients that a step left behind when it was ended count for nothing") {
+  const Dataset data = tiny_data();
+  Config c = tiny_config();
+  c.epochs = 1;
+  Context<B> ctx(test_options(1), c.seed);
+  Model<B> model(ctx, data, c, graphs_of<B>(data, c));
+  Tape<B> tape(ctx);
+  tape.backward(sum_of_squares(model.representation(tape)), AfterBackward::release);
+  CHECK(std::ranges::any_of(model.parameters(), [](const auto& p) { return p.has_grad; }));
+  Run run;
+  run.result = Trainer<B, Model<B>>(ctx, model, data, c).run();
+  for (const Parameter<B>& p : model.parameters()) run.weights.push_back(to_host(p.value.data(), p.value.size()));
+  CHECK(same_bits(run, train(data, c, 1)));
 }
 
 TEST_CASE("a loss that is not finite ends the run with its parts named") {

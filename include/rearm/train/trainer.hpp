@@ -114,6 +114,7 @@ class Trainer {
     BatchSource<B> batches(ctx_, data_.train, known_items(data_, config_.negatives == Negatives::exclude_all),
                            data_.n_items, config_.batch_size, config_.seed);
     replay_.forget();  // an earlier run had its own batches, and `restore` makes new moments
+    for (Parameter<B>& p : model_.parameters()) p.has_grad = false;  // left by a step that an exception ended
     TrainResult result;
     if (options_.resume && std::filesystem::exists(file("checkpoint.safetensors"))) restore();
     while (state_.epoch + 1 < config_.epochs && !stopping_.should_stop()) {
