@@ -12,6 +12,8 @@ namespace rearm::gpu {
 
 /// Warps a block: each runs long, so few of them make the last ones' wait short.
 inline constexpr int attention_warps = 4;
+/// The width that kernels are compiled for beside any: the published embedding_dim.
+inline constexpr int attention_width = 64;
 
 /// The largest and the smallest key of a node: the largest logit of row a is that of one of them.
 template <class T>
@@ -32,18 +34,27 @@ __device__ KeyRange<T> key_range(const T* k, Index d, const WarpLane& lane) {
   return {-lane.max(low_negated), lane.max(high)};
 }
 
+/// Columns of q, k and v: D where a kernel is compiled for so many, so that a weight costs no bounds and no addresses.
+template <int D, class T>
+__device__ Index width_of(const functors::AttentionInput<T>& in) {
+  return D > 0 ? D : in.q.cols;
+}
+
 /// f(b, multiplier of weight (a, b)) for all b, one random draw for eight of them.
-template <class T, class F>
+template <int D, class T, class F>
 __device__ void for_each_weight(const functors::AttentionInput<T>& in, Index i, Index a, const F& f) {
-  const Index d = in.q.cols;
+  const Index d = width_of<D>(in);
   if (!in.dropout) {
+    REARM_UNROLL_BY(8)
     for (Index b = 0; b < d; ++b) f(b, T{1});
     return;
   }
   const auto draws = static_cast<Index>(functors::DropoutMask::draws(d));
   const auto base = static_cast<std::uint64_t>((i * d + a) * draws);
+  REARM_UNROLL_BY(1)
   for (Index r = 0; r < draws; ++r) {
     const RandomBits draw = in.mask.key.noise(base + static_cast<std::uint64_t>(r));
+    REARM_UNROLL
     for (int half = 0; half < 8; ++half) {
       const Index b = r + half * draws;
       if (b < d) f(b, in.mask.keep_half(draw, half) ? in.keep_scale : T{0});
@@ -51,20 +62,21 @@ __device__ void for_each_weight(const functors::AttentionInput<T>& in, Index i, 
   }
 }
 
-template <class T>
+template <class T, int D>
 REARM_KERNEL void attention_kernel(functors::AttentionInput<T> in, MatrixView<T> out) {
   const Index i = own_warp();
   if (i >= in.q.rows) return;
   const WarpLane lane = own_lane();
+  const Index d = width_of<D>(in);
   const T* const k = in.k.row(i);
   const T* const v = in.v.row(i);
-  const KeyRange<T> range = key_range(k, in.q.cols, lane);
-  for (Index a = lane.first(); a < in.q.cols; a += WarpLane::step) {
+  const KeyRange<T> range = key_range(k, d, lane);
+  for (Index a = lane.first(); a < d; a += WarpLane::step) {
     const T q = in.scale * in.q(i, a);
     const T top = range.top(q);
     T sum{0};
     T value{0};
-    for_each_weight(in, i, a, [&](Index b, T multiplier) {
+    for_each_weight<D>(in, i, a, [&](Index b, T multiplier) {
       const T weight = fast_exp(q * k[b] - top);
       sum += weight;
       value += weight * multiplier * v[b];
@@ -73,28 +85,36 @@ REARM_KERNEL void attention_kernel(functors::AttentionInput<T> in, MatrixView<T>
   }
 }
 
-/// Rows first: d_q and, in `inverse_sum`, 1 / sum of each row's exponentials. Then columns: d_k and d_v.
-template <class T>
+/// Rows first: d_q and, in `inverse_sum`, 1 / sum of each row's exponentials. Then columns: d_k and d_v. With D columns
+/// the first pass leaves the second which weights were kept; else its random bits are drawn again.
+template <class T, int D>
 REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f, MatrixView<T> inverse_sum) {
+  static_assert(D % warp_size == 0 && D <= 2 * warp_size, "one word of bits for all columns");
   const functors::AttentionInput<T>& in = f.in;
   const Index i = own_warp();
   if (i >= in.q.rows) return;
   const WarpLane lane = own_lane();
-  const Index d = in.q.cols;
+  const Index d = width_of<D>(in);
   const T* const k = in.k.row(i);
   const T* const v = in.v.row(i);
   const KeyRange<T> range = key_range(k, d, lane);
-  for (Index a = lane.first(); a < d; a += WarpLane::step) {
+  std::uint64_t kept_low = 0;  // of the lane's first row, and of its second
+  std::uint64_t kept_high = 0;
+  for (Index row = 0; row + lane.first() < d; row += warp_size) {
+    const Index a = row + lane.first();
     const T q = in.scale * in.q(i, a);
     const T top = range.top(q);
     const T out = f.out(i, a);
     T sum{0};
     T d_q{0};
-    for_each_weight(in, i, a, [&](Index b, T multiplier) {
+    std::uint64_t kept = 0;
+    for_each_weight<D>(in, i, a, [&](Index b, T multiplier) {
       const T weight = fast_exp(q * k[b] - top);
       sum += weight;
       d_q += weight * (multiplier * v[b] - out) * k[b];
+      if (D > 0 && multiplier != T{0}) kept |= std::uint64_t{1} << b;
     });
+    (row == 0 ? kept_low : kept_high) = kept;
     const T inverse = T{1} / sum;
     f.d_q(i, a) = in.scale * f.d_out(i, a) * d_q * inverse;
     inverse_sum(i, a) = inverse;  // the same lane reads it
@@ -110,20 +130,21 @@ REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f,
       key[c] = b < d ? k[b] : T{0};
       value[c] = b < d ? v[b] : T{0};
     }
-    // A lane has what these columns take of one row, its random bits drawn once, and hands it round.
+    // A lane has what these columns take of one row and hands it round.
     for (Index row = 0; row < d; row += warp_size) {
       const Index own = row + lane.first();
       T q{0};
       T factor{0};
       T out{0};
-      std::uint64_t kept = 0;
+      std::uint64_t kept = row == 0 ? kept_low : kept_high;
       if (own < d) {
         q = in.scale * in.q(i, own);
         factor = f.d_out(i, own) * inverse_sum(i, own);
         out = f.out(i, own);
-        for_each_weight(in, i, own, [&](Index b, T multiplier) {
-          if (b >= first && b < first + 2 * warp_size && multiplier != T{0}) kept |= std::uint64_t{1} << (b - first);
-        });
+        if (D == 0)
+          for_each_weight<D>(in, i, own, [&](Index b, T multiplier) {
+            if (b >= first && b < first + 2 * warp_size && multiplier != T{0}) kept |= std::uint64_t{1} << (b - first);
+          });
       }
       const int n = d - row < warp_size ? static_cast<int>(d - row) : warp_size;
       for (int source = 0; source < n; ++source) {

@@ -70,14 +70,19 @@ struct CudaBackend {
                                  MatrixView<Scalar> out) {
     if (in.q.empty()) return;
     gpu::launch(ctx.resources(), gpu::blocks_for(in.q.rows, gpu::attention_warps),
-                gpu::attention_warps * gpu::warp_size, gpu::attention_kernel<Scalar>, in, out);
+                gpu::attention_warps * gpu::warp_size,
+                in.q.cols == gpu::attention_width ? gpu::attention_kernel<Scalar, gpu::attention_width>
+                                                  : gpu::attention_kernel<Scalar, 0>,
+                in, out);
   }
   static void rank_one_attention_backward(Context<CudaBackend>& ctx, const functors::AttentionBackwardRow<Scalar>& f) {
     if (f.in.q.empty()) return;
     Scratch<CudaBackend> scratch(ctx);
     gpu::launch(ctx.resources(), gpu::blocks_for(f.in.q.rows, gpu::attention_warps),
-                gpu::attention_warps * gpu::warp_size, gpu::attention_backward_kernel<Scalar>, f,
-                scratch.template matrix<Scalar>(f.in.q.rows, f.in.q.cols));
+                gpu::attention_warps * gpu::warp_size,
+                f.in.q.cols == gpu::attention_width ? gpu::attention_backward_kernel<Scalar, gpu::attention_width>
+                                                    : gpu::attention_backward_kernel<Scalar, 0>,
+                f, scratch.template matrix<Scalar>(f.in.q.rows, f.in.q.cols));
   }
 
   /// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). When `d_weight` has data it (+)=
