@@ -164,4 +164,9 @@ TEST_CASE("gradients of operators whose operands are one variable") {
     check_gradients({&ids}, [&](DoubleTape&, const Vars& v) { return low_rank_product(v[0], v[0], v[0], order); });
   }
   check_gradients({&ids}, [](DoubleTape&, const Vars& v) { return bpr(v[0], v[0], v[0].cols(0, 5), 0.5); });
+  // Slices that overlap, each element another lane's in either.
+  check_gradients({&ids, &x}, [](DoubleTape&, const Vars& v) {
+    return add(prelu_add(v[0].cols(0, 3), v[1], v[0].cols(2, 3)),
+               scalar_affine(v[0].cols(1, 3), v[1], v[1], v[0].cols(0, 3)));
+  });
 }

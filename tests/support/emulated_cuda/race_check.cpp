@@ -183,7 +183,8 @@ void check(const State& s, Cell& cell, const Access& now, const void* address) {
       free = &before;
     else if (!ordered(s, before, now)) {
       if (conflict) report(before, now, address);
-    } else if (free == nullptr && (before.launch != now.launch || now.kind == Kind::write)) {
+    } else if (free == nullptr &&
+               (before.launch != now.launch || (now.kind == Kind::write && (before.bytes & ~now.bytes) == 0))) {
       free = &before;
     }
   }
@@ -297,7 +298,8 @@ void __tsan_write_range(void* p, unsigned long n) { access(p, n, Kind::write, __
   void __tsan_write##n##_pc(void* p, void* place) { access(p, n, Kind::write, place); }
 ACCESS(1)
 ACCESS(2)
-ACCESS(4) ACCESS(8) ACCESS(16)
+ACCESS(4)
+ACCESS(8) ACCESS(16)
 #undef ACCESS
 #define ATOMICS(bits, T)                                                                                            \
   T __tsan_atomic##bits##_load(const volatile T* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }           \

@@ -63,7 +63,6 @@ struct KeepBestRow {
         best(i, j) = score_before;
         ids(i, j) = id_before;
       }
-      lane.sync();
     }
     if (lane.leads()) {
       best(i, place) = score;
