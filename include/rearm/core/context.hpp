@@ -31,7 +31,7 @@ class Context {
   Arena<Memory>& arena() noexcept { return arena_; }
   std::uint64_t seed() const noexcept { return seed_; }
   void set_seed(std::uint64_t seed) noexcept { seed_ = seed; }
-  /// While the backend records work to be replayed, a key that counts the step from where the backend keeps it.
+  /// In a step that may be replayed, a key that counts the step from where the backend keeps it.
   RandomKey key(std::uint32_t stream, std::uint32_t step = 0) const noexcept {
     if constexpr (requires { resources_.step_source(); })
       if (resources_.step_source() != nullptr)

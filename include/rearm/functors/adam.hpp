@@ -30,7 +30,7 @@ struct AdamUpdate {
   T step_size;                 ///< lr / (1 - b1^t)
   T inverse_sqrt_correction2;  ///< 1 / sqrt(1 - b2^t)
   T scale = T{1};              ///< of the learning rate
-  /// On a device, while work is recorded: where the three that change from step to step are found when it is replayed.
+  /// On a device, in a step that may be replayed: where the three that change from step to step are found.
   const AdamStep<T>* from = nullptr;
 
   REARM_HD AdamUpdate current() const {

@@ -39,7 +39,7 @@ class AdamW {
 
   /// What the next step's update takes from where the run stands.
   functors::AdamStep<T> next_step() const { return at_step(step_count_ + 1); }
-  /// While work is recorded: where its updates find that when it is replayed. Null otherwise.
+  /// In a step that may be replayed: where its updates find that. Null otherwise.
   void set_step_source(const functors::AdamStep<T>* source) noexcept { step_source_ = source; }
 
   void step(Context<B>& ctx, ParameterStore<B>& parameters) {

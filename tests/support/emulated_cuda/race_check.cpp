@@ -299,7 +299,8 @@ void __tsan_write_range(void* p, unsigned long n) { access(p, n, Kind::write, __
 ACCESS(1)
 ACCESS(2)
 ACCESS(4)
-ACCESS(8) ACCESS(16)
+ACCESS(8)
+ACCESS(16)
 #undef ACCESS
 #define ATOMICS(bits, T)                                                                                            \
   T __tsan_atomic##bits##_load(const volatile T* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }           \
@@ -313,6 +314,6 @@ ACCESS(8) ACCESS(16)
   int __tsan_atomic##bits##_compare_exchange_weak(volatile T* p, T* expected, T v, int, int) {                      \
     return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                  \
   }
-    ATOMICS(8, std::uint8_t) ATOMICS(32, std::uint32_t) ATOMICS(64, std::uint64_t)
+ATOMICS(8, std::uint8_t) ATOMICS(32, std::uint32_t) ATOMICS(64, std::uint64_t)
 #undef ATOMICS
 }

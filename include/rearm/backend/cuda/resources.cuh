@@ -71,9 +71,9 @@ class Resources {
   void synchronize() const { REARM_CUDA_CHECK(cudaStreamSynchronize(stream_)); }
   /// Counts the blocks of a kernel that have come to its end; 0 between kernels.
   unsigned* arrived() const noexcept { return arrived_.data(); }
-  /// While work is recorded: where its random keys find the step when it is replayed. Null otherwise.
+  /// In a step that may be replayed: where its random keys find its number. Null otherwise.
   const std::uint32_t* step_source() const noexcept { return step_source_; }
-  /// The step it was when the recording was made.
+  /// The number it had when `set_step_source` was called.
   std::uint32_t recorded_step() const noexcept { return recorded_step_; }
   void set_step_source(const std::uint32_t* source, std::uint32_t step) noexcept {
     step_source_ = source;

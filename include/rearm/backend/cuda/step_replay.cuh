@@ -11,7 +11,7 @@
 namespace rearm {
 namespace gpu {
 
-/// What changes from step to step, where a recorded step reads it.
+/// What changes from step to step, where a step reads it, replayed or not.
 template <class T>
 struct LiveStep {
   std::uint32_t step;
