@@ -318,7 +318,7 @@ training() {
   need train_amazon
   "$bin/train_amazon" "$REARM_CHECK_DATA" --backend cuda --epochs 5 --out "$logs/run" --overwrite
 }
-profile() { # the kernels of about one step, the three largest by time
+profile() { # the kernels of a step and a bit, the largest by time
   if ! command -v ncu >/dev/null; then
     echo 'there is no ncu'
     return 77

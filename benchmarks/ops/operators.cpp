@@ -181,6 +181,20 @@ void register_operators(const Shape& shape, Machine& machine) {
       rank_one_attention_backward<B>(a.ctx, q, key, v, 1.0F, 0.4, {1, 2, 3}, out, d_out, d_q, d_k, d_v);
     });
   });
+  add_op("scalar_projections", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_items;
+    const auto x = a.make(n, d), y = a.make(n, d), weight = a.make(3, 1), bias = a.make(3, 1), q = a.make(n, d),
+               key = a.make(n, d), v = a.make(n, d);
+    return pass({0, 5 * bytes_of(n, d), 0}, [=, &a] { scalar_projections<B>(a.ctx, x, y, weight, bias, q, key, v); });
+  });
+  add_op("scalar_projections_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_items;
+    const auto x = a.make(n, d), y = a.make(n, d), weight = a.make(3, 1), d_q = a.make(n, d), d_k = a.make(n, d),
+               d_v = a.make(n, d), d_x = a.make(n, d), d_y = a.make(n, d), d_w = a.make(3, 1), d_b = a.make(3, 1);
+    return pass({0, 7 * bytes_of(n, d), 0}, [=, &a] {
+      scalar_projections_backward<B>(a.ctx, x, y, weight, d_q, d_k, d_v, {d_x}, {d_y}, {d_w}, {d_b});
+    });
+  });
   add_op("meta_network", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users, dk = d * k;
     const auto knowledge = a.make(n, d), id = a.make(n, d), share = a.make(n, d), mid = a.make(n, k);

@@ -99,7 +99,7 @@ TEST_CASE("gradients of gather with repeated ids and of concat") {
 }
 
 TEST_CASE("gradients of add, scale, column_mean, sum_of_squares, row_dot") {
-  for (const Index width : {1, 3, 64, 65}) {
+  for (const Index width : {1, 3, 65}) {
     auto a = random_parameter(5, width, 1);
     auto b = random_parameter(5, width, 2);
     auto row = random_parameter(1, width, 3);

@@ -200,20 +200,19 @@ TEST_CASE("a recorded step of the model starts no more kernels than it used to")
 
 TEST_CASE("training by recorded steps ends in the same bits as step by step") {
   const Dataset data = tiny_data();
-  for (const bool rounded : {false, true})
-    for (const Features features : {Features::trainable, Features::residual}) {
-      Config c = many_steps();
-      c.features = features;
-      c.bfloat16_moments = rounded;
+  for (const bool rounded : {false, true}) {
+    Config c = many_steps();
+    c.features = rounded ? Features::residual : Features::trainable;
+    c.bfloat16_moments = rounded;
 #if defined(EMULATED_CUDA)
-      const auto before = emulated_cuda::counters().graph_launches;
+    const auto before = emulated_cuda::counters().graph_launches;
 #endif
-      const Weights replayed = trained(data, c);
+    const Weights replayed = trained(data, c);
 #if defined(EMULATED_CUDA)
-      CHECK(emulated_cuda::counters().graph_launches > before);
+    CHECK(emulated_cuda::counters().graph_launches > before);
 #endif
-      CHECK(same_bits(replayed, trained_one_by_one(data, c)));
-    }
+    CHECK(same_bits(replayed, trained_one_by_one(data, c)));
+  }
 }
 
 #if defined(EMULATED_CUDA)
@@ -450,7 +449,13 @@ TEST_CASE_TEMPLATE("the library's sparse product is that of our kernel", T, floa
       TestMatrix<T> y[2] = {upload(random_matrix<T>(90, width + 5, 3)), upload(random_matrix<T>(90, width + 5, 3))};
       for (const Index first : {2, 4}) {  // floats: not where the library takes them, and where it does
         spmm(in_order, a.view(), x.view().col_block(first, width), y[0].view().col_block(first, width), write);
+#if defined(EMULATED_CUDA)
+        const auto before = emulated_cuda::counters().sparse_products;
+#endif
         spmm(library, a.view(), x.view().col_block(first, width), y[1].view().col_block(first, width), write);
+#if defined(EMULATED_CUDA)
+        CHECK(emulated_cuda::counters().sparse_products == before + (first * sizeof(T) % 16 == 0 ? 1 : 0));
+#endif
       }
       const Matrix<T> want = to_host(y[0]);
       check_close(y[1], tabulate(90, width + 5, [&](Index r, Index c) { return static_cast<double>(want(r, c)); }));

@@ -34,6 +34,47 @@ TEST_CASE_TEMPLATE("rank_one_attention equals the d x d softmax written out", T,
       }
 }
 
+TEST_CASE_TEMPLATE("scalar_projections and their gradients equal plain loops", T, float, double) {
+  Context<TestBackend<T>> ctx(test_options());
+  for (const Index n : {0, 1, 70})
+    for (const Index d : {1, 3, 64, 65}) {
+      const Matrix<T> x = random_matrix<T>(n, d, 1), y = random_matrix<T>(n, d, 2), w = random_matrix<T>(3, 1, 3),
+                      b = random_matrix<T>(3, 1, 4);
+      const Matrix<T> g[3] = {random_matrix<T>(n, d, 5), random_matrix<T>(n, d, 6), random_matrix<T>(n, d, 7)};
+      const auto at = [](const Matrix<T>& m, Index i, Index j) { return static_cast<double>(m(i, j)); };
+      const auto x_there = upload(x), y_there = upload(y), w_there = upload(w), b_there = upload(b);
+      TestMatrix<T> out[3] = {TestMatrix<T>(n, d), TestMatrix<T>(n, d), TestMatrix<T>(n, d)};
+      scalar_projections(ctx, x_there.view(), y_there.view(), w_there.view(), b_there.view(), out[0].view(),
+                         out[1].view(), out[2].view());
+      for (const Index s : {0, 1, 2})
+        check_close(out[s], tabulate(n, d, [&](Index i, Index j) {
+                      return at(w, s, 0) * at(s == 0 ? x : y, i, j) + at(b, s, 0);
+                    }));
+
+      const TestMatrix<T> g_there[3] = {upload(g[0]), upload(g[1]), upload(g[2])};
+      TestMatrix<T> d_x(n, d), d_y = upload(y), d_w(3, 1), d_b = upload(b);
+      scalar_projections_backward(ctx, x_there.view(), y_there.view(), w_there.view(), g_there[0].view(),
+                                  g_there[1].view(), g_there[2].view(), {d_x.view()}, {d_y.view(), Write::accumulate},
+                                  {d_w.view()}, {d_b.view(), Write::accumulate});
+      check_close(d_x, tabulate(n, d, [&](Index i, Index j) { return at(w, 0, 0) * at(g[0], i, j); }));
+      check_close(d_y, tabulate(n, d, [&](Index i, Index j) {
+                    return at(y, i, j) + at(w, 1, 0) * at(g[1], i, j) + at(w, 2, 0) * at(g[2], i, j);
+                  }));
+      const auto sum = [&](Index s, bool weighted) {
+        double total = 0;
+        for (Index i = 0; i < n; ++i)
+          for (Index j = 0; j < d; ++j) total += at(g[s], i, j) * (weighted ? at(s == 0 ? x : y, i, j) : 1.0);
+        return total;
+      };
+      const double slack = std::is_same_v<T, float> ? 1e-3 : 1e-11;  // sums of up to 4,550 numbers
+      const Matrix<T> got_w = to_host(d_w), got_b = to_host(d_b);
+      for (const Index s : {0, 1, 2}) {
+        CHECK(std::abs(static_cast<double>(got_w(s, 0)) - sum(s, true)) <= slack);
+        CHECK(std::abs(static_cast<double>(got_b(s, 0)) - at(b, s, 0) - sum(s, false)) <= slack);
+      }
+    }
+}
+
 TEST_CASE_TEMPLATE("rank_one_attention stays finite for large logits", T, float, double) {
   Sandbox<T> s;
   Strided<T> q(3, 9, 1, 100.0);

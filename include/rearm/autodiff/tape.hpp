@@ -207,7 +207,7 @@ class Tape {
     fill(*ctx_, T{1}, seed.view);
     for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
       if (step->output->has_grad) step->run(step->closure);
-      // Whatever used this output was recorded later and has run; its own steps may be several.
+      // Whatever used this output was recorded later and has run; an operator may have recorded several steps.
       const bool last = std::next(step) == steps_.rend() || std::next(step)->output != step->output;
       if (releasing_ && last) release(*step->output);
     }

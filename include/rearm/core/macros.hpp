@@ -22,7 +22,7 @@
 #endif
 
 // Before a short loop with constant bounds in a kernel: its arrays stay in registers. BY(n): before any other, for n
-// rounds at once.
+// rounds at once, one by one with 1.
 #if defined(__CUDACC__)
 #define REARM_TEXT(text) #text
 #define REARM_UNROLL _Pragma("unroll")

@@ -75,6 +75,12 @@ void scalar_projections_backward(Context<B>& ctx, ConstView<typename B::Scalar> 
                                  const GradSlot<typename B::Scalar>& d_weight,
                                  const GradSlot<typename B::Scalar>& d_bias) {
   using T = typename B::Scalar;
+  detail::require_shape(weight, 3, 1, "scalar_projections_backward", "weight");
+  for (const auto& array : {y, d_q, d_k, d_v})
+    detail::require_shape(array, x.rows, x.cols, "scalar_projections_backward", "an operand");
+  for (const auto& slot : {d_x, d_y})
+    if (slot.view.data != nullptr)
+      detail::require_shape(slot.view, x.rows, x.cols, "scalar_projections_backward", "a gradient");
   Scratch<B> scratch(ctx);
   GradSlot<T> to_y = d_y;
   if (!detail::rows_apart(d_x.view, d_y.view)) to_y = {scratch.template matrix<T>(x.rows, x.cols), Write::overwrite};

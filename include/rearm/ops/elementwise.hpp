@@ -112,6 +112,8 @@ void prelu_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<
                     MatrixView<typename B::Scalar> d_slope, Write write_slope,
                     const GradSlot<typename B::Scalar>& d_addend = {}) {
   using T = typename B::Scalar;
+  if (d_addend.view.data != nullptr)
+    detail::require_shape(d_addend.view, d_y.rows, d_y.cols, "prelu_backward", "gradient of the addend");
   const functors::PreluBackwardRow<T> to_x{x, slope.data, d_y, d_x, write_x};
   const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend.view, d_addend.write};
   const SumTargets<T> to_slope(d_slope.data, 1, write_slope);
@@ -150,6 +152,8 @@ void scalar_affine_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, Co
                             MatrixView<typename B::Scalar> d_bias, Write write_bias,
                             const GradSlot<typename B::Scalar>& d_addend = {}) {
   using T = typename B::Scalar;
+  if (d_addend.view.data != nullptr)
+    detail::require_shape(d_addend.view, d_y.rows, d_y.cols, "scalar_affine_backward", "gradient of the addend");
   const functors::ScalarAffineBackwardRow<T> to_x{weight.data, d_y, d_x, write_x};
   const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend.view, d_addend.write};
   const bool sums = d_weight.data != nullptr || d_bias.data != nullptr;

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <map>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <unordered_map>
@@ -30,6 +31,7 @@ struct Access {
   std::uint64_t block = 0;
   const void* place = nullptr;
   unsigned block_barriers = 0, warp_barriers = 0;
+  unsigned number = 0;  // of the thread's accesses
   std::uint16_t thread = 0;
   std::uint8_t bytes = 0;  // which of a cell's
   Kind kind = Kind::read;
@@ -45,9 +47,9 @@ struct Cell {
 };
 
 // What a fence before an atomic operation made visible to those who meet that operation later: everything that the
-// block did before `barriers`, and what `thread` did.
+// block did before `barriers`, and what `thread` did up to its access `number`.
 struct Release {
-  unsigned barriers;
+  unsigned barriers, number;
   std::uint16_t thread;
 };
 struct Acquired {
@@ -65,8 +67,9 @@ struct State {
   std::uint64_t block = ~std::uint64_t{0};
   std::unordered_map<const void*, Releases> released;
   std::unordered_map<std::uint64_t, Acquired> acquired;
-  std::array<Releases, emulated_cuda::max_threads> pending;  // until the thread's next fence
-  std::array<int, emulated_cuda::max_threads> fence;         // barriers at the thread's last one; -1
+  std::array<Releases, emulated_cuda::max_threads> pending;              // until the thread's next fence
+  std::array<std::optional<Release>, emulated_cuda::max_threads> fence;  // the thread's last one in this block
+  std::array<unsigned, emulated_cuda::max_threads> accesses = {};        // of each thread so far
   State() {
     constexpr std::size_t bytes = emulated_cuda::heap_bytes / 8 * sizeof(Cell);
     void* const memory =
@@ -116,19 +119,21 @@ State& current_state() {
     s.block = own_block();
     s.acquired.clear();
     for (Releases& pending : s.pending) pending.clear();
-    s.fence.fill(-1);
+    s.fence.fill(std::nullopt);
   }
   return s;
 }
 
-Access made_now(Kind kind, std::uint8_t bytes, const void* place) {
+Access made_now(State& s, Kind kind, std::uint8_t bytes, const void* place) {
   const Lane& lane = *block.current;
+  const auto thread = static_cast<std::uint16_t>(&lane - block.lanes);
   return {block.launches_run,
           own_block(),
           place,
           block.barriers,
           lane.warp->barriers,
-          static_cast<std::uint16_t>(&lane - block.lanes),
+          ++s.accesses[thread],
+          thread,
           bytes,
           kind};
 }
@@ -144,7 +149,8 @@ bool ordered(const State& s, const Access& before, const Access& now) {
   const auto found = s.acquired.find(before.block);
   if (found == s.acquired.end()) return false;
   const Acquired& a = found->second;
-  return (before.block_barriers < a.release.barriers || before.thread == a.release.thread) &&
+  return (before.block_barriers < a.release.barriers ||
+          (before.thread == a.release.thread && before.number <= a.release.number)) &&
          (a.barriers < now.block_barriers || a.thread == now.thread);
 }
 
@@ -210,7 +216,7 @@ bool built_in(const void* p) {
 void access_cell(State& s, const char* address, unsigned size, Kind kind, const void* place) {
   const auto number = reinterpret_cast<std::uintptr_t>(address);
   const auto bytes = static_cast<std::uint8_t>(((1U << size) - 1) << number % 8);
-  const Access now = made_now(kind, bytes, place);
+  const Access now = made_now(s, kind, bytes, place);
   const char* const heap = emulated_cuda::runtime().heap;
   if (within(address, heap, emulated_cuda::heap_bytes)) return check(s, s.device[(address - heap) / 8], now, address);
   if (within(address, block.stacks, emulated_cuda::max_threads * emulated_cuda::stack_bytes)) {
@@ -257,16 +263,14 @@ const emulated_cuda::Observer own_observer{
       const auto thread = static_cast<std::size_t>(block.current - block.lanes);
       Releases& released = s.released[address];
       for (const auto& [from, release] : released) s.pending[thread].insert_or_assign(from, release);
-      if (s.fence[thread] >= 0)
-        released.insert_or_assign(own_block(),
-                                  Release{static_cast<unsigned>(s.fence[thread]), static_cast<std::uint16_t>(thread)});
+      if (s.fence[thread]) released.insert_or_assign(own_block(), *s.fence[thread]);
     },
     [] {
       if (!watching()) return;
       const Busy here;
       State& s = current_state();
       const auto thread = static_cast<std::uint16_t>(block.current - block.lanes);
-      s.fence[thread] = static_cast<int>(block.barriers);
+      s.fence[thread] = Release{block.barriers, s.accesses[thread], thread};
       for (const auto& [from, release] : s.pending[thread])
         s.acquired.insert_or_assign(from, Acquired{release, block.barriers, thread});
       s.pending[thread].clear();

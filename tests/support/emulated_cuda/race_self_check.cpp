@@ -54,6 +54,16 @@ __global__ void add_blocks(bool fence_before, bool fence_after, int* numbers, un
   *sum = total;
 }
 
+// The number comes from the thread that fences: before the fence, or behind it.
+__global__ void add_late(bool late, int* numbers, unsigned* arrived, int* sum) {
+  if (!late) numbers[blockIdx.x] = 1;
+  __threadfence();
+  if (late) numbers[blockIdx.x] = 1;
+  const bool last = atomicInc(arrived, gridDim.x - 1) == gridDim.x - 1;
+  __threadfence();
+  for (unsigned b = 0; last && b < gridDim.x; ++b) *sum += numbers[b];
+}
+
 __global__ void count(bool plain, int* counter) {
   if (plain && threadIdx.x == 0)
     ++*counter;
@@ -113,6 +123,8 @@ TEST_CASE("blocks need a fence on both sides of an atomic operation") {
   CHECK(contains(says(8, 32, add_blocks, false, true, numbers.p, arrived.p, sum.p), "race"));
   CHECK(contains(says(8, 32, add_blocks, true, false, numbers.p, arrived.p, sum.p), "race"));
   CHECK(says(8, 32, add_blocks, true, true, numbers.p, arrived.p, sum.p) == "");
+  CHECK(contains(says(8, 1, add_late, true, numbers.p, arrived.p, sum.p), "race"));
+  CHECK(says(8, 1, add_late, false, numbers.p, arrived.p, sum.p) == "");
   CHECK(contains(says(2, 32, pass_device, 0, 3, numbers.p, sum.p), "race"));  // two blocks, the same places
 }
 

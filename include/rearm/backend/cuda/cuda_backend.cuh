@@ -47,7 +47,7 @@ struct CudaBackend {
   template <class Then>
   static void spmm(Context<CudaBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
                    Write write, const Then& then) {
-    // The library has been seen to fault on arrays that begin in the middle of 16 bytes.
+    // Other projects report faults of the library on arrays that begin in the middle of 16 bytes.
     const auto aligned = [](const Scalar* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
     if (ctx.resources().options().deterministic || s.nonzeros == 0 || x.empty() ||
         s.nonzeros > std::numeric_limits<int>::max() || !aligned(x.data) || !aligned(y.data))

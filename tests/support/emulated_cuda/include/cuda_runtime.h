@@ -156,7 +156,8 @@ namespace emulated_cuda {
 // Calls which gave the device work (or memory) at once: what a capture records is counted when neither recorded nor
 // replayed, a replay counts as one graph launch. Library calls are not launches.
 struct Counters {
-  unsigned long long launches, copies_to_host, copies_to_device, allocations, synchronisations, graph_launches;
+  unsigned long long launches, copies_to_host, copies_to_device, allocations, synchronisations, graph_launches,
+      sparse_products;  // of the library, recorded ones too
 };
 
 inline constexpr std::size_t heap_bytes = std::size_t{16} << 30, alignment = 256, large_page = std::size_t{2} << 20;

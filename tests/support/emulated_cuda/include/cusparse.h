@@ -84,6 +84,8 @@ inline std::size_t at(const cusparseDnMatDescr& matrix, std::int64_t i, std::int
 template <class T>
 void require_dense(const cusparseDnMatDescr& matrix, const char* what) {
   if (matrix.rows == 0 || matrix.columns == 0) return;
+  // The real one is said to fault on some.
+  if (reinterpret_cast<std::uintptr_t>(matrix.values) % 16 != 0) stop("%s begins in the middle of 16 bytes", what);
   require_device(matrix.values, (at(matrix, matrix.rows - 1, matrix.columns - 1) + 1) * sizeof(T), what);
 }
 
@@ -137,6 +139,7 @@ template <class T>
 cudaError_t enqueue_spmm(Runtime& r, cudaStream_t stream, const cusparseSpMatDescr& a, const cusparseDnMatDescr& b,
                          const cusparseDnMatDescr& c, const void* alpha, const void* beta, void* buffer) {
   const T alpha_value = *static_cast<const T*>(alpha), beta_value = *static_cast<const T*>(beta);
+  ++r.counters.sparse_products;
   return r.enqueue(stream, [=] {
     require_device(buffer, spmm_buffer_bytes, "SpMM: external buffer");
     std::memset(buffer, 0xFF, spmm_buffer_bytes);
