@@ -8,12 +8,13 @@ find_package(Random123 REQUIRED)
 set(rearm_dependencies nlohmann_json::nlohmann_json Random123::Random123)
 set(rearm_find_dependencies "find_dependency(nlohmann_json)\nfind_dependency(Random123)\n")
 
-# Without OpenMP everything works, on one thread.
-find_package(OpenMP COMPONENTS CXX)
-if(OpenMP_CXX_FOUND)
-  list(APPEND rearm_dependencies OpenMP::OpenMP_CXX)
-  string(APPEND rearm_find_dependencies "find_dependency(OpenMP COMPONENTS CXX)\n")
-endif()
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+list(APPEND rearm_dependencies Threads::Threads)
+string(APPEND rearm_find_dependencies "set(THREADS_PREFER_PTHREAD_FLAG ON)\nfind_dependency(Threads)\n")
+# OpenMP's hints for vector loops, not its threads: where the compiler knows none, loops that add up stay scalar.
+include(CheckCXXCompilerFlag)
+check_cxx_compiler_flag(-fopenmp-simd REARM_HAS_OPENMP_SIMD)
 
 if(REARM_USE_BLAS STREQUAL "AUTO")
   find_package(RearmCblas)

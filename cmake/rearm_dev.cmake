@@ -6,9 +6,6 @@ target_compile_options(rearm_dev INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${warnings
 # nvcc's own warnings, and the host compiler's; -Wconversion and -Wshadow would report CUB.
 target_compile_options(rearm_dev INTERFACE
   "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra;$<$<BOOL:${REARM_WERROR}>:--Werror=all-warnings>>")
-if(OpenMP_CXX_FOUND)
-  target_compile_options(rearm_dev INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${OpenMP_CXX_FLAGS}>")
-endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # False alarms on "literal" + std::string (gcc bug 105651) and, from nvcc's host code, inside CUB.
   target_compile_options(rearm_dev INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>

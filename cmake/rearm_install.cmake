@@ -12,8 +12,11 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/rearmConfig.cmake ${CMAKE_CURRENT_BINA
 
 # The pkg-config file says what the targets say.
 set(pc_requires nlohmann_json)
-set(pc_cflags ${OpenMP_CXX_FLAGS})
-set(pc_libs ${OpenMP_CXX_FLAGS})
+set(pc_cflags -pthread)
+set(pc_libs -pthread)
+if(REARM_HAS_OPENMP_SIMD)
+  list(APPEND pc_cflags -fopenmp-simd -DREARM_OPENMP_SIMD)
+endif()
 set(pc_include_dirs ${Random123_INCLUDE_DIR})
 if(rearm::cblas IN_LIST rearm_dependencies)
   list(APPEND pc_include_dirs ${RearmCblas_INCLUDE_DIR})

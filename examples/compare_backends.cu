@@ -132,7 +132,7 @@ int main(int argc, char** argv) {
   app.add_option("--features", args.features, "trainable, residual or frozen");
   app.add_option("--epochs", args.epochs, "epochs (3)")->check(CLI::PositiveNumber);
   app.add_option("--seed", args.seed, "seed of both runs (2025)");
-  app.add_option("--threads", args.threads, "threads of the CPU, 0 for all cores");
+  app.add_option("--threads", args.threads, "threads of the CPU, 0 for all CPUs");
   app.add_flag("--tf32", args.tf32, "dense products on the GPU in TF32");
   app.add_flag("--deterministic,!--no-deterministic", args.deterministic,
                "sparse products on the GPU by our kernel (the default) or by cuSPARSE");

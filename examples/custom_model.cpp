@@ -29,7 +29,7 @@ int main(int argc, char** argv) {
   app.add_option("--embedding-dim", config.embedding_dim, "width")->capture_default_str();
   app.add_option("--batch-size", config.batch_size, "pairs a batch")->capture_default_str();
   app.add_option("--seed", config.seed, "seed of every random number")->capture_default_str();
-  app.add_option("--threads", threads, "threads, 0 for all cores");
+  app.add_option("--threads", threads, "threads, 0 for all CPUs");
   app.add_option("--out", out, "folder of the run (out/lightgcn-<name of the data set>)");
   app.add_flag("--overwrite", overwrite, "replace the run in OUT");
   return support::run_program(app, argc, argv, [&] {

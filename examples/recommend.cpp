@@ -121,6 +121,6 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"tsv", "json"}))
       ->capture_default_str();
   app.add_flag("--with-seen", args.with_seen, "recommend items of the train set, too");
-  app.add_option("--threads", args.threads, "threads, 0 for all cores");
+  app.add_option("--threads", args.threads, "threads, 0 for all CPUs");
   return rearm::support::run_program(app, argc, argv, [&] { return recommend(args); });
 }

@@ -139,7 +139,7 @@ int main(int argc, char** argv) {
   app.add_option("--cache", args.cache, "folder of built graphs (OUT/cache)");
   app.add_flag("--resume", args.resume, "continue the run in OUT from its last checkpoint");
   app.add_flag("--overwrite", args.overwrite, "replace the run in OUT");
-  app.add_option("--threads", args.threads, "threads, 0 for all cores");
+  app.add_option("--threads", args.threads, "threads, 0 for all CPUs");
   app.add_option("--backend", args.backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   app.add_flag("--tf32", args.cuda.tf32, "cuda: dense products in TF32");
   app.add_flag("--deterministic,!--no-deterministic", args.cuda.deterministic,

@@ -34,7 +34,7 @@
 
 // Before a loop that adds to the named local sums: let them be added in any order (or the largest be found in any).
 // Clang 14 warns where it cannot; a header that uses them stands between REARM_LOOPS_BEGIN and REARM_LOOPS_END.
-#if defined(_OPENMP) && !defined(__CUDACC__)
+#if (defined(_OPENMP) || defined(REARM_OPENMP_SIMD)) && !defined(__CUDACC__)
 #define REARM_PRAGMA(text) _Pragma(#text)
 #define REARM_SUM_LOOP(...) REARM_PRAGMA(omp simd reduction(+ : __VA_ARGS__))
 #define REARM_MAX_LOOP(...) REARM_PRAGMA(omp simd reduction(max : __VA_ARGS__))

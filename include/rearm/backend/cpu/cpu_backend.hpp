@@ -1,6 +1,6 @@
 #pragma once
 /// @file cpu_backend.hpp
-/// `CpuBackend<Scalar>`: OpenMP threads, CBLAS or Eigen products, main memory.
+/// `CpuBackend<Scalar>`: a team of threads, CBLAS or Eigen products, main memory.
 
 #include <rearm/backend/cpu/attention.hpp>
 #include <rearm/backend/cpu/parallel.hpp>

@@ -1,22 +1,21 @@
 #pragma once
 /// @file parallel.hpp
-/// The CPU's threads: OpenMP teams of the size the context asks for, over chunks whose size never depends on it.
+/// Work shared by a CPU context's threads, in chunks whose size never depends on their number.
 
+#include <rearm/backend/cpu/available_cpus.hpp>
 #include <rearm/backend/cpu/blas.hpp>
+#include <rearm/backend/cpu/team.hpp>
 #include <rearm/core/context.hpp>
 #include <rearm/core/error.hpp>
 
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
-
-#include <exception>
+#include <algorithm>
+#include <concepts>
 
 namespace rearm {
 
 /// Settings of a CPU context.
 struct CpuOptions {
-  int threads = 0;  ///< 0: as many as OpenMP would use
+  int threads = 0;  ///< 0: as many as CPUs may be used (affinity, control groups' quotas)
 };
 
 namespace cpu {
@@ -24,55 +23,34 @@ namespace cpu {
 /// What a CPU context owns.
 class Resources {
  public:
-  explicit Resources(CpuOptions options) : threads_(options.threads) {
-    if (threads_ < 0 || threads_ > 1024)
-      throw ConfigError(detail::message("threads = ", threads_, ": must be 0 (all cores) or 1 to 1024"));
-#if defined(_OPENMP)
-    if (threads_ == 0) threads_ = omp_get_max_threads();
-#else
-    threads_ = 1;
-#endif
-    claim_product_threads(threads_);
-  }
-  int threads() const noexcept { return threads_; }
+  explicit Resources(CpuOptions options) : team_(checked(options.threads)) { claim_product_threads(team_.threads()); }
+  int threads() const noexcept { return team_.threads(); }
+  Team& team() noexcept { return team_; }
 
  private:
-  int threads_;
+  static int checked(int threads) {
+    if (threads < 0 || threads > 1024)
+      throw ConfigError(detail::message("threads = ", threads, ": must be 0 (all CPUs) or 1 to 1024"));
+    return threads != 0 ? threads : std::min(available_cpus(), 1024);
+  }
+  Team team_;
 };
 
-/// f(chunk) for chunk in [0, n_chunks), dynamically scheduled. The first exception is rethrown on the calling thread.
-/// One thread takes the same path as many: a serial loop of its own would be compiled a second time, and a compiler may
-/// contract the same source to different fused operations, hence different bits.
+/// f(chunk) or f(chunk, thread) for chunk in [0, n_chunks), as Team::run. `thread` is for work arrays; no result may
+/// depend on it. One thread takes the same path as many: a serial loop of its own would be compiled a second time, and
+/// a compiler may contract the same source to different fused operations, hence different bits.
 template <class F>
-void parallel_chunks(const Resources& resources, Index n_chunks, const F& f) {
-  if (n_chunks <= 0) return;
-  std::exception_ptr failure;
-#if defined(_OPENMP)
-  const int threads = static_cast<int>(n_chunks < resources.threads() ? n_chunks : resources.threads());
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-#else
-  static_cast<void>(resources);
-#endif
-  for (Index chunk = 0; chunk < n_chunks; ++chunk) {
-    try {
-      f(chunk);
-    } catch (...) {
-#if defined(_OPENMP)
-#pragma omp critical(rearm_parallel_failure)
-#endif
-      if (!failure) failure = std::current_exception();
-    }
-  }
-  if (failure) std::rethrow_exception(failure);
-}
-
-/// Inside a chunk: which of the context's threads runs it. For work arrays only; no result may depend on it.
-inline int thread_index() {
-#if defined(_OPENMP)
-  return omp_get_thread_num();
-#else
-  return 0;
-#endif
+void parallel_chunks(Resources& resources, Index n_chunks, const F& f) {
+  resources.team().run(
+      n_chunks,
+      [](const void* erased, Index chunk, [[maybe_unused]] int thread) {
+        const F& work = *static_cast<const F*>(erased);
+        if constexpr (std::invocable<const F&, Index, int>)
+          work(chunk, thread);
+        else
+          work(chunk);
+      },
+      &f);
 }
 
 /// A work array of `size` numbers a thread, from the context's arena.
@@ -84,8 +62,7 @@ class ThreadScratch {
       : scratch_(ctx),
         stride_((size + 15) / 16 * 16),
         data_(scratch_.template allocate<T>(stride_ * ctx.resources().threads())) {}
-  /// The calling thread's.
-  T* data() const { return data_ + stride_ * thread_index(); }
+  T* data(int thread) const { return data_ + stride_ * thread; }
 
  private:
   Scratch<B> scratch_;
@@ -95,7 +72,7 @@ class ThreadScratch {
 
 /// f(begin, end) over [0, n) in chunks of `grain`.
 template <class F>
-void parallel_ranges(const Resources& resources, Index n, Index grain, const F& f) {
+void parallel_ranges(Resources& resources, Index n, Index grain, const F& f) {
   if (n <= 0) return;
   parallel_chunks(resources, (n + grain - 1) / grain, [&](Index chunk) {
     const Index begin = chunk * grain;

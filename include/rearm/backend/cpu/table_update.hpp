@@ -43,8 +43,9 @@ void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, Matrix
   const Index n_chunks = (rows + table_chunk - 1) / table_chunk;
   Scratch<B> scratch(ctx);
   T* const parts = with_weight ? scratch.template allocate<T>(n_chunks * weight.size()) : nullptr;
-  const ThreadScratch<B> tile(ctx, (widened ? 2 : 1) * table_tile_rows * table_tile_cols);
-  parallel_chunks(ctx.resources(), n_chunks, [&](Index chunk) {
+  const ThreadScratch<B> tiles(ctx, (widened ? 2 : 1) * table_tile_rows * table_tile_cols);
+  parallel_chunks(ctx.resources(), n_chunks, [&](Index chunk, int thread) {
+    T* const tile = tiles.data(thread);
     const Index end = std::min(rows, (chunk + 1) * table_chunk);
     for (Index begin = chunk * table_chunk; begin < end; begin += table_tile_rows)
       for (Index col = 0; col < cols; col += table_tile_cols) {
@@ -55,7 +56,7 @@ void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, Matrix
           ConstView<T> value = part.value;
           if (widened) {
             const functors::ConvertRow<BFloat16, T> widen{part.rounded_value,
-                                                          {tile.data() + table_tile_rows * table_tile_cols, n, width}};
+                                                          {tile + table_tile_rows * table_tile_cols, n, width}};
             for (Index i = 0; i < n; ++i) widen(i, SoleLane{});
             value = widen.y;
           }
@@ -63,7 +64,7 @@ void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, Matrix
           gemm_serial<T>(Op::transpose, Op::none, T{1}, d_output.row_block(begin, n), value, sum.col_block(col, width),
                          begin == chunk * table_chunk ? Write::overwrite : Write::accumulate);
         }
-        const MatrixView<T> grad(tile.data(), n, width);
+        const MatrixView<T> grad(tile, n, width);
         gemm_serial<T>(Op::none, Op::none, T{1}, d_output.row_block(begin, n), weight.col_block(col, width), grad,
                        Write::overwrite);
         const functors::AdamRow<T, MomentLanes> row{part, grad};

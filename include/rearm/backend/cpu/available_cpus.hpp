@@ -1,0 +1,78 @@
+#pragma once
+/// @file available_cpus.hpp
+/// How many CPUs this process may keep busy: its affinity mask and the quotas of its control groups, not the host's
+/// cores.
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace rearm::cpu {
+/// CPUs by the quota in `folder` (cpu.max of cgroup v2, cpu.cfs_* of v1), infinite without one.
+inline double quota_cpus(const std::filesystem::path& folder) {
+  double quota = -1;
+  double period = 0;
+  if (std::ifstream both(folder / "cpu.max"); both) {
+    both >> quota >> period;  // "max 100000" cannot be read as a number: no quota
+  } else {
+    std::ifstream(folder / "cpu.cfs_quota_us") >> quota;
+    std::ifstream(folder / "cpu.cfs_period_us") >> period;
+  }
+  return quota > 0 && period > 0 ? quota / period : std::numeric_limits<double>::infinity();
+}
+
+/// The smallest quota of the control groups listed in `membership` (/proc/self/cgroup) and of those above them, mounted
+/// at `mount` (/sys/fs/cgroup). In a container the listed path may lie outside; the mount's own top counts then.
+inline double cgroup_cpus(const std::filesystem::path& membership, const std::filesystem::path& mount) {
+  double least = std::numeric_limits<double>::infinity();
+  std::ifstream in(membership);
+  for (std::string line; std::getline(in, line);) {  // hierarchy:controllers:path
+    const std::size_t first = line.find(':');
+    const std::size_t second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    std::vector<std::filesystem::path> tops = {mount};  // version 2: one tree
+    if (!controllers.empty()) {
+      std::istringstream names(controllers);
+      bool limits_cpu = false;
+      for (std::string name; std::getline(names, name, ',');) limits_cpu = limits_cpu || name == "cpu";
+      if (!limits_cpu) continue;
+      tops = {mount / controllers, mount / "cpu"};
+    }
+    for (const auto& top : tops) {
+      std::filesystem::path below = std::filesystem::path(line.substr(second + 1)).relative_path();
+      for (; !below.empty(); below = below.parent_path()) least = std::min(least, quota_cpus(top / below));
+      least = std::min(least, quota_cpus(top));
+    }
+  }
+  return least;
+}
+
+/// At least 1. A quota of 1.5 CPUs counts as 2.
+inline int available_cpus() {
+  int n = static_cast<int>(std::thread::hardware_concurrency());
+#if defined(__linux__)
+  for (int capacity = 1024; capacity <= 1 << 16; capacity *= 2) {  // the kernel refuses a mask that is too short
+    cpu_set_t* const mask = CPU_ALLOC(static_cast<std::size_t>(capacity));
+    if (mask == nullptr) break;
+    const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(capacity));
+    const bool read = sched_getaffinity(0, bytes, mask) == 0;
+    if (read) n = CPU_COUNT_S(bytes, mask);
+    CPU_FREE(mask);
+    if (read) break;
+  }
+#endif
+  const double quota = cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
+  if (quota < n) n = static_cast<int>(quota) + (quota > static_cast<int>(quota) ? 1 : 0);
+  return std::max(n, 1);
+}
+
+}  // namespace rearm::cpu
