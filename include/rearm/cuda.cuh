@@ -8,7 +8,6 @@
 #include <rearm/backend/cuda/ranking.cuh>
 #include <rearm/backend/cuda/step_replay.cuh>
 #include <rearm/data/synthetic.hpp>
-#include <rearm/model/model_file.hpp>
-#include <rearm/model/rearm.hpp>
-#include <rearm/train/trainer.hpp>
+#include <rearm/models/rearm/rearm.hpp>
+#include <rearm/run/train.hpp>
 #include <rearm/version.hpp>

@@ -2,12 +2,12 @@
 /// @file rearm.hpp
 /// Everything that runs on the CPU.
 
+#include <rearm/backend/cpu/co_occurrence.hpp>
 #include <rearm/backend/cpu/cpu_backend.hpp>
 #include <rearm/backend/cpu/ranking.hpp>
+#include <rearm/backend/cpu/user_knn.hpp>
 #include <rearm/data/synthetic.hpp>
 #include <rearm/eval/popularity.hpp>
-#include <rearm/graph/graphs.hpp>
-#include <rearm/model/model_file.hpp>
-#include <rearm/model/rearm.hpp>
-#include <rearm/train/trainer.hpp>
+#include <rearm/models/rearm/rearm.hpp>
+#include <rearm/run/train.hpp>
 #include <rearm/version.hpp>

@@ -1,4 +1,4 @@
-#include <rearm/data/sampler.hpp>
+#include <rearm/train/sampler.hpp>
 
 #include <tests/data/folder.hpp>
 

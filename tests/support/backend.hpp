@@ -3,7 +3,7 @@
 /// The backend that a test runs on, the CPU's or with REARM_TEST_CUDA a GPU's, and ways between its memory and ours.
 
 #include <rearm/autodiff/ops.hpp>
-#include <rearm/data/sampler.hpp>
+#include <rearm/train/sampler.hpp>
 #if defined(REARM_TEST_CUDA)
 #include <rearm/cuda.cuh>
 #else

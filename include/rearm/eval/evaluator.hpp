@@ -6,9 +6,6 @@
 #include <rearm/data/interactions.hpp>
 #include <rearm/eval/metrics.hpp>
 #include <rearm/eval/top_k.hpp>
-#if !defined(__CUDACC__)  // device code must not see Eigen; it includes its own backend's ranking
-#include <rearm/backend/cpu/ranking.hpp>
-#endif
 
 #include <algorithm>
 #include <cstddef>
@@ -43,7 +40,8 @@ inline void require_rows(const Adjacency& lists, Index n_users, Index n_items, c
 /// The k items with the highest score user_rows[u] . item_rows[i] for each of `users`; ties by lower id.
 /// user_rows is n_users x D, item_rows n_items x D, `masked` (may be null) the items of each user to leave out.
 /// Throws ShapeError for widths or rows that do not fit, DataError for ids out of range, ConfigError for k < 1,
-/// NumericError for a NaN score. Cost: users x items x D, in blocks of users; the same bits for any thread number.
+/// NumericError for a NaN score. Ranking is the backend's: include its ranking. Cost: users x items x D, in blocks of
+/// users; the same bits for any thread number.
 template <Backend B>
 TopK<typename B::Scalar> recommend(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, std::span<const Id> users,
                                    ConstView<typename B::Scalar> item_rows, const Adjacency* masked, Index k) {

@@ -81,7 +81,8 @@ class ContentHash {
   std::uint64_t length_ = 0;
 };
 
-/// A folder of graph files `<name>-<key>.csr`. An empty path is no cache: nothing is found, nothing written.
+/// A folder of graph files `<name>-<key>.csr`, any graph of any model. An empty path is no cache: nothing is found,
+/// nothing written.
 class GraphCache {
  public:
   /// Makes the folder. Throws IoError when that fails, before any graph is built.
@@ -99,6 +100,18 @@ class GraphCache {
     file << name << '-' << std::hex << std::setfill('0') << std::setw(16) << key[0] << std::setw(16) << key[1]
          << ".csr";
     return folder_ / file.str();
+  }
+
+  /// The graph stored under key(), or else build(), which is then stored. Without a folder key() is not called: it
+  /// reads all that the graph depends on. Throws what build and `store` throw.
+  template <class T, class Key, class Build>
+  Csr<T> keep(std::string_view name, const Key& key, const Build& build) const {
+    if (folder_.empty()) return build();
+    const ContentHash::Digest digest = key();
+    if (std::optional<Csr<T>> found = load<T>(name, digest)) return std::move(*found);
+    Csr<T> graph = build();
+    store(name, digest, graph);
+    return graph;
   }
 
   /// The graph stored under `key`, or nothing when there is none that is whole and has that key.

@@ -3,7 +3,7 @@
 /// A weight and a bias that belong together.
 
 #include <rearm/autodiff/ops.hpp>
-#include <rearm/nn/init.hpp>
+#include <rearm/core/parameters.hpp>
 
 #include <string>
 

@@ -3,11 +3,11 @@
 /// Raw features of one modality to embeddings of items and of users (paper eq. 3), for all three kinds of features.
 
 #include <rearm/data/dataset.hpp>
-#include <rearm/graph/user_mean.hpp>
-#include <rearm/model/config.hpp>
+#include <rearm/nn/feature_config.hpp>
 #include <rearm/nn/linear.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
 
 namespace rearm {
@@ -23,11 +23,11 @@ class Projection {
 
   /// `user_mean` is the row-normalised user x item matrix and must outlive this object.
   Projection(Context<B>& ctx, ParameterStore<B>& store, const Modality& modality, const Dataset& data,
-             const Config& config, const SparseOperator<T, typename B::Memory>* user_mean)
+             const FeatureConfig& config, Index d, const SparseOperator<T, typename B::Memory>* user_mean)
       : user_mean_(user_mean) {
     const Index width = modality.features.cols();
-    const Index d = config.embedding_dim;
-    const bool trainable = config.features == Features::trainable;
+    const std::uint64_t seed = ctx.seed();
+    const bool trainable = config.kind == Features::trainable;
     const bool rounded = config.bfloat16_tables;
     const auto table = [&](const char* owner, Index rows) {
       return &store.add(Parameter<B>::table(owner + modality.name, rows, width, rounded));
@@ -40,11 +40,11 @@ class Projection {
       users_ = table("user_features.", data.n_users);
       fill_users(ctx);
     }
-    item_projection_ = Linear<B>(store, "item_projection." + modality.name, width, d, config.seed);
-    user_projection_ = Linear<B>(store, "user_projection." + modality.name, width, d, config.seed);
-    init_xavier_normal(item_projection_.weight(), config.seed);
-    init_xavier_normal(user_projection_.weight(), config.seed);
-    if (config.features == Features::residual) {
+    item_projection_ = Linear<B>(store, "item_projection." + modality.name, width, d, seed);
+    user_projection_ = Linear<B>(store, "user_projection." + modality.name, width, d, seed);
+    init_xavier_normal(item_projection_.weight(), seed);
+    init_xavier_normal(user_projection_.weight(), seed);
+    if (config.kind == Features::residual) {
       item_residual_ = &store.add("item_residual." + modality.name, data.n_items, d);
       user_residual_ = &store.add("user_residual." + modality.name, data.n_users, d);
       item_residual_->learning_rate_scale = config.residual_learning_rate_scale;

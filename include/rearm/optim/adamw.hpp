@@ -2,8 +2,8 @@
 /// @file adamw.hpp
 /// Adam and AdamW over a parameter store, with tables whose gradient is never stored.
 
+#include <rearm/core/parameters.hpp>
 #include <rearm/functors/adam.hpp>
-#include <rearm/nn/init.hpp>
 
 #include <cmath>
 #include <cstdint>

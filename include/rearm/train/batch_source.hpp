@@ -3,7 +3,7 @@
 /// Where a trainer's batches come from: a backend's own memory.
 
 #include <rearm/core/context.hpp>
-#include <rearm/data/sampler.hpp>
+#include <rearm/train/sampler.hpp>
 
 #include <cstdint>
 
@@ -17,8 +17,8 @@ class BatchSource {
  public:
   /// Throws what PairSampler's constructor throws.
   BatchSource(Context<B>&, const Interactions& train, const Adjacency& excluded, Index n_items, Index batch_size,
-              std::uint64_t seed)
-      : sampler_(train, excluded, n_items, batch_size, seed) {}
+              std::uint64_t seed, int n_negatives = 1)
+      : sampler_(train, excluded, n_items, batch_size, seed, n_negatives) {}
   Index n_batches() const noexcept { return sampler_.n_batches(); }
   void begin_epoch(std::uint32_t epoch) { sampler_.begin_epoch(epoch); }
   /// Makes the next batch; false at the epoch's end.

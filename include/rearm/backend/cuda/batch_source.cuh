@@ -19,13 +19,14 @@ REARM_KERNEL void shuffle_keys_kernel(RandomKey key, Index n, std::uint64_t* key
 }
 
 REARM_KERNEL void batch_kernel(const Id* order, const Id* users, const Id* items, functors::NegativeDraw negative,
-                               Index first, Index n, Id* batch_users, Id* positives, Id* negatives) {
+                               Index first, Index n, int n_negatives, Id* batch_users, Id* positives, Id* negatives) {
   const Index r = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (r >= n) return;
   const Id pair = order[first + r];
   batch_users[r] = users[pair];
   positives[r] = items[pair];
-  negatives[r] = negative(users[pair], first + r);
+  for (Index j = 0; j < n_negatives; ++j)
+    negatives[r * n_negatives + j] = negative(users[pair], (first + r) * n_negatives + j);
 }
 
 }  // namespace gpu
@@ -37,9 +38,9 @@ class BatchSource<CudaBackend<T>> {
  public:
   /// Throws what PairSampler's constructor throws.
   BatchSource(Context<CudaBackend<T>>& ctx, const Interactions& train, const Adjacency& excluded, Index n_items,
-              Index batch_size, std::uint64_t seed)
-      : ctx_(&ctx), n_items_(n_items), batch_size_(batch_size), seed_(seed) {
-    PairSampler::check(train, excluded, n_items, batch_size);
+              Index batch_size, std::uint64_t seed, int n_negatives = 1)
+      : ctx_(&ctx), n_items_(n_items), batch_size_(batch_size), seed_(seed), n_negatives_(n_negatives) {
+    PairSampler::check(train, excluded, n_items, batch_size, n_negatives);
     users_ = Ids(train.users);
     items_ = Ids(train.items);
     excluded_offsets_ = Buffer<Index, CudaMemory>(excluded.offsets);
@@ -47,7 +48,8 @@ class BatchSource<CudaBackend<T>> {
     const Index n = train.size();
     for (Ids* ids : {&pairs_, &order_}) *ids = Ids(n);
     for (auto* keys : {&keys_, &sorted_keys_}) *keys = Buffer<std::uint64_t, CudaMemory>(n);
-    batch_ = Ids(3 * std::min(batch_size, n));
+    capacity_ = std::min(batch_size, n);
+    batch_ = Ids((2 + n_negatives) * capacity_);
     begin_epoch(0);
   }
   Index n_batches() const noexcept { return (order_.size() + batch_size_ - 1) / batch_size_; }
@@ -71,20 +73,20 @@ class BatchSource<CudaBackend<T>> {
     if (n <= 0) return false;
     size_ = n;
     Id* const users = batch_.data();
-    const Index most = batch_.size() / 3;
     gpu::launch(ctx_->resources(), gpu::blocks_for(n, 256), 256, gpu::batch_kernel,
                 static_cast<const Id*>(order_.data()), static_cast<const Id*>(users_.data()),
                 static_cast<const Id*>(items_.data()),
                 functors::NegativeDraw{excluded_offsets_.data(), excluded_ids_.data(), n_items_,
                                        RandomKey{seed_, functors::negative_stream, epoch_}},
-                next_, n, users, users + most, users + 2 * most);
+                next_, n, n_negatives_, users, users + capacity_, users + 2 * capacity_);
     next_ += n;
     return true;
   }
   BatchView<CudaMemory> batch() const {
     const auto n = static_cast<std::size_t>(size_);
-    const Index most = batch_.size() / 3;
-    return {{batch_.data(), n}, {batch_.data() + most, n}, {batch_.data() + 2 * most, n}};
+    return {{batch_.data(), n},
+            {batch_.data() + capacity_, n},
+            {batch_.data() + 2 * capacity_, n * static_cast<std::size_t>(n_negatives_)}};
   }
 
  private:
@@ -93,6 +95,8 @@ class BatchSource<CudaBackend<T>> {
   Index n_items_;
   Index batch_size_;
   std::uint64_t seed_;
+  int n_negatives_;
+  Index capacity_ = 0;  ///< pairs of the largest batch
   std::uint32_t epoch_ = 0;
   Index next_ = 0;
   Index size_ = 0;

@@ -1,12 +1,12 @@
 #pragma once
 /// @file graph_builders.cuh
-/// The graphs REARM propagates over, built on the device. Counting, products and top-k run there; what costs
-/// O(pairs + n k) (degrees, softmax, weighted sums, transposes) is the CPU's own code on the host.
+/// The device's part of building graphs: counting, products and top-k. What costs O(pairs + n k) is done on the host.
 
 #include <rearm/backend/cuda/knn.cuh>
 #include <rearm/core/random.hpp>
 #include <rearm/data/interactions.hpp>
-#include <rearm/graph/plan.hpp>
+#include <rearm/graph/co_occurrence.hpp>
+#include <rearm/graph/item_neighbours.hpp>
 
 #include <algorithm>
 #include <concepts>
@@ -73,11 +73,11 @@ struct CountedRow {
   }
 };
 
-/// Of every row of R R^T without the diagonal the k highest counts, as `co_occurrence_top_k`, in the reference variant
-/// padded with numbers of `key`, as `pad_neighbours`. `rows` is R, `columns` its transpose; 1 <= k <= n.
+/// Of every row of R R^T without the diagonal the k highest counts, as `co_occurrence_top_k`, padded with
+/// numbers of `key` where asked for, as `pad_neighbours`. `rows` is R, `columns` its transpose; 1 <= k <= n.
 /// `scratch_bytes` of counters, and at least a row of them.
 inline NeighbourTable co_occurrence_neighbours(const Resources& resources, const Adjacency& rows,
-                                               const Adjacency& columns, Index k, Variant variant, RandomKey key,
+                                               const Adjacency& columns, Index k, Padding padding, RandomKey key,
                                                Index scratch_bytes = count_bytes) {
   const Index n = rows.rows();
   const AdjacencyCopy by_row(rows), by_column(columns);
@@ -98,7 +98,7 @@ inline NeighbourTable co_occurrence_neighbours(const Resources& resources, const
   Matrix<Id, CudaMemory> popular;
   Matrix<int, CudaMemory> popular_counts;
   Buffer<int, CudaMemory> degrees;
-  if (variant == Variant::reference) {
+  if (padding == Padding::fill) {
     std::vector<int> on_host;
     for (Index i = 0; i < n; ++i) on_host.push_back(static_cast<int>(rows.degree(i)));
     degrees = Buffer<int, CudaMemory>(on_host);
@@ -121,34 +121,34 @@ inline NeighbourTable co_occurrence_neighbours(const Resources& resources, const
 template <class B>
 concept CudaGraphBackend = Backend<B> && std::same_as<typename B::Resources, gpu::Resources>;
 
-/// All graphs of a data set under a configuration, in the device's memory: those of the host's `build_graphs`
-/// (graph/graphs.hpp), with its checks, errors, cache and progress. Cosines are computed in double for either Scalar,
-/// so the neighbours are the same unless cosines are equal within the rounding of the arithmetic. Built homographs are
-/// kept apart from the CPU's in the cache where they hold cosines computed here, and shared where they do not. On the
-/// device: one modality's features whole (n_items x width numbers), up to 1 GiB of blocks of unit rows and products, up
-/// to 256 MiB of counters; all given back. DeviceError when there is too little.
+/// Of `co_occurrence_graph`; up to 256 MiB of counters. DeviceError when there is too little memory.
 template <CudaGraphBackend B>
-Graphs<B> build_graphs(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {}) {
+NeighbourTable co_occurrence_neighbours(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, Index k,
+                                        Padding padding, RandomKey key) {
+  return gpu::co_occurrence_neighbours(ctx.resources(), rows, columns, k, padding, key);
+}
+
+/// The k nearest rows by cosine, as on the CPU (backend/cpu/knn.hpp). Cosines are computed in double for either Scalar,
+/// so the neighbors are the same unless cosines are equal within the rounding of the arithmetic. On the device: the
+/// features whole, and up to 1 GiB of blocks of unit rows and products; all given back.
+template <CudaGraphBackend B, class Features>
+NeighbourTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
   using T = typename B::Scalar;
-  const detail::GraphPlan plan(data, config);
-  const gpu::Resources& resources = ctx.resources();
-  const auto co_occurrence = [&](const detail::HomographSettings& s) {
-    const bool user = s.name == "user";
-    NeighbourTable table = gpu::co_occurrence_neighbours(
-        resources, user ? plan.by_user : plan.by_item, user ? plan.by_item : plan.by_user, s.k, config.variant, s.key);
-    for (Index i = 0; i < table.rows(); ++i)
-      softmax_in_place({table.values.row(i), static_cast<std::size_t>(table.counts[i])});
-    return to_csr(table);
-  };
-  const auto neighbours = [&](const detail::HomographSettings& s, std::size_t m) {
-    const Matrix<T, CudaMemory> x = gpu::upload_features<T>(resources, data.modalities[m].features);
-    const Index block = gpu::knn_block_rows(s.n, x.cols());
-    if (s.name == "item") return gpu::cosine_neighbours(resources, gpu::ItemFeatures<T>{x.view()}, s.k, block);
-    const gpu::AdjacencyCopy items(plan.by_user);
-    const gpu::UserFeatures<T> users{s.n, items.offsets.data(), items.ids.data(), x.view()};
-    return gpu::cosine_neighbours(resources, users, s.k, block);
-  };
-  return copy_graphs<B>(detail::build_planned<T>(plan, data, config, options, B::name(), co_occurrence, neighbours));
+  const Matrix<T, CudaMemory> x = gpu::upload_features<T>(ctx.resources(), features);
+  return gpu::cosine_neighbours(ctx.resources(), gpu::ItemFeatures<T>{x.view()}, k,
+                                gpu::knn_block_rows(x.rows(), x.cols()));
+}
+/// The same of the users' mean features. Items' neighbors do not fall out of it.
+template <CudaGraphBackend B, class Features>
+NeighbourTable user_knn(Context<B>& ctx, const Adjacency& items_by_user, const Features& features, Index k,
+                        std::size_t /*gram_bytes*/, ItemNeighbours* /*of_items*/ = nullptr) {
+  using T = typename B::Scalar;
+  const Matrix<T, CudaMemory> x = gpu::upload_features<T>(ctx.resources(), features);
+  const gpu::AdjacencyCopy items(items_by_user);
+  const Index n = items_by_user.rows();
+  return gpu::cosine_neighbours(ctx.resources(),
+                                gpu::UserFeatures<T>{n, items.offsets.data(), items.ids.data(), x.view()}, k,
+                                gpu::knn_block_rows(n, x.cols()));
 }
 
 }  // namespace rearm

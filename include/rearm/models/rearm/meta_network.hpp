@@ -2,7 +2,8 @@
 /// @file meta_network.hpp
 /// The modal-shared meta network (paper eq. 13-16): from all modalities of a node to its own rank-k map of its id.
 
-#include <rearm/model/config.hpp>
+#include <rearm/autodiff/meta_network.hpp>
+#include <rearm/models/rearm/config.hpp>
 #include <rearm/nn/linear.hpp>
 
 #include <string>
@@ -37,11 +38,12 @@ class MetaLearner {
 template <Backend B>
 class MetaNetwork {
  public:
-  MetaNetwork(ParameterStore<B>& store, const std::string& name, Index n_modalities, const Config& config)
+  MetaNetwork(ParameterStore<B>& store, const std::string& name, Index n_modalities, const RearmConfig& config,
+              std::uint64_t seed)
       : reference_(config.variant == Variant::reference),
-        share_(store, name + ".share", n_modalities * config.embedding_dim, config.embedding_dim, config.seed),
-        g1_(store, name + ".g1", config.embedding_dim, config.embedding_dim * config.rank, config.seed),
-        g2_(store, name + ".g2", config.embedding_dim, config.embedding_dim * config.rank, config.seed) {
+        share_(store, name + ".share", n_modalities * config.embedding_dim, config.embedding_dim, seed),
+        g1_(store, name + ".g1", config.embedding_dim, config.embedding_dim * config.rank, seed),
+        g2_(store, name + ".g2", config.embedding_dim, config.embedding_dim * config.rank, seed) {
     // The authors' program detaches what this layer makes, so it keeps its initial values.
     share_.weight().trainable = share_.bias().trainable = !reference_;
   }

@@ -2,9 +2,10 @@
 /// @file user_knn.hpp
 /// Users' features (the mean of their items') and their nearest neighbours, directly or through the items' cosines.
 
+#include <rearm/backend/cpu/knn.hpp>
 #include <rearm/backend/cpu/lanes.hpp>
 #include <rearm/data/interactions.hpp>
-#include <rearm/graph/knn.hpp>
+#include <rearm/graph/item_neighbours.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -182,12 +183,6 @@ class UserCosines {
 };
 
 }  // namespace detail
-
-/// The items' own neighbours, wanted beside the users': they lie in the same cosines.
-struct ItemNeighbours {
-  Index k = 0;  ///< 0: not wanted
-  std::optional<NeighbourTable> table;
-};
 
 /// The same neighbours without forming a user's features: the cosine of two means depends on the items' cosines alone.
 /// M^2 dim / 2 + pairs (M + N) multiply-adds and M^2 numbers, for M items, N users. A user without items, or whose

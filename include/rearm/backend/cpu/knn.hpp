@@ -2,8 +2,9 @@
 /// @file knn.hpp
 /// Cosine k-nearest neighbours, block by block with a running top-k: never an n x n matrix.
 
+#include <rearm/backend/cpu/graph_backend.hpp>
 #include <rearm/eval/top_k.hpp>
-#include <rearm/graph/host_backend.hpp>
+#include <rearm/graph/feature_rows.hpp>
 #include <rearm/graph/neighbours.hpp>
 
 #include <algorithm>

@@ -1,17 +1,12 @@
 #pragma once
-/// @file host_backend.hpp
-/// What the graph builders ask of a backend and of features.
+/// @file feature_rows.hpp
+/// What the graph builders ask of features.
 
-#include <rearm/backend/cpu/parallel.hpp>
-#include <rearm/core/context.hpp>
+#include <rearm/core/matrix_view.hpp>
 
 #include <concepts>
 
 namespace rearm {
-
-/// A backend whose memory the host reads and writes. Graphs are built once, on the CPU; other backends copy the result.
-template <class B>
-concept HostBackend = Backend<B> && B::Memory::host_accessible && std::same_as<typename B::Resources, cpu::Resources>;
 
 /// Rows of raw features, read in blocks and from several threads at once: `FeatureMatrix` or `ViewRows`.
 template <class F, class T>

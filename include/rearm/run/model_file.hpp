@@ -1,16 +1,17 @@
 #pragma once
 /// @file model_file.hpp
-/// A model on disk: one safetensors file with its parameters, its representations and what each user has seen, so that
-/// it recommends on its own, without the data set.
+/// A model on disk: one safetensors file with its parameters, its embeddings and what each user has seen, so that the
+/// file suffices to recommend.
 
+#include <rearm/core/parameters.hpp>
 #include <rearm/data/dataset.hpp>
 #include <rearm/data/interactions.hpp>
 #include <rearm/eval/evaluator.hpp>
 #include <rearm/io/safetensors.hpp>
-#include <rearm/model/config_json.hpp>
-#include <rearm/nn/init.hpp>
+#include <rearm/run/settings.hpp>
 
 #include <filesystem>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,8 +19,9 @@
 
 namespace rearm {
 
-/// What `format` says in the metadata of a model file.
-inline constexpr const char* model_format = "rearm-model-1";
+/// What `format` says in the metadata of a model file; version 0.1 wrote files of REARM alone, with another name.
+inline constexpr const char* model_format = "rearm-model-2";
+inline constexpr const char* model_format_1 = "rearm-model-1";
 
 namespace detail {
 
@@ -32,16 +34,35 @@ inline const std::string& require_metadata(const SafetensorsFile& file, const st
   return found->second;
 }
 
-inline void require_format(const SafetensorsFile& file, const std::filesystem::path& path, const std::string& format) {
+/// Throws DataError unless `format` in the metadata is one of the two.
+inline void require_format(const SafetensorsFile& file, const std::filesystem::path& path, const std::string& format,
+                           const std::string& former) {
   const std::string& found = require_metadata(file, path, "format");
-  if (found != format) throw DataError(message(path.string(), ": format is '", found, "' but must be '", format, "'"));
+  if (found != format && found != former)
+    throw DataError(message(path.string(), ": format is '", found, "' but must be '", format, "'"));
 }
 
-/// The config in the metadata of a model file or checkpoint.
-inline Config read_config(const SafetensorsFile& file, const std::filesystem::path& path) {
-  const auto json = nlohmann::json::parse(require_metadata(file, path, "config"), nullptr, false);
-  if (json.is_discarded()) throw DataError(message(path.string(), ": config in the metadata is not JSON"));
-  return config_from_json(json);
+/// The model's name and the settings in the metadata of a model file or checkpoint, those of version 0.1 flat.
+struct StoredSettings {
+  std::string model;
+  nlohmann::json settings;
+};
+inline StoredSettings read_settings(const SafetensorsFile& file, const std::filesystem::path& path) {
+  const bool former = file.metadata().contains("config");
+  const char* const key = former ? "config" : "settings";
+  auto json = nlohmann::json::parse(require_metadata(file, path, key), nullptr, false);
+  if (!json.is_object()) throw DataError(message(path.string(), ": ", key, " in the metadata is not a JSON object"));
+  return {former ? "rearm" : require_metadata(file, path, "model"), std::move(json)};
+}
+
+/// Throws ConfigError when a file is of another model than `ours`, or as `require_same_settings` for the tables.
+inline void require_settings(const SettingsRecord& ours, const SafetensorsFile& file, const std::filesystem::path& path,
+                             std::initializer_list<std::string_view> tables) {
+  const StoredSettings theirs = read_settings(file, path);
+  if (theirs.model != ours.model)
+    throw ConfigError(message(path.string(), " is of the model ", theirs.model, " but this is ", ours.model,
+                              "; use the same model or another file"));
+  for (const std::string_view table : tables) require_same_settings(ours, theirs.settings, path.string(), table);
 }
 
 /// A whole number in the metadata.
@@ -114,50 +135,60 @@ void read_parameters(SafetensorsFile& file, const std::filesystem::path& path, c
 
 }  // namespace detail
 
-/// Writes parameters, representation (users first) and seen items; atomically, so an older file survives a failure.
+/// Where a model file's embeddings come from, beside the model.
+struct ModelOrigin {
+  std::string dataset, features_are, modalities;
+  Adjacency seen;  ///< each user's train items
+};
+inline ModelOrigin origin_of(const Dataset& data) {
+  ModelOrigin out{data.name, data.features_are, {}, items_by_user(data.train, data.n_users)};
+  for (const Modality& m : data.modalities) out.modalities += (out.modalities.empty() ? "" : ",") + m.name;
+  return out;
+}
+
+/// Writes parameters, embeddings and seen items; atomically, so an older file survives a failure. `epoch` is that of
+/// the weights.
 template <Backend B>
-void save_model(const std::filesystem::path& path, const ParameterStore<B>& parameters, const Config& config,
-                const Dataset& data, ConstView<typename B::Scalar> representation, const Adjacency& seen) {
-  using T = typename B::Scalar;
+void save_model(const std::filesystem::path& path, const ParameterStore<B>& parameters, const SettingsRecord& settings,
+                const ModelOrigin& origin, int epoch, ConstView<typename B::Scalar> users,
+                ConstView<typename B::Scalar> items) {
   detail::TensorList<typename B::Memory> list;
   for (const Parameter<B>& p : parameters)
     if (p.persistent) p.with_values([&](const auto& values) { list.add(p.name, values.view()); });
-  list.add("representation.user", representation.row_block(0, data.n_users));
-  list.add("representation.item", representation.row_block(data.n_users, data.n_items));
+  list.add("representation.user", users);
+  list.add("representation.item", items);
+  const Adjacency& seen = origin.seen;
   list.add_host(tensor_view("seen.offsets", MatrixView<const Index>{seen.offsets.data(), 1, seen.rows() + 1}));
   list.add_host(
       tensor_view("seen.items", MatrixView<const Id>{seen.ids.data(), 1, static_cast<Index>(seen.ids.size())}));
-  std::string modalities;
-  for (const Modality& m : data.modalities) modalities += (modalities.empty() ? "" : ",") + m.name;
-  static_assert(std::is_floating_point_v<T>);
   write_safetensors(path, list.tensors(),
                     {{"format", model_format},
-                     {"config", to_json(config).dump()},
-                     {"dataset", data.name},
-                     {"features_are", data.features_are},
-                     {"modalities", modalities},
-                     {"n_users", std::to_string(data.n_users)},
-                     {"n_items", std::to_string(data.n_items)}});
+                     {"model", settings.model},
+                     {"settings", settings.settings.dump()},
+                     {"epoch", std::to_string(epoch)},
+                     {"dataset", origin.dataset},
+                     {"features_are", origin.features_are},
+                     {"modalities", origin.modalities},
+                     {"n_users", std::to_string(users.rows)},
+                     {"n_items", std::to_string(items.rows)}});
 }
 
-/// Puts the parameters of a model file into a model of the same config (training settings may differ).
-/// Throws IoError, DataError, ShapeError, or ConfigError naming the field that differs; then the model is unchanged.
+/// Puts the parameters of a model file into a model of the same name and settings (those of training may differ).
+/// Throws IoError, DataError, ShapeError, or ConfigError naming the setting that differs; then the model is unchanged.
 template <Backend B>
-void load_parameters(const std::filesystem::path& path, ParameterStore<B>& parameters, const Config& config) {
+void load_parameters(const std::filesystem::path& path, ParameterStore<B>& parameters, const SettingsRecord& settings) {
   SafetensorsFile file(path);
-  detail::require_format(file, path, model_format);
-  require_same_config(
-      config, detail::read_config(file, path), path.string(),
-      {"epochs", "patience", "eval_every", "batch_size", "learning_rate", "weight_decay", "lr_decay",
-       "residual_learning_rate_scale", "bfloat16_moments", "negatives", "seed", "round_validation_metric"});
+  detail::require_format(file, path, model_format, model_format_1);
+  detail::require_settings(settings, file, path, {"model."});
   detail::read_parameters(file, path, "", parameters);
 }
 
-/// What a model file needs to recommend.
+/// What a model file needs to recommend, whatever the model.
 template <Backend B>
-struct Recommender {
+struct SavedModel {
   using T = typename B::Scalar;
-  Config config;
+  std::string model;
+  nlohmann::json settings;  ///< of the run that made it
   std::string dataset;
   Matrix<T, typename B::Memory> users;  ///< n_users x D
   Matrix<T, typename B::Memory> items;  ///< n_items x D
@@ -171,9 +202,9 @@ struct Recommender {
 
 /// Throws IoError or DataError (naming the file) when it is not a whole model file.
 template <Backend B>
-Recommender<B> load_recommender(const std::filesystem::path& path) {
+SavedModel<B> load_model(const std::filesystem::path& path) {
   SafetensorsFile file(path);
-  detail::require_format(file, path, model_format);
+  detail::require_format(file, path, model_format, model_format_1);
   const auto shape_of = [&](const char* name) {
     if (!file.contains(name)) throw DataError(detail::message(path.string(), ": has no tensor '", name, "'"));
     if (file.info(name).shape.size() != 2)
@@ -187,8 +218,10 @@ Recommender<B> load_recommender(const std::filesystem::path& path) {
   if (users[0] != detail::read_count(file, path, "n_users") || items[0] != detail::read_count(file, path, "n_items") ||
       users[1] != items[1] || offsets[1] != users[0] + 1)
     throw DataError(detail::message(path.string(), ": representations and counts do not fit together"));
-  Recommender<B> out;
-  out.config = detail::read_config(file, path);
+  SavedModel<B> out;
+  detail::StoredSettings stored = detail::read_settings(file, path);
+  out.model = std::move(stored.model);
+  out.settings = std::move(stored.settings);
   out.dataset = detail::require_metadata(file, path, "dataset");
   out.users = decltype(out.users)(users[0], users[1]);
   out.items = decltype(out.items)(items[0], items[1]);

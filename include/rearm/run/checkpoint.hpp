@@ -2,9 +2,8 @@
 /// @file checkpoint.hpp
 /// Everything a run needs to go on as if it had not been cut off: weights, moments, counters, early stopping.
 
-#include <rearm/model/model_file.hpp>
-#include <rearm/optim/adamw.hpp>
-#include <rearm/train/early_stopping.hpp>
+#include <rearm/run/model_file.hpp>
+#include <rearm/train/store.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -17,21 +16,13 @@
 
 namespace rearm {
 
-inline constexpr const char* checkpoint_format = "rearm-checkpoint-1";
-
-/// Where a run stands after an epoch.
-struct TrainState {
-  int epoch = -1;  ///< last finished epoch
-  std::int64_t step = 0;
-  EarlyStoppingState stopping;
-  std::map<std::string, double> best_valid;
-  std::vector<double> step_seconds;  ///< median of each epoch
-};
+inline constexpr const char* checkpoint_format = "rearm-checkpoint-2";
+inline constexpr const char* checkpoint_format_1 = "rearm-checkpoint-1";
 
 /// Writes the checkpoint atomically: an older one stays whole until the new one is.
 template <Backend B>
-void save_checkpoint(const std::filesystem::path& path, const ParameterStore<B>& parameters, const Config& config,
-                     const TrainState& state) {
+void save_checkpoint(const std::filesystem::path& path, const ParameterStore<B>& parameters,
+                     const SettingsRecord& settings, const TrainState& state) {
   detail::TensorList<typename B::Memory> list;
   for (const Parameter<B>& p : parameters) {
     if (!p.persistent) continue;
@@ -52,7 +43,10 @@ void save_checkpoint(const std::filesystem::path& path, const ParameterStore<B>&
                                    {"best_valid", state.best_valid},
                                    {"step_seconds", state.step_seconds}};
   write_safetensors(path, list.tensors(),
-                    {{"format", checkpoint_format}, {"config", to_json(config).dump()}, {"state", progress.dump()}});
+                    {{"format", checkpoint_format},
+                     {"model", settings.model},
+                     {"settings", settings.settings.dump()},
+                     {"state", progress.dump()}});
 }
 
 namespace detail {
@@ -76,22 +70,24 @@ inline TrainState read_train_state(const SafetensorsFile& file, const std::files
 
 }  // namespace detail
 
-/// What a checkpoint says of its run, without the tensors. Throws IoError and DataError; ConfigError naming the field
-/// when its config is not `config` but for epochs and patience.
-inline TrainState read_train_state(const std::filesystem::path& path, const Config& config) {
+/// What a checkpoint says of its run, without the tensors. Throws IoError and DataError; ConfigError naming the model
+/// or the setting that is another now and must not be.
+inline TrainState read_train_state(const std::filesystem::path& path, const SettingsRecord& settings) {
   const SafetensorsFile file(path);
-  detail::require_format(file, path, checkpoint_format);
-  require_same_config(config, detail::read_config(file, path), path.string(), {"epochs", "patience"});
+  detail::require_format(file, path, checkpoint_format, checkpoint_format_1);
+  detail::require_settings(settings, file, path, {"train.", "model."});
   return detail::read_train_state(file, path);
 }
 
-/// Restores parameters and moments and returns where the run stood. The config must be the same but for epochs and
-/// patience (ConfigError names the field); nothing is changed when anything is wrong with the file.
+/// Restores parameters and moments and returns where the run stood. Throws as `read_train_state`, and ShapeError;
+/// nothing is changed when anything is wrong with the file.
 template <Backend B>
-TrainState load_checkpoint(const std::filesystem::path& path, ParameterStore<B>& parameters, const Config& config) {
+TrainState load_checkpoint(const std::filesystem::path& path, ParameterStore<B>& parameters,
+                           const SettingsRecord& settings) {
   SafetensorsFile file(path);
-  detail::require_format(file, path, checkpoint_format);
-  require_same_config(config, detail::read_config(file, path), path.string(), {"epochs", "patience"});
+  detail::require_format(file, path, checkpoint_format, checkpoint_format_1);
+  detail::require_settings(settings, file, path, {"train.", "model."});
+  const bool rounded = settings.settings.at("train").at("bfloat16_moments").template get<bool>();
   TrainState state = detail::read_train_state(file, path);
   for (Parameter<B>& p : parameters)
     for (const char* moment : {"moment1/", "moment2/"}) {
@@ -100,7 +96,7 @@ TrainState load_checkpoint(const std::filesystem::path& path, ParameterStore<B>&
       if (tensor.shape != std::vector<Index>{p.rows(), p.cols()})
         throw ShapeError(detail::message(path.string(), ": tensor '", tensor.name, "' is ", shape_string(tensor.shape),
                                          " but must be ", shape_string(p.rows(), p.cols())));
-      if ((tensor.type == TensorType::bf16) != config.bfloat16_moments)
+      if ((tensor.type == TensorType::bf16) != rounded)
         throw DataError(detail::message(path.string(), ": tensor '", tensor.name, "' is ", to_string(tensor.type),
                                         ", which bfloat16_moments in its own config contradicts"));
     }
@@ -113,10 +109,10 @@ TrainState load_checkpoint(const std::filesystem::path& path, ParameterStore<B>&
       moment = std::decay_t<decltype(moment)>(p.rows(), p.cols());
       detail::read_matrix(file, name + p.name, moment);
     };
-    read("moment1/", p.moment1, !config.bfloat16_moments);
-    read("moment2/", p.moment2, !config.bfloat16_moments);
-    read("moment1/", p.rounded_moment1, config.bfloat16_moments);
-    read("moment2/", p.rounded_moment2, config.bfloat16_moments);
+    read("moment1/", p.moment1, !rounded);
+    read("moment2/", p.moment2, !rounded);
+    read("moment1/", p.rounded_moment1, rounded);
+    read("moment2/", p.rounded_moment2, rounded);
   }
   return state;
 }

@@ -1,10 +1,11 @@
 #pragma once
 /// @file sampler.hpp
-/// Shuffled train pairs with one uniform negative each, a pure function of (seed, epoch).
+/// Shuffled train pairs with uniform negatives, a pure function of (seed, epoch).
 
 #include <rearm/core/error.hpp>
 #include <rearm/core/matrix.hpp>
 #include <rearm/core/random.hpp>
+#include <rearm/data/batch.hpp>
 #include <rearm/data/interactions.hpp>
 #include <rearm/functors/sampling.hpp>
 
@@ -18,37 +19,22 @@
 
 namespace rearm {
 
-/// Row r: a user, an item of its train pairs and an item outside its excluded ones.
-struct Batch {
-  std::vector<Id> users, positives, negatives;
-  Index size() const noexcept { return static_cast<Index>(users.size()); }
-};
-
-/// A batch in a backend's memory. A `Batch` is one on the host.
-template <class Memory = HostMemory>
-struct BatchView {
-  std::span<const Id> users, positives, negatives;
-  BatchView(std::span<const Id> users_, std::span<const Id> positives_, std::span<const Id> negatives_)
-      : users(users_), positives(positives_), negatives(negatives_) {}
-  BatchView(const Batch& batch) requires(Memory::host_accessible)  // NOLINT(google-explicit-constructor)
-      : users(batch.users), positives(batch.positives), negatives(batch.negatives) {}
-  Index size() const noexcept { return static_cast<Index>(users.size()); }
-};
-
 /// An epoch is one shuffled pass over the train pairs (spec 4). Batches depend on the seed and the epoch alone, so that
 /// a resumed run draws the same ones.
 class PairSampler {
  public:
   /// `excluded` has a row a user (data/dataset.hpp: known_items). Starts at epoch 0. Throws ConfigError for a batch
-  /// size below 1; DataError for no or too many pairs, ids out of range, or a user in train who has every item
-  /// excluded.
-  PairSampler(Interactions train, Adjacency excluded, Index n_items, Index batch_size, std::uint64_t seed)
+  /// size or a number of negatives below 1; DataError for no or too many pairs, ids out of range, or a user in train
+  /// who has every item excluded.
+  PairSampler(Interactions train, Adjacency excluded, Index n_items, Index batch_size, std::uint64_t seed,
+              int n_negatives = 1)
       : train_(std::move(train)),
         excluded_(std::move(excluded)),
         n_items_(n_items),
         batch_size_(batch_size),
-        seed_(seed) {
-    check(train_, excluded_, n_items_, batch_size_);
+        seed_(seed),
+        n_negatives_(n_negatives) {
+    check(train_, excluded_, n_items_, batch_size_, n_negatives_);
     order_.resize(train_.users.size());
     begin_epoch(0);
   }
@@ -62,7 +48,9 @@ class PairSampler {
     std::sort(order_.begin(), order_.end());
   }
   /// What the constructor throws for.
-  static void check(const Interactions& train, const Adjacency& excluded, Index n_items, Index batch_size) {
+  static void check(const Interactions& train, const Adjacency& excluded, Index n_items, Index batch_size,
+                    int n_negatives = 1) {
+    if (n_negatives < 1) throw ConfigError(detail::message("n_negatives = ", n_negatives, ": must be at least 1"));
     if (batch_size < 1) throw ConfigError(detail::message("batch_size = ", batch_size, ": must be at least 1"));
     if (n_items < 1 || n_items > std::numeric_limits<Id>::max())
       throw DataError(
@@ -96,7 +84,8 @@ class PairSampler {
   bool next(Batch& batch) {
     if (next_ >= n_pairs()) return false;
     const Index n = std::min(batch_size_, n_pairs() - next_);
-    for (auto* ids : {&batch.users, &batch.positives, &batch.negatives}) ids->resize(static_cast<std::size_t>(n));
+    for (auto* ids : {&batch.users, &batch.positives}) ids->resize(static_cast<std::size_t>(n));
+    batch.negatives.resize(static_cast<std::size_t>(n * n_negatives_));
     const functors::NegativeDraw negative{excluded_.offsets.data(), excluded_.ids.data(), n_items_,
                                           RandomKey{seed_, functors::negative_stream, epoch_}};
     for (Index r = 0; r < n; ++r, ++next_) {
@@ -104,7 +93,9 @@ class PairSampler {
       const auto row = static_cast<std::size_t>(r);
       batch.users[row] = train_.users[pair];
       batch.positives[row] = train_.items[pair];
-      batch.negatives[row] = negative(train_.users[pair], next_);
+      for (Index j = 0; j < n_negatives_; ++j)
+        batch.negatives[static_cast<std::size_t>(r * n_negatives_ + j)] =
+            negative(train_.users[pair], next_ * n_negatives_ + j);
     }
     return true;
   }
@@ -115,6 +106,7 @@ class PairSampler {
   Index n_items_;
   Index batch_size_;
   std::uint64_t seed_;
+  int n_negatives_;
   std::uint32_t epoch_ = 0;
   Index next_ = 0;
   std::vector<std::pair<std::uint64_t, Id>> order_;  ///< key, pair

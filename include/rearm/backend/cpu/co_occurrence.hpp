@@ -1,0 +1,85 @@
+#pragma once
+/// @file co_occurrence.hpp
+/// Counting on the CPU who interacted with the same things: a sparse product, row by row.
+
+#include <rearm/backend/cpu/graph_backend.hpp>
+#include <rearm/core/random.hpp>
+#include <rearm/data/interactions.hpp>
+#include <rearm/graph/co_occurrence.hpp>
+#include <rearm/graph/neighbours.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+namespace rearm {
+namespace detail {
+
+/// Calls visit(i, counts of row i of R R^T without the diagonal, unordered, mutable) for every row, in parallel over
+/// chunks with one dense accumulator each.
+template <HostBackend B, class Visit>
+void for_each_co_occurrence_row(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, const Visit& visit) {
+  const Index n = rows.rows();
+  // An accumulator costs n: no more than 128 of them are ever cleared.
+  const Index grain = std::max<Index>(256, (n + 127) / 128);
+  cpu::parallel_ranges(ctx.resources(), n, grain, [&](Index begin, Index end) {
+    std::vector<Index> count(static_cast<std::size_t>(n), 0);
+    std::vector<Id> touched;
+    std::vector<CountedId> found;
+    for (Index i = begin; i < end; ++i) {
+      for (const Id column : rows.row(i))
+        for (const Id other : columns.row(column))
+          if (other != i && count[static_cast<std::size_t>(other)]++ == 0) touched.push_back(other);
+      for (const Id other : touched)
+        found.emplace_back(other, std::exchange(count[static_cast<std::size_t>(other)], 0));
+      visit(i, found);
+      touched.clear();
+      found.clear();
+    }
+  });
+}
+
+}  // namespace detail
+
+/// R R^T with a zero diagonal, whole: n x n, sparse, ids ascending. `rows` is R, `columns` its transpose.
+/// For inspection; `co_occurrence_top_k` never holds more than a row.
+template <HostBackend B>
+Csr<double> co_occurrence_counts(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns) {
+  std::vector<std::vector<std::pair<Id, double>>> all(static_cast<std::size_t>(rows.rows()));
+  detail::for_each_co_occurrence_row(ctx, rows, columns, [&](Index i, const std::vector<detail::CountedId>& found) {
+    for (const auto& [id, count] : found) all[static_cast<std::size_t>(i)].emplace_back(id, static_cast<double>(count));
+  });
+  detail::CsrBuilder builder;
+  for (auto& row : all) builder.add_row(row);
+  return builder.finish(rows.rows());
+}
+
+/// Of every row of R R^T without the diagonal the k highest counts: higher count first, then lower id; fewer where a
+/// row has fewer. Throws ConfigError unless k >= 1. Time O(sum over columns of degree^2), memory O(n k).
+template <HostBackend B>
+NeighbourTable co_occurrence_top_k(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, Index k) {
+  if (k < 1) throw ConfigError(detail::message("co-occurrence: k = ", k, ": must be at least 1"));
+  NeighbourTable table(rows.rows(), k);
+  detail::for_each_co_occurrence_row(ctx, rows, columns, [&](Index i, std::vector<detail::CountedId>& found) {
+    const Index kept = std::min(k, static_cast<Index>(found.size()));
+    std::partial_sort(found.begin(), found.begin() + kept, found.end(), detail::counts_before);
+    for (Index j = 0; j < kept; ++j) {
+      table.ids(i, j) = found[static_cast<std::size_t>(j)].first;
+      table.values(i, j) = static_cast<double>(found[static_cast<std::size_t>(j)].second);
+    }
+    table.counts[i] = kept;
+  });
+  return table;
+}
+
+/// `co_occurrence_top_k`, padded with numbers of `key` where asked for: the CPU's part of `co_occurrence_graph`.
+template <HostBackend B>
+NeighbourTable co_occurrence_neighbours(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, Index k,
+                                        Padding padding, RandomKey key) {
+  NeighbourTable table = co_occurrence_top_k(ctx, rows, columns, k);
+  if (padding == Padding::fill) pad_neighbours(table, rows, key);
+  return table;
+}
+
+}  // namespace rearm

@@ -1,0 +1,140 @@
+#pragma once
+/// @file fields.hpp
+/// Settings as lists of fields. A struct of settings has one static function `fields(self, f)` that calls
+///     f(Field{"batch_size", "pairs a batch", at_least(1)}, self.batch_size);
+/// for every member. Flags, files, checks, comparisons and tables of the documentation are made from that list. A
+/// member may itself be such a struct: its fields then have names like `users.k`.
+
+#include <rearm/core/error.hpp>
+
+#include <array>
+#include <cmath>
+#include <concepts>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace rearm {
+
+/// The numbers that a field may hold; of a list, each of its numbers. NaN and infinities are never allowed.
+struct Limits {
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
+  bool low_is_allowed = true;
+
+  bool allow(double x) const { return std::isfinite(x) && (low_is_allowed ? x >= low : x > low) && x <= high; }
+  /// "at least 1", "1 to 1024", "above 0, at most 1"
+  std::string text() const {
+    const auto number = [](double x) { return detail::message(x); };
+    const bool bounded = std::isfinite(high);
+    if (!std::isfinite(low)) return bounded ? "at most " + number(high) : "a finite number";
+    if (!low_is_allowed) return "above " + number(low) + (bounded ? ", at most " + number(high) : "");
+    return bounded ? number(low) + " to " + number(high) : "at least " + number(low);
+  }
+};
+constexpr Limits at_least(double low) { return {.low = low}; }
+constexpr Limits above(double low) { return {.low = low, .low_is_allowed = false}; }
+constexpr Limits above_up_to(double low, double high) { return {.low = low, .high = high, .low_is_allowed = false}; }
+constexpr Limits between(double low, double high) { return {.low = low, .high = high}; }
+
+/// Whether a resumed run may have another value than the run had before.
+enum class OnResume { same, may_differ };
+
+/// What is known of a field beside its value.
+struct Field {
+  const char* name;
+  const char* help;
+  Limits limits = {};
+  OnResume on_resume = OnResume::same;
+};
+
+/// Accepts any field: stands in for a visitor in concepts.
+struct IgnoreField {
+  template <class T>
+  void operator()(const Field&, T&) const {}
+};
+
+/// A struct with a list of its fields.
+template <class S>
+concept FieldStruct = requires(S& s) {
+  std::remove_const_t<S>::fields(s, IgnoreField{});
+};
+
+/// Calls visit(path, field, value) for every field, those of nested structs under `struct.field`.
+template <class S, class Visit>
+requires FieldStruct<S>
+void visit_fields(S& s, const Visit& visit, const std::string& prefix = {}) {
+  std::remove_const_t<S>::fields(s, [&](const Field& field, auto& value) {
+    if constexpr (FieldStruct<std::remove_reference_t<decltype(value)>>)
+      visit_fields(value, visit, prefix + field.name + '.');
+    else
+      visit(prefix + field.name, field, value);
+  });
+}
+
+/// Names of an enumeration's values: specialize with `static constexpr std::pair<E, std::string_view> values[]`.
+template <class E>
+struct EnumNames;
+template <class E>
+concept NamedEnum = std::is_enum_v<E> && requires {
+  EnumNames<E>::values[0];
+};
+
+template <NamedEnum E>
+constexpr std::string_view to_string(E value) {
+  for (const auto& [candidate, name] : EnumNames<E>::values)
+    if (candidate == value) return name;
+  return "unknown";
+}
+/// Throws ConfigError naming the field and the allowed values.
+template <NamedEnum E>
+void parse(std::string_view field, std::string_view text, E& out) {
+  std::string allowed;
+  for (const auto& [value, name] : EnumNames<E>::values) {
+    if (text == name) {
+      out = value;
+      return;
+    }
+    allowed += (allowed.empty() ? "" : ", ") + std::string(name);
+  }
+  throw ConfigError(detail::message(field, " = '", text, "': must be one of ", allowed));
+}
+
+/// A field that had another name in an earlier version: files and flags that use it go on working.
+struct FormerName {
+  std::string_view former, now;
+};
+/// `name`, or what it is called now. A struct lists them as `static constexpr FormerName former_names[]`.
+template <class S>
+constexpr std::string_view current_name(std::string_view name) {
+  if constexpr (requires { S::former_names[0]; })
+    for (const FormerName& entry : S::former_names)
+      if (entry.former == name) return entry.now;
+  return name;
+}
+
+namespace detail {
+template <class T>
+void require_config(bool ok, std::string_view field, const T& value, std::string_view rule) {
+  if (!ok) throw ConfigError(message(field, " = ", value, ": must be ", rule));
+}
+}  // namespace detail
+
+/// Throws ConfigError naming the first field that is outside its limits.
+template <FieldStruct S>
+void check_limits(const S& s) {
+  visit_fields(s, [](const std::string& path, const Field& field, const auto& value) {
+    const auto check = [&](double x) { detail::require_config(field.limits.allow(x), path, x, field.limits.text()); };
+    using T = std::remove_cvref_t<decltype(value)>;
+    if constexpr (std::same_as<T, std::vector<double>>) {
+      for (const double x : value) check(x);
+    } else if constexpr (std::is_arithmetic_v<T> && !std::same_as<T, bool>) {
+      check(static_cast<double>(value));
+    }
+  });
+}
+
+}  // namespace rearm

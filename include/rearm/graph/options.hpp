@@ -1,0 +1,20 @@
+#pragma once
+/// @file options.hpp
+/// How graphs are built, whatever the model.
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <string_view>
+
+namespace rearm {
+
+struct GraphOptions {
+  std::filesystem::path cache_dir;  ///< where built graphs are kept; empty: nowhere
+  /// Called before each stage with its name and the finished share of the stages, and at the end with 1.
+  std::function<void(std::string_view stage, double fraction)> progress;
+  /// Most memory for the items' cosines, the CPU's fast way to the users' neighbors (`user_knn`).
+  std::size_t gram_bytes = std::size_t{2} << 30;
+};
+
+}  // namespace rearm

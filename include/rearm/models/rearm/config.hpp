@@ -1,0 +1,186 @@
+#pragma once
+/// @file config.hpp
+/// The settings of REARM: published ones as presets, and the rules that combinations must keep.
+
+#include <rearm/core/fields.hpp>
+#include <rearm/nn/feature_config.hpp>
+#include <rearm/train/config.hpp>
+
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace rearm {
+
+/// `reference`: what the authors' program computes. `paper`: the printed equations.
+enum class Variant { reference, paper };
+template <>
+struct EnumNames<Variant> {
+  static constexpr std::pair<Variant, std::string_view> values[] = {{Variant::reference, "reference"},
+                                                                    {Variant::paper, "paper"}};
+};
+
+/// A homograph (paper, section 4.2): w C + (1 - w) S of co-occurrence and similarity between users, or between items.
+struct HomographConfig {
+  bool use = true;
+  int k = 10;
+  int n_layers = 1;
+  double co_weight = 0.2;
+  std::vector<double> modality_weights;
+
+  friend bool operator==(const HomographConfig&, const HomographConfig&) = default;
+
+  template <class Self, class F>
+  static void fields(Self& c, F&& f) {
+    f(Field{"use", "propagate over this homograph"}, c.use);
+    f(Field{"k", "neighbors that a node keeps", at_least(1)}, c.k);
+    f(Field{"n_layers", "propagation layers", between(0, 100)}, c.n_layers);
+    f(Field{"co_weight", "weight of co-occurrence; the rest is similarity", between(0, 1)}, c.co_weight);
+    f(Field{"modality_weights",
+            "weights of the modalities in the similarity, in the data set's order, sum 1; empty: equal", between(0, 1)},
+      c.modality_weights);
+  }
+};
+
+/// Defaults are the published settings for Baby.
+struct RearmConfig {
+  Variant variant = Variant::reference;
+  FeatureConfig features;
+  int embedding_dim = 64;
+  int n_ui_layers = 4;
+  int rank = 3;
+  double dropout_self = 0.4;
+  double dropout_cross = 0.6;
+  HomographConfig users = {.k = 40, .co_weight = 0.4, .modality_weights = {}};
+  HomographConfig items;
+  bool use_precomputed_knn = true;
+  // ablations (paper, Table 3); all on is the whole model
+  bool use_co = true;
+  bool use_sim = true;
+  bool use_meta = true;
+  bool use_orthogonal = true;
+  // losses
+  double cl_weight = 5e-6;
+  double cl_temperature = 0.6;
+  double ort_weight = 5e-5;
+  double l2_weight = 0.0;
+
+  friend bool operator==(const RearmConfig&, const RearmConfig&) = default;
+
+  template <class Self, class F>
+  static void fields(Self& c, F&& f) {
+    f(Field{"variant", "reference (the authors' program) or paper (the printed equations)"}, c.variant);
+    FeatureConfig::fields(c.features, f);
+    f(Field{"embedding_dim", "width of every embedding", between(1, 1024)}, c.embedding_dim);
+    f(Field{"n_ui_layers", "LightGCN layers on the interaction graph", between(0, 100)}, c.n_ui_layers);
+    f(Field{"rank", "rank of the meta network's maps, below embedding_dim", at_least(1)}, c.rank);
+    f(Field{"dropout_self", "dropout of the self-attention weights", between(0, 1)}, c.dropout_self);
+    f(Field{"dropout_cross", "dropout of the cross-attention weights", between(0, 1)}, c.dropout_cross);
+    f(Field{"users", "user homograph"}, c.users);
+    f(Field{"items", "item homograph"}, c.items);
+    f(Field{"use_precomputed_knn",
+            "take item neighbors from <modality>_knn<k>_{idx,cos}.npy where the folder has them"},
+      c.use_precomputed_knn);
+    f(Field{"use_co", "co-occurrence part of both homographs"}, c.use_co);
+    f(Field{"use_sim", "similarity part of both homographs"}, c.use_sim);
+    f(Field{"use_meta", "meta network"}, c.use_meta);
+    f(Field{"use_orthogonal", "orthogonality loss"}, c.use_orthogonal);
+    f(Field{"cl_weight", "weight of the contrastive loss", at_least(0)}, c.cl_weight);
+    f(Field{"cl_temperature", "temperature of the contrastive loss", above(0)}, c.cl_temperature);
+    f(Field{"ort_weight", "weight of the orthogonality loss", at_least(0)}, c.ort_weight);
+    f(Field{"l2_weight", "weight of the squared norm of all parameters (variant paper)", at_least(0)}, c.l2_weight);
+  }
+  static constexpr FormerName former_names[] = {{"use_uu", "users.use"},
+                                                {"user_knn_k", "users.k"},
+                                                {"n_uu_layers", "users.n_layers"},
+                                                {"uu_co_weight", "users.co_weight"},
+                                                {"user_modality_weights", "users.modality_weights"},
+                                                {"use_ii", "items.use"},
+                                                {"item_knn_k", "items.k"},
+                                                {"n_ii_layers", "items.n_layers"},
+                                                {"ii_co_weight", "items.co_weight"},
+                                                {"item_modality_weights", "items.modality_weights"}};
+  /// How the published results were trained.
+  static TrainConfig train_defaults() {
+    TrainConfig train;
+    train.learning_rate = 5e-5;
+    train.weight_decay = 5e-4;
+    train.epochs = 2000;
+    return train;
+  }
+};
+
+namespace detail {
+inline void require_weights(const std::vector<double>& weights, int n_modalities, std::string_view field) {
+  if (weights.empty()) return;
+  if (static_cast<int>(weights.size()) != n_modalities)
+    throw ConfigError(message(field, " has ", weights.size(), " entries but there are ", n_modalities,
+                              " modalities; give one each, or none for equal weights"));
+  double sum = 0;
+  for (const double w : weights) sum += w;
+  require_config(std::abs(sum - 1) < 1e-9, field, sum, "weights that sum to 1");
+}
+}  // namespace detail
+
+/// Throws ConfigError naming the first field that is out of range or does not go with another.
+inline void validate(const RearmConfig& c, int n_modalities) {
+  if (n_modalities < 1) throw ConfigError("modalities: REARM needs at least one modality");
+  check_limits(c);
+  detail::require_config(c.rank < c.embedding_dim, "rank", c.rank, "at least 1 and below embedding_dim");
+  detail::require_weights(c.users.modality_weights, n_modalities, "users.modality_weights");
+  detail::require_weights(c.items.modality_weights, n_modalities, "items.modality_weights");
+  if (!c.use_co && !c.use_sim && (c.users.use || c.items.use))
+    throw ConfigError(
+        "use_co = false with use_sim = false leaves the homographs empty; for no homographs set users.use = false and "
+        "items.use = false");
+  if (c.variant == Variant::reference && c.l2_weight != 0)
+    throw ConfigError(detail::message("l2_weight = ", c.l2_weight,
+                                      ": the reference variant decays its weights (weight_decay); l2_weight belongs "
+                                      "to variant = paper"));
+  if (c.variant == Variant::paper && c.features.kind == Features::trainable)
+    throw ConfigError(
+        "variant = paper with features = trainable: the paper's raw features are fixed; use frozen or residual");
+}
+
+/// The settings of the model and of its training.
+using RearmSettings = Settings<RearmConfig>;
+
+/// Published settings (the authors' program). `name` is baby, sports or clothing.
+inline RearmSettings preset(std::string_view name) {
+  RearmSettings s;
+  RearmConfig& c = s.model;
+  if (name == "baby") {
+    c.users.modality_weights = {0.2, 0.8};
+    c.items.modality_weights = {0.0, 1.0};
+    return s;
+  }
+  if (name == "sports") {
+    s.train.weight_decay = 5e-2;
+    c.n_ui_layers = 5;
+    c.rank = 7;
+    c.dropout_self = 1.0;
+    c.dropout_cross = 0.2;
+    c.users = {.k = 25, .n_layers = 2, .co_weight = 0.9, .modality_weights = {0.0, 1.0}};
+    c.items = {.k = 5, .n_layers = 2, .co_weight = 0.2, .modality_weights = {0.2, 0.8}};
+    c.cl_temperature = 1.5;
+    c.cl_weight = 1e-3;
+    c.ort_weight = 5e-4;
+    return s;
+  }
+  if (name == "clothing") {
+    s.train.weight_decay = 1e-5;
+    c.dropout_cross = 0.1;
+    c.users = {.k = 45, .co_weight = 0.7, .modality_weights = {0.1, 0.9}};
+    c.items = {.k = 10, .co_weight = 0.1, .modality_weights = {0.1, 0.9}};
+    c.cl_temperature = 0.03;
+    c.cl_weight = 1e-6;
+    c.ort_weight = 1e-5;
+    return s;
+  }
+  throw ConfigError(detail::message("preset '", name, "': must be baby, sports or clothing"));
+}
+
+}  // namespace rearm

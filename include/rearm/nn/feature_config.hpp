@@ -1,0 +1,43 @@
+#pragma once
+/// @file feature_config.hpp
+/// How a model uses the raw features of items.
+
+#include <rearm/core/fields.hpp>
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace rearm {
+
+/// `trainable`: tables initialized with the features and trained. `frozen`: fixed. `residual`: fixed, plus a free
+/// embedding of its own for every node and modality, added after the projection.
+enum class Features { trainable, frozen, residual };
+template <>
+struct EnumNames<Features> {
+  static constexpr std::pair<Features, std::string_view> values[] = {
+      {Features::trainable, "trainable"}, {Features::frozen, "frozen"}, {Features::residual, "residual"}};
+};
+
+/// A part of the settings of every model that reads features; its fields stand among the model's own.
+struct FeatureConfig {
+  Features kind = Features::trainable;
+  std::vector<std::string> modalities;
+  double residual_learning_rate_scale = 1;
+  bool bfloat16_tables = false;
+
+  friend bool operator==(const FeatureConfig&, const FeatureConfig&) = default;
+
+  template <class Self, class F>
+  static void fields(Self& c, F&& f) {
+    f(Field{"features", "trainable, frozen, or residual (frozen plus a free embedding)"}, c.kind);
+    f(Field{"modalities", "use only these modalities; empty: all that the data set has"}, c.modalities);
+    f(Field{"residual_learning_rate_scale", "learning rate of the residual embeddings, as a multiple", above(0)},
+      c.residual_learning_rate_scale);
+    f(Field{"bfloat16_tables", "keep raw features in bfloat16; trainable ones are rounded at random"},
+      c.bfloat16_tables);
+  }
+};
+
+}  // namespace rearm

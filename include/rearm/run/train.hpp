@@ -1,0 +1,29 @@
+#pragma once
+/// @file train.hpp
+/// Training in one call: a model, its data and settings, and a folder.
+
+#include <rearm/run/run_folder.hpp>
+#include <rearm/train/trainer.hpp>
+
+#include <filesystem>
+#include <utility>
+
+namespace rearm {
+
+/// Where a run is kept.
+struct RunOptions {
+  std::filesystem::path directory;  ///< of model.safetensors and checkpoint.safetensors; empty: weights stay in memory
+  bool resume = false;              ///< continue from the checkpoint there, if there is one
+};
+
+/// Trains a model as Trainer does; afterwards it holds the best weights. Throws what Trainer and RunFolder throw.
+template <Backend B, class M>
+requires Recommender<M, B> TrainResult train(Context<B>& ctx, M& model, const Dataset& data,
+                                             const Settings<typename M::Config>& settings, RunOptions run = {},
+                                             TrainOptions options = {}) {
+  if (run.directory.empty()) return Trainer<B>(ctx, model, data, settings.train, std::move(options)).run();
+  RunFolder<B> folder(run.directory, record_settings(M::name, settings), origin_of(data), run.resume);
+  return Trainer<B>(ctx, model, data, settings.train, std::move(options), &folder).run();
+}
+
+}  // namespace rearm

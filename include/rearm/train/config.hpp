@@ -1,0 +1,77 @@
+#pragma once
+/// @file config.hpp
+/// The settings of training, the same for every model, and those of a run: training's beside a model's.
+
+#include <rearm/core/fields.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace rearm {
+
+/// Where negatives may come from: outside the user's train, valid and test items, or outside its train items only.
+enum class Negatives { exclude_all, exclude_train };
+template <>
+struct EnumNames<Negatives> {
+  static constexpr std::pair<Negatives, std::string_view> values[] = {{Negatives::exclude_all, "exclude_all"},
+                                                                      {Negatives::exclude_train, "exclude_train"}};
+};
+
+struct TrainConfig {
+  Negatives negatives = Negatives::exclude_all;
+  int batch_size = 2048;
+  double learning_rate = 1e-3;
+  double weight_decay = 0;
+  double lr_decay = 1.0;
+  bool bfloat16_moments = false;
+  int epochs = 1000;
+  int patience = 20;
+  int eval_every = 1;
+  std::string watch = "recall@20";
+  bool round_validation_metric = false;
+  std::uint64_t seed = 2025;
+
+  friend bool operator==(const TrainConfig&, const TrainConfig&) = default;
+
+  template <class Self, class F>
+  static void fields(Self& c, F&& f) {
+    f(Field{"negatives", "exclude_all (train, valid and test items, as the authors' program) or exclude_train"},
+      c.negatives);
+    f(Field{"batch_size", "pairs in a batch", at_least(1)}, c.batch_size);
+    f(Field{"learning_rate", "learning rate", above(0)}, c.learning_rate);
+    f(Field{"weight_decay", "decoupled weight decay (AdamW)", at_least(0)}, c.weight_decay);
+    f(Field{"lr_decay", "factor on the learning rate after each epoch", above_up_to(0, 1)}, c.lr_decay);
+    f(Field{"bfloat16_moments", "keep the optimizer's moments in bfloat16, rounded at random"}, c.bfloat16_moments);
+    f(Field{"epochs", "maximum number of epochs", at_least(1), OnResume::may_differ}, c.epochs);
+    f(Field{"patience", "epochs without improvement before stopping: the run ends at the one after", at_least(0),
+            OnResume::may_differ},
+      c.patience);
+    f(Field{"eval_every", "epochs from one validation to the next", at_least(1)}, c.eval_every);
+    f(Field{"watch", "validation metric that decides which epoch is best, such as recall@20"}, c.watch);
+    f(Field{"round_validation_metric", "compare that metric rounded to 4 decimals, as the authors' program does"},
+      c.round_validation_metric);
+    f(Field{"seed", "seed of every random number"}, c.seed);
+  }
+};
+
+/// The settings of a model `C` and of its training. A model whose published results were trained otherwise than by the
+/// defaults of TrainConfig says so in `C::train_defaults()`.
+template <FieldStruct C>
+struct Settings {
+  TrainConfig train = train_defaults();
+  C model;
+
+  friend bool operator==(const Settings&, const Settings&) = default;
+
+ private:
+  static TrainConfig train_defaults() {
+    if constexpr (requires { C::train_defaults(); })
+      return C::train_defaults();
+    else
+      return {};
+  }
+};
+
+}  // namespace rearm

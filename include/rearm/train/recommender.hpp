@@ -1,0 +1,116 @@
+#pragma once
+/// @file recommender.hpp
+/// What the library asks of a model. The contract belongs to those who use models (trainer, evaluator, files,
+/// programs), so that they name none.
+
+#include <rearm/autodiff/tape.hpp>
+#include <rearm/core/parameters.hpp>
+#include <rearm/data/batch.hpp>
+#include <rearm/loss/loss.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+namespace rearm {
+
+/// What scores are made of: score(u, i) = users_u . items_i. Users are n_users x D, items n_items x D.
+template <Backend B>
+struct Embeddings {
+  Var<B> users, items;
+};
+
+/// One step of training, or (`training` false, an empty batch) a look at the embeddings for evaluation.
+template <Backend B>
+struct Step {
+  BatchView<typename B::Memory> batch = {{}, {}, {}};
+  std::uint32_t number = 0;  ///< steps before this one in the run; keys random draws
+  bool training = false;     ///< dropout and noise act
+};
+
+/// A model on backend B. `M::Config` is its settings with their list of fields (core/fields.hpp), `M::name` what files
+/// and flags call it. `embeddings` and `loss` record on the tape what they compute.
+///
+/// A model may also have, found where it is there:
+/// - `bool begin_epoch(Context<B>&, int epoch)`: before each epoch's first step: resample or rebuild graphs, train an
+///   inner network. True if something that steps read has moved; steps are then recorded anew on a device.
+/// - `static constexpr int n_negatives`: negatives for every pair, 1 without it. batch.negatives holds those of a pair
+///   one after the other.
+/// - `bool decays_weights() const`: false if the model's loss has a penalty of its own and TrainConfig::weight_decay is
+///   not to be applied.
+/// - `static void check(const Config&, const Dataset&)`: throws ConfigError or DataError for settings that cannot be
+///   used with that data, before anything is built or overwritten.
+template <class M, class B>
+concept Recommender = Backend<B> && FieldStruct<typename M::Config> &&
+    requires(M& m, Tape<B>& tape, const Step<B>& step) {
+  { M::name } -> std::convertible_to<std::string_view>;
+  { m.parameters() } -> std::same_as<ParameterStore<B>&>;
+  { m.embeddings(tape, step) } -> std::same_as<Embeddings<B>>;
+  { m.loss(tape, step) } -> std::same_as<Loss<B>>;
+};
+
+/// Any model behind one type, so that what uses models is compiled once a backend. Refers to a model that must outlive
+/// it, or owns one.
+template <Backend B>
+class AnyRecommender {
+ public:
+  template <class M>
+  requires Recommender<M, B> AnyRecommender(
+      M& model)  // NOLINT(google-explicit-constructor): takes the place of a reference to the model
+      : self_(std::make_shared<Holder<M>>(std::shared_ptr<M>(std::shared_ptr<void>(), &model))) {}
+  template <class M>
+  requires Recommender<M, B>
+  explicit AnyRecommender(std::shared_ptr<M> model) : self_(std::make_shared<Holder<M>>(std::move(model))) {}
+
+  std::string_view name() const { return self_->name(); }
+  ParameterStore<B>& parameters() const { return self_->parameters(); }
+  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) const { return self_->embeddings(tape, step); }
+  Loss<B> loss(Tape<B>& tape, const Step<B>& step) const { return self_->loss(tape, step); }
+  bool begin_epoch(Context<B>& ctx, int epoch) const { return self_->begin_epoch(ctx, epoch); }
+  int n_negatives() const { return self_->n_negatives(); }
+  bool decays_weights() const { return self_->decays_weights(); }
+
+ private:
+  struct Interface {
+    virtual ~Interface() = default;
+    virtual std::string_view name() const = 0;
+    virtual ParameterStore<B>& parameters() = 0;
+    virtual Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) = 0;
+    virtual Loss<B> loss(Tape<B>& tape, const Step<B>& step) = 0;
+    virtual bool begin_epoch(Context<B>& ctx, int epoch) = 0;
+    virtual int n_negatives() const = 0;
+    virtual bool decays_weights() const = 0;
+  };
+  template <class M>
+  struct Holder final : Interface {
+    explicit Holder(std::shared_ptr<M> held) : model(std::move(held)) {}
+    std::string_view name() const override { return M::name; }
+    ParameterStore<B>& parameters() override { return model->parameters(); }
+    Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) override { return model->embeddings(tape, step); }
+    Loss<B> loss(Tape<B>& tape, const Step<B>& step) override { return model->loss(tape, step); }
+    bool begin_epoch([[maybe_unused]] Context<B>& ctx, [[maybe_unused]] int epoch) override {
+      if constexpr (requires { model->begin_epoch(ctx, epoch); })
+        return model->begin_epoch(ctx, epoch);
+      else
+        return false;
+    }
+    int n_negatives() const override {
+      if constexpr (requires { M::n_negatives; })
+        return M::n_negatives;
+      else
+        return 1;
+    }
+    bool decays_weights() const override {
+      if constexpr (requires { model->decays_weights(); })
+        return model->decays_weights();
+      else
+        return true;
+    }
+    std::shared_ptr<M> model;
+  };
+  std::shared_ptr<Interface> self_;
+};
+
+}  // namespace rearm
