@@ -15,7 +15,7 @@ namespace rearm {
 
 /// alpha op(A) op(B)
 template <Backend B>
-Var<B> gemm(Op op_a, Op op_b, typename B::Scalar alpha, Var<B> a, Var<B> b) {
+Var<B> gemm(Op op_a, Op op_b, Real<B> alpha, Var<B> a, Var<B> b) {
   Tape<B>& tape = a.tape();
   Var<B> y = tape.make(op_a == Op::none ? a.rows() : a.cols(), op_b == Op::none ? b.cols() : b.rows(),
                        a.requires_grad() || b.requires_grad());
@@ -32,7 +32,7 @@ Var<B> gemm(Op op_a, Op op_b, typename B::Scalar alpha, Var<B> a, Var<B> b) {
 /// X W^T + b; `bias` may be an empty Var. X may be a parameter with a factored gradient, and kept in bfloat16.
 template <Backend B>
 Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
-  using T = typename B::Scalar;
+  using T = Real<B>;
   Tape<B>& tape = x.tape();
   Var<B> y = tape.make(x.rows(), weight.rows(),
                        x.requires_grad() || weight.requires_grad() || (!bias.empty() && bias.requires_grad()));
@@ -73,7 +73,7 @@ Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
 
 /// A X; `a` must outlive the step.
 template <Backend B>
-Var<B> spmm(const SparseOperator<typename B::Scalar, typename B::Memory>& a, Var<B> x) {
+Var<B> spmm(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x) {
   Tape<B>& tape = x.tape();
   Var<B> y = tape.make(a.rows(), x.cols(), x.requires_grad());
   spmm(tape.context(), a.view(), x.value(), y.value());
@@ -86,9 +86,8 @@ Var<B> spmm(const SparseOperator<typename B::Scalar, typename B::Memory>& a, Var
 
 /// spmm, each row of the result divided by max(its length, eps); `a` must outlive the step.
 template <Backend B>
-Var<B> spmm_row_normalize(const SparseOperator<typename B::Scalar, typename B::Memory>& a, Var<B> x,
-                          typename B::Scalar eps) {
-  using T = typename B::Scalar;
+Var<B> spmm_row_normalize(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x, Real<B> eps) {
+  using T = Real<B>;
   Tape<B>& tape = x.tape();
   Var<B> y = tape.make(a.rows(), x.cols(), x.requires_grad());
   T* norm = tape.context().arena().template allocate<T>(a.rows());
@@ -105,8 +104,8 @@ Var<B> spmm_row_normalize(const SparseOperator<typename B::Scalar, typename B::M
 
 /// Mean of X, A X, ..., A^L X (LightGCN, paper eq. 10-11). Backward by Horner's rule: two work arrays, whatever L.
 template <Backend B>
-Var<B> propagate_mean(const SparseOperator<typename B::Scalar, typename B::Memory>& a, Var<B> x, int n_layers) {
-  using T = typename B::Scalar;
+Var<B> propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x, int n_layers) {
+  using T = Real<B>;
   Tape<B>& tape = x.tape();
   Context<B>& ctx = tape.context();
   Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
@@ -165,7 +164,7 @@ Var<B> gather(Var<B> x, std::span<const Id> ids) {
 /// there are parts.
 template <Backend B>
 Var<B> concat(std::span<const Var<B>> parts, std::size_t grid_rows = 1) {
-  using T = typename B::Scalar;
+  using T = Real<B>;
   Tape<B>& tape = parts.front().tape();
   const std::size_t grid_cols = parts.size() / grid_rows;
   Index rows = 0;
@@ -219,8 +218,8 @@ Var<B> concat_rows(std::initializer_list<Var<B>> parts) {
 
 /// a + beta b; b may be one row.
 template <Backend B>
-Var<B> add(Var<B> a, Var<B> b, typename B::Scalar beta = 1) {
-  using T = typename B::Scalar;
+Var<B> add(Var<B> a, Var<B> b, Real<B> beta = 1) {
+  using T = Real<B>;
   Tape<B>& tape = a.tape();
   Var<B> y = tape.make(a.rows(), a.cols(), a.requires_grad() || b.requires_grad());
   add(tape.context(), a.value(), beta, b.value(), y.value());
@@ -239,7 +238,7 @@ Var<B> add(Var<B> a, Var<B> b, typename B::Scalar beta = 1) {
 
 /// alpha x
 template <Backend B>
-Var<B> scale(Var<B> x, typename B::Scalar alpha) {
+Var<B> scale(Var<B> x, Real<B> alpha) {
   Tape<B>& tape = x.tape();
   Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
   scaled_copy(tape.context(), alpha, x.value(), y.value());
@@ -264,8 +263,8 @@ Var<B> column_mean(Var<B> x) {
 
 /// alpha sum_ij x_ij^2, 1 x 1.
 template <Backend B>
-Var<B> sum_of_squares(Var<B> x, typename B::Scalar alpha = 1) {
-  using T = typename B::Scalar;
+Var<B> sum_of_squares(Var<B> x, Real<B> alpha = 1) {
+  using T = Real<B>;
   Tape<B>& tape = x.tape();
   Var<B> y = tape.make(1, 1, x.requires_grad());
   dot_sum(tape.context(), alpha, x.value(), x.value(), y.value());
@@ -280,7 +279,7 @@ Var<B> sum_of_squares(Var<B> x, typename B::Scalar alpha = 1) {
 /// Row inner products: y_i = a_i . b_i, n x 1.
 template <Backend B>
 Var<B> row_dot(Var<B> a, Var<B> b) {
-  using T = typename B::Scalar;
+  using T = Real<B>;
   Tape<B>& tape = a.tape();
   detail::require_shape(b.value(), a.rows(), a.cols(), "row_dot", "second operand");
   Var<B> y = tape.make(a.rows(), 1, a.requires_grad() || b.requires_grad());
@@ -328,7 +327,7 @@ Var<B> prelu_add(Var<B> x, Var<B> slope, Var<B> y) {
 /// w x + b, plus `addend` unless that is empty.
 template <Backend B>
 Var<B> scalar_affine(Var<B> x, Var<B> weight, Var<B> bias, Var<B> addend = {}) {
-  using T = typename B::Scalar;
+  using T = Real<B>;
   Tape<B>& tape = x.tape();
   Var<B> y = tape.make(x.rows(), x.cols(),
                        x.requires_grad() || weight.requires_grad() || bias.requires_grad() ||

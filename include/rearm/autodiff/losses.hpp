@@ -10,12 +10,12 @@ namespace rearm {
 
 /// scale sum_i -log sigmoid(u_i . (p_i - n_i)), 1 x 1.
 template <Backend B>
-Var<B> bpr(Var<B> user, Var<B> positive, Var<B> negative, typename B::Scalar scale) {
+Var<B> bpr(Var<B> user, Var<B> positive, Var<B> negative, Real<B> scale) {
   Tape<B>& tape = user.tape();
   Var<B> y = tape.make(1, 1, user.requires_grad() || positive.requires_grad() || negative.requires_grad());
   bpr(tape.context(), user.value(), positive.value(), negative.value(), scale, y.value());
   tape.record(y, [=, t = &tape] {
-    using T = typename B::Scalar;
+    using T = Real<B>;
     GradSlot<T> slots[3] = {t->slot(user), t->slot(positive), t->slot(negative)};
     for (int i = 0; i < 3; ++i)
       if (slots[i].view.data == nullptr)
@@ -28,8 +28,8 @@ Var<B> bpr(Var<B> user, Var<B> positive, Var<B> negative, typename B::Scalar sca
 
 /// sum_r w (log sum_s exp(a_r . b_s / temperature) - a_r . b_r / temperature), unit rows, 1 x 1.
 template <Backend B>
-Var<B> info_nce(Var<B> a, Var<B> b, const InfoNceScale<typename B::Scalar>& scale) {
-  using T = typename B::Scalar;
+Var<B> info_nce(Var<B> a, Var<B> b, const InfoNceScale<Real<B>>& scale) {
+  using T = Real<B>;
   Tape<B>& tape = a.tape();
   Var<B> y = tape.make(1, 1, a.requires_grad() || b.requires_grad());
   T* lse = tape.context().arena().template allocate<T>(a.rows());
@@ -43,7 +43,7 @@ Var<B> info_nce(Var<B> a, Var<B> b, const InfoNceScale<typename B::Scalar>& scal
   return y;
 }
 template <Backend B>
-Var<B> info_nce(Var<B> a, Var<B> b, typename B::Scalar temperature, typename B::Scalar weight) {
+Var<B> info_nce(Var<B> a, Var<B> b, Real<B> temperature, Real<B> weight) {
   return info_nce(a, b, info_nce_scale(temperature, weight));
 }
 

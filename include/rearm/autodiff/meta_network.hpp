@@ -16,7 +16,7 @@ struct MetaLearnerVars {
   Var<B> out_weight;
   Var<B> out_bias;
 
-  MetaLearnerView<typename B::Scalar> view() const {
+  MetaLearnerView<Real<B>> view() const {
     return {hidden_weight.value(), hidden_bias.value(), slope.value(), out_weight.value(), out_bias.value()};
   }
 };
@@ -24,7 +24,7 @@ struct MetaLearnerVars {
 /// share of n ids from n rows of knowledge, which gets no gradient (the authors' program detaches it).
 template <Backend B>
 Var<B> meta_network(Var<B> knowledge, Var<B> id, const MetaLearnerVars<B>& g1, const MetaLearnerVars<B>& g2) {
-  using T = typename B::Scalar;
+  using T = Real<B>;
   Tape<B>& tape = id.tape();
   Arena<typename B::Memory>& arena = tape.context().arena();
   const Index n = id.rows();

@@ -12,8 +12,8 @@
 namespace rearm {
 
 template <Backend B>
-Var<B> row_normalize(Var<B> x, typename B::Scalar eps) {
-  using T = typename B::Scalar;
+Var<B> row_normalize(Var<B> x, Real<B> eps) {
+  using T = Real<B>;
   Tape<B>& tape = x.tape();
   Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
   T* norm = tape.context().arena().template allocate<T>(x.rows());
@@ -26,8 +26,8 @@ Var<B> row_normalize(Var<B> x, typename B::Scalar eps) {
 }
 
 template <Backend B>
-Var<B> row_scale_detached(Var<B> x, typename B::Scalar eps) {
-  using T = typename B::Scalar;
+Var<B> row_scale_detached(Var<B> x, Real<B> eps) {
+  using T = Real<B>;
   Tape<B>& tape = x.tape();
   Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
   T* divisor = tape.context().arena().template allocate<T>(x.rows());
@@ -40,8 +40,8 @@ Var<B> row_scale_detached(Var<B> x, typename B::Scalar eps) {
 }
 
 template <Backend B>
-Var<B> layer_norm(Var<B> x, Var<B> gamma, Var<B> beta, typename B::Scalar eps) {
-  using T = typename B::Scalar;
+Var<B> layer_norm(Var<B> x, Var<B> gamma, Var<B> beta, Real<B> eps) {
+  using T = Real<B>;
   Tape<B>& tape = x.tape();
   Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || gamma.requires_grad() || beta.requires_grad());
   T* mean = tape.context().arena().template allocate<T>(x.rows());
@@ -59,8 +59,8 @@ Var<B> layer_norm(Var<B> x, Var<B> gamma, Var<B> beta, typename B::Scalar eps) {
 
 /// prelu(layer_norm(x)), one operator.
 template <Backend B>
-Var<B> layer_norm_prelu(Var<B> x, Var<B> gamma, Var<B> beta, typename B::Scalar eps, Var<B> slope) {
-  using T = typename B::Scalar;
+Var<B> layer_norm_prelu(Var<B> x, Var<B> gamma, Var<B> beta, Real<B> eps, Var<B> slope) {
+  using T = Real<B>;
   Tape<B>& tape = x.tape();
   Var<B> y = tape.make(x.rows(), x.cols(),
                        x.requires_grad() || gamma.requires_grad() || beta.requires_grad() || slope.requires_grad());
@@ -103,7 +103,7 @@ Var<B> log_sum_exp(Var<B> x) {
 }
 
 template <Backend B>
-Var<B> cosine(Var<B> a, Var<B> b, typename B::Scalar eps) {
+Var<B> cosine(Var<B> a, Var<B> b, Real<B> eps) {
   Tape<B>& tape = a.tape();
   Var<B> y = tape.make(a.rows(), 1, a.requires_grad() || b.requires_grad());
   cosine(tape.context(), a.value(), b.value(), eps, y.value());
@@ -116,8 +116,8 @@ Var<B> cosine(Var<B> a, Var<B> b, typename B::Scalar eps) {
 }
 
 template <Backend B>
-Var<B> rank_one_attention(Var<B> q, Var<B> k, Var<B> v, typename B::Scalar scale, double p, RandomKey key) {
-  using T = typename B::Scalar;
+Var<B> rank_one_attention(Var<B> q, Var<B> k, Var<B> v, Real<B> scale, double p, RandomKey key) {
+  using T = Real<B>;
   Tape<B>& tape = q.tape();
   Var<B> y = tape.make(q.rows(), q.cols(), q.requires_grad() || k.requires_grad() || v.requires_grad());
   rank_one_attention(tape.context(), q.value(), k.value(), v.value(), scale, p, key, y.value());
@@ -138,9 +138,9 @@ Var<B> rank_one_attention(Var<B> q, Var<B> k, Var<B> v, typename B::Scalar scale
 
 /// rank_one_attention of q = w_0 query + b_0, k = w_1 value + b_1 and v = w_2 value + b_2; weight, bias 3 x 1.
 template <Backend B>
-Var<B> scalar_attention(Var<B> query, Var<B> value, Var<B> weight, Var<B> bias, typename B::Scalar scale, double p,
+Var<B> scalar_attention(Var<B> query, Var<B> value, Var<B> weight, Var<B> bias, Real<B> scale, double p,
                         RandomKey key) {
-  using T = typename B::Scalar;
+  using T = Real<B>;
   Tape<B>& tape = query.tape();
   Context<B>& context = tape.context();
   const Index n = query.rows();
@@ -173,7 +173,7 @@ Var<B> scalar_attention(Var<B> query, Var<B> value, Var<B> weight, Var<B> bias, 
 
 template <Backend B>
 Var<B> low_rank_product(Var<B> x, Var<B> w1, Var<B> w2, LowRankOrder order) {
-  using T = typename B::Scalar;
+  using T = Real<B>;
   Tape<B>& tape = x.tape();
   Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || w1.requires_grad() || w2.requires_grad());
   const MatrixView<T> mid = tape.context().arena().template matrix<T>(x.rows(), w1.cols() / x.cols());

@@ -28,7 +28,7 @@ namespace detail {
 
 template <class B>
 struct Node {
-  using T = typename B::Scalar;
+  using T = Real<B>;
   MatrixView<T> value;
   MatrixView<T> grad;
   Node* root = nullptr;  ///< the node this one is a slice of
@@ -53,7 +53,7 @@ struct Node {
 template <Backend B>
 class Var {
  public:
-  using T = typename B::Scalar;
+  using T = Real<B>;
   Var() = default;
   Var(Tape<B>& tape, detail::Node<B>& node) : tape_(&tape), node_(&node) {}
 
@@ -94,7 +94,7 @@ template <Backend B>
 double scalar(const Var<B>& x) {
   if (x.empty()) return 0;
   detail::require_shape(x.value(), 1, 1, "scalar", "variable");
-  return static_cast<double>(OnHost<typename B::Scalar, typename B::Memory>(x.value()).view()(0, 0));
+  return static_cast<double>(OnHost<Real<B>, typename B::Memory>(x.value()).view()(0, 0));
 }
 
 /// A list of variables in the memory of their tape (`Tape::list`), gone with the step.
@@ -105,7 +105,7 @@ using VarList = std::pmr::vector<Var<B>>;
 template <Backend B>
 class Tape {
  public:
-  using T = typename B::Scalar;
+  using T = Real<B>;
   /// With `recording` false nothing requires a gradient and nothing is recorded: for evaluation.
   explicit Tape(Context<B>& ctx, bool recording = true) : ctx_(&ctx), recording_(recording) {}
   Tape(const Tape&) = delete;

@@ -53,6 +53,14 @@ struct SumTargets {
 /// Whether a matrix operand of a product is used as it is or transposed.
 enum class Op { none, transpose };
 
+/// A backend's scalar, and read-only and writable views of it: what operators take and give.
+template <class B>
+using Real = typename B::Scalar;
+template <class B>
+using In = ConstView<Real<B>>;
+template <class B>
+using Out = MatrixView<Real<B>>;
+
 template <class B>
 class Context;
 
@@ -81,18 +89,16 @@ struct ProbeReduce {
 /// - `gemm`: dense products, C = alpha * op(A) op(B) (+ C);
 /// - `spmm(ctx, a, x, y, write, then)`: sparse products, Y = A X (+ Y), with then(i, lane) once row i of Y stands.
 template <class B>
-concept Backend = requires(Context<B>& ctx, Index n, typename B::Scalar* out, MatrixView<typename B::Scalar> c,
-                           MatrixView<const typename B::Scalar> a, CsrView<typename B::Scalar> s) {
-  requires std::floating_point<typename B::Scalar>;
+concept Backend = requires(Context<B>& ctx, Index n, Real<B>* out, Out<B> c, In<B> a, CsrView<Real<B>> s) {
+  requires std::floating_point<Real<B>>;
   typename B::Memory;
   typename B::Resources;
   typename B::Options;
   { B::name() } -> std::convertible_to<std::string_view>;
   { B::cached_bytes } -> std::convertible_to<Index>;
   B::for_each(ctx, n, NothingRow{});
-  B::reduce_rows(ctx, n, detail::ProbeReduce<typename B::Scalar>{},
-                 SumTargets<typename B::Scalar>(out, n, Write::overwrite));
-  B::gemm(ctx, Op::none, Op::none, typename B::Scalar{1}, a, a, c, Write::overwrite);
+  B::reduce_rows(ctx, n, detail::ProbeReduce<Real<B>>{}, SumTargets<Real<B>>(out, n, Write::overwrite));
+  B::gemm(ctx, Op::none, Op::none, Real<B>{1}, a, a, c, Write::overwrite);
   B::spmm(ctx, s, a, c, Write::overwrite, NothingRow{});
 };
 

@@ -19,12 +19,12 @@ class LayerNorm {
     init_constant(*gamma_, 1.0);
   }
   Var<B> operator()(Var<B> x) const {
-    return layer_norm(x, x.tape().parameter(*gamma_), x.tape().parameter(*beta_), typename B::Scalar(1e-5));
+    return layer_norm(x, x.tape().parameter(*gamma_), x.tape().parameter(*beta_), Real<B>(1e-5));
   }
   /// PReLU with `slope` of that.
   Var<B> activated(Var<B> x, Var<B> slope) const {
     Tape<B>& tape = x.tape();
-    return layer_norm_prelu(x, tape.parameter(*gamma_), tape.parameter(*beta_), typename B::Scalar(1e-5), slope);
+    return layer_norm_prelu(x, tape.parameter(*gamma_), tape.parameter(*beta_), Real<B>(1e-5), slope);
   }
 
  private:
@@ -46,8 +46,8 @@ class ScalarAttention {
   }
   Var<B> operator()(Var<B> query, Var<B> value, double p, RandomKey key) const {
     Tape<B>& tape = query.tape();
-    const Var<B> out = scalar_attention(query, value, tape.parameter(*in_weight_), tape.parameter(*in_bias_),
-                                        typename B::Scalar(1), p, key);
+    const Var<B> out =
+        scalar_attention(query, value, tape.parameter(*in_weight_), tape.parameter(*in_bias_), Real<B>(1), p, key);
     return scalar_affine(out, tape.parameter(*out_weight_), tape.parameter(*out_bias_), value);
   }
 
@@ -72,7 +72,7 @@ class MatrixAttention {
   Var<B> query(Var<B> x) const { return linear(x, x.tape().parameter(*w_q_)); }
   /// LayerNorm(value + attention(q, W_K value, W_V value))
   Var<B> operator()(Var<B> q, Var<B> value, double p, RandomKey key) const {
-    using T = typename B::Scalar;
+    using T = Real<B>;
     Tape<B>& tape = q.tape();
     const Var<B> k = linear(value, tape.parameter(*w_k_));
     const Var<B> v = linear(value, tape.parameter(*w_v_));

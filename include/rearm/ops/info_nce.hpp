@@ -31,10 +31,8 @@ void for_each_info_nce_tile(Context<B>& ctx, ConstView<T> a, ConstView<T> b, T i
 /// loss (1 x 1) = sum_r w (log sum_s exp(a_r . b_s / temperature) - a_r . b_r / temperature), w the row weight of
 /// `scale`; a, b n x d with unit rows. `lse` (n) is kept for the backward pass. 2 n^2 d operations.
 template <Backend B>
-void info_nce(Context<B>& ctx, ConstView<typename B::Scalar> a, ConstView<typename B::Scalar> b,
-              const InfoNceScale<typename B::Scalar>& scale, typename B::Scalar* lse,
-              MatrixView<typename B::Scalar> loss) {
-  using T = typename B::Scalar;
+void info_nce(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& scale, Real<B>* lse, Out<B> loss) {
+  using T = Real<B>;
   detail::require_shape(b, a.rows, a.cols, "info_nce", "second operand");
   detail::require_shape(loss, 1, 1, "info_nce", "loss");
   Scratch<B> scratch(ctx);
@@ -48,11 +46,9 @@ void info_nce(Context<B>& ctx, ConstView<typename B::Scalar> a, ConstView<typena
 /// d_a, d_b (+)= gradients for d_loss (1 x 1), from one pass over the similarities; views without data are skipped.
 /// 6 n^2 d operations.
 template <Backend B>
-void info_nce_backward(Context<B>& ctx, ConstView<typename B::Scalar> a, ConstView<typename B::Scalar> b,
-                       const InfoNceScale<typename B::Scalar>& scale, const typename B::Scalar* lse,
-                       ConstView<typename B::Scalar> d_loss, MatrixView<typename B::Scalar> d_a, Write write_a,
-                       MatrixView<typename B::Scalar> d_b, Write write_b) {
-  using T = typename B::Scalar;
+void info_nce_backward(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& scale, const Real<B>* lse,
+                       In<B> d_loss, Out<B> d_a, Write write_a, Out<B> d_b, Write write_b) {
+  using T = Real<B>;
   Scratch<B> scratch(ctx);
   // Apart from d_b, which may be d_a and is written last.
   const MatrixView<T> of_b = d_b.data != nullptr ? scratch.template matrix<T>(b.rows, b.cols) : MatrixView<T>{};

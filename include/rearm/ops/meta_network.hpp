@@ -55,7 +55,7 @@ void for_meta_blocks(Index n, const F& f) {
 inline Write meta_write(Index begin) { return begin == 0 ? Write::overwrite : Write::accumulate; }
 
 /// prelu(X W_1^T + b_1); `pre` keeps what goes into the activation and may be `hidden`.
-template <Backend B, class T = typename B::Scalar>
+template <Backend B, class T = Real<B>>
 void meta_hidden(Context<B>& ctx, ConstView<T> x, const MetaLearnerView<T>& g, MatrixView<T> pre,
                  MatrixView<T> hidden) {
   gemm(ctx, Op::none, Op::transpose, T{1}, x, g.hidden_weight, pre);
@@ -70,7 +70,7 @@ functors::MetaFactorRow<T> meta_factor(const MetaLearnerSaved<T>& saved, Index b
 }
 
 /// From d_z, the gradient after unit row + mean, and d_mean to the learner's weights.
-template <Backend B, class T = typename B::Scalar>
+template <Backend B, class T = Real<B>>
 void meta_learner_backward(Context<B>& ctx, ConstView<T> x, const MetaLearnerView<T>& g,
                            const MetaLearnerSaved<T>& saved, MatrixView<T> d_z, const T* d_mean,
                            MetaLearnerGrad<T> grad) {
@@ -123,12 +123,10 @@ void require_meta_shapes(ConstView<T> knowledge, ConstView<T> id, const MetaLear
 /// (u2_i + mean u2), k x d, u the unit rows of the two learners' outputs. `knowledge` (n x d) is taken as a constant.
 /// Fills `saved1`, `saved2` and `mid` (n x k). About 2 n (2 d dk + 2 dk dk) operations.
 template <Backend B>
-void meta_network(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, ConstView<typename B::Scalar> id,
-                  const MetaLearnerView<typename B::Scalar>& g1, const MetaLearnerView<typename B::Scalar>& g2,
-                  const MetaLearnerSaved<typename B::Scalar>& saved1,
-                  const MetaLearnerSaved<typename B::Scalar>& saved2, MatrixView<typename B::Scalar> mid,
-                  MatrixView<typename B::Scalar> share) {
-  using T = typename B::Scalar;
+void meta_network(Context<B>& ctx, In<B> knowledge, In<B> id, const MetaLearnerView<Real<B>>& g1,
+                  const MetaLearnerView<Real<B>>& g2, const MetaLearnerSaved<Real<B>>& saved1,
+                  const MetaLearnerSaved<Real<B>>& saved2, Out<B> mid, Out<B> share) {
+  using T = Real<B>;
   const Index n_rows = id.rows;
   const Index d = id.cols;
   const Index k = mid.cols;
@@ -162,14 +160,12 @@ void meta_network(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, Cons
 
 /// Gradients of meta_network for the ids and both learners' weights; views without data are skipped.
 template <Backend B>
-void meta_network_backward(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, ConstView<typename B::Scalar> id,
-                           const MetaLearnerView<typename B::Scalar>& g1, const MetaLearnerView<typename B::Scalar>& g2,
-                           const MetaLearnerSaved<typename B::Scalar>& saved1,
-                           const MetaLearnerSaved<typename B::Scalar>& saved2, ConstView<typename B::Scalar> mid,
-                           ConstView<typename B::Scalar> d_share, MatrixView<typename B::Scalar> d_id, Write write_id,
-                           const MetaLearnerGrad<typename B::Scalar>& grad1,
-                           const MetaLearnerGrad<typename B::Scalar>& grad2) {
-  using T = typename B::Scalar;
+void meta_network_backward(Context<B>& ctx, In<B> knowledge, In<B> id, const MetaLearnerView<Real<B>>& g1,
+                           const MetaLearnerView<Real<B>>& g2, const MetaLearnerSaved<Real<B>>& saved1,
+                           const MetaLearnerSaved<Real<B>>& saved2, In<B> mid, In<B> d_share, Out<B> d_id,
+                           Write write_id, const MetaLearnerGrad<Real<B>>& grad1,
+                           const MetaLearnerGrad<Real<B>>& grad2) {
+  using T = Real<B>;
   const Index n_rows = id.rows;
   const Index d = id.cols;
   const Index k = mid.cols;

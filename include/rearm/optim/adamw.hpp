@@ -28,7 +28,7 @@ struct AdamSettings {
 template <Backend B>
 class AdamW {
  public:
-  using T = typename B::Scalar;
+  using T = Real<B>;
   explicit AdamW(AdamSettings settings) : settings_(settings) {}
 
   const AdamSettings& settings() const noexcept { return settings_; }
