@@ -23,8 +23,7 @@ Var<B> gemm(Op op_a, Op op_b, Real<B> alpha, Var<B> a, Var<B> b) {
   tape.record(y, [=, t = &tape] {
     const auto d_a = t->slot(a);
     const auto d_b = t->slot(b);
-    gemm_backward(t->context(), op_a, op_b, alpha, a.value(), b.value(), y.grad(), d_a.view, d_a.write, d_b.view,
-                  d_b.write);
+    gemm_backward(t->context(), op_a, op_b, alpha, a.value(), b.value(), y.grad(), d_a, d_b);
   });
   return y;
 }
@@ -44,7 +43,7 @@ Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
   else
     linear(tape.context(), x.value(), weight.value(), b, y.value());
   tape.record(y, [=, t = &tape] {
-    GradSlot<T> d_x;
+    Into<T> d_x;
     bool weight_with_table = false;
     if (table != nullptr && table->factored && x.requires_grad()) {
       if (table->has_grad)
@@ -60,13 +59,12 @@ Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
     } else {
       d_x = t->slot(x);
     }
-    const auto d_w = weight_with_table ? GradSlot<T>{} : t->slot(weight);
-    const auto d_b = bias.empty() ? GradSlot<T>{} : t->slot(bias);
+    const auto d_w = weight_with_table ? Into<T>{} : t->slot(weight);
+    const auto d_b = bias.empty() ? Into<T>{} : t->slot(bias);
     if (rounded)
-      linear_backward(t->context(), table->rounded_value.view(), y.grad(), d_w.view, d_w.write, d_b.view, d_b.write);
+      linear_backward(t->context(), table->rounded_value.view(), y.grad(), d_w, d_b);
     else
-      linear_backward(t->context(), x.value(), weight.value(), y.grad(), d_x.view, d_x.write, d_w.view, d_w.write,
-                      d_b.view, d_b.write);
+      linear_backward(t->context(), x.value(), weight.value(), y.grad(), d_x, d_w, d_b);
   });
   return y;
 }
@@ -79,7 +77,7 @@ Var<B> spmm(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x) {
   spmm(tape.context(), a.view(), x.value(), y.value());
   tape.record(y, [=, t = &tape, matrix = &a] {
     const auto d_x = t->slot(x);
-    spmm_backward(t->context(), *matrix, y.grad(), d_x.view, d_x.write);
+    spmm_backward(t->context(), *matrix, y.grad(), d_x);
   });
   return y;
 }
@@ -96,8 +94,8 @@ Var<B> spmm_row_normalize(const SparseOperator<Real<B>, typename B::Memory>& a, 
     const auto d_x = t->slot(x);
     Scratch<B> scratch(t->context());
     const MatrixView<T> d_product = scratch.template matrix<T>(y.rows(), y.cols());
-    row_normalize_backward(t->context(), y.value(), norm, eps, y.grad(), d_product, Write::overwrite);
-    spmm_backward(t->context(), *matrix, d_product, d_x.view, d_x.write);
+    row_normalize_backward(t->context(), y.value(), norm, eps, y.grad(), d_product);
+    spmm_backward(t->context(), *matrix, d_product, d_x);
   });
   return y;
 }
@@ -119,11 +117,9 @@ Var<B> propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<
     for (int layer = 0; layer < n_layers; ++layer) {
       const MatrixView<T> next = work[layer % 2];
       if (layer == 0)
-        spmm(ctx, a.view(), current, next, Write::overwrite,
-             functors::AddRow<T>{x.value(), T{1}, next, y.value(), share});
+        spmm(ctx, a.view(), current, next, functors::AddRow<T>{x.value(), T{1}, next, y.value(), share});
       else
-        spmm(ctx, a.view(), current, next, Write::overwrite,
-             functors::ScaleRow<T>{share, next, y.value(), Write::accumulate});
+        spmm(ctx, a.view(), current, next, functors::ScaleRow<T>{share, next, add_to(y.value())});
       current = next;
     }
   }
@@ -133,13 +129,12 @@ Var<B> propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<
     MatrixView<const T> current = y.grad();
     MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows(), x.cols()),
                              scratch.template matrix<T>(x.rows(), x.cols())};
-    if (n_layers == 0) scaled_copy(t->context(), share, y.grad(), d_x.view, d_x.write);
+    if (n_layers == 0) scaled_copy(t->context(), share, y.grad(), d_x);
     for (int layer = 0; layer < n_layers; ++layer) {
       const MatrixView<T> next = work[layer % 2];
       const bool last = layer + 1 == n_layers;
-      spmm(t->context(), matrix->transpose_view(), current, next, Write::overwrite,
-           functors::AddRow<T>{next, T{1}, y.grad(), last ? d_x.view : next, last ? share : T{1},
-                               last ? d_x.write : Write::overwrite});
+      spmm(t->context(), matrix->transpose_view(), current, next,
+           functors::AddRow<T>{next, T{1}, y.grad(), last ? d_x : next, last ? share : T{1}});
       current = next;
     }
   });
@@ -201,7 +196,7 @@ Var<B> concat(std::span<const Var<B>> parts, std::size_t grid_rows = 1) {
     for_each_block(y.node().grad, [&](Var<B> part, MatrixView<T> block) {
       if (t->hand_on(y, block, part)) return;
       const auto d_part = t->slot(part);
-      backward.add({T{1}, block, d_part.view, d_part.write});
+      backward.add({T{1}, block, d_part});
     });
     backward.run();
   });
@@ -228,10 +223,10 @@ Var<B> add(Var<B> a, Var<B> b, Real<B> beta = 1) {
     const auto d_b = t->slot(b);
     const bool one_row = b.rows() != a.rows();
     ScaledCopies<B> copies(t->context());
-    copies.add({T{1}, y.grad(), d_a.view, d_a.write});
-    if (!one_row) copies.add({beta, y.grad(), d_b.view, d_b.write});
+    copies.add({T{1}, y.grad(), d_a});
+    if (!one_row) copies.add({beta, y.grad(), d_b});
     copies.run();
-    if (one_row && d_b.view.data != nullptr) column_sum(t->context(), beta, y.grad(), d_b.view, d_b.write);
+    if (one_row && d_b.wanted()) column_sum(t->context(), beta, y.grad(), d_b);
   });
   return y;
 }
@@ -244,7 +239,7 @@ Var<B> scale(Var<B> x, Real<B> alpha) {
   scaled_copy(tape.context(), alpha, x.value(), y.value());
   tape.record(y, [=, t = &tape] {
     const auto d_x = t->slot(x);
-    scaled_copy(t->context(), alpha, y.grad(), d_x.view, d_x.write);
+    scaled_copy(t->context(), alpha, y.grad(), d_x);
   });
   return y;
 }
@@ -256,7 +251,7 @@ Var<B> column_mean(Var<B> x) {
   column_mean(tape.context(), x.value(), y.value());
   tape.record(y, [=, t = &tape] {
     const auto d_x = t->slot(x);
-    column_mean_backward(t->context(), y.grad(), d_x.view, d_x.write);
+    column_mean_backward(t->context(), y.grad(), d_x);
   });
   return y;
 }
@@ -270,8 +265,7 @@ Var<B> sum_of_squares(Var<B> x, Real<B> alpha = 1) {
   dot_sum(tape.context(), alpha, x.value(), x.value(), y.value());
   tape.record(y, [=, t = &tape] {
     const auto d_x = t->slot(x);
-    B::for_each(t->context(), x.rows(),
-                functors::ScaleByRow<T>{T{2} * alpha, y.grad().data, x.value(), d_x.view, d_x.write});
+    B::for_each(t->context(), x.rows(), functors::ScaleByRow<T>{T{2} * alpha, y.grad().data, x.value(), d_x});
   });
   return y;
 }
@@ -286,11 +280,9 @@ Var<B> row_dot(Var<B> a, Var<B> b) {
   B::for_each(tape.context(), a.rows(), functors::RowDot<T>{a.value(), b.value(), y.value()});
   tape.record(y, [=, t = &tape] {
     const auto d_a = t->slot(a);
-    if (d_a.view.data != nullptr)
-      B::for_each(t->context(), a.rows(), functors::RowDotBackward<T>{b.value(), y.grad(), d_a.view, d_a.write});
+    if (d_a.wanted()) B::for_each(t->context(), a.rows(), functors::RowDotBackward<T>{b.value(), y.grad(), d_a});
     const auto d_b = t->slot(b);
-    if (d_b.view.data != nullptr)
-      B::for_each(t->context(), a.rows(), functors::RowDotBackward<T>{a.value(), y.grad(), d_b.view, d_b.write});
+    if (d_b.wanted()) B::for_each(t->context(), a.rows(), functors::RowDotBackward<T>{a.value(), y.grad(), d_b});
   });
   return y;
 }
@@ -303,7 +295,7 @@ Var<B> prelu(Var<B> x, Var<B> slope) {
   tape.record(y, [=, t = &tape] {
     const auto d_x = t->slot(x);  // slots in the order they are written: the operands may be one variable
     const auto d_slope = t->slot(slope);
-    prelu_backward(t->context(), x.value(), slope.value(), y.grad(), d_x.view, d_x.write, d_slope.view, d_slope.write);
+    prelu_backward(t->context(), x.value(), slope.value(), y.grad(), d_x, d_slope);
   });
   return y;
 }
@@ -318,8 +310,7 @@ Var<B> prelu_add(Var<B> x, Var<B> slope, Var<B> y) {
     const auto d_y = t->slot(y);  // slots in the order they are written
     const auto d_x = t->slot(x);
     const auto d_slope = t->slot(slope);
-    prelu_backward(t->context(), x.value(), slope.value(), z.grad(), d_x.view, d_x.write, d_slope.view, d_slope.write,
-                   d_y);
+    prelu_backward(t->context(), x.value(), slope.value(), z.grad(), d_x, d_slope, d_y);
   });
   return z;
 }
@@ -335,12 +326,11 @@ Var<B> scalar_affine(Var<B> x, Var<B> weight, Var<B> bias, Var<B> addend = {}) {
   scalar_affine(tape.context(), x.value(), weight.value(), bias.value(), y.value(),
                 addend.empty() ? MatrixView<T>{} : addend.value());
   tape.record(y, [=, t = &tape] {
-    const auto d_addend = addend.empty() ? GradSlot<T>{} : t->slot(addend);  // slots in the order they are written
+    const auto d_addend = addend.empty() ? Into<T>{} : t->slot(addend);  // slots in the order they are written
     const auto d_x = t->slot(x);
     const auto d_w = t->slot(weight);
     const auto d_b = t->slot(bias);
-    scalar_affine_backward(t->context(), x.value(), weight.value(), y.grad(), d_x.view, d_x.write, d_w.view, d_w.write,
-                           d_b.view, d_b.write, d_addend);
+    scalar_affine_backward(t->context(), x.value(), weight.value(), y.grad(), d_x, d_w, d_b, d_addend);
   });
   return y;
 }
@@ -353,7 +343,7 @@ Var<B> dropout(Var<B> x, double p, RandomKey key) {
   dropout(tape.context(), x.value(), p, key, y.value());
   tape.record(y, [=, t = &tape] {
     const auto d_x = t->slot(x);
-    dropout(t->context(), y.grad(), p, key, d_x.view, d_x.write);
+    dropout(t->context(), y.grad(), p, key, d_x);
   });
   return y;
 }

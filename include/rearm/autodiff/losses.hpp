@@ -16,12 +16,11 @@ Var<B> bpr(Var<B> user, Var<B> positive, Var<B> negative, Real<B> scale) {
   bpr(tape.context(), user.value(), positive.value(), negative.value(), scale, y.value());
   tape.record(y, [=, t = &tape] {
     using T = Real<B>;
-    GradSlot<T> slots[3] = {t->slot(user), t->slot(positive), t->slot(negative)};
+    Into<T> slots[3] = {t->slot(user), t->slot(positive), t->slot(negative)};
     for (int i = 0; i < 3; ++i)
-      if (slots[i].view.data == nullptr)
-        slots[i] = {t->context().arena().template matrix<T>(user.rows(), user.cols()), Write::overwrite};
-    bpr_backward(t->context(), user.value(), positive.value(), negative.value(), scale, y.grad(), slots[0].view,
-                 slots[0].write, slots[1].view, slots[1].write, slots[2].view, slots[2].write);
+      if (!slots[i].wanted()) slots[i] = {t->context().arena().template matrix<T>(user.rows(), user.cols())};
+    bpr_backward(t->context(), user.value(), positive.value(), negative.value(), scale, y.grad(), slots[0], slots[1],
+                 slots[2]);
   });
   return y;
 }
@@ -37,8 +36,7 @@ Var<B> info_nce(Var<B> a, Var<B> b, const InfoNceScale<Real<B>>& scale) {
   tape.record(y, [=, t = &tape] {
     const auto d_a = t->slot(a);
     const auto d_b = t->slot(b);
-    info_nce_backward(t->context(), a.value(), b.value(), scale, lse, y.grad(), d_a.view, d_a.write, d_b.view,
-                      d_b.write);
+    info_nce_backward(t->context(), a.value(), b.value(), scale, lse, y.grad(), d_a, d_b);
   });
   return y;
 }

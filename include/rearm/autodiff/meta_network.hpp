@@ -46,11 +46,11 @@ Var<B> meta_network(Var<B> knowledge, Var<B> id, const MetaLearnerVars<B>& g1, c
       return MetaLearnerGrad<T>{t->slot(g.hidden_weight), t->slot(g.hidden_bias), t->slot(g.slope),
                                 t->slot(g.out_weight), t->slot(g.out_bias)};
     };
-    const GradSlot<T> d_id = t->slot(id);
+    const Into<T> d_id = t->slot(id);
     const MetaLearnerGrad<T> grad1 = grad(g1);
     const MetaLearnerGrad<T> grad2 = grad(g2);
     meta_network_backward(t->context(), knowledge.value(), id.value(), g1.view(), g2.view(), saved1, saved2, mid,
-                          y.grad(), d_id.view, d_id.write, grad1, grad2);
+                          y.grad(), d_id, grad1, grad2);
   });
   return y;
 }

@@ -20,7 +20,7 @@ Var<B> row_normalize(Var<B> x, Real<B> eps) {
   row_normalize(tape.context(), x.value(), eps, y.value(), norm);
   tape.record(y, [=, t = &tape] {
     const auto d_x = t->slot(x);
-    row_normalize_backward(t->context(), y.value(), norm, eps, y.grad(), d_x.view, d_x.write);
+    row_normalize_backward(t->context(), y.value(), norm, eps, y.grad(), d_x);
   });
   return y;
 }
@@ -34,7 +34,7 @@ Var<B> row_scale_detached(Var<B> x, Real<B> eps) {
   row_scale_detached(tape.context(), x.value(), eps, y.value(), divisor);
   tape.record(y, [=, t = &tape] {
     const auto d_x = t->slot(x);
-    row_scale_detached_backward(t->context(), divisor, y.grad(), d_x.view, d_x.write);
+    row_scale_detached_backward(t->context(), divisor, y.grad(), d_x);
   });
   return y;
 }
@@ -51,8 +51,7 @@ Var<B> layer_norm(Var<B> x, Var<B> gamma, Var<B> beta, Real<B> eps) {
     const auto d_x = t->slot(x);  // slots in the order they are written
     const auto d_gamma = t->slot(gamma);
     const auto d_beta = t->slot(beta);
-    layer_norm_backward(t->context(), x.value(), gamma.value(), mean, rstd, y.grad(), d_x.view, d_x.write, d_gamma.view,
-                        d_gamma.write, d_beta.view, d_beta.write);
+    layer_norm_backward(t->context(), x.value(), gamma.value(), mean, rstd, y.grad(), d_x, d_gamma, d_beta);
   });
   return y;
 }
@@ -85,7 +84,7 @@ Var<B> softmax(Var<B> x, SoftmaxAxis along) {
   softmax(tape.context(), x.value(), along, y.value());
   tape.record(y, [=, t = &tape] {
     const auto d_x = t->slot(x);
-    softmax_backward(t->context(), y.value(), along, y.grad(), d_x.view, d_x.write);
+    softmax_backward(t->context(), y.value(), along, y.grad(), d_x);
   });
   return y;
 }
@@ -97,7 +96,7 @@ Var<B> log_sum_exp(Var<B> x) {
   log_sum_exp(tape.context(), x.value(), y.value());
   tape.record(y, [=, t = &tape] {
     const auto d_x = t->slot(x);
-    log_sum_exp_backward(t->context(), x.value(), y.value(), y.grad(), d_x.view, d_x.write);
+    log_sum_exp_backward(t->context(), x.value(), y.value(), y.grad(), d_x);
   });
   return y;
 }
@@ -110,7 +109,7 @@ Var<B> cosine(Var<B> a, Var<B> b, Real<B> eps) {
   tape.record(y, [=, t = &tape] {
     const auto d_a = t->slot(a);
     const auto d_b = t->slot(b);
-    cosine_backward(t->context(), a.value(), b.value(), eps, y.grad(), d_a.view, d_a.write, d_b.view, d_b.write);
+    cosine_backward(t->context(), a.value(), b.value(), eps, y.grad(), d_a, d_b);
   });
   return y;
 }
@@ -124,14 +123,14 @@ Var<B> rank_one_attention(Var<B> q, Var<B> k, Var<B> v, Real<B> scale, double p,
   tape.record(y, [=, t = &tape] {
     Context<B>& ctx = t->context();
     // Slots first: a scratch array can only be given back before anything newer is taken.
-    const GradSlot<T> slots[3] = {t->slot(q), t->slot(k), t->slot(v)};
+    const Into<T> slots[3] = {t->slot(q), t->slot(k), t->slot(v)};
     Scratch<B> scratch(ctx);
     MatrixView<T> grads[3];
     for (MatrixView<T>& grad : grads) grad = scratch.template matrix<T>(q.rows(), q.cols());
     rank_one_attention_backward(ctx, q.value(), k.value(), v.value(), scale, p, key, y.value(), y.grad(), grads[0],
                                 grads[1], grads[2]);
     for (int i = 0; i < 3; ++i)
-      if (slots[i].view.data != nullptr) scaled_copy(ctx, T{1}, grads[i], slots[i].view, slots[i].write);
+      if (slots[i].wanted()) scaled_copy(ctx, T{1}, grads[i], slots[i]);
   });
   return y;
 }
@@ -182,12 +181,11 @@ Var<B> low_rank_product(Var<B> x, Var<B> w1, Var<B> w2, LowRankOrder order) {
     const auto d_x = t->slot(x);
     auto d_w1 = t->slot(w1);
     const auto d_w2 = t->slot(w2);
-    if (d_w1.view.data == d_w2.view.data && d_w1.view.data != nullptr && d_w1.write == Write::overwrite) {
+    if (d_w1.view.data == d_w2.view.data && d_w1.wanted() && d_w1.write == Write::overwrite) {
       fill(t->context(), T{0}, d_w1.view);  // one variable twice: a row's factors are written interleaved
       d_w1.write = Write::accumulate;
     }
-    low_rank_product_backward(t->context(), x.value(), w1.value(), w2.value(), order, mid, y.grad(), d_x.view,
-                              d_x.write, d_w1.view, d_w1.write, d_w2.view, d_w2.write);
+    low_rank_product_backward(t->context(), x.value(), w1.value(), w2.value(), order, mid, y.grad(), d_x, d_w1, d_w2);
   });
   return y;
 }

@@ -161,7 +161,7 @@ class Tape {
     steps_.push_back({&output.node(), stored, [](void* f) { (*static_cast<F*>(f))(); }});
   }
   /// Where an operator writes the gradient of `x`.
-  GradSlot<T> slot(Var<B> x) {
+  Into<T> slot(Var<B> x) {
     detail::Node<B>& node = x.node();
     if (!node.requires_grad) return {};
     if (node.root != nullptr) {
@@ -178,8 +178,8 @@ class Tape {
   }
   /// Like slot(), but zeroed first where nothing is there yet: for operators that only add.
   MatrixView<T> accumulating_slot(Var<B> x) {
-    const GradSlot<T> s = slot(x);
-    if (s.view.data != nullptr && s.write == Write::overwrite) fill(*ctx_, T{0}, s.view);
+    const Into<T> s = slot(x);
+    if (s.wanted() && s.write == Write::overwrite) fill(*ctx_, T{0}, s.view);
     return s.view;
   }
   /// In a backward pass that releases: leaves `block` of the gradient of `whole`, which is not needed any more, to
@@ -202,8 +202,8 @@ class Tape {
     detail::require_shape(loss.value(), 1, 1, "backward", "loss");
     releasing_ = after == AfterBackward::release;
     for (const Step& step : steps_) step.output->has_grad = false;
-    const GradSlot<T> seed = slot(loss);
-    if (seed.view.data == nullptr) return;
+    const Into<T> seed = slot(loss);
+    if (!seed.wanted()) return;
     fill(*ctx_, T{1}, seed.view);
     for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
       if (step->output->has_grad) step->run(step->closure);

@@ -59,24 +59,22 @@ void scalar_projections(Context<B>& ctx, In<B> x, In<B> y, In<B> weight, In<B> b
 }
 
 /// d_x (+)= w_0 d_q, then d_y (+)= w_1 d_k + w_2 d_v; d_w (+)= sums of (x d_q, y d_k, y d_v), d_b (+)= sums of
-/// (d_q, d_k, d_v). One pass; views without data are skipped.
+/// (d_q, d_k, d_v). One pass; `{}` for those that are not wanted.
 template <Backend B>
 void scalar_projections_backward(Context<B>& ctx, In<B> x, In<B> y, In<B> weight, In<B> d_q, In<B> d_k, In<B> d_v,
-                                 const GradSlot<Real<B>>& d_x, const GradSlot<Real<B>>& d_y,
-                                 const GradSlot<Real<B>>& d_weight, const GradSlot<Real<B>>& d_bias) {
+                                 Into<Real<B>> d_x, Into<Real<B>> d_y, Into<Real<B>> d_weight, Into<Real<B>> d_bias) {
   using T = Real<B>;
   detail::require_shape(weight, 3, 1, "scalar_projections_backward", "weight");
   for (const auto& array : {y, d_q, d_k, d_v})
     detail::require_shape(array, x.rows, x.cols, "scalar_projections_backward", "an operand");
-  for (const auto& slot : {d_x, d_y})
-    if (slot.view.data != nullptr)
-      detail::require_shape(slot.view, x.rows, x.cols, "scalar_projections_backward", "a gradient");
+  for (const auto& into : {d_x, d_y})
+    if (into.wanted()) detail::require_shape(into.view, x.rows, x.cols, "scalar_projections_backward", "a gradient");
   Scratch<B> scratch(ctx);
-  GradSlot<T> to_y = d_y;
-  if (!detail::rows_apart(d_x.view, d_y.view)) to_y = {scratch.template matrix<T>(x.rows, x.cols), Write::overwrite};
+  Into<T> to_y = d_y;
+  if (!detail::rows_apart(d_x.view, d_y.view)) to_y = scratch.template matrix<T>(x.rows, x.cols);
   B::reduce_rows(ctx, x.rows, functors::ScalarProjectionsBackwardRow<T>{x, y, weight, d_q, d_k, d_v, d_x, to_y},
                  SumTargets<T>({3, d_weight}, {3, d_bias}));
-  if (to_y.view.data != d_y.view.data) scaled_copy(ctx, T{1}, ConstView<T>(to_y.view), d_y.view, d_y.write);
+  if (to_y.view.data != d_y.view.data) scaled_copy(ctx, T{1}, ConstView<T>(to_y.view), d_y);
 }
 
 }  // namespace rearm

@@ -14,19 +14,17 @@ void bpr(Context<B>& ctx, In<B> user, In<B> positive, In<B> negative, Real<B> sc
   detail::require_shape(negative, user.rows, user.cols, "bpr", "negative");
   detail::require_shape(loss, 1, 1, "bpr", "loss");
   using T = Real<B>;
-  B::reduce_rows(ctx, user.rows, functors::BprRow<T>{user, positive, negative, scale},
-                 SumTargets<T>(loss.data, 1, Write::overwrite));
+  B::reduce_rows(ctx, user.rows, functors::BprRow<T>{user, positive, negative, scale}, SumTargets<T>(loss));
 }
 
 /// The three gradients of bpr, overwriting or adding as asked.
 template <Backend B>
 void bpr_backward(Context<B>& ctx, In<B> user, In<B> positive, In<B> negative, Real<B> scale, In<B> d_loss,
-                  Out<B> d_user, Write write_user, Out<B> d_positive, Write write_positive, Out<B> d_negative,
-                  Write write_negative) {
+                  Into<Real<B>> d_user, Into<Real<B>> d_positive, Into<Real<B>> d_negative) {
   using T = Real<B>;
-  B::for_each(ctx, user.rows,
-              functors::BprBackwardRow<T>{user, positive, negative, scale, d_loss.data, d_user, d_positive, d_negative,
-                                          write_user, write_positive, write_negative});
+  B::for_each(
+      ctx, user.rows,
+      functors::BprBackwardRow<T>{user, positive, negative, scale, d_loss.data, d_user, d_positive, d_negative});
 }
 
 }  // namespace rearm

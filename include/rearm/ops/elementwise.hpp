@@ -16,9 +16,9 @@ void fill(Context<B>& ctx, Real<B> value, Out<B> y) {
 
 /// y (+)= alpha x, same shape. With column blocks of y this is concatenation, and its own backward.
 template <Backend B>
-void scaled_copy(Context<B>& ctx, Real<B> alpha, In<B> x, Out<B> y, Write write = Write::overwrite) {
-  detail::require_shape(x, y.rows, y.cols, "scaled_copy", "input");
-  B::for_each(ctx, y.rows, functors::ScaleRow<Real<B>>{alpha, x, y, write});
+void scaled_copy(Context<B>& ctx, Real<B> alpha, In<B> x, Into<Real<B>> y) {
+  detail::require_shape(x, y.view.rows, y.view.cols, "scaled_copy", "input");
+  B::for_each(ctx, x.rows, functors::ScaleRow<Real<B>>{alpha, x, y});
 }
 
 /// Copies y (+)= alpha x made together, one after the other where a row of one meets another row of the next. Sources
@@ -29,10 +29,10 @@ class ScaledCopies {
   using T = Real<B>;
   explicit ScaledCopies(Context<B>& ctx) : ctx_(&ctx) {}
   void add(const functors::ScaleRow<T>& copy) {
-    if (copy.y.data == nullptr) return;
-    detail::require_shape(copy.x, copy.y.rows, copy.y.cols, "scaled_copy", "input");
+    if (!copy.y.wanted()) return;
+    detail::require_shape(copy.x, copy.y.view.rows, copy.y.view.cols, "scaled_copy", "input");
     bool apart = rows_.count < rows_.most;
-    for (int c = 0; c < rows_.count; ++c) apart = apart && detail::rows_apart(rows_.copy[c].y, copy.y);
+    for (int c = 0; c < rows_.count; ++c) apart = apart && detail::rows_apart(rows_.copy[c].y.view, copy.y.view);
     if (!apart) run();
     rows_.copy[rows_.count++] = copy;
   }
@@ -66,25 +66,25 @@ void column_mean(Context<B>& ctx, In<B> x, Out<B> out) {
 
 /// d_x (+)= (1/n) d_out in every row.
 template <Backend B>
-void column_mean_backward(Context<B>& ctx, In<B> d_out, Out<B> d_x, Write write) {
+void column_mean_backward(Context<B>& ctx, In<B> d_out, Into<Real<B>> d_x) {
   using T = Real<B>;
-  const MatrixView<const T> repeated{d_out.data, d_x.rows, d_x.cols, 0};
-  B::for_each(ctx, d_x.rows, functors::ScaleRow<T>{T{1} / static_cast<T>(d_x.rows), repeated, d_x, write});
+  const MatrixView<const T> repeated{d_out.data, d_x.view.rows, d_x.view.cols, 0};
+  B::for_each(ctx, repeated.rows, functors::ScaleRow<T>{T{1} / static_cast<T>(repeated.rows), repeated, d_x});
 }
 
 /// out (1 x 1) (+)= alpha sum of all entries of x.
 template <Backend B>
-void sum(Context<B>& ctx, Real<B> alpha, In<B> x, Out<B> out, Write write = Write::overwrite) {
-  detail::require_shape(out, 1, 1, "sum", "output");
-  B::reduce_rows(ctx, x.rows, functors::SumRow<Real<B>>{alpha, x}, SumTargets<Real<B>>(out.data, 1, write));
+void sum(Context<B>& ctx, Real<B> alpha, In<B> x, Into<Real<B>> out) {
+  detail::require_shape(out.view, 1, 1, "sum", "output");
+  B::reduce_rows(ctx, x.rows, functors::SumRow<Real<B>>{alpha, x}, SumTargets<Real<B>>(out));
 }
 
 /// out (1 x 1) (+)= alpha sum_ij x_ij y_ij.
 template <Backend B>
-void dot_sum(Context<B>& ctx, Real<B> alpha, In<B> x, In<B> y, Out<B> out, Write write = Write::overwrite) {
-  detail::require_shape(out, 1, 1, "dot_sum", "output");
+void dot_sum(Context<B>& ctx, Real<B> alpha, In<B> x, In<B> y, Into<Real<B>> out) {
+  detail::require_shape(out.view, 1, 1, "dot_sum", "output");
   detail::require_shape(y, x.rows, x.cols, "dot_sum", "second operand");
-  B::reduce_rows(ctx, x.rows, functors::DotSumRow<Real<B>>{alpha, x, y}, SumTargets<Real<B>>(out.data, 1, write));
+  B::reduce_rows(ctx, x.rows, functors::DotSumRow<Real<B>>{alpha, x, y}, SumTargets<Real<B>>(out));
 }
 
 /// y = max(0, x) + slope min(0, x), one slope for all (He et al., ICCV'15), plus `addend` where that has data.
@@ -99,24 +99,23 @@ void prelu(Context<B>& ctx, In<B> x, In<B> slope, Out<B> y, In<B> addend = {}) {
 /// d_x (+)= d_y (x > 0 ? 1 : slope); d_slope (+)= sum over x <= 0 of x d_y; d_addend (+)= d_y. Views without data are
 /// skipped; d_addend is written before d_x.
 template <Backend B>
-void prelu_backward(Context<B>& ctx, In<B> x, In<B> slope, In<B> d_y, Out<B> d_x, Write write_x, Out<B> d_slope,
-                    Write write_slope, const GradSlot<Real<B>>& d_addend = {}) {
+void prelu_backward(Context<B>& ctx, In<B> x, In<B> slope, In<B> d_y, Into<Real<B>> d_x, Into<Real<B>> d_slope,
+                    Into<Real<B>> d_addend = {}) {
   using T = Real<B>;
-  if (d_addend.view.data != nullptr)
+  if (d_addend.wanted())
     detail::require_shape(d_addend.view, d_y.rows, d_y.cols, "prelu_backward", "gradient of the addend");
-  const functors::PreluBackwardRow<T> to_x{x, slope.data, d_y, d_x, write_x};
-  const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend.view, d_addend.write};
-  const SumTargets<T> to_slope(d_slope.data, 1, write_slope);
-  if (d_addend.view.data != nullptr && d_x.data != nullptr && d_slope.data != nullptr &&
-      detail::rows_apart(d_addend.view, d_x))
+  const functors::PreluBackwardRow<T> to_x{x, slope.data, d_y, d_x};
+  const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend};
+  const SumTargets<T> to_slope(d_slope);
+  if (d_addend.wanted() && d_x.wanted() && d_slope.wanted() && detail::rows_apart(d_addend.view, d_x.view))
     return B::reduce_rows(ctx, x.rows, functors::CopyThenRow<T, functors::PreluBackwardBothRow<T>>{to_addend, {to_x}},
                           to_slope);
-  if (d_addend.view.data != nullptr) B::for_each(ctx, x.rows, to_addend);
-  if (d_x.data == nullptr && d_slope.data != nullptr)
+  if (d_addend.wanted()) B::for_each(ctx, x.rows, to_addend);
+  if (!d_x.wanted() && d_slope.wanted())
     B::reduce_rows(ctx, x.rows, functors::PreluSlopeGradRow<T>{x, d_y}, to_slope);
-  else if (d_slope.data != nullptr)
+  else if (d_slope.wanted())
     B::reduce_rows(ctx, x.rows, functors::PreluBackwardBothRow<T>{to_x}, to_slope);
-  else if (d_x.data != nullptr)
+  else if (d_x.wanted())
     B::for_each(ctx, x.rows, to_x);
 }
 
@@ -131,25 +130,24 @@ void scalar_affine(Context<B>& ctx, In<B> x, In<B> weight, In<B> bias, Out<B> y,
   B::for_each(ctx, x.rows, functors::ScalarAffineRow<Real<B>>{x, weight.data, bias.data, y, addend});
 }
 
-/// d_x (+)= w d_y; d_w (+)= sum x d_y; d_b (+)= sum d_y; d_addend (+)= d_y. Views without data are skipped; d_addend is
+/// d_x (+)= w d_y; d_w (+)= sum x d_y; d_b (+)= sum d_y; d_addend (+)= d_y. `{}` for those not wanted; d_addend is
 /// written before d_x.
 template <Backend B>
-void scalar_affine_backward(Context<B>& ctx, In<B> x, In<B> weight, In<B> d_y, Out<B> d_x, Write write_x,
-                            Out<B> d_weight, Write write_weight, Out<B> d_bias, Write write_bias,
-                            const GradSlot<Real<B>>& d_addend = {}) {
+void scalar_affine_backward(Context<B>& ctx, In<B> x, In<B> weight, In<B> d_y, Into<Real<B>> d_x,
+                            Into<Real<B>> d_weight, Into<Real<B>> d_bias, Into<Real<B>> d_addend = {}) {
   using T = Real<B>;
-  if (d_addend.view.data != nullptr)
+  if (d_addend.wanted())
     detail::require_shape(d_addend.view, d_y.rows, d_y.cols, "scalar_affine_backward", "gradient of the addend");
-  const functors::ScalarAffineBackwardRow<T> to_x{weight.data, d_y, d_x, write_x};
-  const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend.view, d_addend.write};
-  const bool sums = d_weight.data != nullptr || d_bias.data != nullptr;
-  const bool together = sums && d_addend.view.data != nullptr && detail::rows_apart(d_addend.view, d_x);
-  if (d_addend.view.data != nullptr && !together) B::for_each(ctx, x.rows, to_addend);
+  const functors::ScalarAffineBackwardRow<T> to_x{weight.data, d_y, d_x};
+  const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend};
+  const bool sums = d_weight.wanted() || d_bias.wanted();
+  const bool together = sums && d_addend.wanted() && detail::rows_apart(d_addend.view, d_x.view);
+  if (d_addend.wanted() && !together) B::for_each(ctx, x.rows, to_addend);
   if (!sums) {
-    if (d_x.data != nullptr) B::for_each(ctx, x.rows, to_x);
+    if (d_x.wanted()) B::for_each(ctx, x.rows, to_x);
     return;
   }
-  const SumTargets<T> both({1, {d_weight, write_weight}}, {1, {d_bias, write_bias}});
+  const SumTargets<T> both({1, d_weight}, {1, d_bias});
   using Sums = functors::ScalarAffineBackwardAllRow<T>;
   if (together)
     B::reduce_rows(ctx, x.rows, functors::CopyThenRow<T, Sums>{to_addend, {x, to_x}}, both);
@@ -159,13 +157,12 @@ void scalar_affine_backward(Context<B>& ctx, In<B> x, In<B> weight, In<B> d_y, O
 
 /// y (+)= x mask / (1 - p); p = 1 gives 0. The backward is the same call on d_y with the same key.
 template <Backend B>
-void dropout(Context<B>& ctx, In<B> x, double p, RandomKey key, Out<B> y, Write write = Write::overwrite) {
-  detail::require_shape(y, x.rows, x.cols, "dropout", "output");
+void dropout(Context<B>& ctx, In<B> x, double p, RandomKey key, Into<Real<B>> y) {
+  detail::require_shape(y.view, x.rows, x.cols, "dropout", "output");
   if (!(p >= 0 && p <= 1)) throw ConfigError(detail::message("dropout: p = ", p, " must lie in [0, 1]"));
   using T = Real<B>;
-  B::for_each(
-      ctx, x.rows,
-      functors::DropoutRow<T>{x, y, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p), write});
+  B::for_each(ctx, x.rows,
+              functors::DropoutRow<T>{x, y, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p)});
 }
 
 }  // namespace rearm

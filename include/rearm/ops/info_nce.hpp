@@ -43,25 +43,23 @@ void info_nce(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& sc
   sum(ctx, T{1}, ConstView<T>(rows, a.rows, 1), loss);
 }
 
-/// d_a, d_b (+)= gradients for d_loss (1 x 1), from one pass over the similarities; views without data are skipped.
+/// d_a, d_b (+)= gradients for d_loss (1 x 1), from one pass over the similarities; `{}` for those that are not wanted.
 /// 6 n^2 d operations.
 template <Backend B>
 void info_nce_backward(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& scale, const Real<B>* lse,
-                       In<B> d_loss, Out<B> d_a, Write write_a, Out<B> d_b, Write write_b) {
+                       In<B> d_loss, Into<Real<B>> d_a, Into<Real<B>> d_b) {
   using T = Real<B>;
   Scratch<B> scratch(ctx);
   // Apart from d_b, which may be d_a and is written last.
-  const MatrixView<T> of_b = d_b.data != nullptr ? scratch.template matrix<T>(b.rows, b.cols) : MatrixView<T>{};
+  const MatrixView<T> of_b = d_b.wanted() ? scratch.template matrix<T>(b.rows, b.cols) : MatrixView<T>{};
   detail::for_each_info_nce_tile(ctx, a, b, scale.inverse_temperature, [&](Index first, MatrixView<T> scores) {
     B::for_each(ctx, scores.rows, functors::InfoNceBackwardRow<T>{scores, first, a.rows, scale, lse, d_loss.data});
     const ConstView<T> rows = a.row_block(first, scores.rows);
-    if (d_a.data != nullptr)
-      gemm(ctx, Op::none, Op::none, T{1}, ConstView<T>(scores), b, d_a.row_block(first, scores.rows), write_a);
+    if (d_a.wanted()) gemm(ctx, Op::none, Op::none, T{1}, ConstView<T>(scores), b, d_a.row_block(first, scores.rows));
     if (of_b.data != nullptr)
-      gemm(ctx, Op::transpose, Op::none, T{1}, ConstView<T>(scores), rows, of_b,
-           first == 0 ? Write::overwrite : Write::accumulate);
+      gemm(ctx, Op::transpose, Op::none, T{1}, ConstView<T>(scores), rows, first == 0 ? of_b : add_to(of_b));
   });
-  if (of_b.data != nullptr) scaled_copy(ctx, T{1}, ConstView<T>(of_b), d_b, write_b);
+  if (of_b.data != nullptr) scaled_copy(ctx, T{1}, ConstView<T>(of_b), d_b);
 }
 
 }  // namespace rearm

@@ -31,10 +31,10 @@ void low_rank_product(Context<B>& ctx, In<B> x, In<B> w1, In<B> w2, LowRankOrder
   B::for_each(ctx, x.rows, detail::low_rank_row<Real<B>>(x, w1, w2, order, mid, y));
 }
 
-/// Gradients of low_rank_product; views without data are skipped.
+/// Gradients of low_rank_product; `{}` for those that are not wanted.
 template <Backend B>
 void low_rank_product_backward(Context<B>& ctx, In<B> x, In<B> w1, In<B> w2, LowRankOrder order, In<B> mid, In<B> d_y,
-                               Out<B> d_x, Write write_x, Out<B> d_w1, Write write_w1, Out<B> d_w2, Write write_w2) {
+                               Into<Real<B>> d_x, Into<Real<B>> d_w1, Into<Real<B>> d_w2) {
   using T = Real<B>;
   const bool forward = order == LowRankOrder::left_to_right;
   B::for_each(ctx, x.rows,
@@ -46,10 +46,7 @@ void low_rank_product_backward(Context<B>& ctx, In<B> x, In<B> w1, In<B> w2, Low
                                               d_y,
                                               d_x,
                                               forward ? d_w1 : d_w2,
-                                              forward ? d_w2 : d_w1,
-                                              write_x,
-                                              forward ? write_w1 : write_w2,
-                                              forward ? write_w2 : write_w1});
+                                              forward ? d_w2 : d_w1});
 }
 
 }  // namespace rearm

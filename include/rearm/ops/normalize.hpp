@@ -16,10 +16,9 @@ void row_normalize(Context<B>& ctx, In<B> x, Real<B> eps, Out<B> y, Real<B>* nor
 
 /// d_x (+)= (d_y - y (y . d_y)) / max(|x|, eps), from the forward's y and norm.
 template <Backend B>
-void row_normalize_backward(Context<B>& ctx, In<B> y, const Real<B>* norm, Real<B> eps, In<B> d_y, Out<B> d_x,
-                            Write write) {
-  detail::require_shape(d_x, y.rows, y.cols, "row_normalize_backward", "d_x");
-  B::for_each(ctx, y.rows, functors::RowNormalizeBackward<Real<B>>{y, norm, eps, d_y, d_x, write});
+void row_normalize_backward(Context<B>& ctx, In<B> y, const Real<B>* norm, Real<B> eps, In<B> d_y, Into<Real<B>> d_x) {
+  detail::require_shape(d_x.view, y.rows, y.cols, "row_normalize_backward", "d_x");
+  B::for_each(ctx, y.rows, functors::RowNormalizeBackward<Real<B>>{y, norm, eps, d_y, d_x});
 }
 
 /// y_i = x_i / (|x_i| + eps), the divisor a constant for the gradient (the authors' orthogonality loss).
@@ -31,9 +30,9 @@ void row_scale_detached(Context<B>& ctx, In<B> x, Real<B> eps, Out<B> y, Real<B>
 
 /// d_x (+)= d_y / divisor
 template <Backend B>
-void row_scale_detached_backward(Context<B>& ctx, const Real<B>* divisor, In<B> d_y, Out<B> d_x, Write write) {
-  detail::require_shape(d_x, d_y.rows, d_y.cols, "row_scale_detached_backward", "d_x");
-  B::for_each(ctx, d_x.rows, functors::RowScaleDetachedBackward<Real<B>>{divisor, d_y, d_x, write});
+void row_scale_detached_backward(Context<B>& ctx, const Real<B>* divisor, In<B> d_y, Into<Real<B>> d_x) {
+  detail::require_shape(d_x.view, d_y.rows, d_y.cols, "row_scale_detached_backward", "d_x");
+  B::for_each(ctx, d_y.rows, functors::RowScaleDetachedBackward<Real<B>>{divisor, d_y, d_x});
 }
 
 /// y = gamma (x - mean) / sqrt(var + eps) + beta over each row (Ba et al., 2016); mean and rstd hold n values each.
@@ -57,28 +56,24 @@ void layer_norm_prelu(Context<B>& ctx, In<B> x, In<B> gamma, In<B> beta, Real<B>
   B::for_each(ctx, x.rows, functors::LayerNormRow<Real<B>>{x, gamma.data, beta.data, eps, y, mean, rstd, slope.data});
 }
 
-/// Gradients of layer_norm_prelu, all in one pass; views without data are skipped. Without beta and slope: those of
+/// Gradients of layer_norm_prelu, all in one pass; `{}` for those that are not wanted. Without beta and slope: those of
 /// layer_norm.
 template <Backend B>
 void layer_norm_prelu_backward(Context<B>& ctx, In<B> x, In<B> gamma, In<B> beta, In<B> slope, const Real<B>* mean,
-                               const Real<B>* rstd, In<B> d_y, const GradSlot<Real<B>>& d_x,
-                               const GradSlot<Real<B>>& d_gamma, const GradSlot<Real<B>>& d_beta,
-                               const GradSlot<Real<B>>& d_slope) {
+                               const Real<B>* rstd, In<B> d_y, Into<Real<B>> d_x, Into<Real<B>> d_gamma,
+                               Into<Real<B>> d_beta, Into<Real<B>> d_slope) {
   using T = Real<B>;
   const Index d = x.cols;
-  B::reduce_rows(
-      ctx, x.rows,
-      functors::LayerNormBackwardRow<T>{x, gamma.data, beta.data, slope.data, mean, rstd, d_y, d_x.view, d_x.write},
-      SumTargets<T>({d, d_gamma}, {d, d_beta}, {1, d_slope}));
+  B::reduce_rows(ctx, x.rows,
+                 functors::LayerNormBackwardRow<T>{x, gamma.data, beta.data, slope.data, mean, rstd, d_y, d_x},
+                 SumTargets<T>({d, d_gamma}, {d, d_beta}, {1, d_slope}));
 }
 
-/// The three gradients of layer_norm; views without data are skipped.
+/// The three gradients of layer_norm; `{}` for those that are not wanted.
 template <Backend B>
 void layer_norm_backward(Context<B>& ctx, In<B> x, In<B> gamma, const Real<B>* mean, const Real<B>* rstd, In<B> d_y,
-                         Out<B> d_x, Write write_x, Out<B> d_gamma, Write write_gamma, Out<B> d_beta,
-                         Write write_beta) {
-  layer_norm_prelu_backward<B>(ctx, x, gamma, {}, {}, mean, rstd, d_y, {d_x, write_x}, {d_gamma, write_gamma},
-                               {d_beta, write_beta}, {});
+                         Into<Real<B>> d_x, Into<Real<B>> d_gamma, Into<Real<B>> d_beta) {
+  layer_norm_prelu_backward<B>(ctx, x, gamma, {}, {}, mean, rstd, d_y, d_x, d_gamma, d_beta, {});
 }
 
 }  // namespace rearm

@@ -25,9 +25,9 @@ void softmax(Context<B>& ctx, In<B> x, SoftmaxAxis along, Out<B> y) {
 }
 
 template <Backend B>
-void softmax_backward(Context<B>& ctx, In<B> y, SoftmaxAxis along, In<B> d_y, Out<B> d_x, Write write) {
-  detail::require_shape(d_x, y.rows, y.cols, "softmax_backward", "d_x");
-  B::for_each(ctx, y.rows, functors::SoftmaxBackwardRow<Real<B>>{y, along.axis, along.inner, d_y, d_x, write});
+void softmax_backward(Context<B>& ctx, In<B> y, SoftmaxAxis along, In<B> d_y, Into<Real<B>> d_x) {
+  detail::require_shape(d_x.view, y.rows, y.cols, "softmax_backward", "d_x");
+  B::for_each(ctx, y.rows, functors::SoftmaxBackwardRow<Real<B>>{y, along.axis, along.inner, d_y, d_x});
 }
 
 /// y_i = log sum_j exp(x_ij), y n x 1; x must have a column.
@@ -39,9 +39,9 @@ void log_sum_exp(Context<B>& ctx, In<B> x, Out<B> y) {
 }
 
 template <Backend B>
-void log_sum_exp_backward(Context<B>& ctx, In<B> x, In<B> y, In<B> d_y, Out<B> d_x, Write write) {
-  detail::require_shape(d_x, x.rows, x.cols, "log_sum_exp_backward", "d_x");
-  B::for_each(ctx, x.rows, functors::LogSumExpBackwardRow<Real<B>>{x, y, d_y, d_x, write});
+void log_sum_exp_backward(Context<B>& ctx, In<B> x, In<B> y, In<B> d_y, Into<Real<B>> d_x) {
+  detail::require_shape(d_x.view, x.rows, x.cols, "log_sum_exp_backward", "d_x");
+  B::for_each(ctx, x.rows, functors::LogSumExpBackwardRow<Real<B>>{x, y, d_y, d_x});
 }
 
 /// y_i = a_i . b_i / (max(|a_i|, eps) max(|b_i|, eps)), y n x 1. A zero row has cosine 0 with everything.
@@ -52,13 +52,12 @@ void cosine(Context<B>& ctx, In<B> a, In<B> b, Real<B> eps, Out<B> y) {
   B::for_each(ctx, a.rows, functors::CosineRow<Real<B>>{a, b, eps, y});
 }
 
-/// Both gradients of cosine; views without data are skipped.
+/// Both gradients of cosine; `{}` for those that are not wanted.
 template <Backend B>
-void cosine_backward(Context<B>& ctx, In<B> a, In<B> b, Real<B> eps, In<B> d_y, Out<B> d_a, Write write_a, Out<B> d_b,
-                     Write write_b) {
+void cosine_backward(Context<B>& ctx, In<B> a, In<B> b, Real<B> eps, In<B> d_y, Into<Real<B>> d_a, Into<Real<B>> d_b) {
   using T = Real<B>;
-  if (d_a.data != nullptr) B::for_each(ctx, a.rows, functors::CosineBackwardRow<T>{a, b, eps, d_y, d_a, write_a});
-  if (d_b.data != nullptr) B::for_each(ctx, a.rows, functors::CosineBackwardRow<T>{b, a, eps, d_y, d_b, write_b});
+  if (d_a.wanted()) B::for_each(ctx, a.rows, functors::CosineBackwardRow<T>{a, b, eps, d_y, d_a});
+  if (d_b.wanted()) B::for_each(ctx, a.rows, functors::CosineBackwardRow<T>{b, a, eps, d_y, d_b});
 }
 
 }  // namespace rearm

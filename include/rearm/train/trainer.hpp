@@ -233,7 +233,7 @@ class Trainer {
     ScaledCopies<B> sums(ctx_);
     for (std::size_t i = 0; i < losses.size(); ++i)
       if (!losses[i].empty())
-        sums.add({T{1}, losses[i].value(), loss_sums_.view().col_block(static_cast<Index>(i), 1), Write::accumulate});
+        sums.add({T{1}, losses[i].value(), add_to(loss_sums_.view().col_block(static_cast<Index>(i), 1))});
     sums.run();
   }
   void read_sums(int epoch, Index n_steps) {
