@@ -59,13 +59,15 @@ class Var {
 
   Index rows() const { return node_->value.rows; }
   Index cols() const { return node_->value.cols; }
+  /// An empty Var has no elements, no value and no gradient.
   MatrixView<T> value() const {
+    if (empty()) return {};
     if (node_->value.data == nullptr && node_->parameter != nullptr && node_->parameter->rounded())
       throw ShapeError(
           detail::message("tape: '", node_->parameter->name, "' is kept in bfloat16; only linear reads it"));
     return node_->value;
   }
-  bool requires_grad() const { return node_->requires_grad; }
+  bool requires_grad() const { return !empty() && node_->requires_grad; }
   bool empty() const { return node_ == nullptr; }
   Tape<B>& tape() const { return *tape_; }
   detail::Node<B>& node() const { return *node_; }
@@ -160,27 +162,21 @@ class Tape {
     F* stored = new (host_.template allocate<F>(1)) F(backward);
     steps_.push_back({&output.node(), stored, [](void* f) { (*static_cast<F*>(f))(); }});
   }
-  /// Where an operator writes the gradient of `x`.
+  /// Where an operator writes the gradient of `x`, taken once an operator: the first to ask overwrites, the others add.
   Into<T> slot(Var<B> x) {
+    if (!x.requires_grad()) return {};
     detail::Node<B>& node = x.node();
-    if (!node.requires_grad) return {};
     if (node.root != nullptr) {
       detail::Node<B>& root = *node.root;
       ensure_grad(root);
       if (!has_grad(root)) fill(*ctx_, T{0}, root.grad);
       set_has_grad(root);
-      return {root.grad_of(node.value), Write::accumulate};
+      return add_to(root.grad_of(node.value));
     }
     ensure_grad(node);
     const Write write = has_grad(node) ? Write::accumulate : Write::overwrite;
     set_has_grad(node);
     return {node.grad, write};
-  }
-  /// Like slot(), but zeroed first where nothing is there yet: for operators that only add.
-  MatrixView<T> accumulating_slot(Var<B> x) {
-    const Into<T> s = slot(x);
-    if (s.wanted() && s.write == Write::overwrite) fill(*ctx_, T{0}, s.view);
-    return s.view;
   }
   /// In a backward pass that releases: leaves `block` of the gradient of `whole`, which is not needed any more, to
   /// `part` as its gradient, instead of a copy. False where that cannot be, or is not worth it.
