@@ -115,7 +115,7 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
         ScaledCopies<B> copies(ctx);
         for (std::size_t i = 0; i < losses.size(); ++i)
           if (!losses[i].empty())
-            copies.add({1.0F, losses[i].value(), sums.view().col_block(static_cast<Index>(i), 1), Write::accumulate});
+            copies.add({1.0F, losses[i].value(), add_to(sums.view().col_block(static_cast<Index>(i), 1))});
         copies.run();
       }
       tape.backward(losses[0], AfterBackward::release);

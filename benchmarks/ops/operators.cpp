@@ -125,8 +125,7 @@ void register_operators(const Shape& shape, Machine& machine) {
   add_op("log_sum_exp_backward", [=](Arrays& a, const Dataset&, benchmark::State&) {
     const auto x = a.make(batch, batch), y = a.make(batch, 1), d_y = a.make(batch, 1), d_x = a.make(batch, batch);
     log_sum_exp<B>(a.ctx, x, y);
-    return pass({0, 2 * bytes_of(batch, batch), 0},
-                [=, &a] { log_sum_exp_backward<B>(a.ctx, x, y, d_y, d_x, Write::overwrite); });
+    return pass({0, 2 * bytes_of(batch, batch), 0}, [=, &a] { log_sum_exp_backward<B>(a.ctx, x, y, d_y, d_x); });
   });
   add_op("spmm_interaction", [=](Arrays& a, const Dataset& data, benchmark::State& state) {
     const Index n = data.n_users + data.n_items;
@@ -191,9 +190,8 @@ void register_operators(const Shape& shape, Machine& machine) {
     const Index n = data.n_items;
     const auto x = a.make(n, d), y = a.make(n, d), weight = a.make(3, 1), d_q = a.make(n, d), d_k = a.make(n, d),
                d_v = a.make(n, d), d_x = a.make(n, d), d_y = a.make(n, d), d_w = a.make(3, 1), d_b = a.make(3, 1);
-    return pass({0, 7 * bytes_of(n, d), 0}, [=, &a] {
-      scalar_projections_backward<B>(a.ctx, x, y, weight, d_q, d_k, d_v, {d_x}, {d_y}, {d_w}, {d_b});
-    });
+    return pass({0, 7 * bytes_of(n, d), 0},
+                [=, &a] { scalar_projections_backward<B>(a.ctx, x, y, weight, d_q, d_k, d_v, d_x, d_y, d_w, d_b); });
   });
   add_op("meta_network", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users, dk = d * k;
@@ -217,8 +215,7 @@ void register_operators(const Shape& shape, Machine& machine) {
     };
     const auto saved = [&] { return MetaLearnerSaved<float>{a.make(n, dk), a.make(n, 1).data, a.make(1, dk)}; };
     const auto grad = [&] {
-      return MetaLearnerGrad<float>{
-          {a.make(dk, d)}, {a.make(1, dk)}, {a.make(1, 1)}, {a.make(dk, dk)}, {a.make(1, dk)}};
+      return MetaLearnerGrad<float>{a.make(dk, d), a.make(1, dk), a.make(1, 1), a.make(dk, dk), a.make(1, dk)};
     };
     const auto g1 = learner(), g2 = learner();
     const auto s1 = saved(), s2 = saved();
@@ -226,8 +223,7 @@ void register_operators(const Shape& shape, Machine& machine) {
     meta_network<B>(a.ctx, knowledge, id, g1, g2, s1, s2, mid, share);
     const double flops = 2 * (product_flops(n, dk, d) + 2 * product_flops(n, dk, dk));
     return pass({flops, 3 * bytes_of(n, d) + 2 * bytes_of(n, dk), 0}, [=, &a] {
-      meta_network_backward<B>(a.ctx, knowledge, id, g1, g2, s1, s2, mid, d_share, d_id, Write::overwrite, grad1,
-                               grad2);
+      meta_network_backward<B>(a.ctx, knowledge, id, g1, g2, s1, s2, mid, d_share, d_id, grad1, grad2);
     });
   });
   add_op("row_normalize", [=](Arrays& a, const Dataset& data, benchmark::State&) {
@@ -240,7 +236,7 @@ void register_operators(const Shape& shape, Machine& machine) {
     const auto y = a.make(n, width), norm = a.make(n, 1), d_y = a.make(n, width), d_x = a.make(n, width);
     fill<B>(a.ctx, 1.0F, norm);
     return pass({0, 3 * bytes_of(n, width), 0},
-                [=, &a] { row_normalize_backward<B>(a.ctx, y, norm.data, 1e-12F, d_y, d_x, Write::overwrite); });
+                [=, &a] { row_normalize_backward<B>(a.ctx, y, norm.data, 1e-12F, d_y, d_x); });
   });
   add_op("layer_norm", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_items;
@@ -251,10 +247,8 @@ void register_operators(const Shape& shape, Machine& machine) {
     const Index n = data.n_items;
     const auto x = a.make(n, d), mean = a.make(n, 1), rstd = a.make(n, 1), g = a.make(1, d), d_y = a.make(n, d),
                d_x = a.make(n, d), d_g = a.make(1, d), d_b = a.make(1, d);
-    return pass({0, 3 * bytes_of(n, d), 0}, [=, &a] {
-      layer_norm_backward<B>(a.ctx, x, g, mean.data, rstd.data, d_y, d_x, Write::overwrite, d_g, Write::overwrite, d_b,
-                             Write::overwrite);
-    });
+    return pass({0, 3 * bytes_of(n, d), 0},
+                [=, &a] { layer_norm_backward<B>(a.ctx, x, g, mean.data, rstd.data, d_y, d_x, d_g, d_b); });
   });
   add_op("layer_norm_prelu", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_items;
@@ -268,7 +262,7 @@ void register_operators(const Shape& shape, Machine& machine) {
     const auto x = a.make(n, d), mean = a.make(n, 1), rstd = a.make(n, 1), g = a.make(1, d), slope = a.make(1, 1),
                d_y = a.make(n, d), d_x = a.make(n, d), d_g = a.make(1, d), d_b = a.make(1, d), d_slope = a.make(1, 1);
     return pass({0, 3 * bytes_of(n, d), 0}, [=, &a] {
-      layer_norm_prelu_backward<B>(a.ctx, x, g, g, slope, mean.data, rstd.data, d_y, {d_x}, {d_g}, {d_b}, {d_slope});
+      layer_norm_prelu_backward<B>(a.ctx, x, g, g, slope, mean.data, rstd.data, d_y, d_x, d_g, d_b, d_slope);
     });
   });
   add_op("prelu", [=](Arrays& a, const Dataset& data, benchmark::State&) {
@@ -279,15 +273,12 @@ void register_operators(const Shape& shape, Machine& machine) {
   add_op("prelu_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;
     const auto x = a.make(n, d), slope = a.make(1, 1), d_y = a.make(n, d), d_x = a.make(n, d), d_slope = a.make(1, 1);
-    return pass({0, 3 * bytes_of(n, d), 0},
-                [=, &a] { prelu_backward<B>(a.ctx, x, slope, d_y, d_x, Write::overwrite, d_slope, Write::overwrite); });
+    return pass({0, 3 * bytes_of(n, d), 0}, [=, &a] { prelu_backward<B>(a.ctx, x, slope, d_y, d_x, d_slope); });
   });
   add_op("softmax_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;
     const auto y = a.make(n, d * k), d_y = a.make(n, d * k), d_x = a.make(n, d * k);
-    return pass({0, 3 * bytes_of(n, d * k), 0}, [=, &a] {
-      softmax_backward<B>(a.ctx, y, {d, k}, d_y, d_x, Write::overwrite);
-    });
+    return pass({0, 3 * bytes_of(n, d * k), 0}, [=, &a] { softmax_backward<B>(a.ctx, y, {d, k}, d_y, d_x); });
   });
   add_op("softmax_last_axis", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;
@@ -310,8 +301,7 @@ void register_operators(const Shape& shape, Machine& machine) {
     const auto x = a.make(n, d), w1 = a.make(n, d * k), w2 = a.make(n, d * k), mid = a.make(n, k), d_y = a.make(n, d),
                d_x = a.make(n, d), d_w1 = a.make(n, d * k), d_w2 = a.make(n, d * k);
     return pass({4 * product_flops(n, d, k), 3 * bytes_of(n, d) + 4 * bytes_of(n, d * k), 0}, [=, &a] {
-      low_rank_product_backward<B>(a.ctx, x, w1, w2, LowRankOrder::left_to_right, mid, d_y, d_x, Write::overwrite, d_w1,
-                                   Write::overwrite, d_w2, Write::overwrite);
+      low_rank_product_backward<B>(a.ctx, x, w1, w2, LowRankOrder::left_to_right, mid, d_y, d_x, d_w1, d_w2);
     });
   });
   add_op("info_nce", [=](Arrays& a, const Dataset&, benchmark::State&) {
@@ -323,10 +313,8 @@ void register_operators(const Shape& shape, Machine& machine) {
     const auto x = a.make(batch, d), y = a.make(batch, d), lse = a.make(batch, 1), loss = a.make(1, 1),
                d_x = a.make(batch, d), d_y = a.make(batch, d);
     info_nce<B>(a.ctx, x, y, info_nce_scale(0.6F, 1.0F), lse.data, loss);
-    return pass({2 * product_flops(batch, batch, d), 4 * bytes_of(batch, d), 0}, [=, &a] {
-      info_nce_backward<B>(a.ctx, x, y, info_nce_scale(0.6F, 1.0F), lse.data, loss, d_x, Write::overwrite, d_y,
-                           Write::overwrite);
-    });
+    return pass({2 * product_flops(batch, batch, d), 4 * bytes_of(batch, d), 0},
+                [=, &a] { info_nce_backward<B>(a.ctx, x, y, info_nce_scale(0.6F, 1.0F), lse.data, loss, d_x, d_y); });
   });
   add_op("cosine", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;
@@ -336,17 +324,13 @@ void register_operators(const Shape& shape, Machine& machine) {
   add_op("cosine_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;
     const auto x = a.make(n, d), y = a.make(n, d), d_out = a.make(n, 1), d_x = a.make(n, d), d_y = a.make(n, d);
-    return pass({0, 4 * bytes_of(n, d), 0}, [=, &a] {
-      cosine_backward<B>(a.ctx, x, y, 1e-8F, d_out, d_x, Write::overwrite, d_y, Write::overwrite);
-    });
+    return pass({0, 4 * bytes_of(n, d), 0}, [=, &a] { cosine_backward<B>(a.ctx, x, y, 1e-8F, d_out, d_x, d_y); });
   });
   add_op("bpr_backward", [=](Arrays& a, const Dataset&, benchmark::State&) {
     const auto u = a.make(batch, width), pos = a.make(batch, width), neg = a.make(batch, width), d_loss = a.make(1, 1),
                d_u = a.make(batch, width), d_pos = a.make(batch, width), d_neg = a.make(batch, width);
-    return pass({0, 6 * bytes_of(batch, width), 0}, [=, &a] {
-      bpr_backward<B>(a.ctx, u, pos, neg, 1.0F, d_loss, d_u, Write::overwrite, d_pos, Write::overwrite, d_neg,
-                      Write::overwrite);
-    });
+    return pass({0, 6 * bytes_of(batch, width), 0},
+                [=, &a] { bpr_backward<B>(a.ctx, u, pos, neg, 1.0F, d_loss, d_u, d_pos, d_neg); });
   });
   add_op("bpr", [=](Arrays& a, const Dataset&, benchmark::State&) {
     const auto u = a.make(batch, width), pos = a.make(batch, width), neg = a.make(batch, width), loss = a.make(1, 1);

@@ -45,7 +45,7 @@ TEST_CASE_TEMPLATE("gemm split by rows, by columns and inside", T, float, double
         const auto b = op_b == Op::none ? random_matrix<T>(size.k, size.n, 2) : random_matrix<T>(size.n, size.k, 2);
         for (const Write write : {Write::overwrite, Write::accumulate})
           same_bits<T>(size.m, size.n, [&](Ctx<T>& ctx, MatrixView<T> out) {
-            gemm(ctx, op_a, op_b, T(0.3), a.view(), b.view(), out, write);
+            gemm(ctx, op_a, op_b, T(0.3), a.view(), b.view(), {out, write});
           });
       }
 }
@@ -71,7 +71,7 @@ TEST_CASE("products on two threads at once do not disturb each other, again and 
 TEST_CASE_TEMPLATE("sums over rows and sparse products", T, float, double) {
   const auto x = random_matrix<T>(3000, 7, 1);
   for (const Write write : {Write::overwrite, Write::accumulate})
-    same_bits<T>(1, 7, [&](Ctx<T>& ctx, MatrixView<T> out) { column_sum(ctx, T(0.3), x.view(), out, write); });
+    same_bits<T>(1, 7, [&](Ctx<T>& ctx, MatrixView<T> out) { column_sum(ctx, T(0.3), x.view(), {out, write}); });
   const auto a = SparseOperator<T>::general(random_csr<T>(400, 300, 0.05, 2));
   const auto y = random_matrix<T>(300, 33, 3);
   same_bits<T>(400, 33, [&](Ctx<T>& ctx, MatrixView<T> out) { spmm(ctx, a.view(), y.view(), out); });
@@ -99,7 +99,7 @@ TEST_CASE_TEMPLATE("info_nce and attention, forward and backward", T, float, dou
     info_nce(ctx, a.view(), b.view(), info_nce_scale(T(0.2), T(1)), lse.data(),
              out.row_block(2 * n, 1).col_block(0, 1));
     info_nce_backward(ctx, a.view(), b.view(), info_nce_scale(T(0.2), T(1)), lse.data(), ConstView<T>(&one, 1, 1),
-                      out.row_block(0, n), Write::overwrite, out.row_block(n, n), Write::accumulate);
+                      out.row_block(0, n), add_to(out.row_block(n, n)));
   });
   same_bits<T>(4 * n, d, [&](Ctx<T>& ctx, MatrixView<T> out) {
     const auto part = [&](Index i) { return out.row_block(i * n, n); };
@@ -120,7 +120,7 @@ TEST_CASE_TEMPLATE("the fused update of a table, with its weight's gradient and 
     const functors::AdamTarget<T> table{update, out.row_block(0, 2500), moment1.view(), moment2.view()};
     const MatrixView<T> d_weight = out.row_block(2500, 12);
     for (const Write write : {Write::overwrite, Write::accumulate})
-      CpuBackend<T>::factored_adam(ctx, table, d_output.view(), weight.view(), d_weight, write);
+      CpuBackend<T>::factored_adam(ctx, table, d_output.view(), weight.view(), {d_weight, write});
     CpuBackend<T>::factored_adam(ctx, table, d_output.view(), weight.view());
   });
 }

@@ -448,11 +448,11 @@ TEST_CASE_TEMPLATE("the library's sparse product is that of our kernel", T, floa
       const auto x = upload(random_matrix<T>(70, width + 5, 2));
       TestMatrix<T> y[2] = {upload(random_matrix<T>(90, width + 5, 3)), upload(random_matrix<T>(90, width + 5, 3))};
       for (const Index first : {2, 4}) {  // floats: not where the library takes them, and where it does
-        spmm(in_order, a.view(), x.view().col_block(first, width), y[0].view().col_block(first, width), write);
+        spmm(in_order, a.view(), x.view().col_block(first, width), {y[0].view().col_block(first, width), write});
 #if defined(EMULATED_CUDA)
         const auto before = emulated_cuda::counters().sparse_products;
 #endif
-        spmm(library, a.view(), x.view().col_block(first, width), y[1].view().col_block(first, width), write);
+        spmm(library, a.view(), x.view().col_block(first, width), {y[1].view().col_block(first, width), write});
 #if defined(EMULATED_CUDA)
         CHECK(emulated_cuda::counters().sparse_products == before + (first * sizeof(T) % 16 == 0 ? 1 : 0));
 #endif

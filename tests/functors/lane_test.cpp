@@ -181,8 +181,9 @@ TEST_CASE_TEMPLATE("32 lanes: copies, sums, activations, dropout", T, float, dou
       const MatrixView<T> y = out(n_rows, cols);
       return AddRow<T>{y, T(1), in.row, y};
     });
-    same("AddRow, scaled, added to what is there",
-         [&](Out& out) { return AddRow<T>{in.a, T(0.5), in.b, out(n_rows, cols), T(0.25), Write::accumulate}; });
+    same("AddRow, scaled, added to what is there", [&](Out& out) {
+      return AddRow<T>{in.a, T(0.5), in.b, add_to(out(n_rows, cols)), T(0.25)};
+    });
     same("ColumnSumRow", [&](Out& out) { return adding(ColumnSumRow<T>{T(0.5), in.a}, out(1, cols)); });
     same("DotSumRow", [&](Out& out) { return adding(DotSumRow<T>{T(0.5), in.a, in.b}, out(1, 1)); });
     same("SumRow", [&](Out& out) { return adding(SumRow<T>{T(0.5), in.a}, out(1, 1)); });
@@ -191,28 +192,28 @@ TEST_CASE_TEMPLATE("32 lanes: copies, sums, activations, dropout", T, float, dou
     same("PreluSlopeGradRow", [&](Out& out) { return adding(PreluSlopeGradRow<T>{in.a, in.d_y}, out(1, 1)); });
     same("ScalarAffineRow", [&](Out& out) { return ScalarAffineRow<T>{in.a, in.weight, in.bias, out(n_rows, cols)}; });
     same("ScalarAffineBackwardAllRow, weight and bias alone", [&](Out& out) {
-      return adding(ScalarAffineBackwardAllRow<T>{in.a, {in.weight, in.d_y, {}, Write::overwrite}}, out(1, 2));
+      return adding(ScalarAffineBackwardAllRow<T>{in.a, {in.weight, in.d_y, {}}}, out(1, 2));
     });
     for (const Write write : both_writes) {
-      same("ScaleRow", [&](Out& out) { return ScaleRow<T>{T(3), in.a, out(n_rows, cols), write}; });
-      same("ScaleByRow", [&](Out& out) { return ScaleByRow<T>{T(3), in.weight, in.a, out(n_rows, cols), write}; });
-      same("RowDotBackward", [&](Out& out) { return RowDotBackward<T>{in.b, in.column, out(n_rows, cols), write}; });
+      same("ScaleRow", [&](Out& out) { return ScaleRow<T>{T(3), in.a, {out(n_rows, cols), write}}; });
+      same("ScaleByRow", [&](Out& out) { return ScaleByRow<T>{T(3), in.weight, in.a, {out(n_rows, cols), write}}; });
+      same("RowDotBackward", [&](Out& out) { return RowDotBackward<T>{in.b, in.column, {out(n_rows, cols), write}}; });
       same("PreluBackwardRow", [&](Out& out) {
-        return PreluBackwardRow<T>{in.a, in.weight, in.d_y, out(n_rows, cols), write};
+        return PreluBackwardRow<T>{in.a, in.weight, in.d_y, {out(n_rows, cols), write}};
       });
       same("PreluBackwardBothRow", [&](Out& out) {
         const MatrixView<T> d_x = out(n_rows, cols);
-        return adding(PreluBackwardBothRow<T>{{in.a, in.weight, in.d_y, d_x, write}}, out(1, 1));
+        return adding(PreluBackwardBothRow<T>{{in.a, in.weight, in.d_y, {d_x, write}}}, out(1, 1));
       });
       same("ScalarAffineBackwardRow", [&](Out& out) {
-        return ScalarAffineBackwardRow<T>{in.weight, in.d_y, out(n_rows, cols), write};
+        return ScalarAffineBackwardRow<T>{in.weight, in.d_y, {out(n_rows, cols), write}};
       });
       same("ScalarAffineBackwardAllRow", [&](Out& out) {
         const MatrixView<T> d_x = out(n_rows, cols);
-        return adding(ScalarAffineBackwardAllRow<T>{in.a, {in.weight, in.d_y, d_x, write}}, out(1, 2));
+        return adding(ScalarAffineBackwardAllRow<T>{in.a, {in.weight, in.d_y, {d_x, write}}}, out(1, 2));
       });
       same("DropoutRow", [&](Out& out) {
-        return DropoutRow<T>{in.a, out(n_rows, cols), DropoutMask::make({4, 5, 6}, 0.4), T(1 / 0.6), write};
+        return DropoutRow<T>{in.a, {out(n_rows, cols), write}, DropoutMask::make({4, 5, 6}, 0.4), T(1 / 0.6)};
       });
     }
     same.compare();
@@ -243,23 +244,31 @@ TEST_CASE_TEMPLATE("32 lanes: normalisation and cosine", T, float, double) {
     same("LogSumExpRow", [&](Out& out) { return LogSumExpRow<T>{in.a, out(n_rows, 1)}; });
     same("CosineRow", [&](Out& out) { return CosineRow<T>{in.a, in.b, eps, out(n_rows, 1)}; });
     for (const Write write : both_writes) {
-      same("RowNormalizeBackward",
-           [&](Out& out) { return RowNormalizeBackward<T>{in.a, norm.data(), eps, in.d_y, out(n_rows, cols), write}; });
+      same("RowNormalizeBackward", [&](Out& out) {
+        return RowNormalizeBackward<T>{in.a, norm.data(), eps, in.d_y, {out(n_rows, cols), write}};
+      });
       same("RowScaleDetachedBackward", [&](Out& out) {
-        return RowScaleDetachedBackward<T>{norm.data(), in.d_y, out(n_rows, cols), write};
+        return RowScaleDetachedBackward<T>{norm.data(), in.d_y, {out(n_rows, cols), write}};
       });
       for (const T* const below : slopes)
         same("LayerNormBackwardRow", [&](Out& out) {
           const MatrixView<T> d_x = out(n_rows, cols);
-          return adding(LayerNormBackwardRow<T>{in.a, in.row.data, below != nullptr ? in.b.data : nullptr, below,
-                                                in.weight, norm.data(), in.d_y, d_x, write},
+          return adding(LayerNormBackwardRow<T>{in.a,
+                                                in.row.data,
+                                                below != nullptr ? in.b.data : nullptr,
+                                                below,
+                                                in.weight,
+                                                norm.data(),
+                                                in.d_y,
+                                                {d_x, write}},
                         out(1, 2 * cols + 1));
         });
       same("LogSumExpBackwardRow", [&](Out& out) {
-        return LogSumExpBackwardRow<T>{in.a, in.column, in.column, out(n_rows, cols), write};
+        return LogSumExpBackwardRow<T>{in.a, in.column, in.column, {out(n_rows, cols), write}};
       });
-      same("CosineBackwardRow",
-           [&](Out& out) { return CosineBackwardRow<T>{in.a, in.b, eps, in.column, out(n_rows, cols), write}; });
+      same("CosineBackwardRow", [&](Out& out) {
+        return CosineBackwardRow<T>{in.a, in.b, eps, in.column, {out(n_rows, cols), write}};
+      });
     }
     same.compare();
   }
@@ -288,8 +297,9 @@ TEST_CASE_TEMPLATE("32 lanes: softmax, whole groups to a lane and groups shared 
         return SoftmaxRow<T>{y, axis, inner, y};
       });
       for (const Write write : both_writes)
-        same("SoftmaxBackwardRow" + how,
-             [&](Out& out) { return SoftmaxBackwardRow<T>{in.a, axis, inner, in.d_y, out(n_rows, cols), write}; });
+        same("SoftmaxBackwardRow" + how, [&](Out& out) {
+          return SoftmaxBackwardRow<T>{in.a, axis, inner, in.d_y, {out(n_rows, cols), write}};
+        });
     }
     same.compare();
   }
@@ -328,16 +338,16 @@ TEST_CASE_TEMPLATE("32 lanes: gather, BPR, thin products, attention", T, float, 
             const MatrixView<T> d_x = all ? out(n_rows, cols) : MatrixView<T>{};
             const MatrixView<T> d_first = out(n_rows, cols * k);
             const MatrixView<T> d_second = all ? out(n_rows, cols * k) : MatrixView<T>{};
-            return LowRankBackwardRow<T>{in.a, first.view(), second.view(), layout, mid.view(), in.d_y,
-                                         d_x,  d_first,      d_second,      write,  write,      write};
+            return LowRankBackwardRow<T>{in.a,   first.view(), second.view(),    layout,           mid.view(),
+                                         in.d_y, {d_x, write}, {d_first, write}, {d_second, write}};
           });
     }
     for (const Write write : both_writes)
       same("BprBackwardRow", [&](Out& out) {
         const MatrixView<T> d_user = out(n_rows, cols);
         const MatrixView<T> d_positive = out(n_rows, cols);
-        return BprBackwardRow<T>{in.a,  in.b,  in.d_y, T(0.5), in.weight, d_user, d_positive, out(n_rows, cols),
-                                 write, write, write};
+        return BprBackwardRow<T>{
+            in.a, in.b, in.d_y, T(0.5), in.weight, {d_user, write}, {d_positive, write}, {out(n_rows, cols), write}};
       });
     const AttentionInput<T> attention{in.a, in.b, in.d_y, T(0.5), true, DropoutMask::make({4, 5, 6}, 0.3), T(1 / 0.7)};
     same("AttentionRow", [&](Out& out) { return AttentionRow<T>{attention, out(n_rows, cols)}; });

@@ -54,8 +54,8 @@ TEST_CASE_TEMPLATE("scalar_projections and their gradients equal plain loops", T
       const TestMatrix<T> g_there[3] = {upload(g[0]), upload(g[1]), upload(g[2])};
       TestMatrix<T> d_x(n, d), d_y = upload(y), d_w(3, 1), d_b = upload(b);
       scalar_projections_backward(ctx, x_there.view(), y_there.view(), w_there.view(), g_there[0].view(),
-                                  g_there[1].view(), g_there[2].view(), {d_x.view()}, {d_y.view(), Write::accumulate},
-                                  {d_w.view()}, {d_b.view(), Write::accumulate});
+                                  g_there[1].view(), g_there[2].view(), d_x.view(), add_to(d_y.view()), d_w.view(),
+                                  add_to(d_b.view()));
       check_close(d_x, tabulate(n, d, [&](Index i, Index j) { return at(w, 0, 0) * at(g[0], i, j); }));
       check_close(d_y, tabulate(n, d, [&](Index i, Index j) {
                     return at(y, i, j) + at(w, 1, 0) * at(g[1], i, j) + at(w, 2, 0) * at(g[2], i, j);

@@ -76,7 +76,7 @@ TEST_CASE_TEMPLATE("column sums of any width and many rows, written and added", 
       const auto there = s.there(x.view());
       column_sum(s.ctx, T(0.5), there, sums.view());
       check_close(sums, want);
-      column_sum(s.ctx, T(0.5), there, sums.view(), Write::accumulate);
+      column_sum(s.ctx, T(0.5), there, add_to(sums.view()));
       check_close(sums, tabulate(1, width, [&](Index, Index j) { return 2 * want(0, j); }));
     }
 }

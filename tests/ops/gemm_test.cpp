@@ -62,8 +62,7 @@ TEST_CASE_TEMPLATE("gemm equals the triple loop in every orientation", T, float,
         Strided<T> c(size.m, size.n, 3);
         const Matrix<T> before = c.storage.clone();
         TestMatrix<T> out = upload(c.storage);
-        gemm(s.ctx, op_a, op_b, T(0.5), s.there(a.view()), s.there(b.view()), out.view().col_block(2, size.n),
-             Write::accumulate);
+        gemm(s.ctx, op_a, op_b, T(0.5), s.there(a.view()), s.there(b.view()), add_to(out.view().col_block(2, size.n)));
         check_close(out, tabulate(size.m, size.n + 5, [&](Index i, Index j) {
                       return static_cast<double>(before(i, j)) + (j >= 2 && j < 2 + size.n ? want(i, j - 2) : 0.0);
                     }));
@@ -125,8 +124,7 @@ TEST_CASE_TEMPLATE("linear of a table in bfloat16 is that of its numbers, severa
               }));
   TestMatrix<T> d_w = upload(random_matrix<T>(d, p, 5)), d_b(1, d);
   const Matrix<T> before = to_host(d_w);
-  linear_backward(s.ctx, ConstView<BFloat16>(table.view()), s.there(d_y.view()), d_w.view(), Write::accumulate,
-                  d_b.view(), Write::overwrite);
+  linear_backward(s.ctx, ConstView<BFloat16>(table.view()), s.there(d_y.view()), add_to(d_w.view()), d_b.view());
   check_close(d_w, tabulate(d, p, [&](Index a, Index j) {
                 return static_cast<double>(before(a, j)) + sum_of(n, [&](Index i) { return at(d_y, i, a) * x(i, j); });
               }));

@@ -31,7 +31,7 @@ TEST_CASE_TEMPLATE("spmm equals the dense product, forward and transposed", T, f
     check_close(spmm(a, s(x.view())), naive_product(full, to_double<T>(x.view())));
     Strided<T> d_y(90, width, 3);
     TestMatrix<T> d_x(40, width);
-    spmm_backward(s.ctx, a, s.there(d_y.view()), d_x.view(), Write::overwrite);
+    spmm_backward(s.ctx, a, s.there(d_y.view()), d_x.view());
     check_close(d_x, naive_product(flipped, to_double<T>(d_y.view())));
   }
   const auto none = general(random_csr<T>(0, 40, 0.2, 1));
@@ -75,7 +75,7 @@ TEST_CASE_TEMPLATE("spmm of long rows among short ones, alone, added and normali
     check_close(spmm(a, s(x.view())), product);
     TestMatrix<T> y(21, width);
     fill(s.ctx, T(2), y.view());
-    spmm(s.ctx, a.view(), s.there(x.view()), y.view(), Write::accumulate);
+    spmm(s.ctx, a.view(), s.there(x.view()), add_to(y.view()));
     check_close(y, tabulate(21, width, [&](Index i, Index j) { return 2 + product(i, j); }));
     check_close(spmm_row_normalize(a, s(x.view()), T(1e-12)), tabulate(21, width, [&](Index i, Index j) {
                   return product(i, j) /

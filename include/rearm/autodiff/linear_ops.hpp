@@ -2,7 +2,7 @@
 /// @file linear_ops.hpp
 /// Products, gathers, concatenation, sums and activations on tape variables; see ops.hpp.
 
-#include <rearm/autodiff/tape.hpp>
+#include <rearm/autodiff/apply.hpp>
 #include <rearm/ops/elementwise.hpp>
 #include <rearm/ops/gather.hpp>
 #include <rearm/ops/gemm.hpp>
@@ -15,36 +15,29 @@ namespace rearm {
 
 /// alpha op(A) op(B)
 template <Backend B>
-Var<B> gemm(Op op_a, Op op_b, typename B::Scalar alpha, Var<B> a, Var<B> b) {
-  Tape<B>& tape = a.tape();
-  Var<B> y = tape.make(op_a == Op::none ? a.rows() : a.cols(), op_b == Op::none ? b.cols() : b.rows(),
-                       a.requires_grad() || b.requires_grad());
-  gemm(tape.context(), op_a, op_b, alpha, a.value(), b.value(), y.value());
-  tape.record(y, [=, t = &tape] {
-    const auto d_a = t->slot(a);
-    const auto d_b = t->slot(b);
-    gemm_backward(t->context(), op_a, op_b, alpha, a.value(), b.value(), y.grad(), d_a.view, d_a.write, d_b.view,
-                  d_b.write);
-  });
-  return y;
+Var<B> gemm(Op op_a, Op op_b, Real<B> alpha, Var<B> a, Var<B> b) {
+  return apply(
+      {a, b}, op_a == Op::none ? a.rows() : a.cols(), op_b == Op::none ? b.cols() : b.rows(),
+      [&](Context<B>& ctx, Out<B> y) { gemm(ctx, op_a, op_b, alpha, a.value(), b.value(), y); },
+      [=](Context<B>& ctx, Var<B> y, auto d_a, auto d_b) {
+        gemm_backward(ctx, op_a, op_b, alpha, a.value(), b.value(), y.grad(), d_a, d_b);
+      });
 }
 
 /// X W^T + b; `bias` may be an empty Var. X may be a parameter with a factored gradient, and kept in bfloat16.
 template <Backend B>
 Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
-  using T = typename B::Scalar;
+  using T = Real<B>;
   Tape<B>& tape = x.tape();
-  Var<B> y = tape.make(x.rows(), weight.rows(),
-                       x.requires_grad() || weight.requires_grad() || (!bias.empty() && bias.requires_grad()));
+  Var<B> y = tape.make(x.rows(), weight.rows(), x.requires_grad() || weight.requires_grad() || bias.requires_grad());
   Parameter<B>* const table = x.node().parameter;
   const bool rounded = table != nullptr && table->rounded();
-  const MatrixView<T> b = bias.empty() ? MatrixView<T>{} : bias.value();
   if (rounded)
-    linear(tape.context(), table->rounded_value.view(), weight.value(), b, y.value());
+    linear(tape.context(), table->rounded_value.view(), weight.value(), bias.value(), y.value());
   else
-    linear(tape.context(), x.value(), weight.value(), b, y.value());
+    linear(tape.context(), x.value(), weight.value(), bias.value(), y.value());
   tape.record(y, [=, t = &tape] {
-    GradSlot<T> d_x;
+    Into<T> d_x;
     bool weight_with_table = false;
     if (table != nullptr && table->factored && x.requires_grad()) {
       if (table->has_grad)
@@ -60,101 +53,91 @@ Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
     } else {
       d_x = t->slot(x);
     }
-    const auto d_w = weight_with_table ? GradSlot<T>{} : t->slot(weight);
-    const auto d_b = bias.empty() ? GradSlot<T>{} : t->slot(bias);
+    const auto d_w = weight_with_table ? Into<T>{} : t->slot(weight);
+    const auto d_b = t->slot(bias);
     if (rounded)
-      linear_backward(t->context(), table->rounded_value.view(), y.grad(), d_w.view, d_w.write, d_b.view, d_b.write);
+      linear_backward(t->context(), table->rounded_value.view(), y.grad(), d_w, d_b);
     else
-      linear_backward(t->context(), x.value(), weight.value(), y.grad(), d_x.view, d_x.write, d_w.view, d_w.write,
-                      d_b.view, d_b.write);
+      linear_backward(t->context(), x.value(), weight.value(), y.grad(), d_x, d_w, d_b);
   });
   return y;
 }
 
 /// A X; `a` must outlive the step.
 template <Backend B>
-Var<B> spmm(const SparseOperator<typename B::Scalar, typename B::Memory>& a, Var<B> x) {
-  Tape<B>& tape = x.tape();
-  Var<B> y = tape.make(a.rows(), x.cols(), x.requires_grad());
-  spmm(tape.context(), a.view(), x.value(), y.value());
-  tape.record(y, [=, t = &tape, matrix = &a] {
-    const auto d_x = t->slot(x);
-    spmm_backward(t->context(), *matrix, y.grad(), d_x.view, d_x.write);
-  });
-  return y;
+Var<B> spmm(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x) {
+  return apply(
+      {x}, a.rows(), x.cols(), [&](Context<B>& ctx, Out<B> y) { spmm(ctx, a.view(), x.value(), y); },
+      [matrix = &a](Context<B>& ctx, Var<B> y, auto d_x) { spmm_backward(ctx, *matrix, y.grad(), d_x); });
 }
 
 /// spmm, each row of the result divided by max(its length, eps); `a` must outlive the step.
 template <Backend B>
-Var<B> spmm_row_normalize(const SparseOperator<typename B::Scalar, typename B::Memory>& a, Var<B> x,
-                          typename B::Scalar eps) {
-  using T = typename B::Scalar;
-  Tape<B>& tape = x.tape();
-  Var<B> y = tape.make(a.rows(), x.cols(), x.requires_grad());
-  T* norm = tape.context().arena().template allocate<T>(a.rows());
-  spmm_row_normalize(tape.context(), a.view(), x.value(), eps, y.value(), norm);
-  tape.record(y, [=, t = &tape, matrix = &a] {
-    const auto d_x = t->slot(x);
-    Scratch<B> scratch(t->context());
-    const MatrixView<T> d_product = scratch.template matrix<T>(y.rows(), y.cols());
-    row_normalize_backward(t->context(), y.value(), norm, eps, y.grad(), d_product, Write::overwrite);
-    spmm_backward(t->context(), *matrix, d_product, d_x.view, d_x.write);
-  });
-  return y;
+Var<B> spmm_row_normalize(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x, Real<B> eps) {
+  using T = Real<B>;
+  return apply(
+      {x}, a.rows(), x.cols(),
+      [&](Context<B>& ctx, Out<B> y) {
+        T* const norm = ctx.arena().template allocate<T>(a.rows());
+        spmm_row_normalize(ctx, a.view(), x.value(), eps, y, norm);
+        return norm;
+      },
+      [=, matrix = &a](Context<B>& ctx, Var<B> y, const T* norm, auto d_x) {
+        Scratch<B> scratch(ctx);
+        const MatrixView<T> d_product = scratch.template matrix<T>(y.rows(), y.cols());
+        row_normalize_backward(ctx, y.value(), norm, eps, y.grad(), d_product);
+        spmm_backward(ctx, *matrix, d_product, d_x);
+      });
 }
 
 /// Mean of X, A X, ..., A^L X (LightGCN, paper eq. 10-11). Backward by Horner's rule: two work arrays, whatever L.
 template <Backend B>
-Var<B> propagate_mean(const SparseOperator<typename B::Scalar, typename B::Memory>& a, Var<B> x, int n_layers) {
-  using T = typename B::Scalar;
-  Tape<B>& tape = x.tape();
-  Context<B>& ctx = tape.context();
-  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
+Var<B> propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x, int n_layers) {
+  using T = Real<B>;
   const T share = T{1} / static_cast<T>(n_layers + 1);
-  {
-    Scratch<B> scratch(ctx);
-    MatrixView<T> current = x.value();
-    MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows(), x.cols()),
-                             scratch.template matrix<T>(x.rows(), x.cols())};
-    if (n_layers == 0) scaled_copy(ctx, share, x.value(), y.value());
-    for (int layer = 0; layer < n_layers; ++layer) {
-      const MatrixView<T> next = work[layer % 2];
-      if (layer == 0)
-        spmm(ctx, a.view(), current, next, Write::overwrite,
-             functors::AddRow<T>{x.value(), T{1}, next, y.value(), share});
-      else
-        spmm(ctx, a.view(), current, next, Write::overwrite,
-             functors::ScaleRow<T>{share, next, y.value(), Write::accumulate});
-      current = next;
-    }
-  }
-  tape.record(y, [=, t = &tape, matrix = &a] {
-    const auto d_x = t->slot(x);
-    Scratch<B> scratch(t->context());
-    MatrixView<const T> current = y.grad();
-    MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows(), x.cols()),
-                             scratch.template matrix<T>(x.rows(), x.cols())};
-    if (n_layers == 0) scaled_copy(t->context(), share, y.grad(), d_x.view, d_x.write);
-    for (int layer = 0; layer < n_layers; ++layer) {
-      const MatrixView<T> next = work[layer % 2];
-      const bool last = layer + 1 == n_layers;
-      spmm(t->context(), matrix->transpose_view(), current, next, Write::overwrite,
-           functors::AddRow<T>{next, T{1}, y.grad(), last ? d_x.view : next, last ? share : T{1},
-                               last ? d_x.write : Write::overwrite});
-      current = next;
-    }
-  });
-  return y;
+  return apply(
+      {x}, x.rows(), x.cols(),
+      [&](Context<B>& ctx, Out<B> y) {
+        Scratch<B> scratch(ctx);
+        MatrixView<T> current = x.value();
+        MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows(), x.cols()),
+                                 scratch.template matrix<T>(x.rows(), x.cols())};
+        if (n_layers == 0) scaled_copy(ctx, share, x.value(), y);
+        for (int layer = 0; layer < n_layers; ++layer) {
+          const MatrixView<T> next = work[layer % 2];
+          if (layer == 0)
+            spmm(ctx, a.view(), current, next, functors::AddRow<T>{x.value(), T{1}, next, y, share});
+          else
+            spmm(ctx, a.view(), current, next, functors::ScaleRow<T>{share, next, add_to(y)});
+          current = next;
+        }
+      },
+      [=, matrix = &a](Context<B>& ctx, Var<B> y, Into<T> d_x) {
+        Scratch<B> scratch(ctx);
+        MatrixView<const T> current = y.grad();
+        MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows(), x.cols()),
+                                 scratch.template matrix<T>(x.rows(), x.cols())};
+        if (n_layers == 0) scaled_copy(ctx, share, y.grad(), d_x);
+        for (int layer = 0; layer < n_layers; ++layer) {
+          const MatrixView<T> next = work[layer % 2];
+          const bool last = layer + 1 == n_layers;
+          spmm(ctx, matrix->transpose_view(), current, next,
+               functors::AddRow<T>{next, T{1}, y.grad(), last ? d_x : next, last ? share : T{1}});
+          current = next;
+        }
+      });
 }
 
 /// Rows by id. The ids are copied.
 template <Backend B>
 Var<B> gather(Var<B> x, const IndexList& ids) {
-  Tape<B>& tape = x.tape();
-  Var<B> y = tape.make(ids.size, x.cols(), x.requires_grad());
-  gather(tape.context(), x.value(), ids, y.value());
-  tape.record(y, [=, t = &tape] { scatter_add(t->context(), ids, y.grad(), t->accumulating_slot(x)); });
-  return y;
+  using T = Real<B>;
+  return apply(
+      {x}, ids.size, x.cols(), [&](Context<B>& ctx, Out<B> y) { gather(ctx, x.value(), ids, y); },
+      [=](Context<B>& ctx, Var<B> y, Into<T> d_x) {
+        if (d_x.write == Write::overwrite) fill(ctx, T{0}, d_x.view);
+        scatter_add(ctx, ids, y.grad(), d_x.view);
+      });
 }
 template <Backend B>
 Var<B> gather(Var<B> x, std::span<const Id> ids) {
@@ -165,7 +148,7 @@ Var<B> gather(Var<B> x, std::span<const Id> ids) {
 /// there are parts.
 template <Backend B>
 Var<B> concat(std::span<const Var<B>> parts, std::size_t grid_rows = 1) {
-  using T = typename B::Scalar;
+  using T = Real<B>;
   Tape<B>& tape = parts.front().tape();
   const std::size_t grid_cols = parts.size() / grid_rows;
   Index rows = 0;
@@ -202,7 +185,7 @@ Var<B> concat(std::span<const Var<B>> parts, std::size_t grid_rows = 1) {
     for_each_block(y.node().grad, [&](Var<B> part, MatrixView<T> block) {
       if (t->hand_on(y, block, part)) return;
       const auto d_part = t->slot(part);
-      backward.add({T{1}, block, d_part.view, d_part.write});
+      backward.add({T{1}, block, d_part});
     });
     backward.run();
   });
@@ -219,144 +202,101 @@ Var<B> concat_rows(std::initializer_list<Var<B>> parts) {
 
 /// a + beta b; b may be one row.
 template <Backend B>
-Var<B> add(Var<B> a, Var<B> b, typename B::Scalar beta = 1) {
-  using T = typename B::Scalar;
-  Tape<B>& tape = a.tape();
-  Var<B> y = tape.make(a.rows(), a.cols(), a.requires_grad() || b.requires_grad());
-  add(tape.context(), a.value(), beta, b.value(), y.value());
-  tape.record(y, [=, t = &tape] {
-    const auto d_a = t->slot(a);
-    const auto d_b = t->slot(b);
-    const bool one_row = b.rows() != a.rows();
-    ScaledCopies<B> copies(t->context());
-    copies.add({T{1}, y.grad(), d_a.view, d_a.write});
-    if (!one_row) copies.add({beta, y.grad(), d_b.view, d_b.write});
-    copies.run();
-    if (one_row && d_b.view.data != nullptr) column_sum(t->context(), beta, y.grad(), d_b.view, d_b.write);
-  });
-  return y;
+Var<B> add(Var<B> a, Var<B> b, Real<B> beta = 1) {
+  using T = Real<B>;
+  return apply(
+      {a, b}, a.rows(), a.cols(), [&](Context<B>& ctx, Out<B> y) { add(ctx, a.value(), beta, b.value(), y); },
+      [=](Context<B>& ctx, Var<B> y, Into<T> d_a, Into<T> d_b) {
+        const bool one_row = b.rows() != a.rows();
+        ScaledCopies<B> copies(ctx);
+        copies.add({T{1}, y.grad(), d_a});
+        if (!one_row) copies.add({beta, y.grad(), d_b});
+        copies.run();
+        if (one_row && d_b.wanted()) column_sum(ctx, beta, y.grad(), d_b);
+      });
 }
 
 /// alpha x
 template <Backend B>
-Var<B> scale(Var<B> x, typename B::Scalar alpha) {
-  Tape<B>& tape = x.tape();
-  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
-  scaled_copy(tape.context(), alpha, x.value(), y.value());
-  tape.record(y, [=, t = &tape] {
-    const auto d_x = t->slot(x);
-    scaled_copy(t->context(), alpha, y.grad(), d_x.view, d_x.write);
-  });
-  return y;
+Var<B> scale(Var<B> x, Real<B> alpha) {
+  return apply(
+      {x}, x.rows(), x.cols(), [&](Context<B>& ctx, Out<B> y) { scaled_copy(ctx, alpha, x.value(), y); },
+      [=](Context<B>& ctx, Var<B> y, auto d_x) { scaled_copy(ctx, alpha, y.grad(), d_x); });
 }
 
 template <Backend B>
 Var<B> column_mean(Var<B> x) {
-  Tape<B>& tape = x.tape();
-  Var<B> y = tape.make(1, x.cols(), x.requires_grad());
-  column_mean(tape.context(), x.value(), y.value());
-  tape.record(y, [=, t = &tape] {
-    const auto d_x = t->slot(x);
-    column_mean_backward(t->context(), y.grad(), d_x.view, d_x.write);
-  });
-  return y;
+  return apply(
+      {x}, 1, x.cols(), [&](Context<B>& ctx, Out<B> y) { column_mean(ctx, x.value(), y); },
+      [=](Context<B>& ctx, Var<B> y, auto d_x) { column_mean_backward(ctx, y.grad(), d_x); });
 }
 
 /// alpha sum_ij x_ij^2, 1 x 1.
 template <Backend B>
-Var<B> sum_of_squares(Var<B> x, typename B::Scalar alpha = 1) {
-  using T = typename B::Scalar;
-  Tape<B>& tape = x.tape();
-  Var<B> y = tape.make(1, 1, x.requires_grad());
-  dot_sum(tape.context(), alpha, x.value(), x.value(), y.value());
-  tape.record(y, [=, t = &tape] {
-    const auto d_x = t->slot(x);
-    B::for_each(t->context(), x.rows(),
-                functors::ScaleByRow<T>{T{2} * alpha, y.grad().data, x.value(), d_x.view, d_x.write});
-  });
-  return y;
+Var<B> sum_of_squares(Var<B> x, Real<B> alpha = 1) {
+  using T = Real<B>;
+  return apply(
+      {x}, 1, 1, [&](Context<B>& ctx, Out<B> y) { dot_sum(ctx, alpha, x.value(), x.value(), y); },
+      [=](Context<B>& ctx, Var<B> y, auto d_x) {
+        B::for_each(ctx, x.rows(), functors::ScaleByRow<T>{T{2} * alpha, y.grad().data, x.value(), d_x});
+      });
 }
 
 /// Row inner products: y_i = a_i . b_i, n x 1.
 template <Backend B>
 Var<B> row_dot(Var<B> a, Var<B> b) {
-  using T = typename B::Scalar;
-  Tape<B>& tape = a.tape();
+  using T = Real<B>;
   detail::require_shape(b.value(), a.rows(), a.cols(), "row_dot", "second operand");
-  Var<B> y = tape.make(a.rows(), 1, a.requires_grad() || b.requires_grad());
-  B::for_each(tape.context(), a.rows(), functors::RowDot<T>{a.value(), b.value(), y.value()});
-  tape.record(y, [=, t = &tape] {
-    const auto d_a = t->slot(a);
-    if (d_a.view.data != nullptr)
-      B::for_each(t->context(), a.rows(), functors::RowDotBackward<T>{b.value(), y.grad(), d_a.view, d_a.write});
-    const auto d_b = t->slot(b);
-    if (d_b.view.data != nullptr)
-      B::for_each(t->context(), a.rows(), functors::RowDotBackward<T>{a.value(), y.grad(), d_b.view, d_b.write});
-  });
-  return y;
+  return apply(
+      {a, b}, a.rows(), 1,
+      [&](Context<B>& ctx, Out<B> y) {
+        B::for_each(ctx, a.rows(), functors::RowDot<T>{a.value(), b.value(), y});
+      },
+      [=](Context<B>& ctx, Var<B> y, Into<T> d_a, Into<T> d_b) {
+        if (d_a.wanted()) B::for_each(ctx, a.rows(), functors::RowDotBackward<T>{b.value(), y.grad(), d_a});
+        if (d_b.wanted()) B::for_each(ctx, a.rows(), functors::RowDotBackward<T>{a.value(), y.grad(), d_b});
+      });
 }
 
 template <Backend B>
 Var<B> prelu(Var<B> x, Var<B> slope) {
-  Tape<B>& tape = x.tape();
-  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad() || slope.requires_grad());
-  prelu(tape.context(), x.value(), slope.value(), y.value());
-  tape.record(y, [=, t = &tape] {
-    const auto d_x = t->slot(x);  // slots in the order they are written: the operands may be one variable
-    const auto d_slope = t->slot(slope);
-    prelu_backward(t->context(), x.value(), slope.value(), y.grad(), d_x.view, d_x.write, d_slope.view, d_slope.write);
-  });
-  return y;
+  return apply(
+      {x, slope}, x.rows(), x.cols(), [&](Context<B>& ctx, Out<B> y) { prelu(ctx, x.value(), slope.value(), y); },
+      [=](Context<B>& ctx, Var<B> y, auto d_x, auto d_slope) {
+        prelu_backward(ctx, x.value(), slope.value(), y.grad(), d_x, d_slope);
+      });
 }
 
 /// prelu(x) + y
 template <Backend B>
 Var<B> prelu_add(Var<B> x, Var<B> slope, Var<B> y) {
-  Tape<B>& tape = x.tape();
-  Var<B> z = tape.make(x.rows(), x.cols(), x.requires_grad() || slope.requires_grad() || y.requires_grad());
-  prelu(tape.context(), x.value(), slope.value(), z.value(), y.value());
-  tape.record(z, [=, t = &tape] {
-    const auto d_y = t->slot(y);  // slots in the order they are written
-    const auto d_x = t->slot(x);
-    const auto d_slope = t->slot(slope);
-    prelu_backward(t->context(), x.value(), slope.value(), z.grad(), d_x.view, d_x.write, d_slope.view, d_slope.write,
-                   d_y);
-  });
-  return z;
+  return apply(
+      {y, x, slope}, x.rows(), x.cols(),
+      [&](Context<B>& ctx, Out<B> z) { prelu(ctx, x.value(), slope.value(), z, y.value()); },
+      [=](Context<B>& ctx, Var<B> z, auto d_y, auto d_x, auto d_slope) {
+        prelu_backward(ctx, x.value(), slope.value(), z.grad(), d_x, d_slope, d_y);
+      });
 }
 
 /// w x + b, plus `addend` unless that is empty.
 template <Backend B>
 Var<B> scalar_affine(Var<B> x, Var<B> weight, Var<B> bias, Var<B> addend = {}) {
-  using T = typename B::Scalar;
-  Tape<B>& tape = x.tape();
-  Var<B> y = tape.make(x.rows(), x.cols(),
-                       x.requires_grad() || weight.requires_grad() || bias.requires_grad() ||
-                           (!addend.empty() && addend.requires_grad()));
-  scalar_affine(tape.context(), x.value(), weight.value(), bias.value(), y.value(),
-                addend.empty() ? MatrixView<T>{} : addend.value());
-  tape.record(y, [=, t = &tape] {
-    const auto d_addend = addend.empty() ? GradSlot<T>{} : t->slot(addend);  // slots in the order they are written
-    const auto d_x = t->slot(x);
-    const auto d_w = t->slot(weight);
-    const auto d_b = t->slot(bias);
-    scalar_affine_backward(t->context(), x.value(), weight.value(), y.grad(), d_x.view, d_x.write, d_w.view, d_w.write,
-                           d_b.view, d_b.write, d_addend);
-  });
-  return y;
+  return apply(
+      {addend, x, weight, bias}, x.rows(), x.cols(),
+      [&](Context<B>& ctx, Out<B> y) {
+        scalar_affine(ctx, x.value(), weight.value(), bias.value(), y, addend.value());
+      },
+      [=](Context<B>& ctx, Var<B> y, auto d_addend, auto d_x, auto d_weight, auto d_bias) {
+        scalar_affine_backward(ctx, x.value(), weight.value(), y.grad(), d_x, d_weight, d_bias, d_addend);
+      });
 }
 
 template <Backend B>
 Var<B> dropout(Var<B> x, double p, RandomKey key) {
   if (p == 0) return x;
-  Tape<B>& tape = x.tape();
-  Var<B> y = tape.make(x.rows(), x.cols(), x.requires_grad());
-  dropout(tape.context(), x.value(), p, key, y.value());
-  tape.record(y, [=, t = &tape] {
-    const auto d_x = t->slot(x);
-    dropout(t->context(), y.grad(), p, key, d_x.view, d_x.write);
-  });
-  return y;
+  return apply(
+      {x}, x.rows(), x.cols(), [&](Context<B>& ctx, Out<B> y) { dropout(ctx, x.value(), p, key, y); },
+      [=](Context<B>& ctx, Var<B> y, auto d_x) { dropout(ctx, y.grad(), p, key, d_x); });
 }
 
 }  // namespace rearm

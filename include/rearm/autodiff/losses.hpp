@@ -2,7 +2,7 @@
 /// @file losses.hpp
 /// BPR and InfoNCE on tape variables; see ops.hpp.
 
-#include <rearm/autodiff/tape.hpp>
+#include <rearm/autodiff/apply.hpp>
 #include <rearm/ops/bpr.hpp>
 #include <rearm/ops/info_nce.hpp>
 
@@ -10,40 +10,36 @@ namespace rearm {
 
 /// scale sum_i -log sigmoid(u_i . (p_i - n_i)), 1 x 1.
 template <Backend B>
-Var<B> bpr(Var<B> user, Var<B> positive, Var<B> negative, typename B::Scalar scale) {
-  Tape<B>& tape = user.tape();
-  Var<B> y = tape.make(1, 1, user.requires_grad() || positive.requires_grad() || negative.requires_grad());
-  bpr(tape.context(), user.value(), positive.value(), negative.value(), scale, y.value());
-  tape.record(y, [=, t = &tape] {
-    using T = typename B::Scalar;
-    GradSlot<T> slots[3] = {t->slot(user), t->slot(positive), t->slot(negative)};
-    for (int i = 0; i < 3; ++i)
-      if (slots[i].view.data == nullptr)
-        slots[i] = {t->context().arena().template matrix<T>(user.rows(), user.cols()), Write::overwrite};
-    bpr_backward(t->context(), user.value(), positive.value(), negative.value(), scale, y.grad(), slots[0].view,
-                 slots[0].write, slots[1].view, slots[1].write, slots[2].view, slots[2].write);
-  });
-  return y;
+Var<B> bpr(Var<B> user, Var<B> positive, Var<B> negative, Real<B> scale) {
+  using T = Real<B>;
+  return apply(
+      {user, positive, negative}, 1, 1,
+      [&](Context<B>& ctx, Out<B> y) { bpr(ctx, user.value(), positive.value(), negative.value(), scale, y); },
+      [=](Context<B>& ctx, Var<B> y, Into<T> d_user, Into<T> d_positive, Into<T> d_negative) {
+        for (Into<T>* d : {&d_user, &d_positive, &d_negative})  // the operator writes all three
+          if (!d->wanted()) *d = ctx.arena().template matrix<T>(user.rows(), user.cols());
+        bpr_backward(ctx, user.value(), positive.value(), negative.value(), scale, y.grad(), d_user, d_positive,
+                     d_negative);
+      });
 }
 
 /// sum_r w (log sum_s exp(a_r . b_s / temperature) - a_r . b_r / temperature), unit rows, 1 x 1.
 template <Backend B>
-Var<B> info_nce(Var<B> a, Var<B> b, const InfoNceScale<typename B::Scalar>& scale) {
-  using T = typename B::Scalar;
-  Tape<B>& tape = a.tape();
-  Var<B> y = tape.make(1, 1, a.requires_grad() || b.requires_grad());
-  T* lse = tape.context().arena().template allocate<T>(a.rows());
-  info_nce(tape.context(), a.value(), b.value(), scale, lse, y.value());
-  tape.record(y, [=, t = &tape] {
-    const auto d_a = t->slot(a);
-    const auto d_b = t->slot(b);
-    info_nce_backward(t->context(), a.value(), b.value(), scale, lse, y.grad(), d_a.view, d_a.write, d_b.view,
-                      d_b.write);
-  });
-  return y;
+Var<B> info_nce(Var<B> a, Var<B> b, const InfoNceScale<Real<B>>& scale) {
+  using T = Real<B>;
+  return apply(
+      {a, b}, 1, 1,
+      [&](Context<B>& ctx, Out<B> y) {
+        T* const lse = ctx.arena().template allocate<T>(a.rows());
+        info_nce(ctx, a.value(), b.value(), scale, lse, y);
+        return lse;
+      },
+      [=](Context<B>& ctx, Var<B> y, const T* lse, auto d_a, auto d_b) {
+        info_nce_backward(ctx, a.value(), b.value(), scale, lse, y.grad(), d_a, d_b);
+      });
 }
 template <Backend B>
-Var<B> info_nce(Var<B> a, Var<B> b, typename B::Scalar temperature, typename B::Scalar weight) {
+Var<B> info_nce(Var<B> a, Var<B> b, Real<B> temperature, Real<B> weight) {
   return info_nce(a, b, info_nce_scale(temperature, weight));
 }
 

@@ -2,7 +2,7 @@
 /// @file meta_network.hpp
 /// The authors' meta network on tape variables; equation and shapes are those of the operator on views.
 
-#include <rearm/autodiff/tape.hpp>
+#include <rearm/autodiff/apply.hpp>
 #include <rearm/ops/meta_network.hpp>
 
 namespace rearm {
@@ -16,7 +16,7 @@ struct MetaLearnerVars {
   Var<B> out_weight;
   Var<B> out_bias;
 
-  MetaLearnerView<typename B::Scalar> view() const {
+  MetaLearnerView<Real<B>> view() const {
     return {hidden_weight.value(), hidden_bias.value(), slope.value(), out_weight.value(), out_bias.value()};
   }
 };
@@ -24,35 +24,35 @@ struct MetaLearnerVars {
 /// share of n ids from n rows of knowledge, which gets no gradient (the authors' program detaches it).
 template <Backend B>
 Var<B> meta_network(Var<B> knowledge, Var<B> id, const MetaLearnerVars<B>& g1, const MetaLearnerVars<B>& g2) {
-  using T = typename B::Scalar;
-  Tape<B>& tape = id.tape();
-  Arena<typename B::Memory>& arena = tape.context().arena();
+  using T = Real<B>;
   const Index n = id.rows();
   const Index width = g1.hidden_weight.rows();
   if (id.cols() < 1 || width % id.cols() != 0)
     throw ShapeError(
         detail::message("meta_network: learners make rows of ", width, ", not a multiple of the id width ", id.cols()));
-  Var<B> y = tape.make(n, id.cols(), true);
-  const auto saved = [&] {
-    return MetaLearnerSaved<T>{arena.template matrix<T>(n, width), arena.template allocate<T>(n),
-                               arena.template matrix<T>(1, width)};
+  struct Kept {
+    MetaLearnerSaved<T> of1;
+    MetaLearnerSaved<T> of2;
+    MatrixView<T> mid;
   };
-  const MetaLearnerSaved<T> saved1 = saved();
-  const MetaLearnerSaved<T> saved2 = saved();
-  const MatrixView<T> mid = arena.template matrix<T>(n, width / id.cols());
-  meta_network(tape.context(), knowledge.value(), id.value(), g1.view(), g2.view(), saved1, saved2, mid, y.value());
-  tape.record(y, [=, t = &tape] {
-    const auto grad = [&](const MetaLearnerVars<B>& g) {
-      return MetaLearnerGrad<T>{t->slot(g.hidden_weight), t->slot(g.hidden_bias), t->slot(g.slope),
-                                t->slot(g.out_weight), t->slot(g.out_bias)};
-    };
-    const GradSlot<T> d_id = t->slot(id);
-    const MetaLearnerGrad<T> grad1 = grad(g1);
-    const MetaLearnerGrad<T> grad2 = grad(g2);
-    meta_network_backward(t->context(), knowledge.value(), id.value(), g1.view(), g2.view(), saved1, saved2, mid,
-                          y.grad(), d_id.view, d_id.write, grad1, grad2);
-  });
-  return y;
+  return apply(
+      {id, g1.hidden_weight, g1.hidden_bias, g1.slope, g1.out_weight, g1.out_bias,  //
+       g2.hidden_weight, g2.hidden_bias, g2.slope, g2.out_weight, g2.out_bias},
+      n, id.cols(),
+      [&](Context<B>& ctx, Out<B> y) {
+        const auto matrix = [&](Index rows, Index cols) { return ctx.arena().template matrix<T>(rows, cols); };
+        const auto saved = [&] {
+          return MetaLearnerSaved<T>{matrix(n, width), ctx.arena().template allocate<T>(n), matrix(1, width)};
+        };
+        const Kept kept{saved(), saved(), matrix(n, width / id.cols())};
+        meta_network(ctx, knowledge.value(), id.value(), g1.view(), g2.view(), kept.of1, kept.of2, kept.mid, y);
+        return kept;
+      },
+      [=](Context<B>& ctx, Var<B> y, const Kept& kept, Into<T> d_id, auto... d_weights) {
+        const std::array<Into<T>, 10> d{d_weights...};
+        meta_network_backward(ctx, knowledge.value(), id.value(), g1.view(), g2.view(), kept.of1, kept.of2, kept.mid,
+                              y.grad(), d_id, {d[0], d[1], d[2], d[3], d[4]}, {d[5], d[6], d[7], d[8], d[9]});
+      });
 }
 
 }  // namespace rearm

@@ -28,7 +28,7 @@ namespace detail {
 
 template <class B>
 struct Node {
-  using T = typename B::Scalar;
+  using T = Real<B>;
   MatrixView<T> value;
   MatrixView<T> grad;
   Node* root = nullptr;  ///< the node this one is a slice of
@@ -53,19 +53,21 @@ struct Node {
 template <Backend B>
 class Var {
  public:
-  using T = typename B::Scalar;
+  using T = Real<B>;
   Var() = default;
   Var(Tape<B>& tape, detail::Node<B>& node) : tape_(&tape), node_(&node) {}
 
   Index rows() const { return node_->value.rows; }
   Index cols() const { return node_->value.cols; }
+  /// An empty Var has no elements, no value and no gradient.
   MatrixView<T> value() const {
+    if (empty()) return {};
     if (node_->value.data == nullptr && node_->parameter != nullptr && node_->parameter->rounded())
       throw ShapeError(
           detail::message("tape: '", node_->parameter->name, "' is kept in bfloat16; only linear reads it"));
     return node_->value;
   }
-  bool requires_grad() const { return node_->requires_grad; }
+  bool requires_grad() const { return !empty() && node_->requires_grad; }
   bool empty() const { return node_ == nullptr; }
   Tape<B>& tape() const { return *tape_; }
   detail::Node<B>& node() const { return *node_; }
@@ -94,7 +96,7 @@ template <Backend B>
 double scalar(const Var<B>& x) {
   if (x.empty()) return 0;
   detail::require_shape(x.value(), 1, 1, "scalar", "variable");
-  return static_cast<double>(OnHost<typename B::Scalar, typename B::Memory>(x.value()).view()(0, 0));
+  return static_cast<double>(OnHost<Real<B>, typename B::Memory>(x.value()).view()(0, 0));
 }
 
 /// A list of variables in the memory of their tape (`Tape::list`), gone with the step.
@@ -105,7 +107,7 @@ using VarList = std::pmr::vector<Var<B>>;
 template <Backend B>
 class Tape {
  public:
-  using T = typename B::Scalar;
+  using T = Real<B>;
   /// With `recording` false nothing requires a gradient and nothing is recorded: for evaluation.
   explicit Tape(Context<B>& ctx, bool recording = true) : ctx_(&ctx), recording_(recording) {}
   Tape(const Tape&) = delete;
@@ -160,27 +162,21 @@ class Tape {
     F* stored = new (host_.template allocate<F>(1)) F(backward);
     steps_.push_back({&output.node(), stored, [](void* f) { (*static_cast<F*>(f))(); }});
   }
-  /// Where an operator writes the gradient of `x`.
-  GradSlot<T> slot(Var<B> x) {
+  /// Where an operator writes the gradient of `x`, taken once an operator: the first to ask overwrites, the others add.
+  Into<T> slot(Var<B> x) {
+    if (!x.requires_grad()) return {};
     detail::Node<B>& node = x.node();
-    if (!node.requires_grad) return {};
     if (node.root != nullptr) {
       detail::Node<B>& root = *node.root;
       ensure_grad(root);
       if (!has_grad(root)) fill(*ctx_, T{0}, root.grad);
       set_has_grad(root);
-      return {root.grad_of(node.value), Write::accumulate};
+      return add_to(root.grad_of(node.value));
     }
     ensure_grad(node);
     const Write write = has_grad(node) ? Write::accumulate : Write::overwrite;
     set_has_grad(node);
     return {node.grad, write};
-  }
-  /// Like slot(), but zeroed first where nothing is there yet: for operators that only add.
-  MatrixView<T> accumulating_slot(Var<B> x) {
-    const GradSlot<T> s = slot(x);
-    if (s.view.data != nullptr && s.write == Write::overwrite) fill(*ctx_, T{0}, s.view);
-    return s.view;
   }
   /// In a backward pass that releases: leaves `block` of the gradient of `whole`, which is not needed any more, to
   /// `part` as its gradient, instead of a copy. False where that cannot be, or is not worth it.
@@ -202,8 +198,8 @@ class Tape {
     detail::require_shape(loss.value(), 1, 1, "backward", "loss");
     releasing_ = after == AfterBackward::release;
     for (const Step& step : steps_) step.output->has_grad = false;
-    const GradSlot<T> seed = slot(loss);
-    if (seed.view.data == nullptr) return;
+    const Into<T> seed = slot(loss);
+    if (!seed.wanted()) return;
     fill(*ctx_, T{1}, seed.view);
     for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
       if (step->output->has_grad) step->run(step->closure);

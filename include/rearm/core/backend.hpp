@@ -4,6 +4,7 @@
 /// is written once, as functors (include/rearm/functors) run by those primitives.
 
 #include <rearm/core/csr.hpp>
+#include <rearm/core/into.hpp>
 #include <rearm/core/lane.hpp>
 #include <rearm/core/macros.hpp>
 #include <rearm/core/matrix.hpp>
@@ -13,45 +14,46 @@
 
 namespace rearm {
 
-/// Whether an operator replaces what its output holds or adds to it.
-enum class Write { overwrite, accumulate };
-/// A gradient to write: `view` without data when the operand needs none; `write` says whether something is there.
-template <class T>
-struct GradSlot {
-  MatrixView<T> view;
-  Write write = Write::overwrite;
-};
-/// Where sums over rows go, piece after piece: as many numbers as `size` says, in the order of the slot's rows, dropped
+/// Where sums over rows go, piece after piece: as many numbers as `size` says, in the order of the view's rows, dropped
 /// where that has no data.
 template <class T>
 struct SumTargets {
   struct Piece {
     Index size = 0;
-    GradSlot<T> slot = {};
+    Into<T> into = {};
   };
   static constexpr int pieces = 3;
   Piece piece[pieces];
 
-  SumTargets(T* out, Index n, Write write) : piece{{n, {{out, 1, n}, write}}, {}, {}} {}
-  /// Throws ShapeError where a slot has room for another number of sums.
+  /// All sums into one place, as many as it has room for.
+  SumTargets(const Into<T>& out) : piece{{out.view.size(), out}, {}, {}} {}  // NOLINT(google-explicit-constructor)
+  /// Throws ShapeError where a view has room for another number of sums.
   SumTargets(const Piece& a, const Piece& b, const Piece& c = {}) : piece{a, b, c} {
     for (const Piece& p : piece)
-      if (p.slot.view.data != nullptr && p.slot.view.size() != p.size)
+      if (p.into.wanted() && p.into.view.size() != p.size)
         throw ShapeError(detail::message("sums over rows: ", p.size, " numbers do not fit a gradient of ",
-                                         shape_string(p.slot.view)));
+                                         shape_string(p.into.view)));
   }
   Index width() const { return piece[0].size + piece[1].size + piece[2].size; }
   /// Sum number j of all, in piece `p` or not at all. Pieces may lie at one place: one after the other.
   REARM_HD void put(int p, Index j, T sum) const {
     for (int before = 0; before < p; ++before) j -= piece[before].size;
-    const MatrixView<T>& view = piece[p].slot.view;
+    const MatrixView<T>& view = piece[p].into.view;
     if (j < 0 || j >= piece[p].size || view.data == nullptr) return;
     T& target = view(j / view.cols, j % view.cols);
-    target = piece[p].slot.write == Write::overwrite ? sum : target + sum;
+    target = piece[p].into.write == Write::overwrite ? sum : target + sum;
   }
 };
 /// Whether a matrix operand of a product is used as it is or transposed.
 enum class Op { none, transpose };
+
+/// A backend's scalar, and read-only and writable views of it: what operators take and give.
+template <class B>
+using Real = typename B::Scalar;
+template <class B>
+using In = ConstView<Real<B>>;
+template <class B>
+using Out = MatrixView<Real<B>>;
 
 template <class B>
 class Context;
@@ -81,18 +83,16 @@ struct ProbeReduce {
 /// - `gemm`: dense products, C = alpha * op(A) op(B) (+ C);
 /// - `spmm(ctx, a, x, y, write, then)`: sparse products, Y = A X (+ Y), with then(i, lane) once row i of Y stands.
 template <class B>
-concept Backend = requires(Context<B>& ctx, Index n, typename B::Scalar* out, MatrixView<typename B::Scalar> c,
-                           MatrixView<const typename B::Scalar> a, CsrView<typename B::Scalar> s) {
-  requires std::floating_point<typename B::Scalar>;
+concept Backend = requires(Context<B>& ctx, Index n, Out<B> c, In<B> a, CsrView<Real<B>> s) {
+  requires std::floating_point<Real<B>>;
   typename B::Memory;
   typename B::Resources;
   typename B::Options;
   { B::name() } -> std::convertible_to<std::string_view>;
   { B::cached_bytes } -> std::convertible_to<Index>;
   B::for_each(ctx, n, NothingRow{});
-  B::reduce_rows(ctx, n, detail::ProbeReduce<typename B::Scalar>{},
-                 SumTargets<typename B::Scalar>(out, n, Write::overwrite));
-  B::gemm(ctx, Op::none, Op::none, typename B::Scalar{1}, a, a, c, Write::overwrite);
+  B::reduce_rows(ctx, n, detail::ProbeReduce<Real<B>>{}, SumTargets<Real<B>>(c));
+  B::gemm(ctx, Op::none, Op::none, Real<B>{1}, a, a, c, Write::overwrite);
   B::spmm(ctx, s, a, c, Write::overwrite, NothingRow{});
 };
 

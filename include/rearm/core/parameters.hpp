@@ -24,7 +24,7 @@ constexpr std::uint32_t parameter_stream(std::string_view name) {
 template <Backend B>
 class ParameterStore {
  public:
-  using T = typename B::Scalar;
+  using T = Real<B>;
 
   /// Zero-initialised. Names must be unique (ConfigError).
   Parameter<B>& add(std::string name, Index rows, Index cols) { return add(Parameter<B>(std::move(name), rows, cols)); }
@@ -56,9 +56,9 @@ namespace detail {
 /// Entry number i <- of(i).
 template <Backend B, class F>
 void init_entries(Parameter<B>& p, const F& of) {
-  write_from_host(p.value, [&](Index begin, MatrixView<typename B::Scalar> rows) {
+  write_from_host(p.value, [&](Index begin, Out<B> rows) {
     for (Index i = 0; i < rows.size(); ++i)
-      rows.data[i] = static_cast<typename B::Scalar>(of(static_cast<std::uint64_t>(begin * p.cols() + i)));
+      rows.data[i] = static_cast<Real<B>>(of(static_cast<std::uint64_t>(begin * p.cols() + i)));
   });
 }
 }  // namespace detail

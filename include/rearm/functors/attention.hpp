@@ -72,8 +72,8 @@ struct ScalarProjectionsBackwardRow {
   MatrixView<const T> d_q;
   MatrixView<const T> d_k;
   MatrixView<const T> d_v;
-  GradSlot<T> d_x;
-  GradSlot<T> d_y;
+  Into<T> d_x;
+  Into<T> d_y;
   template <class L>
   REARM_HD void operator()(Index i, T* partial, const L& lane) const {
     const T w[3] = {weight(0, 0), weight(1, 0), weight(2, 0)};
@@ -95,10 +95,10 @@ struct ScalarProjectionsBackwardRow {
     const T sums[6] = {lane.sum(dot_q), lane.sum(dot_k), lane.sum(dot_v),
                        lane.sum(sum_q), lane.sum(sum_k), lane.sum(sum_v)};
     for (int s = 0; s < 6 && lane.leads(); ++s) partial[s] += sums[s];
-    if (d_x.view.data != nullptr) REARM_SIMD_LOOP
+    if (d_x.wanted()) REARM_SIMD_LOOP
     for (Index j = lane.first(); j < x.cols; j += L::step) store(d_x.view(i, j), w[0] * to_q[j], d_x.write);
     lane.sync();
-    if (d_y.view.data != nullptr) REARM_SIMD_LOOP
+    if (d_y.wanted()) REARM_SIMD_LOOP
     for (Index j = lane.first(); j < x.cols; j += L::step)
       store(d_y.view(i, j), w[1] * to_k[j] + w[2] * to_v[j], d_y.write);
   }

@@ -44,12 +44,9 @@ struct BprBackwardRow {
   MatrixView<const T> negative;
   T scale;
   const T* d_loss;
-  MatrixView<T> d_user;
-  MatrixView<T> d_positive;
-  MatrixView<T> d_negative;
-  Write write_user;
-  Write write_positive;
-  Write write_negative;
+  Into<T> d_user;
+  Into<T> d_positive;
+  Into<T> d_negative;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T margin = triplet_margin(user, positive, negative, i, lane);
@@ -57,9 +54,9 @@ struct BprBackwardRow {
     for (Index j = lane.first(); j < user.cols; j += L::step) {
       const T u = user(i, j);
       const T difference = positive(i, j) - negative(i, j);
-      store(d_user(i, j), g * difference, write_user);
-      store(d_positive(i, j), g * u, write_positive);
-      store(d_negative(i, j), -g * u, write_negative);
+      store(d_user.view(i, j), g * difference, d_user.write);
+      store(d_positive.view(i, j), g * u, d_positive.write);
+      store(d_negative.view(i, j), -g * u, d_negative.write);
     }
   }
 };

@@ -6,6 +6,7 @@
 #include <rearm/core/bfloat16.hpp>
 #include <rearm/core/random.hpp>
 
+#include <algorithm>
 #include <type_traits>
 
 REARM_LOOPS_BEGIN
@@ -23,15 +24,14 @@ template <class T>
 struct ScaleRow {
   T alpha;
   MatrixView<const T> x;
-  MatrixView<T> y;
-  Write write = Write::overwrite;
+  Into<T> y;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T a = alpha;
     const T* const in = x.row(i);
-    T* const out = y.row(i);
-    const Index n = y.cols;
-    if (write == Write::overwrite) REARM_SIMD_LOOP
+    T* const out = y.view.row(i);
+    const Index n = y.view.cols;
+    if (y.write == Write::overwrite) REARM_SIMD_LOOP
     for (Index j = lane.first(); j < n; j += L::step) out[j] = a * in[j];
     else REARM_SIMD_LOOP for (Index j = lane.first(); j < n; j += L::step) out[j] += a * in[j];
   }
@@ -47,13 +47,13 @@ struct ScaleRows {
 
   Index rows() const {
     Index most_rows = 0;
-    for (int c = 0; c < count; ++c) most_rows = copy[c].y.rows > most_rows ? copy[c].y.rows : most_rows;
+    for (int c = 0; c < count; ++c) most_rows = std::max(most_rows, copy[c].y.view.rows);
     return most_rows;
   }
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     for (int c = 0; c < count; ++c) {
-      if (i < copy[c].y.rows) copy[c](i, lane);
+      if (i < copy[c].y.view.rows) copy[c](i, lane);
       lane.sync();
     }
   }
@@ -97,17 +97,16 @@ struct ScaleByRow {
   T alpha;
   const T* factor;
   MatrixView<const T> x;
-  MatrixView<T> y;
-  Write write;
+  Into<T> y;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T a = alpha * *factor;
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < y.cols; j += L::step) store(y(i, j), a * x(i, j), write);
+    for (Index j = lane.first(); j < x.cols; j += L::step) store(y.view(i, j), a * x(i, j), y.write);
   }
 };
 
-/// y (+)= value
+/// y = value
 template <class T>
 struct FillRow {
   T value;
@@ -125,14 +124,14 @@ struct AddRow {
   MatrixView<const T> a;
   T beta;
   MatrixView<const T> b;
-  MatrixView<T> y;
+  Into<T> y;
   T alpha = 1;
-  Write write = Write::overwrite;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T* addend = b.row(b.rows == 1 ? 0 : i);
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < y.cols; j += L::step) store(y(i, j), alpha * (a(i, j) + beta * addend[j]), write);
+    for (Index j = lane.first(); j < y.view.cols; j += L::step)
+      store(y.view(i, j), alpha * (a(i, j) + beta * addend[j]), y.write);
   }
 };
 
@@ -205,12 +204,11 @@ template <class T>
 struct RowDotBackward {
   MatrixView<const T> b;
   MatrixView<const T> d_y;
-  MatrixView<T> d_a;
-  Write write;
+  Into<T> d_a;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < b.cols; j += L::step) store(d_a(i, j), d_y(i, 0) * b(i, j), write);
+    for (Index j = lane.first(); j < b.cols; j += L::step) store(d_a.view(i, j), d_y(i, 0) * b(i, j), d_a.write);
   }
 };
 
@@ -256,14 +254,13 @@ struct PreluBackwardRow {
   MatrixView<const T> x;
   const T* slope;
   MatrixView<const T> d_y;
-  MatrixView<T> d_x;
-  Write write;
+  Into<T> d_x;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T a = *slope;
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < d_x.cols; j += L::step)
-      store(d_x(i, j), x(i, j) > T{0} ? d_y(i, j) : a * d_y(i, j), write);
+    for (Index j = lane.first(); j < x.cols; j += L::step)
+      store(d_x.view(i, j), x(i, j) > T{0} ? d_y(i, j) : a * d_y(i, j), d_x.write);
   }
 };
 
@@ -304,7 +301,7 @@ struct PreluBackwardSumRow {
   template <class L>
   REARM_HD void operator()(Index i, T* partial, const L& lane) const {
     PreluBackwardBothRow<T>{to_x}(i, partial, lane);
-    ColumnSumRow<T>{T{1}, to_x.d_x}(i, partial + 1, lane);
+    ColumnSumRow<T>{T{1}, to_x.d_x.view}(i, partial + 1, lane);
   }
 };
 
@@ -332,13 +329,12 @@ template <class T>
 struct ScalarAffineBackwardRow {
   const T* weight;
   MatrixView<const T> d_y;
-  MatrixView<T> d_x;
-  Write write;
+  Into<T> d_x;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T w = *weight;
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < d_x.cols; j += L::step) store(d_x(i, j), w * d_y(i, j), write);
+    for (Index j = lane.first(); j < d_y.cols; j += L::step) store(d_x.view(i, j), w * d_y(i, j), d_x.write);
   }
 };
 
@@ -364,7 +360,7 @@ struct ScalarAffineBackwardAllRow {
       partial[0] += dot;
       partial[1] += sum;
     }
-    if (to_x.d_x.data != nullptr) to_x(i, lane);
+    if (to_x.d_x.wanted()) to_x(i, lane);
   }
 };
 
@@ -405,10 +401,9 @@ struct DropoutMask {
 template <class T>
 struct DropoutRow {
   MatrixView<const T> x;
-  MatrixView<T> y;
+  Into<T> y;
   DropoutMask mask;
   T scale;
-  Write write;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const auto n = static_cast<Index>(DropoutMask::draws(x.cols));
@@ -416,7 +411,7 @@ struct DropoutRow {
       const RandomBits draw = mask.key.noise(static_cast<std::uint64_t>(i * n + r));
       for (int half = 0; half < 8; ++half) {
         const Index j = r + half * n;
-        if (j < x.cols) store(y(i, j), mask.keep_half(draw, half) ? scale * x(i, j) : T{0}, write);
+        if (j < x.cols) store(y.view(i, j), mask.keep_half(draw, half) ? scale * x(i, j) : T{0}, y.write);
       }
     }
   }

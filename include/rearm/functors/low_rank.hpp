@@ -60,34 +60,31 @@ struct LowRankBackwardRow {
   LowRankLayout layout;
   MatrixView<const T> mid;
   MatrixView<const T> d_y;
-  MatrixView<T> d_x;  ///< empty views are skipped
-  MatrixView<T> d_first;
-  MatrixView<T> d_second;
-  Write write_x;
-  Write write_first;
-  Write write_second;
+  Into<T> d_x;
+  Into<T> d_first;
+  Into<T> d_second;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T* const f = first.row(i);
     const T* const s = second.row(i);
     const T* const d_out = d_y.row(i);
-    if (d_x.data != nullptr && write_x == Write::overwrite) REARM_SIMD_LOOP
-    for (Index a = lane.first(); a < layout.d; a += L::step) d_x(i, a) = T{0};
+    if (d_x.wanted() && d_x.write == Write::overwrite) REARM_SIMD_LOOP
+    for (Index a = lane.first(); a < layout.d; a += L::step) d_x.view(i, a) = T{0};
     for (Index j = 0; j < layout.k; ++j) {
       T d_mid{0};
       REARM_SUM_LOOP(d_mid)
       for (Index b = lane.first(); b < layout.d; b += L::step) d_mid += d_out[b] * s[layout.second(j, b)];
       d_mid = lane.sum(d_mid);
-      if (d_second.data != nullptr) REARM_SIMD_LOOP
+      if (d_second.wanted()) REARM_SIMD_LOOP
       for (Index b = lane.first(); b < layout.d; b += L::step)
-        store(d_second(i, layout.second(j, b)), mid(i, j) * d_out[b], write_second);
+        store(d_second.view(i, layout.second(j, b)), mid(i, j) * d_out[b], d_second.write);
       lane.sync();  // one variable may be both factors, its elements then another lane's in each
-      if (d_first.data != nullptr) REARM_SIMD_LOOP
+      if (d_first.wanted()) REARM_SIMD_LOOP
       for (Index a = lane.first(); a < layout.d; a += L::step)
-        store(d_first(i, layout.first(a, j)), x(i, a) * d_mid, write_first);
+        store(d_first.view(i, layout.first(a, j)), x(i, a) * d_mid, d_first.write);
       lane.sync();
-      if (d_x.data != nullptr) REARM_SIMD_LOOP
-      for (Index a = lane.first(); a < layout.d; a += L::step) d_x(i, a) += d_mid * f[layout.first(a, j)];
+      if (d_x.wanted()) REARM_SIMD_LOOP
+      for (Index a = lane.first(); a < layout.d; a += L::step) d_x.view(i, a) += d_mid * f[layout.first(a, j)];
     }
   }
 };

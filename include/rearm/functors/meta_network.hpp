@@ -43,7 +43,7 @@ struct MetaUnitBackwardRow {
     T* const row = d.row(i);
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < d.cols; j += L::step) row[j] += d_mean[j];
-    RowNormalizeBackward<T>{unit, norm, eps, d, d, Write::overwrite}(i, lane);
+    RowNormalizeBackward<T>{unit, norm, eps, d, d}(i, lane);
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < d.cols; j += L::step) partial[j] += row[j];
   }
@@ -93,7 +93,7 @@ struct MetaShareBackwardRow {
   MatrixView<const T> id;
   MatrixView<const T> mid;
   MatrixView<const T> d_share;
-  GradSlot<T> d_id;
+  Into<T> d_id;
   MatrixView<T> d_z1;
   MatrixView<T> d_z2;
   T alpha;
@@ -102,8 +102,7 @@ struct MetaShareBackwardRow {
     factor1(i, lane);
     factor2(i, lane);
     const LowRankLayout layout{id.cols, mid.cols, LowRankOrder::left_to_right};
-    LowRankBackwardRow<T>{id,   factor1.w,  factor2.w,        layout,          mid, d_share, d_id.view, d_z1,
-                          d_z2, d_id.write, Write::overwrite, Write::overwrite}(i, lane);
+    LowRankBackwardRow<T>{id, factor1.w, factor2.w, layout, mid, d_share, d_id, d_z1, d_z2}(i, lane);
     lane.sync();
     before_softmax(i, factor1, d_z1, partial, lane);
     before_softmax(i, factor2, d_z2, partial + d_z1.cols, lane);
@@ -113,7 +112,7 @@ struct MetaShareBackwardRow {
   template <class L>
   REARM_HD void before_softmax(Index i, const MetaFactorRow<T>& factor, const MatrixView<T>& d, T* partial,
                                const L& lane) const {
-    SoftmaxBackwardRow<T>{factor.w, factor.axis, factor.inner, d, d, Write::overwrite}(i, lane);
+    SoftmaxBackwardRow<T>{factor.w, factor.axis, factor.inner, d, d}(i, lane);
     lane.sync();
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < d.cols; j += L::step) partial[j] += alpha * d(i, j);

@@ -38,13 +38,12 @@ struct RowNormalizeBackward {
   const T* norm;
   T eps;
   MatrixView<const T> d_y;
-  MatrixView<T> d_x;
-  Write write;
+  Into<T> d_x;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T* const unit = y.row(i);
     const T* const d_out = d_y.row(i);
-    T* const d_in = d_x.row(i);
+    T* const d_in = d_x.view.row(i);
     const bool constant = !(norm[i] > eps);
     const T inverse = T{1} / (constant ? eps : norm[i]);
     T dot{0};
@@ -52,7 +51,8 @@ struct RowNormalizeBackward {
     for (Index j = lane.first(); j < y.cols; j += L::step) dot += unit[j] * d_out[j];
     dot = constant ? T{0} : lane.sum(dot);
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < y.cols; j += L::step) store(d_in[j], (d_out[j] - dot * unit[j]) * inverse, write);
+    for (Index j = lane.first(); j < y.cols; j += L::step)
+      store(d_in[j], (d_out[j] - dot * unit[j]) * inverse, d_x.write);
   }
 };
 
@@ -80,12 +80,11 @@ template <class T>
 struct RowScaleDetachedBackward {
   const T* divisor;
   MatrixView<const T> d_y;
-  MatrixView<T> d_x;
-  Write write;
+  Into<T> d_x;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < d_x.cols; j += L::step) store(d_x(i, j), d_y(i, j) / divisor[i], write);
+    for (Index j = lane.first(); j < d_y.cols; j += L::step) store(d_x.view(i, j), d_y(i, j) / divisor[i], d_x.write);
   }
 };
 
@@ -137,8 +136,7 @@ struct LayerNormBackwardRow {
   const T* mean;
   const T* rstd;
   MatrixView<const T> d_y;
-  MatrixView<T> d_x;
-  Write write;
+  Into<T> d_x;
   template <class L>
   REARM_HD void operator()(Index i, T* partial, const L& lane) const {
     if (slope != nullptr)
@@ -177,14 +175,14 @@ struct LayerNormBackwardRow {
     dot = lane.sum(dot);
     d_slope = lane.sum(d_slope);
     if (lane.leads()) partial[2 * x.cols] += d_slope;
-    if (d_x.data == nullptr) return;
-    T* const d_in = d_x.row(i);
+    if (!d_x.wanted()) return;
+    T* const d_in = d_x.view.row(i);
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < x.cols; j += L::step) {
       const T xhat = (in[j] - mu) * r;
       const T z = scale[j] * xhat + shift[j];
       const T d_z = !Activated || z > T{0} ? d_out[j] : below * d_out[j];
-      store(d_in[j], r * (scale[j] * d_z - sum / n - xhat * dot / n), write);
+      store(d_in[j], r * (scale[j] * d_z - sum / n - xhat * dot / n), d_x.write);
     }
   }
 };

@@ -130,8 +130,7 @@ struct SoftmaxBackwardRow {
   Index axis;
   Index inner;
   MatrixView<const T> d_y;
-  MatrixView<T> d_x;
-  Write write;
+  Into<T> d_x;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     if (y.cols == 0) return;
@@ -147,7 +146,7 @@ struct SoftmaxBackwardRow {
     for (Index start = 0; start < y.cols; start += block) {
       const T* const value = y.row(i) + start;
       const T* const grad = d_y.row(i) + start;
-      T* const out = d_x.row(i) + start;
+      T* const out = d_x.view.row(i) + start;
       sums.clear();
       sums.for_each_piece(block, [&](Index begin, Index n) {
         REARM_SIMD_LOOP
@@ -156,7 +155,8 @@ struct SoftmaxBackwardRow {
       sums.fold();
       sums.for_each_piece(block, [&](Index begin, Index n) {
         REARM_SIMD_LOOP
-        for (Index l = 0; l < n; ++l) store(out[begin + l], value[begin + l] * (grad[begin + l] - sums.slot[l]), write);
+        for (Index l = 0; l < n; ++l)
+          store(out[begin + l], value[begin + l] * (grad[begin + l] - sums.slot[l]), d_x.write);
       });
     }
   }
@@ -167,7 +167,7 @@ struct SoftmaxBackwardRow {
       dot += y(i, j) * d_y(i, j);
     dot = lane.sum(dot);
     for (Index j = start + lane.first() * inner; j < start + axis * inner; j += L::step * inner)
-      store(d_x(i, j), y(i, j) * (d_y(i, j) - dot), write);
+      store(d_x.view(i, j), y(i, j) * (d_y(i, j) - dot), d_x.write);
   }
 };
 
@@ -197,16 +197,15 @@ struct LogSumExpBackwardRow {
   MatrixView<const T> x;
   MatrixView<const T> y;
   MatrixView<const T> d_y;
-  MatrixView<T> d_x;
-  Write write;
+  Into<T> d_x;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T* const in = x.row(i);
-    T* const d_in = d_x.row(i);
+    T* const d_in = d_x.view.row(i);
     const T value = y(i, 0);
     const T d_value = d_y(i, 0);
     REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < x.cols; j += L::step) store(d_in[j], fast_exp(in[j] - value) * d_value, write);
+    for (Index j = lane.first(); j < x.cols; j += L::step) store(d_in[j], fast_exp(in[j] - value) * d_value, d_x.write);
   }
 };
 
@@ -258,8 +257,7 @@ struct CosineBackwardRow {
   MatrixView<const T> b;
   T eps;
   MatrixView<const T> d_y;
-  MatrixView<T> d_a;
-  Write write;
+  Into<T> d_a;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const CosineParts<T> p(a, b, i, eps, lane);
@@ -267,12 +265,12 @@ struct CosineBackwardRow {
     const T through_norm = p.norm_a > eps ? cosine / (p.norm_a * p.norm_a) : T{0};
     const T* const own = a.row(i);
     const T* const other = b.row(i);
-    T* const d_own = d_a.row(i);
+    T* const d_own = d_a.view.row(i);
     const T g = d_y(i, 0);
     const T inverse = T{1} / (p.norm_a * p.norm_b);
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < a.cols; j += L::step)
-      store(d_own[j], g * (other[j] * inverse - through_norm * own[j]), write);
+      store(d_own[j], g * (other[j] * inverse - through_norm * own[j]), d_a.write);
   }
 };
 

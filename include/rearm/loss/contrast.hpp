@@ -14,7 +14,7 @@ namespace rearm {
 template <Backend B>
 Var<B> modality_contrast(std::span<const Var<B>> modal, double temperature, double weight, bool mean = false,
                          const Index* count = nullptr) {
-  using T = typename B::Scalar;
+  using T = Real<B>;
   if (modal.size() < 2) return {};
   const auto n_pairs = static_cast<double>(modal.size() * (modal.size() - 1) / 2);
   const auto scale = info_nce_scale(static_cast<T>(temperature), static_cast<T>(weight / n_pairs), mean, count);

@@ -19,12 +19,12 @@ class LayerNorm {
     init_constant(*gamma_, 1.0);
   }
   Var<B> operator()(Var<B> x) const {
-    return layer_norm(x, x.tape().parameter(*gamma_), x.tape().parameter(*beta_), typename B::Scalar(1e-5));
+    return layer_norm(x, x.tape().parameter(*gamma_), x.tape().parameter(*beta_), Real<B>(1e-5));
   }
   /// prelu(layer_norm(x)), one operator.
   Var<B> activated(Var<B> x, Var<B> slope) const {
     Tape<B>& tape = x.tape();
-    return layer_norm_prelu(x, tape.parameter(*gamma_), tape.parameter(*beta_), typename B::Scalar(1e-5), slope);
+    return layer_norm_prelu(x, tape.parameter(*gamma_), tape.parameter(*beta_), Real<B>(1e-5), slope);
   }
 
  private:

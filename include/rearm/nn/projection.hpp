@@ -19,7 +19,7 @@ namespace rearm {
 template <Backend B>
 class Projection {
  public:
-  using T = typename B::Scalar;
+  using T = Real<B>;
 
   /// `user_mean` is the row-normalised user x item matrix and must outlive this object.
   Projection(Context<B>& ctx, ParameterStore<B>& store, const Modality& modality, const Dataset& data,

@@ -8,7 +8,7 @@ namespace rearm {
 
 /// h <- G h, n_layers times; the last layer alone. An empty G (ablated) leaves h as it is.
 template <Backend B>
-Var<B> propagate(const SparseOperator<typename B::Scalar, typename B::Memory>& g, Var<B> h, int n_layers) {
+Var<B> propagate(const SparseOperator<Real<B>, typename B::Memory>& g, Var<B> h, int n_layers) {
   if (g.empty()) return h;
   for (int layer = 0; layer < n_layers; ++layer) h = spmm(g, h);
   return h;
@@ -16,8 +16,7 @@ Var<B> propagate(const SparseOperator<typename B::Scalar, typename B::Memory>& g
 
 /// The same, each row of the result divided by max(its length, eps).
 template <Backend B>
-Var<B> propagate_unit(const SparseOperator<typename B::Scalar, typename B::Memory>& g, Var<B> h, int n_layers,
-                      typename B::Scalar eps) {
+Var<B> propagate_unit(const SparseOperator<Real<B>, typename B::Memory>& g, Var<B> h, int n_layers, Real<B> eps) {
   if (g.empty() || n_layers == 0) return row_normalize(h, eps);
   return spmm_row_normalize(g, propagate(g, h, n_layers - 1), eps);
 }

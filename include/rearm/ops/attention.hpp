@@ -28,21 +28,17 @@ functors::AttentionInput<T> attention_input(MatrixView<const T> q, MatrixView<co
 /// For each row: out_a = sum_b softmax_b(scale q_a k_b) m_ab v_b, m the dropout mask over the weights (0 or 1/(1-p)).
 /// q, k, v, out n x d. The d x d weights exist one row at a time; n d^2 exponentials.
 template <Backend B>
-void rank_one_attention(Context<B>& ctx, ConstView<typename B::Scalar> q, ConstView<typename B::Scalar> k,
-                        ConstView<typename B::Scalar> v, typename B::Scalar scale, double p, RandomKey key,
-                        MatrixView<typename B::Scalar> out) {
+void rank_one_attention(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scale, double p, RandomKey key,
+                        Out<B> out) {
   detail::require_shape(out, q.rows, q.cols, "rank_one_attention", "output");
-  B::rank_one_attention(ctx, detail::attention_input<typename B::Scalar>(q, k, v, scale, p, key), out);
+  B::rank_one_attention(ctx, detail::attention_input<Real<B>>(q, k, v, scale, p, key), out);
 }
 
 /// Overwrites d_q, d_k, d_v; the weights are computed again from q and k, the mask from the same key.
 template <Backend B>
-void rank_one_attention_backward(Context<B>& ctx, ConstView<typename B::Scalar> q, ConstView<typename B::Scalar> k,
-                                 ConstView<typename B::Scalar> v, typename B::Scalar scale, double p, RandomKey key,
-                                 ConstView<typename B::Scalar> out, ConstView<typename B::Scalar> d_out,
-                                 MatrixView<typename B::Scalar> d_q, MatrixView<typename B::Scalar> d_k,
-                                 MatrixView<typename B::Scalar> d_v) {
-  using T = typename B::Scalar;
+void rank_one_attention_backward(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scale, double p, RandomKey key,
+                                 In<B> out, In<B> d_out, Out<B> d_q, Out<B> d_k, Out<B> d_v) {
+  using T = Real<B>;
   detail::require_shape(d_q, q.rows, q.cols, "rank_one_attention_backward", "d_q");
   detail::require_shape(d_k, q.rows, q.cols, "rank_one_attention_backward", "d_k");
   detail::require_shape(d_v, q.rows, q.cols, "rank_one_attention_backward", "d_v");
@@ -54,39 +50,31 @@ void rank_one_attention_backward(Context<B>& ctx, ConstView<typename B::Scalar> 
 /// The projections of the authors' attention, one number each: q = w_0 x + b_0, k = w_1 y + b_1, v = w_2 y + b_2, with
 /// w, b 3 x 1 and everything else n x d.
 template <Backend B>
-void scalar_projections(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> y,
-                        ConstView<typename B::Scalar> weight, ConstView<typename B::Scalar> bias,
-                        MatrixView<typename B::Scalar> q, MatrixView<typename B::Scalar> k,
-                        MatrixView<typename B::Scalar> v) {
+void scalar_projections(Context<B>& ctx, In<B> x, In<B> y, In<B> weight, In<B> bias, Out<B> q, Out<B> k, Out<B> v) {
   detail::require_shape(weight, 3, 1, "scalar_projections", "weight");
   detail::require_shape(bias, 3, 1, "scalar_projections", "bias");
   detail::require_shape(y, x.rows, x.cols, "scalar_projections", "second operand");
   for (const auto& out : {q, k, v}) detail::require_shape(out, x.rows, x.cols, "scalar_projections", "output");
-  B::for_each(ctx, x.rows, functors::ScalarProjectionsRow<typename B::Scalar>{x, y, weight, bias, q, k, v});
+  B::for_each(ctx, x.rows, functors::ScalarProjectionsRow<Real<B>>{x, y, weight, bias, q, k, v});
 }
 
 /// d_x (+)= w_0 d_q, then d_y (+)= w_1 d_k + w_2 d_v; d_w (+)= sums of (x d_q, y d_k, y d_v), d_b (+)= sums of
-/// (d_q, d_k, d_v). One pass; views without data are skipped.
+/// (d_q, d_k, d_v). One pass; `{}` for those that are not wanted.
 template <Backend B>
-void scalar_projections_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> y,
-                                 ConstView<typename B::Scalar> weight, ConstView<typename B::Scalar> d_q,
-                                 ConstView<typename B::Scalar> d_k, ConstView<typename B::Scalar> d_v,
-                                 const GradSlot<typename B::Scalar>& d_x, const GradSlot<typename B::Scalar>& d_y,
-                                 const GradSlot<typename B::Scalar>& d_weight,
-                                 const GradSlot<typename B::Scalar>& d_bias) {
-  using T = typename B::Scalar;
+void scalar_projections_backward(Context<B>& ctx, In<B> x, In<B> y, In<B> weight, In<B> d_q, In<B> d_k, In<B> d_v,
+                                 Into<Real<B>> d_x, Into<Real<B>> d_y, Into<Real<B>> d_weight, Into<Real<B>> d_bias) {
+  using T = Real<B>;
   detail::require_shape(weight, 3, 1, "scalar_projections_backward", "weight");
   for (const auto& array : {y, d_q, d_k, d_v})
     detail::require_shape(array, x.rows, x.cols, "scalar_projections_backward", "an operand");
-  for (const auto& slot : {d_x, d_y})
-    if (slot.view.data != nullptr)
-      detail::require_shape(slot.view, x.rows, x.cols, "scalar_projections_backward", "a gradient");
+  for (const auto& into : {d_x, d_y})
+    if (into.wanted()) detail::require_shape(into.view, x.rows, x.cols, "scalar_projections_backward", "a gradient");
   Scratch<B> scratch(ctx);
-  GradSlot<T> to_y = d_y;
-  if (!detail::rows_apart(d_x.view, d_y.view)) to_y = {scratch.template matrix<T>(x.rows, x.cols), Write::overwrite};
+  Into<T> to_y = d_y;
+  if (!detail::rows_apart(d_x.view, d_y.view)) to_y = scratch.template matrix<T>(x.rows, x.cols);
   B::reduce_rows(ctx, x.rows, functors::ScalarProjectionsBackwardRow<T>{x, y, weight, d_q, d_k, d_v, d_x, to_y},
                  SumTargets<T>({3, d_weight}, {3, d_bias}));
-  if (to_y.view.data != d_y.view.data) scaled_copy(ctx, T{1}, ConstView<T>(to_y.view), d_y.view, d_y.write);
+  if (to_y.view.data != d_y.view.data) scaled_copy(ctx, T{1}, ConstView<T>(to_y.view), d_y);
 }
 
 }  // namespace rearm

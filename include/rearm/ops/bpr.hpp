@@ -9,27 +9,22 @@ namespace rearm {
 
 /// loss (1 x 1) = scale sum_i -log sigmoid(u_i . (p_i - n_i)); user, positive, negative b x w. Stable for any margin.
 template <Backend B>
-void bpr(Context<B>& ctx, ConstView<typename B::Scalar> user, ConstView<typename B::Scalar> positive,
-         ConstView<typename B::Scalar> negative, typename B::Scalar scale, MatrixView<typename B::Scalar> loss) {
+void bpr(Context<B>& ctx, In<B> user, In<B> positive, In<B> negative, Real<B> scale, Out<B> loss) {
   detail::require_shape(positive, user.rows, user.cols, "bpr", "positive");
   detail::require_shape(negative, user.rows, user.cols, "bpr", "negative");
   detail::require_shape(loss, 1, 1, "bpr", "loss");
-  using T = typename B::Scalar;
-  B::reduce_rows(ctx, user.rows, functors::BprRow<T>{user, positive, negative, scale},
-                 SumTargets<T>(loss.data, 1, Write::overwrite));
+  using T = Real<B>;
+  B::reduce_rows(ctx, user.rows, functors::BprRow<T>{user, positive, negative, scale}, SumTargets<T>(loss));
 }
 
 /// The three gradients of bpr, overwriting or adding as asked.
 template <Backend B>
-void bpr_backward(Context<B>& ctx, ConstView<typename B::Scalar> user, ConstView<typename B::Scalar> positive,
-                  ConstView<typename B::Scalar> negative, typename B::Scalar scale,
-                  ConstView<typename B::Scalar> d_loss, MatrixView<typename B::Scalar> d_user, Write write_user,
-                  MatrixView<typename B::Scalar> d_positive, Write write_positive,
-                  MatrixView<typename B::Scalar> d_negative, Write write_negative) {
-  using T = typename B::Scalar;
-  B::for_each(ctx, user.rows,
-              functors::BprBackwardRow<T>{user, positive, negative, scale, d_loss.data, d_user, d_positive, d_negative,
-                                          write_user, write_positive, write_negative});
+void bpr_backward(Context<B>& ctx, In<B> user, In<B> positive, In<B> negative, Real<B> scale, In<B> d_loss,
+                  Into<Real<B>> d_user, Into<Real<B>> d_positive, Into<Real<B>> d_negative) {
+  using T = Real<B>;
+  B::for_each(
+      ctx, user.rows,
+      functors::BprBackwardRow<T>{user, positive, negative, scale, d_loss.data, d_user, d_positive, d_negative});
 }
 
 }  // namespace rearm

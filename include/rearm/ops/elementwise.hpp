@@ -10,16 +10,15 @@ namespace rearm {
 
 /// y = value everywhere.
 template <Backend B>
-void fill(Context<B>& ctx, typename B::Scalar value, MatrixView<typename B::Scalar> y) {
-  B::for_each(ctx, y.rows, functors::FillRow<typename B::Scalar>{value, y});
+void fill(Context<B>& ctx, Real<B> value, Out<B> y) {
+  B::for_each(ctx, y.rows, functors::FillRow<Real<B>>{value, y});
 }
 
 /// y (+)= alpha x, same shape. With column blocks of y this is concatenation, and its own backward.
 template <Backend B>
-void scaled_copy(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B::Scalar> x,
-                 MatrixView<typename B::Scalar> y, Write write = Write::overwrite) {
-  detail::require_shape(x, y.rows, y.cols, "scaled_copy", "input");
-  B::for_each(ctx, y.rows, functors::ScaleRow<typename B::Scalar>{alpha, x, y, write});
+void scaled_copy(Context<B>& ctx, Real<B> alpha, In<B> x, Into<Real<B>> y) {
+  detail::require_shape(x, y.view.rows, y.view.cols, "scaled_copy", "input");
+  B::for_each(ctx, x.rows, functors::ScaleRow<Real<B>>{alpha, x, y});
 }
 
 /// Copies y (+)= alpha x made together, one after the other where a row of one meets another row of the next. Sources
@@ -27,13 +26,13 @@ void scaled_copy(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B
 template <Backend B>
 class ScaledCopies {
  public:
-  using T = typename B::Scalar;
+  using T = Real<B>;
   explicit ScaledCopies(Context<B>& ctx) : ctx_(&ctx) {}
   void add(const functors::ScaleRow<T>& copy) {
-    if (copy.y.data == nullptr) return;
-    detail::require_shape(copy.x, copy.y.rows, copy.y.cols, "scaled_copy", "input");
+    if (!copy.y.wanted()) return;
+    detail::require_shape(copy.x, copy.y.view.rows, copy.y.view.cols, "scaled_copy", "input");
     bool apart = rows_.count < rows_.most;
-    for (int c = 0; c < rows_.count; ++c) apart = apart && detail::rows_apart(rows_.copy[c].y, copy.y);
+    for (int c = 0; c < rows_.count; ++c) apart = apart && detail::rows_apart(rows_.copy[c].y.view, copy.y.view);
     if (!apart) run();
     rows_.copy[rows_.count++] = copy;
   }
@@ -49,121 +48,106 @@ class ScaledCopies {
 
 /// y = a + beta b; b of a's shape, or one row added to every row.
 template <Backend B>
-void add(Context<B>& ctx, ConstView<typename B::Scalar> a, typename B::Scalar beta, ConstView<typename B::Scalar> b,
-         MatrixView<typename B::Scalar> y) {
+void add(Context<B>& ctx, In<B> a, Real<B> beta, In<B> b, Out<B> y) {
   detail::require_shape(y, a.rows, a.cols, "add", "output");
   if (b.cols != a.cols || (b.rows != a.rows && b.rows != 1))
     throw ShapeError(detail::message("add: a is ", shape_string(a), " but b is ", shape_string(b),
                                      "; it must have the same shape or be one row"));
-  B::for_each(ctx, y.rows, functors::AddRow<typename B::Scalar>{a, beta, b, y});
+  B::for_each(ctx, y.rows, functors::AddRow<Real<B>>{a, beta, b, y});
 }
 
 /// out_j = (1/n) sum_i x_ij, out 1 x cols; x must have a row.
 template <Backend B>
-void column_mean(Context<B>& ctx, ConstView<typename B::Scalar> x, MatrixView<typename B::Scalar> out) {
+void column_mean(Context<B>& ctx, In<B> x, Out<B> out) {
   if (x.rows < 1) throw ShapeError(detail::message("column_mean: input is ", shape_string(x), ", without rows"));
-  using T = typename B::Scalar;
+  using T = Real<B>;
   column_sum(ctx, T{1} / static_cast<T>(x.rows), x, out);
 }
 
 /// d_x (+)= (1/n) d_out in every row.
 template <Backend B>
-void column_mean_backward(Context<B>& ctx, ConstView<typename B::Scalar> d_out, MatrixView<typename B::Scalar> d_x,
-                          Write write) {
-  using T = typename B::Scalar;
-  const MatrixView<const T> repeated{d_out.data, d_x.rows, d_x.cols, 0};
-  B::for_each(ctx, d_x.rows, functors::ScaleRow<T>{T{1} / static_cast<T>(d_x.rows), repeated, d_x, write});
+void column_mean_backward(Context<B>& ctx, In<B> d_out, Into<Real<B>> d_x) {
+  using T = Real<B>;
+  const MatrixView<const T> repeated{d_out.data, d_x.view.rows, d_x.view.cols, 0};
+  B::for_each(ctx, repeated.rows, functors::ScaleRow<T>{T{1} / static_cast<T>(repeated.rows), repeated, d_x});
 }
 
 /// out (1 x 1) (+)= alpha sum of all entries of x.
 template <Backend B>
-void sum(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B::Scalar> x, MatrixView<typename B::Scalar> out,
-         Write write = Write::overwrite) {
-  detail::require_shape(out, 1, 1, "sum", "output");
-  B::reduce_rows(ctx, x.rows, functors::SumRow<typename B::Scalar>{alpha, x},
-                 SumTargets<typename B::Scalar>(out.data, 1, write));
+void sum(Context<B>& ctx, Real<B> alpha, In<B> x, Into<Real<B>> out) {
+  detail::require_shape(out.view, 1, 1, "sum", "output");
+  B::reduce_rows(ctx, x.rows, functors::SumRow<Real<B>>{alpha, x}, SumTargets<Real<B>>(out));
 }
 
 /// out (1 x 1) (+)= alpha sum_ij x_ij y_ij.
 template <Backend B>
-void dot_sum(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B::Scalar> x,
-             ConstView<typename B::Scalar> y, MatrixView<typename B::Scalar> out, Write write = Write::overwrite) {
-  detail::require_shape(out, 1, 1, "dot_sum", "output");
+void dot_sum(Context<B>& ctx, Real<B> alpha, In<B> x, In<B> y, Into<Real<B>> out) {
+  detail::require_shape(out.view, 1, 1, "dot_sum", "output");
   detail::require_shape(y, x.rows, x.cols, "dot_sum", "second operand");
-  B::reduce_rows(ctx, x.rows, functors::DotSumRow<typename B::Scalar>{alpha, x, y},
-                 SumTargets<typename B::Scalar>(out.data, 1, write));
+  B::reduce_rows(ctx, x.rows, functors::DotSumRow<Real<B>>{alpha, x, y}, SumTargets<Real<B>>(out));
 }
 
 /// y = max(0, x) + slope min(0, x), one slope for all (He et al., ICCV'15), plus `addend` where that has data.
 template <Backend B>
-void prelu(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> slope,
-           MatrixView<typename B::Scalar> y, ConstView<typename B::Scalar> addend = {}) {
+void prelu(Context<B>& ctx, In<B> x, In<B> slope, Out<B> y, In<B> addend = {}) {
   detail::require_shape(slope, 1, 1, "prelu", "slope");
   detail::require_shape(y, x.rows, x.cols, "prelu", "output");
   if (addend.data != nullptr) detail::require_shape(addend, x.rows, x.cols, "prelu", "addend");
-  B::for_each(ctx, x.rows, functors::PreluRow<typename B::Scalar>{x, slope.data, y, addend});
+  B::for_each(ctx, x.rows, functors::PreluRow<Real<B>>{x, slope.data, y, addend});
 }
 
 /// d_x (+)= d_y (x > 0 ? 1 : slope); d_slope (+)= sum over x <= 0 of x d_y; d_addend (+)= d_y. Views without data are
 /// skipped; d_addend is written before d_x.
 template <Backend B>
-void prelu_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> slope,
-                    ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write_x,
-                    MatrixView<typename B::Scalar> d_slope, Write write_slope,
-                    const GradSlot<typename B::Scalar>& d_addend = {}) {
-  using T = typename B::Scalar;
-  if (d_addend.view.data != nullptr)
+void prelu_backward(Context<B>& ctx, In<B> x, In<B> slope, In<B> d_y, Into<Real<B>> d_x, Into<Real<B>> d_slope,
+                    Into<Real<B>> d_addend = {}) {
+  using T = Real<B>;
+  if (d_addend.wanted())
     detail::require_shape(d_addend.view, d_y.rows, d_y.cols, "prelu_backward", "gradient of the addend");
-  const functors::PreluBackwardRow<T> to_x{x, slope.data, d_y, d_x, write_x};
-  const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend.view, d_addend.write};
-  const SumTargets<T> to_slope(d_slope.data, 1, write_slope);
-  if (d_addend.view.data != nullptr && d_x.data != nullptr && d_slope.data != nullptr &&
-      detail::rows_apart(d_addend.view, d_x))
+  const functors::PreluBackwardRow<T> to_x{x, slope.data, d_y, d_x};
+  const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend};
+  const SumTargets<T> to_slope(d_slope);
+  if (d_addend.wanted() && d_x.wanted() && d_slope.wanted() && detail::rows_apart(d_addend.view, d_x.view))
     return B::reduce_rows(ctx, x.rows, functors::CopyThenRow<T, functors::PreluBackwardBothRow<T>>{to_addend, {to_x}},
                           to_slope);
-  if (d_addend.view.data != nullptr) B::for_each(ctx, x.rows, to_addend);
-  if (d_x.data == nullptr && d_slope.data != nullptr)
+  if (d_addend.wanted()) B::for_each(ctx, x.rows, to_addend);
+  if (!d_x.wanted() && d_slope.wanted())
     B::reduce_rows(ctx, x.rows, functors::PreluSlopeGradRow<T>{x, d_y}, to_slope);
-  else if (d_slope.data != nullptr)
+  else if (d_slope.wanted())
     B::reduce_rows(ctx, x.rows, functors::PreluBackwardBothRow<T>{to_x}, to_slope);
-  else if (d_x.data != nullptr)
+  else if (d_x.wanted())
     B::for_each(ctx, x.rows, to_x);
 }
 
 /// y = w x + b with one weight and one bias (1 x 1 each): a linear map on width-1 inputs. Plus `addend` where that has
 /// data.
 template <Backend B>
-void scalar_affine(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> weight,
-                   ConstView<typename B::Scalar> bias, MatrixView<typename B::Scalar> y,
-                   ConstView<typename B::Scalar> addend = {}) {
+void scalar_affine(Context<B>& ctx, In<B> x, In<B> weight, In<B> bias, Out<B> y, In<B> addend = {}) {
   detail::require_shape(weight, 1, 1, "scalar_affine", "weight");
   detail::require_shape(bias, 1, 1, "scalar_affine", "bias");
   detail::require_shape(y, x.rows, x.cols, "scalar_affine", "output");
   if (addend.data != nullptr) detail::require_shape(addend, x.rows, x.cols, "scalar_affine", "addend");
-  B::for_each(ctx, x.rows, functors::ScalarAffineRow<typename B::Scalar>{x, weight.data, bias.data, y, addend});
+  B::for_each(ctx, x.rows, functors::ScalarAffineRow<Real<B>>{x, weight.data, bias.data, y, addend});
 }
 
-/// d_x (+)= w d_y; d_w (+)= sum x d_y; d_b (+)= sum d_y; d_addend (+)= d_y. Views without data are skipped; d_addend is
+/// d_x (+)= w d_y; d_w (+)= sum x d_y; d_b (+)= sum d_y; d_addend (+)= d_y. `{}` for those not wanted; d_addend is
 /// written before d_x.
 template <Backend B>
-void scalar_affine_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> weight,
-                            ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write_x,
-                            MatrixView<typename B::Scalar> d_weight, Write write_weight,
-                            MatrixView<typename B::Scalar> d_bias, Write write_bias,
-                            const GradSlot<typename B::Scalar>& d_addend = {}) {
-  using T = typename B::Scalar;
-  if (d_addend.view.data != nullptr)
+void scalar_affine_backward(Context<B>& ctx, In<B> x, In<B> weight, In<B> d_y, Into<Real<B>> d_x,
+                            Into<Real<B>> d_weight, Into<Real<B>> d_bias, Into<Real<B>> d_addend = {}) {
+  using T = Real<B>;
+  if (d_addend.wanted())
     detail::require_shape(d_addend.view, d_y.rows, d_y.cols, "scalar_affine_backward", "gradient of the addend");
-  const functors::ScalarAffineBackwardRow<T> to_x{weight.data, d_y, d_x, write_x};
-  const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend.view, d_addend.write};
-  const bool sums = d_weight.data != nullptr || d_bias.data != nullptr;
-  const bool together = sums && d_addend.view.data != nullptr && detail::rows_apart(d_addend.view, d_x);
-  if (d_addend.view.data != nullptr && !together) B::for_each(ctx, x.rows, to_addend);
+  const functors::ScalarAffineBackwardRow<T> to_x{weight.data, d_y, d_x};
+  const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend};
+  const bool sums = d_weight.wanted() || d_bias.wanted();
+  const bool together = sums && d_addend.wanted() && detail::rows_apart(d_addend.view, d_x.view);
+  if (d_addend.wanted() && !together) B::for_each(ctx, x.rows, to_addend);
   if (!sums) {
-    if (d_x.data != nullptr) B::for_each(ctx, x.rows, to_x);
+    if (d_x.wanted()) B::for_each(ctx, x.rows, to_x);
     return;
   }
-  const SumTargets<T> both({1, {d_weight, write_weight}}, {1, {d_bias, write_bias}});
+  const SumTargets<T> both({1, d_weight}, {1, d_bias});
   using Sums = functors::ScalarAffineBackwardAllRow<T>;
   if (together)
     B::reduce_rows(ctx, x.rows, functors::CopyThenRow<T, Sums>{to_addend, {x, to_x}}, both);
@@ -173,14 +157,12 @@ void scalar_affine_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, Co
 
 /// y (+)= x mask / (1 - p); p = 1 gives 0. The backward is the same call on d_y with the same key.
 template <Backend B>
-void dropout(Context<B>& ctx, ConstView<typename B::Scalar> x, double p, RandomKey key,
-             MatrixView<typename B::Scalar> y, Write write = Write::overwrite) {
-  detail::require_shape(y, x.rows, x.cols, "dropout", "output");
+void dropout(Context<B>& ctx, In<B> x, double p, RandomKey key, Into<Real<B>> y) {
+  detail::require_shape(y.view, x.rows, x.cols, "dropout", "output");
   if (!(p >= 0 && p <= 1)) throw ConfigError(detail::message("dropout: p = ", p, " must lie in [0, 1]"));
-  using T = typename B::Scalar;
-  B::for_each(
-      ctx, x.rows,
-      functors::DropoutRow<T>{x, y, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p), write});
+  using T = Real<B>;
+  B::for_each(ctx, x.rows,
+              functors::DropoutRow<T>{x, y, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p)});
 }
 
 }  // namespace rearm

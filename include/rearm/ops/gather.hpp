@@ -38,17 +38,16 @@ IndexList make_distinct_list(Context<B>& ctx, std::span<const Id> a, std::span<c
 
 /// y_i = x_{ids[i]}: x n x w, y size x w.
 template <Backend B>
-void gather(Context<B>& ctx, ConstView<typename B::Scalar> x, const IndexList& ids, MatrixView<typename B::Scalar> y) {
+void gather(Context<B>& ctx, In<B> x, const IndexList& ids, Out<B> y) {
   detail::require_shape(y, ids.size, x.cols, "gather", "output");
-  B::for_each(ctx, ids.size, functors::GatherRow<typename B::Scalar>{x, ids.ids, y});
+  B::for_each(ctx, ids.size, functors::GatherRow<Real<B>>{x, ids.ids, y});
 }
 
 /// d_x_{ids[i]} += d_y_i; repeated ids add in ascending position.
 template <Backend B>
-void scatter_add(Context<B>& ctx, const IndexList& ids, ConstView<typename B::Scalar> d_y,
-                 MatrixView<typename B::Scalar> d_x) {
+void scatter_add(Context<B>& ctx, const IndexList& ids, In<B> d_y, Out<B> d_x) {
   detail::require_shape(d_y, ids.size, d_x.cols, "scatter_add", "input");
-  using T = typename B::Scalar;
+  using T = Real<B>;
   B::for_each(ctx, ids.n_segments, functors::ScatterAddSegment<T>{ids.ids, ids.order, ids.segments, d_y, d_x});
 }
 

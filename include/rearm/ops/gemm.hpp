@@ -11,8 +11,7 @@ namespace rearm {
 
 /// C (+)= alpha op(A) op(B), op(A) m x k, op(B) k x n, C m x n. Throws ShapeError. 2 m n k operations.
 template <Backend B>
-void gemm(Context<B>& ctx, Op op_a, Op op_b, typename B::Scalar alpha, ConstView<typename B::Scalar> a,
-          ConstView<typename B::Scalar> b, MatrixView<typename B::Scalar> c, Write write = Write::overwrite) {
+void gemm(Context<B>& ctx, Op op_a, Op op_b, Real<B> alpha, In<B> a, In<B> b, Into<Real<B>> c) {
   const Index m = op_a == Op::none ? a.rows : a.cols;
   const Index k = op_a == Op::none ? a.cols : a.rows;
   const Index k_b = op_b == Op::none ? b.rows : b.cols;
@@ -21,46 +20,42 @@ void gemm(Context<B>& ctx, Op op_a, Op op_b, typename B::Scalar alpha, ConstView
     throw ShapeError(detail::message("gemm: A is ", shape_string(a), op_a == Op::none ? "" : " transposed", ", B is ",
                                      shape_string(b), op_b == Op::none ? "" : " transposed", ": inner dimensions ", k,
                                      " and ", k_b, " differ"));
-  detail::require_shape(c, m, n, "gemm", "C");
-  B::gemm(ctx, op_a, op_b, alpha, a, b, c, write);
+  detail::require_shape(c.view, m, n, "gemm", "C");
+  B::gemm(ctx, op_a, op_b, alpha, a, b, c.view, c.write);
 }
 
 /// d_A (+)= alpha d_C op(B)^T and d_B (+)= alpha op(A)^T d_C, each in the orientation its operand is stored in. A view
 /// without data is skipped.
 template <Backend B>
-void gemm_backward(Context<B>& ctx, Op op_a, Op op_b, typename B::Scalar alpha, ConstView<typename B::Scalar> a,
-                   ConstView<typename B::Scalar> b, ConstView<typename B::Scalar> d_c,
-                   MatrixView<typename B::Scalar> d_a, Write write_a, MatrixView<typename B::Scalar> d_b,
-                   Write write_b) {
+void gemm_backward(Context<B>& ctx, Op op_a, Op op_b, Real<B> alpha, In<B> a, In<B> b, In<B> d_c, Into<Real<B>> d_a,
+                   Into<Real<B>> d_b) {
   const auto flip = [](Op op) { return op == Op::none ? Op::transpose : Op::none; };
-  if (d_a.data != nullptr) {
+  if (d_a.wanted()) {
     if (op_a == Op::none)
-      gemm(ctx, Op::none, flip(op_b), alpha, d_c, b, d_a, write_a);
+      gemm(ctx, Op::none, flip(op_b), alpha, d_c, b, d_a);
     else
-      gemm(ctx, op_b, Op::transpose, alpha, b, d_c, d_a, write_a);
+      gemm(ctx, op_b, Op::transpose, alpha, b, d_c, d_a);
   }
-  if (d_b.data != nullptr) {
+  if (d_b.wanted()) {
     if (op_b == Op::none)
-      gemm(ctx, flip(op_a), Op::none, alpha, a, d_c, d_b, write_b);
+      gemm(ctx, flip(op_a), Op::none, alpha, a, d_c, d_b);
     else
-      gemm(ctx, Op::transpose, op_a, alpha, d_c, a, d_b, write_b);
+      gemm(ctx, Op::transpose, op_a, alpha, d_c, a, d_b);
   }
 }
 
 /// out_j (+)= alpha sum_i x_ij, out 1 x cols.
 template <Backend B>
-void column_sum(Context<B>& ctx, typename B::Scalar alpha, ConstView<typename B::Scalar> x,
-                MatrixView<typename B::Scalar> out, Write write = Write::overwrite) {
-  detail::require_shape(out, 1, x.cols, "column_sum", "output");
-  using T = typename B::Scalar;
-  B::reduce_rows(ctx, x.rows, functors::ColumnSumRow<T>{alpha, x}, SumTargets<T>(out.data, x.cols, write));
+void column_sum(Context<B>& ctx, Real<B> alpha, In<B> x, Into<Real<B>> out) {
+  detail::require_shape(out.view, 1, x.cols, "column_sum", "output");
+  using T = Real<B>;
+  B::reduce_rows(ctx, x.rows, functors::ColumnSumRow<T>{alpha, x}, SumTargets<T>(out));
 }
 
 /// Y = X W^T + b (paper eq. 3): X n x p, W d x p, b 1 x d (or empty for none), Y n x d. The feature projection.
 template <Backend B>
-void linear(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> weight,
-            ConstView<typename B::Scalar> bias, MatrixView<typename B::Scalar> y) {
-  using T = typename B::Scalar;
+void linear(Context<B>& ctx, In<B> x, In<B> weight, In<B> bias, Out<B> y) {
+  using T = Real<B>;
   gemm(ctx, Op::none, Op::transpose, T{1}, x, weight, y);
   if (bias.data == nullptr) return;
   detail::require_shape(bias, 1, y.cols, "linear", "bias");
@@ -72,7 +67,7 @@ namespace detail {
 /// f(first row, rows as T) for a table kept in bfloat16, block after block, each of a size that stays in a cache.
 template <Backend B, class F>
 void for_each_widened(Context<B>& ctx, ConstView<BFloat16> x, const F& f) {
-  using T = typename B::Scalar;
+  using T = Real<B>;
   if (x.empty()) return;
   Scratch<B> scratch(ctx);
   const Index most = std::min(x.rows, std::max<Index>(B::cached_bytes / static_cast<Index>(sizeof(T)) / x.cols, 64));
@@ -88,37 +83,31 @@ void for_each_widened(Context<B>& ctx, ConstView<BFloat16> x, const F& f) {
 
 /// linear of a table kept in bfloat16, computed in T.
 template <Backend B>
-void linear(Context<B>& ctx, ConstView<BFloat16> x, ConstView<typename B::Scalar> weight,
-            ConstView<typename B::Scalar> bias, MatrixView<typename B::Scalar> y) {
+void linear(Context<B>& ctx, ConstView<BFloat16> x, In<B> weight, In<B> bias, Out<B> y) {
   detail::require_shape(y, x.rows, weight.rows, "linear", "output");
-  detail::for_each_widened(ctx, x, [&](Index first, ConstView<typename B::Scalar> rows) {
-    linear(ctx, rows, weight, bias, y.row_block(first, rows.rows));
-  });
+  detail::for_each_widened(
+      ctx, x, [&](Index first, In<B> rows) { linear(ctx, rows, weight, bias, y.row_block(first, rows.rows)); });
 }
 
-/// d_X (+)= d_Y W, d_W (+)= d_Y^T X, d_b (+)= column sums of d_Y. Views without data are skipped.
+/// d_X (+)= d_Y W, d_W (+)= d_Y^T X, d_b (+)= column sums of d_Y. `{}` for those not wanted.
 template <Backend B>
-void linear_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> weight,
-                     ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write_x,
-                     MatrixView<typename B::Scalar> d_weight, Write write_weight, MatrixView<typename B::Scalar> d_bias,
-                     Write write_bias) {
-  using T = typename B::Scalar;
-  gemm_backward(ctx, Op::none, Op::transpose, T{1}, x, weight, d_y, d_x, write_x, d_weight, write_weight);
-  if (d_bias.data != nullptr) column_sum(ctx, T{1}, d_y, d_bias, write_bias);
+void linear_backward(Context<B>& ctx, In<B> x, In<B> weight, In<B> d_y, Into<Real<B>> d_x, Into<Real<B>> d_weight,
+                     Into<Real<B>> d_bias) {
+  using T = Real<B>;
+  gemm_backward(ctx, Op::none, Op::transpose, T{1}, x, weight, d_y, d_x, d_weight);
+  if (d_bias.wanted()) column_sum(ctx, T{1}, d_y, d_bias);
 }
 
 /// The same for a table kept in bfloat16, whose own gradient is left as its factors.
 template <Backend B>
-void linear_backward(Context<B>& ctx, ConstView<BFloat16> x, ConstView<typename B::Scalar> d_y,
-                     MatrixView<typename B::Scalar> d_weight, Write write_weight, MatrixView<typename B::Scalar> d_bias,
-                     Write write_bias) {
-  using T = typename B::Scalar;
-  if (d_weight.data != nullptr)
+void linear_backward(Context<B>& ctx, ConstView<BFloat16> x, In<B> d_y, Into<Real<B>> d_weight, Into<Real<B>> d_bias) {
+  using T = Real<B>;
+  if (d_weight.wanted())
     detail::for_each_widened(ctx, x, [&](Index first, ConstView<T> rows) {
-      gemm(ctx, Op::transpose, Op::none, T{1}, d_y.row_block(first, rows.rows), rows, d_weight,
-           first == 0 ? write_weight : Write::accumulate);
+      gemm(ctx, Op::transpose, Op::none, T{1}, d_y.row_block(first, rows.rows), rows,
+           first == 0 ? d_weight : add_to(d_weight.view));
     });
-  if (d_bias.data != nullptr) column_sum(ctx, T{1}, d_y, d_bias, write_bias);
+  if (d_bias.wanted()) column_sum(ctx, T{1}, d_y, d_bias);
 }
 
 }  // namespace rearm

@@ -31,10 +31,8 @@ void for_each_info_nce_tile(Context<B>& ctx, ConstView<T> a, ConstView<T> b, T i
 /// loss (1 x 1) = sum_r w (log sum_s exp(a_r . b_s / temperature) - a_r . b_r / temperature), w the row weight of
 /// `scale`; a, b n x d with unit rows. `lse` (n) is kept for the backward pass. 2 n^2 d operations.
 template <Backend B>
-void info_nce(Context<B>& ctx, ConstView<typename B::Scalar> a, ConstView<typename B::Scalar> b,
-              const InfoNceScale<typename B::Scalar>& scale, typename B::Scalar* lse,
-              MatrixView<typename B::Scalar> loss) {
-  using T = typename B::Scalar;
+void info_nce(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& scale, Real<B>* lse, Out<B> loss) {
+  using T = Real<B>;
   detail::require_shape(b, a.rows, a.cols, "info_nce", "second operand");
   detail::require_shape(loss, 1, 1, "info_nce", "loss");
   Scratch<B> scratch(ctx);
@@ -45,27 +43,23 @@ void info_nce(Context<B>& ctx, ConstView<typename B::Scalar> a, ConstView<typena
   sum(ctx, T{1}, ConstView<T>(rows, a.rows, 1), loss);
 }
 
-/// d_a, d_b (+)= gradients for d_loss (1 x 1), from one pass over the similarities; views without data are skipped.
+/// d_a, d_b (+)= gradients for d_loss (1 x 1), from one pass over the similarities; `{}` for those that are not wanted.
 /// 6 n^2 d operations.
 template <Backend B>
-void info_nce_backward(Context<B>& ctx, ConstView<typename B::Scalar> a, ConstView<typename B::Scalar> b,
-                       const InfoNceScale<typename B::Scalar>& scale, const typename B::Scalar* lse,
-                       ConstView<typename B::Scalar> d_loss, MatrixView<typename B::Scalar> d_a, Write write_a,
-                       MatrixView<typename B::Scalar> d_b, Write write_b) {
-  using T = typename B::Scalar;
+void info_nce_backward(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& scale, const Real<B>* lse,
+                       In<B> d_loss, Into<Real<B>> d_a, Into<Real<B>> d_b) {
+  using T = Real<B>;
   Scratch<B> scratch(ctx);
   // Apart from d_b, which may be d_a and is written last.
-  const MatrixView<T> of_b = d_b.data != nullptr ? scratch.template matrix<T>(b.rows, b.cols) : MatrixView<T>{};
+  const MatrixView<T> of_b = d_b.wanted() ? scratch.template matrix<T>(b.rows, b.cols) : MatrixView<T>{};
   detail::for_each_info_nce_tile(ctx, a, b, scale.inverse_temperature, [&](Index first, MatrixView<T> scores) {
     B::for_each(ctx, scores.rows, functors::InfoNceBackwardRow<T>{scores, first, a.rows, scale, lse, d_loss.data});
     const ConstView<T> rows = a.row_block(first, scores.rows);
-    if (d_a.data != nullptr)
-      gemm(ctx, Op::none, Op::none, T{1}, ConstView<T>(scores), b, d_a.row_block(first, scores.rows), write_a);
+    if (d_a.wanted()) gemm(ctx, Op::none, Op::none, T{1}, ConstView<T>(scores), b, d_a.row_block(first, scores.rows));
     if (of_b.data != nullptr)
-      gemm(ctx, Op::transpose, Op::none, T{1}, ConstView<T>(scores), rows, of_b,
-           first == 0 ? Write::overwrite : Write::accumulate);
+      gemm(ctx, Op::transpose, Op::none, T{1}, ConstView<T>(scores), rows, first == 0 ? of_b : add_to(of_b));
   });
-  if (of_b.data != nullptr) scaled_copy(ctx, T{1}, ConstView<T>(of_b), d_b, write_b);
+  if (of_b.data != nullptr) scaled_copy(ctx, T{1}, ConstView<T>(of_b), d_b);
 }
 
 }  // namespace rearm

@@ -27,20 +27,15 @@ functors::LowRankRow<T> low_rank_row(MatrixView<const T> x, MatrixView<const T> 
 /// Row i of y is (x_i W1_i) W2_i or W1_i (W2_i x_i), W1_i d x k and W2_i k x d row-major in row i of w1, w2 (n x dk).
 /// `mid` (n x k) keeps the intermediate for the backward pass. 4 n d k operations.
 template <Backend B>
-void low_rank_product(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> w1,
-                      ConstView<typename B::Scalar> w2, LowRankOrder order, MatrixView<typename B::Scalar> mid,
-                      MatrixView<typename B::Scalar> y) {
-  B::for_each(ctx, x.rows, detail::low_rank_row<typename B::Scalar>(x, w1, w2, order, mid, y));
+void low_rank_product(Context<B>& ctx, In<B> x, In<B> w1, In<B> w2, LowRankOrder order, Out<B> mid, Out<B> y) {
+  B::for_each(ctx, x.rows, detail::low_rank_row<Real<B>>(x, w1, w2, order, mid, y));
 }
 
-/// Gradients of low_rank_product; views without data are skipped.
+/// Gradients of low_rank_product; `{}` for those that are not wanted.
 template <Backend B>
-void low_rank_product_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> w1,
-                               ConstView<typename B::Scalar> w2, LowRankOrder order, ConstView<typename B::Scalar> mid,
-                               ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write_x,
-                               MatrixView<typename B::Scalar> d_w1, Write write_w1, MatrixView<typename B::Scalar> d_w2,
-                               Write write_w2) {
-  using T = typename B::Scalar;
+void low_rank_product_backward(Context<B>& ctx, In<B> x, In<B> w1, In<B> w2, LowRankOrder order, In<B> mid, In<B> d_y,
+                               Into<Real<B>> d_x, Into<Real<B>> d_w1, Into<Real<B>> d_w2) {
+  using T = Real<B>;
   const bool forward = order == LowRankOrder::left_to_right;
   B::for_each(ctx, x.rows,
               functors::LowRankBackwardRow<T>{x,
@@ -51,10 +46,7 @@ void low_rank_product_backward(Context<B>& ctx, ConstView<typename B::Scalar> x,
                                               d_y,
                                               d_x,
                                               forward ? d_w1 : d_w2,
-                                              forward ? d_w2 : d_w1,
-                                              write_x,
-                                              forward ? write_w1 : write_w2,
-                                              forward ? write_w2 : write_w1});
+                                              forward ? d_w2 : d_w1});
 }
 
 }  // namespace rearm

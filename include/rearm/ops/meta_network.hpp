@@ -21,14 +21,14 @@ struct MetaLearnerView {
   ConstView<T> out_bias;
 };
 
-/// Where the gradients of one learner's weights go. Views without data are skipped.
+/// Where the gradients of one learner's weights go. `{}` for those not wanted.
 template <class T>
 struct MetaLearnerGrad {
-  GradSlot<T> hidden_weight;
-  GradSlot<T> hidden_bias;
-  GradSlot<T> slope;
-  GradSlot<T> out_weight;
-  GradSlot<T> out_bias;
+  Into<T> hidden_weight;
+  Into<T> hidden_bias;
+  Into<T> slope;
+  Into<T> out_weight;
+  Into<T> out_bias;
 };
 
 /// What the forward pass keeps of one learner: u_i = g(x_i) / max(|g(x_i)|, eps) (n x dk), |g(x_i)| (n), mean_i u_i.
@@ -55,7 +55,7 @@ void for_meta_blocks(Index n, const F& f) {
 inline Write meta_write(Index begin) { return begin == 0 ? Write::overwrite : Write::accumulate; }
 
 /// prelu(X W_1^T + b_1); `pre` keeps what goes into the activation and may be `hidden`.
-template <Backend B, class T = typename B::Scalar>
+template <Backend B, class T = Real<B>>
 void meta_hidden(Context<B>& ctx, ConstView<T> x, const MetaLearnerView<T>& g, MatrixView<T> pre,
                  MatrixView<T> hidden) {
   gemm(ctx, Op::none, Op::transpose, T{1}, x, g.hidden_weight, pre);
@@ -70,7 +70,7 @@ functors::MetaFactorRow<T> meta_factor(const MetaLearnerSaved<T>& saved, Index b
 }
 
 /// From d_z, the gradient after unit row + mean, and d_mean to the learner's weights.
-template <Backend B, class T = typename B::Scalar>
+template <Backend B, class T = Real<B>>
 void meta_learner_backward(Context<B>& ctx, ConstView<T> x, const MetaLearnerView<T>& g,
                            const MetaLearnerSaved<T>& saved, MatrixView<T> d_z, const T* d_mean,
                            MetaLearnerGrad<T> grad) {
@@ -79,8 +79,8 @@ void meta_learner_backward(Context<B>& ctx, ConstView<T> x, const MetaLearnerVie
   const Index rows = std::min(meta_block<B>, x.rows);
   const MatrixView<T> pre_all = scratch.template matrix<T>(rows, width);
   const MatrixView<T> hidden_all = scratch.template matrix<T>(rows, width);
-  const auto weight_gradient = [&](MatrixView<T> d_out, ConstView<T> in, const GradSlot<T>& to) {
-    if (to.view.data != nullptr) gemm(ctx, Op::transpose, Op::none, T{1}, ConstView<T>(d_out), in, to.view, to.write);
+  const auto weight_gradient = [&](MatrixView<T> d_out, ConstView<T> in, Into<T> to) {
+    if (to.wanted()) gemm(ctx, Op::transpose, Op::none, T{1}, ConstView<T>(d_out), in, to);
   };
   for_meta_blocks<B>(x.rows, [&](Index begin, Index n) {
     const MatrixView<T> pre = pre_all.row_block(0, n);
@@ -93,11 +93,11 @@ void meta_learner_backward(Context<B>& ctx, ConstView<T> x, const MetaLearnerVie
     meta_hidden<B>(ctx, x.row_block(begin, n), g, pre, hidden);
     weight_gradient(d_out, hidden, grad.out_weight);
     gemm(ctx, Op::none, Op::none, T{1}, ConstView<T>(d_out), g.out_weight, hidden);
-    B::reduce_rows(ctx, n, functors::PreluBackwardSumRow<T>{{pre, g.slope.data, hidden, hidden, Write::overwrite}},
+    B::reduce_rows(ctx, n, functors::PreluBackwardSumRow<T>{{pre, g.slope.data, hidden, hidden}},
                    SumTargets<T>({1, grad.slope}, {width, grad.hidden_bias}));
     weight_gradient(hidden, x.row_block(begin, n), grad.hidden_weight);
-    for (auto* slot : {&grad.hidden_weight, &grad.hidden_bias, &grad.slope, &grad.out_weight, &grad.out_bias})
-      slot->write = Write::accumulate;
+    for (Into<T>* into : {&grad.hidden_weight, &grad.hidden_bias, &grad.slope, &grad.out_weight, &grad.out_bias})
+      into->write = Write::accumulate;
   });
 }
 
@@ -123,12 +123,10 @@ void require_meta_shapes(ConstView<T> knowledge, ConstView<T> id, const MetaLear
 /// (u2_i + mean u2), k x d, u the unit rows of the two learners' outputs. `knowledge` (n x d) is taken as a constant.
 /// Fills `saved1`, `saved2` and `mid` (n x k). About 2 n (2 d dk + 2 dk dk) operations.
 template <Backend B>
-void meta_network(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, ConstView<typename B::Scalar> id,
-                  const MetaLearnerView<typename B::Scalar>& g1, const MetaLearnerView<typename B::Scalar>& g2,
-                  const MetaLearnerSaved<typename B::Scalar>& saved1,
-                  const MetaLearnerSaved<typename B::Scalar>& saved2, MatrixView<typename B::Scalar> mid,
-                  MatrixView<typename B::Scalar> share) {
-  using T = typename B::Scalar;
+void meta_network(Context<B>& ctx, In<B> knowledge, In<B> id, const MetaLearnerView<Real<B>>& g1,
+                  const MetaLearnerView<Real<B>>& g2, const MetaLearnerSaved<Real<B>>& saved1,
+                  const MetaLearnerSaved<Real<B>>& saved2, Out<B> mid, Out<B> share) {
+  using T = Real<B>;
   const Index n_rows = id.rows;
   const Index d = id.cols;
   const Index k = mid.cols;
@@ -149,7 +147,7 @@ void meta_network(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, Cons
       B::reduce_rows(ctx, n,
                      functors::MetaUnitRow<T>{unit, learner->out_bias.data, T(detail::meta_eps), kept->norm + begin,
                                               T{1} / static_cast<T>(n_rows)},
-                     SumTargets<T>(kept->mean.data, width, detail::meta_write(begin)));
+                     SumTargets<T>({kept->mean, detail::meta_write(begin)}));
     });
   detail::for_meta_blocks<B>(n_rows, [&](Index begin, Index n) {
     const auto factor1 = detail::meta_factor<T>(saved1, begin, n, d, k, work1);
@@ -160,16 +158,13 @@ void meta_network(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, Cons
   });
 }
 
-/// Gradients of meta_network for the ids and both learners' weights; views without data are skipped.
+/// Gradients of meta_network for the ids and both learners' weights; `{}` for those that are not wanted.
 template <Backend B>
-void meta_network_backward(Context<B>& ctx, ConstView<typename B::Scalar> knowledge, ConstView<typename B::Scalar> id,
-                           const MetaLearnerView<typename B::Scalar>& g1, const MetaLearnerView<typename B::Scalar>& g2,
-                           const MetaLearnerSaved<typename B::Scalar>& saved1,
-                           const MetaLearnerSaved<typename B::Scalar>& saved2, ConstView<typename B::Scalar> mid,
-                           ConstView<typename B::Scalar> d_share, MatrixView<typename B::Scalar> d_id, Write write_id,
-                           const MetaLearnerGrad<typename B::Scalar>& grad1,
-                           const MetaLearnerGrad<typename B::Scalar>& grad2) {
-  using T = typename B::Scalar;
+void meta_network_backward(Context<B>& ctx, In<B> knowledge, In<B> id, const MetaLearnerView<Real<B>>& g1,
+                           const MetaLearnerView<Real<B>>& g2, const MetaLearnerSaved<Real<B>>& saved1,
+                           const MetaLearnerSaved<Real<B>>& saved2, In<B> mid, In<B> d_share, Into<Real<B>> d_id,
+                           const MetaLearnerGrad<Real<B>>& grad1, const MetaLearnerGrad<Real<B>>& grad2) {
+  using T = Real<B>;
   const Index n_rows = id.rows;
   const Index d = id.cols;
   const Index k = mid.cols;
@@ -177,7 +172,7 @@ void meta_network_backward(Context<B>& ctx, ConstView<typename B::Scalar> knowle
   detail::require_meta_shapes<T>(knowledge, id, g1, saved1, mid);
   detail::require_meta_shapes<T>(knowledge, id, g2, saved2, mid);
   detail::require_shape(d_share, n_rows, d, "meta_network_backward", "d_share");
-  if (d_id.data != nullptr) detail::require_shape(d_id, n_rows, d, "meta_network_backward", "d_id");
+  if (d_id.wanted()) detail::require_shape(d_id.view, n_rows, d, "meta_network_backward", "d_id");
   Scratch<B> scratch(ctx);
   const MatrixView<T> d_z1 = scratch.template matrix<T>(n_rows, width);
   const MatrixView<T> d_z2 = scratch.template matrix<T>(n_rows, width);
@@ -195,11 +190,12 @@ void meta_network_backward(Context<B>& ctx, ConstView<typename B::Scalar> knowle
                                                        id.row_block(begin, n),
                                                        mid.row_block(begin, n),
                                                        d_share.row_block(begin, n),
-                                                       {d_id.row_block(begin, n), write_id},
+                                                       d_id.row_block(begin, n),
                                                        d_z1.row_block(begin, n),
                                                        d_z2.row_block(begin, n),
                                                        T{1} / static_cast<T>(n_rows)};
-      B::reduce_rows(ctx, n, backward, SumTargets<T>(d_means, 2 * width, detail::meta_write(begin)));
+      B::reduce_rows(ctx, n, backward,
+                     SumTargets<T>({MatrixView<T>(d_means, 1, 2 * width), detail::meta_write(begin)}));
     });
   }
   detail::meta_learner_backward<B>(ctx, knowledge, g1, saved1, d_z1, d_means, grad1);

@@ -9,87 +9,71 @@ namespace rearm {
 
 /// y_i = x_i / max(|x_i|, eps); norm holds |x_i| (n values). A zero row stays zero.
 template <Backend B>
-void row_normalize(Context<B>& ctx, ConstView<typename B::Scalar> x, typename B::Scalar eps,
-                   MatrixView<typename B::Scalar> y, typename B::Scalar* norm) {
+void row_normalize(Context<B>& ctx, In<B> x, Real<B> eps, Out<B> y, Real<B>* norm) {
   detail::require_shape(y, x.rows, x.cols, "row_normalize", "output");
-  B::for_each(ctx, x.rows, functors::RowNormalize<typename B::Scalar>{x, eps, y, norm});
+  B::for_each(ctx, x.rows, functors::RowNormalize<Real<B>>{x, eps, y, norm});
 }
 
 /// d_x (+)= (d_y - y (y . d_y)) / max(|x|, eps), from the forward's y and norm.
 template <Backend B>
-void row_normalize_backward(Context<B>& ctx, ConstView<typename B::Scalar> y, const typename B::Scalar* norm,
-                            typename B::Scalar eps, ConstView<typename B::Scalar> d_y,
-                            MatrixView<typename B::Scalar> d_x, Write write) {
-  detail::require_shape(d_x, y.rows, y.cols, "row_normalize_backward", "d_x");
-  B::for_each(ctx, y.rows, functors::RowNormalizeBackward<typename B::Scalar>{y, norm, eps, d_y, d_x, write});
+void row_normalize_backward(Context<B>& ctx, In<B> y, const Real<B>* norm, Real<B> eps, In<B> d_y, Into<Real<B>> d_x) {
+  detail::require_shape(d_x.view, y.rows, y.cols, "row_normalize_backward", "d_x");
+  B::for_each(ctx, y.rows, functors::RowNormalizeBackward<Real<B>>{y, norm, eps, d_y, d_x});
 }
 
 /// y_i = x_i / (|x_i| + eps), the divisor a constant for the gradient (the authors' orthogonality loss).
 template <Backend B>
-void row_scale_detached(Context<B>& ctx, ConstView<typename B::Scalar> x, typename B::Scalar eps,
-                        MatrixView<typename B::Scalar> y, typename B::Scalar* divisor) {
+void row_scale_detached(Context<B>& ctx, In<B> x, Real<B> eps, Out<B> y, Real<B>* divisor) {
   detail::require_shape(y, x.rows, x.cols, "row_scale_detached", "output");
-  B::for_each(ctx, x.rows, functors::RowScaleDetached<typename B::Scalar>{x, eps, y, divisor});
+  B::for_each(ctx, x.rows, functors::RowScaleDetached<Real<B>>{x, eps, y, divisor});
 }
 
 /// d_x (+)= d_y / divisor
 template <Backend B>
-void row_scale_detached_backward(Context<B>& ctx, const typename B::Scalar* divisor, ConstView<typename B::Scalar> d_y,
-                                 MatrixView<typename B::Scalar> d_x, Write write) {
-  detail::require_shape(d_x, d_y.rows, d_y.cols, "row_scale_detached_backward", "d_x");
-  B::for_each(ctx, d_x.rows, functors::RowScaleDetachedBackward<typename B::Scalar>{divisor, d_y, d_x, write});
+void row_scale_detached_backward(Context<B>& ctx, const Real<B>* divisor, In<B> d_y, Into<Real<B>> d_x) {
+  detail::require_shape(d_x.view, d_y.rows, d_y.cols, "row_scale_detached_backward", "d_x");
+  B::for_each(ctx, d_y.rows, functors::RowScaleDetachedBackward<Real<B>>{divisor, d_y, d_x});
 }
 
 /// y = gamma (x - mean) / sqrt(var + eps) + beta over each row (Ba et al., 2016); mean and rstd hold n values each.
 template <Backend B>
-void layer_norm(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> gamma,
-                ConstView<typename B::Scalar> beta, typename B::Scalar eps, MatrixView<typename B::Scalar> y,
-                typename B::Scalar* mean, typename B::Scalar* rstd) {
+void layer_norm(Context<B>& ctx, In<B> x, In<B> gamma, In<B> beta, Real<B> eps, Out<B> y, Real<B>* mean,
+                Real<B>* rstd) {
   detail::require_shape(gamma, 1, x.cols, "layer_norm", "gamma");
   detail::require_shape(beta, 1, x.cols, "layer_norm", "beta");
   detail::require_shape(y, x.rows, x.cols, "layer_norm", "output");
-  B::for_each(ctx, x.rows, functors::LayerNormRow<typename B::Scalar>{x, gamma.data, beta.data, eps, y, mean, rstd});
+  B::for_each(ctx, x.rows, functors::LayerNormRow<Real<B>>{x, gamma.data, beta.data, eps, y, mean, rstd});
 }
 
 /// y = prelu(layer_norm(x)), as above with one slope for all (1 x 1): what follows each attention block.
 template <Backend B>
-void layer_norm_prelu(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> gamma,
-                      ConstView<typename B::Scalar> beta, typename B::Scalar eps, ConstView<typename B::Scalar> slope,
-                      MatrixView<typename B::Scalar> y, typename B::Scalar* mean, typename B::Scalar* rstd) {
+void layer_norm_prelu(Context<B>& ctx, In<B> x, In<B> gamma, In<B> beta, Real<B> eps, In<B> slope, Out<B> y,
+                      Real<B>* mean, Real<B>* rstd) {
   detail::require_shape(gamma, 1, x.cols, "layer_norm_prelu", "gamma");
   detail::require_shape(beta, 1, x.cols, "layer_norm_prelu", "beta");
   detail::require_shape(slope, 1, 1, "layer_norm_prelu", "slope");
   detail::require_shape(y, x.rows, x.cols, "layer_norm_prelu", "output");
-  B::for_each(ctx, x.rows,
-              functors::LayerNormRow<typename B::Scalar>{x, gamma.data, beta.data, eps, y, mean, rstd, slope.data});
+  B::for_each(ctx, x.rows, functors::LayerNormRow<Real<B>>{x, gamma.data, beta.data, eps, y, mean, rstd, slope.data});
 }
 
-/// Gradients of layer_norm_prelu, all in one pass; views without data are skipped. Without beta and slope: those of
+/// Gradients of layer_norm_prelu, all in one pass; `{}` for those that are not wanted. Without beta and slope: those of
 /// layer_norm.
 template <Backend B>
-void layer_norm_prelu_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> gamma,
-                               ConstView<typename B::Scalar> beta, ConstView<typename B::Scalar> slope,
-                               const typename B::Scalar* mean, const typename B::Scalar* rstd,
-                               ConstView<typename B::Scalar> d_y, const GradSlot<typename B::Scalar>& d_x,
-                               const GradSlot<typename B::Scalar>& d_gamma, const GradSlot<typename B::Scalar>& d_beta,
-                               const GradSlot<typename B::Scalar>& d_slope) {
-  using T = typename B::Scalar;
+void layer_norm_prelu_backward(Context<B>& ctx, In<B> x, In<B> gamma, In<B> beta, In<B> slope, const Real<B>* mean,
+                               const Real<B>* rstd, In<B> d_y, Into<Real<B>> d_x, Into<Real<B>> d_gamma,
+                               Into<Real<B>> d_beta, Into<Real<B>> d_slope) {
+  using T = Real<B>;
   const Index d = x.cols;
-  B::reduce_rows(
-      ctx, x.rows,
-      functors::LayerNormBackwardRow<T>{x, gamma.data, beta.data, slope.data, mean, rstd, d_y, d_x.view, d_x.write},
-      SumTargets<T>({d, d_gamma}, {d, d_beta}, {1, d_slope}));
+  B::reduce_rows(ctx, x.rows,
+                 functors::LayerNormBackwardRow<T>{x, gamma.data, beta.data, slope.data, mean, rstd, d_y, d_x},
+                 SumTargets<T>({d, d_gamma}, {d, d_beta}, {1, d_slope}));
 }
 
-/// The three gradients of layer_norm; views without data are skipped.
+/// The three gradients of layer_norm; `{}` for those that are not wanted.
 template <Backend B>
-void layer_norm_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> gamma,
-                         const typename B::Scalar* mean, const typename B::Scalar* rstd,
-                         ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write_x,
-                         MatrixView<typename B::Scalar> d_gamma, Write write_gamma,
-                         MatrixView<typename B::Scalar> d_beta, Write write_beta) {
-  layer_norm_prelu_backward<B>(ctx, x, gamma, {}, {}, mean, rstd, d_y, {d_x, write_x}, {d_gamma, write_gamma},
-                               {d_beta, write_beta}, {});
+void layer_norm_backward(Context<B>& ctx, In<B> x, In<B> gamma, const Real<B>* mean, const Real<B>* rstd, In<B> d_y,
+                         Into<Real<B>> d_x, Into<Real<B>> d_gamma, Into<Real<B>> d_beta) {
+  layer_norm_prelu_backward<B>(ctx, x, gamma, {}, {}, mean, rstd, d_y, d_x, d_gamma, d_beta, {});
 }
 
 }  // namespace rearm

@@ -16,54 +16,48 @@ struct SoftmaxAxis {
 
 /// Softmax inside each row, along the axis that `along` describes. Throws ShapeError when it does not divide the row.
 template <Backend B>
-void softmax(Context<B>& ctx, ConstView<typename B::Scalar> x, SoftmaxAxis along, MatrixView<typename B::Scalar> y) {
+void softmax(Context<B>& ctx, In<B> x, SoftmaxAxis along, Out<B> y) {
   if (along.axis < 1 || along.inner < 1 || x.cols % (along.axis * along.inner) != 0)
     throw ShapeError(detail::message("softmax: rows of ", shape_string(x), " are not made of blocks of ", along.axis,
                                      " x ", along.inner));
   detail::require_shape(y, x.rows, x.cols, "softmax", "output");
-  B::for_each(ctx, x.rows, functors::SoftmaxRow<typename B::Scalar>{x, along.axis, along.inner, y});
+  B::for_each(ctx, x.rows, functors::SoftmaxRow<Real<B>>{x, along.axis, along.inner, y});
 }
 
 template <Backend B>
-void softmax_backward(Context<B>& ctx, ConstView<typename B::Scalar> y, SoftmaxAxis along,
-                      ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write) {
-  detail::require_shape(d_x, y.rows, y.cols, "softmax_backward", "d_x");
-  B::for_each(ctx, y.rows,
-              functors::SoftmaxBackwardRow<typename B::Scalar>{y, along.axis, along.inner, d_y, d_x, write});
+void softmax_backward(Context<B>& ctx, In<B> y, SoftmaxAxis along, In<B> d_y, Into<Real<B>> d_x) {
+  detail::require_shape(d_x.view, y.rows, y.cols, "softmax_backward", "d_x");
+  B::for_each(ctx, y.rows, functors::SoftmaxBackwardRow<Real<B>>{y, along.axis, along.inner, d_y, d_x});
 }
 
 /// y_i = log sum_j exp(x_ij), y n x 1; x must have a column.
 template <Backend B>
-void log_sum_exp(Context<B>& ctx, ConstView<typename B::Scalar> x, MatrixView<typename B::Scalar> y) {
+void log_sum_exp(Context<B>& ctx, In<B> x, Out<B> y) {
   if (x.cols < 1) throw ShapeError(detail::message("log_sum_exp: input is ", shape_string(x), ", without columns"));
   detail::require_shape(y, x.rows, 1, "log_sum_exp", "output");
-  B::for_each(ctx, x.rows, functors::LogSumExpRow<typename B::Scalar>{x, y});
+  B::for_each(ctx, x.rows, functors::LogSumExpRow<Real<B>>{x, y});
 }
 
 template <Backend B>
-void log_sum_exp_backward(Context<B>& ctx, ConstView<typename B::Scalar> x, ConstView<typename B::Scalar> y,
-                          ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write) {
-  detail::require_shape(d_x, x.rows, x.cols, "log_sum_exp_backward", "d_x");
-  B::for_each(ctx, x.rows, functors::LogSumExpBackwardRow<typename B::Scalar>{x, y, d_y, d_x, write});
+void log_sum_exp_backward(Context<B>& ctx, In<B> x, In<B> y, In<B> d_y, Into<Real<B>> d_x) {
+  detail::require_shape(d_x.view, x.rows, x.cols, "log_sum_exp_backward", "d_x");
+  B::for_each(ctx, x.rows, functors::LogSumExpBackwardRow<Real<B>>{x, y, d_y, d_x});
 }
 
 /// y_i = a_i . b_i / (max(|a_i|, eps) max(|b_i|, eps)), y n x 1. A zero row has cosine 0 with everything.
 template <Backend B>
-void cosine(Context<B>& ctx, ConstView<typename B::Scalar> a, ConstView<typename B::Scalar> b, typename B::Scalar eps,
-            MatrixView<typename B::Scalar> y) {
+void cosine(Context<B>& ctx, In<B> a, In<B> b, Real<B> eps, Out<B> y) {
   detail::require_shape(b, a.rows, a.cols, "cosine", "second operand");
   detail::require_shape(y, a.rows, 1, "cosine", "output");
-  B::for_each(ctx, a.rows, functors::CosineRow<typename B::Scalar>{a, b, eps, y});
+  B::for_each(ctx, a.rows, functors::CosineRow<Real<B>>{a, b, eps, y});
 }
 
-/// Both gradients of cosine; views without data are skipped.
+/// Both gradients of cosine; `{}` for those that are not wanted.
 template <Backend B>
-void cosine_backward(Context<B>& ctx, ConstView<typename B::Scalar> a, ConstView<typename B::Scalar> b,
-                     typename B::Scalar eps, ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_a,
-                     Write write_a, MatrixView<typename B::Scalar> d_b, Write write_b) {
-  using T = typename B::Scalar;
-  if (d_a.data != nullptr) B::for_each(ctx, a.rows, functors::CosineBackwardRow<T>{a, b, eps, d_y, d_a, write_a});
-  if (d_b.data != nullptr) B::for_each(ctx, a.rows, functors::CosineBackwardRow<T>{b, a, eps, d_y, d_b, write_b});
+void cosine_backward(Context<B>& ctx, In<B> a, In<B> b, Real<B> eps, In<B> d_y, Into<Real<B>> d_a, Into<Real<B>> d_b) {
+  using T = Real<B>;
+  if (d_a.wanted()) B::for_each(ctx, a.rows, functors::CosineBackwardRow<T>{a, b, eps, d_y, d_a});
+  if (d_b.wanted()) B::for_each(ctx, a.rows, functors::CosineBackwardRow<T>{b, a, eps, d_y, d_b});
 }
 
 }  // namespace rearm

@@ -10,26 +10,24 @@ namespace rearm {
 /// Y (+)= A X: A m x n sparse, X n x w, Y m x w, and then(i, lane) once row i of Y stands. Throws ShapeError. 2 nnz w
 /// operations.
 template <Backend B, class Then = NothingRow>
-void spmm(Context<B>& ctx, CsrView<typename B::Scalar> a, ConstView<typename B::Scalar> x,
-          MatrixView<typename B::Scalar> y, Write write = Write::overwrite, const Then& then = {}) {
+void spmm(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, Into<Real<B>> y, const Then& then = {}) {
   if (a.cols != x.rows)
     throw ShapeError(detail::message("spmm: A is ", shape_string(a.rows, a.cols), " but X is ", shape_string(x)));
-  detail::require_shape(y, a.rows, x.cols, "spmm", "Y");
-  B::spmm(ctx, a, x, y, write, then);
+  detail::require_shape(y.view, a.rows, x.cols, "spmm", "Y");
+  B::spmm(ctx, a, x, y.view, y.write, then);
 }
 
 /// d_X (+)= A^T d_Y, through the stored transpose.
 template <Backend B>
-void spmm_backward(Context<B>& ctx, const SparseOperator<typename B::Scalar, typename B::Memory>& a,
-                   ConstView<typename B::Scalar> d_y, MatrixView<typename B::Scalar> d_x, Write write) {
-  spmm(ctx, a.transpose_view(), d_y, d_x, write);
+void spmm_backward(Context<B>& ctx, const SparseOperator<Real<B>, typename B::Memory>& a, In<B> d_y,
+                   Into<Real<B>> d_x) {
+  spmm(ctx, a.transpose_view(), d_y, d_x);
 }
 
 /// y_i = (A X)_i / max(|(A X)_i|, eps), a homograph's layer in one pass over Y; norm holds |(A X)_i| (m values).
 template <Backend B>
-void spmm_row_normalize(Context<B>& ctx, CsrView<typename B::Scalar> a, ConstView<typename B::Scalar> x,
-                        typename B::Scalar eps, MatrixView<typename B::Scalar> y, typename B::Scalar* norm) {
-  spmm(ctx, a, x, y, Write::overwrite, functors::RowNormalize<typename B::Scalar>{y, eps, y, norm});
+void spmm_row_normalize(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, Real<B> eps, Out<B> y, Real<B>* norm) {
+  spmm(ctx, a, x, y, functors::RowNormalize<Real<B>>{y, eps, y, norm});
 }
 
 }  // namespace rearm

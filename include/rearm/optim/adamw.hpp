@@ -28,7 +28,7 @@ struct AdamSettings {
 template <Backend B>
 class AdamW {
  public:
-  using T = typename B::Scalar;
+  using T = Real<B>;
   explicit AdamW(AdamSettings settings) : settings_(settings) {}
 
   const AdamSettings& settings() const noexcept { return settings_; }
@@ -50,8 +50,9 @@ class AdamW {
         prepare(p);
         Parameter<B>* const w = p.fused_weight;
         B::factored_adam(ctx, target(ctx, p), p.factor_output, p.factor_weight,
-                         w != nullptr ? w->grad.view() : MatrixView<T>{},
-                         w != nullptr && w->has_grad ? Write::accumulate : Write::overwrite);
+                         w == nullptr  ? Into<T>{}
+                         : w->has_grad ? add_to(w->grad.view())
+                                       : w->grad.view());
         if (w != nullptr) w->has_grad = true;
         p.fused_weight = nullptr;
         p.has_grad = false;

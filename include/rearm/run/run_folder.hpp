@@ -16,7 +16,7 @@ namespace rearm {
 template <Backend B>
 class RunFolder final : public TrainStore<B> {
  public:
-  using T = typename B::Scalar;
+  using T = Real<B>;
   /// With `resume` the run goes on from the folder's checkpoint if there is one.
   RunFolder(std::filesystem::path folder, SettingsRecord settings, ModelOrigin origin, bool resume = false)
       : folder_(std::move(folder)), settings_(std::move(settings)), origin_(std::move(origin)), resume_(resume) {}

@@ -27,7 +27,7 @@ struct TrainState {
 template <Backend B>
 class TrainStore {
  public:
-  using T = typename B::Scalar;
+  using T = Real<B>;
   virtual ~TrainStore() = default;
   /// Puts weights and moments where they were after the last checkpoint; nothing when the run begins anew.
   virtual std::optional<TrainState> restore(ParameterStore<B>& parameters) = 0;
@@ -42,7 +42,7 @@ class TrainStore {
 template <Backend B>
 class MemoryStore final : public TrainStore<B> {
  public:
-  using T = typename B::Scalar;
+  using T = Real<B>;
   std::optional<TrainState> restore(ParameterStore<B>&) override { return std::nullopt; }
   void save_checkpoint(const ParameterStore<B>&, const TrainState&) override {}
   void save_best(const ParameterStore<B>& parameters, int, ConstView<T>, ConstView<T>) override {

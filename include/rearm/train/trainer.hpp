@@ -72,7 +72,7 @@ struct TrainResult {
 template <Backend B>
 class Trainer {
  public:
-  using T = typename B::Scalar;
+  using T = Real<B>;
 
   /// `store` keeps checkpoints and the best weights; null: in memory. Throws ConfigError for settings that are outside
   /// their limits or watch a metric that validation does not compute.
@@ -241,7 +241,7 @@ class Trainer {
   void add_to_sums(const Loss<B>& loss, Var<B> total) {
     ScaledCopies<B> sums(ctx_);
     const auto add = [&](Var<B> value, Index column) {
-      sums.add({T{1}, value.value(), loss_sums_.view().col_block(column, 1), Write::accumulate});
+      sums.add({T{1}, value.value(), add_to(loss_sums_.view().col_block(column, 1))});
     };
     add(total, 0);
     mean_losses_.n_parts = 0;

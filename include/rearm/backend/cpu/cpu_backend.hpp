@@ -132,8 +132,8 @@ struct CpuBackend {
 
   static void factored_adam(Context<CpuBackend>& ctx, const functors::AdamTarget<Scalar>& table,
                             MatrixView<const Scalar> d_output, MatrixView<const Scalar> weight,
-                            MatrixView<Scalar> d_weight = {}, Write write_weight = Write::overwrite) {
-    cpu::factored_adam<CpuBackend>(ctx, table, d_output, weight, d_weight, write_weight);
+                            Into<Scalar> d_weight = {}) {
+    cpu::factored_adam<CpuBackend>(ctx, table, d_output, weight, d_weight);
   }
 
  private:

@@ -31,14 +31,14 @@ struct MomentLanes {
 };
 #endif
 
-/// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). When `d_weight` has data it (+)=
+/// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). When `d_weight` is wanted it (+)=
 /// d_output^T value, value as it was: formed tile by tile in the same pass.
 template <class B, class T = typename B::Scalar>
 void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, MatrixView<const T> d_output,
-                   MatrixView<const T> weight, MatrixView<T> d_weight, Write write_weight) {
+                   MatrixView<const T> weight, Into<T> d_weight) {
   const Index rows = table.rows();
   const Index cols = table.cols();
-  const bool with_weight = d_weight.data != nullptr;
+  const bool with_weight = d_weight.wanted();
   const bool widened = with_weight && table.rounded_value.data != nullptr;
   const Index n_chunks = (rows + table_chunk - 1) / table_chunk;
   Scratch<B> scratch(ctx);
@@ -72,12 +72,12 @@ void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, Matrix
       }
   });
   if (!with_weight) return;
-  parallel_ranges(ctx.resources(), d_weight.rows, 1, [&](Index i, Index) {
-    T* REARM_RESTRICT out = d_weight.row(i);
-    if (write_weight == Write::overwrite) std::fill_n(out, d_weight.cols, T{0});
+  parallel_ranges(ctx.resources(), d_weight.view.rows, 1, [&](Index i, Index) {
+    T* REARM_RESTRICT out = d_weight.view.row(i);
+    if (d_weight.write == Write::overwrite) std::fill_n(out, weight.cols, T{0});
     for (Index chunk = 0; chunk < n_chunks; ++chunk) {
       const T* REARM_RESTRICT part = parts + chunk * weight.size() + i * weight.cols;
-      for (Index j = 0; j < d_weight.cols; ++j) out[j] += part[j];
+      for (Index j = 0; j < weight.cols; ++j) out[j] += part[j];
     }
   });
 }

@@ -85,16 +85,15 @@ struct CudaBackend {
                 f, scratch.template matrix<Scalar>(f.in.q.rows, f.in.q.cols));
   }
 
-  /// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). When `d_weight` has data it (+)=
+  /// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). When `d_weight` is wanted it (+)=
   /// d_output^T value, value as it was.
   static void factored_adam(Context<CudaBackend>& ctx, const functors::AdamTarget<Scalar>& table,
                             MatrixView<const Scalar> d_output, MatrixView<const Scalar> weight,
-                            MatrixView<Scalar> d_weight = {}, Write write_weight = Write::overwrite) {
+                            Into<Scalar> d_weight = {}) {
     if (table.rounded_value.data != nullptr)
-      linear_backward(ctx, ConstView<BFloat16>(table.rounded_value), d_output, d_weight, write_weight, {},
-                      Write::overwrite);
-    else if (d_weight.data != nullptr)
-      gemm(ctx, Op::transpose, Op::none, Scalar{1}, d_output, ConstView<Scalar>(table.value), d_weight, write_weight);
+      linear_backward(ctx, ConstView<BFloat16>(table.rounded_value), d_output, d_weight, {});
+    else if (d_weight.wanted())
+      gemm(ctx, Op::transpose, Op::none, Scalar{1}, d_output, ConstView<Scalar>(table.value), d_weight);
     gpu::launch(ctx.resources(),
                 dim3(gpu::blocks_for(table.rows(), gpu::table_tile), gpu::blocks_for(table.cols(), gpu::table_tile)),
                 gpu::table_threads, gpu::factored_adam_kernel<Scalar>, table, d_output, weight);

@@ -32,8 +32,8 @@ class ScalarAttention {
   }
   Var<B> operator()(Var<B> query, Var<B> value, double p, RandomKey key) const {
     Tape<B>& tape = query.tape();
-    const Var<B> out = scalar_attention(query, value, tape.parameter(*in_weight_), tape.parameter(*in_bias_),
-                                        typename B::Scalar(1), p, key);
+    const Var<B> out =
+        scalar_attention(query, value, tape.parameter(*in_weight_), tape.parameter(*in_bias_), Real<B>(1), p, key);
     return scalar_affine(out, tape.parameter(*out_weight_), tape.parameter(*out_bias_), value);
   }
 
@@ -58,7 +58,7 @@ class MatrixAttention {
   Var<B> query(Var<B> x) const { return linear(x, x.tape().parameter(*w_q_)); }
   /// LayerNorm(value + attention(q, W_K value, W_V value))
   Var<B> operator()(Var<B> q, Var<B> value, double p, RandomKey key) const {
-    using T = typename B::Scalar;
+    using T = Real<B>;
     Tape<B>& tape = q.tape();
     const Var<B> k = linear(value, tape.parameter(*w_k_));
     const Var<B> v = linear(value, tape.parameter(*w_v_));
@@ -158,7 +158,7 @@ class Attention {
     Var<B> total;
     for (std::size_t other = 0; other < x.size(); ++other)
       if (other != m) total = total.empty() ? x[other] : add(total, x[other]);
-    return x.size() > 2 ? scale(total, typename B::Scalar(1) / static_cast<typename B::Scalar>(x.size() - 1)) : total;
+    return x.size() > 2 ? scale(total, Real<B>(1) / static_cast<Real<B>>(x.size() - 1)) : total;
   }
   double p_self_;
   double p_cross_;

@@ -35,7 +35,7 @@ struct GraphSet {
 };
 
 template <Backend B>
-using Graphs = GraphSet<typename B::Scalar, typename B::Memory>;
+using Graphs = GraphSet<Real<B>, typename B::Memory>;
 
 /// Graphs on the host, copied to another backend's memory.
 template <Backend To>
@@ -179,7 +179,7 @@ ContentHash::Digest homograph_key(const HomographSettings& s, const Dataset& dat
 template <Backend B>
 Graphs<B> build_graphs(Context<B>& ctx, const Dataset& data, const RearmConfig& config,
                        const GraphOptions& options = {}) {
-  using T = typename B::Scalar;
+  using T = Real<B>;
   using detail::HomographSettings, detail::Side;
   const HomographSettings sides[] = {{config, data, Side::users, ctx.seed()}, {config, data, Side::items, ctx.seed()}};
   const HomographSettings& of_items = sides[1];

@@ -124,7 +124,7 @@ class PaperObjective final : public Objective<B> {
     if (config_.l2_weight == 0) return total;
     for (Parameter<B>& p : parameters)
       if (p.trainable) {
-        const Var<B> square = sum_of_squares(tape.parameter(p), static_cast<typename B::Scalar>(config_.l2_weight));
+        const Var<B> square = sum_of_squares(tape.parameter(p), static_cast<Real<B>>(config_.l2_weight));
         total = total.empty() ? square : add(total, square);
       }
     return total;

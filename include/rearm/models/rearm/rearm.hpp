@@ -28,7 +28,7 @@ namespace rearm {
 template <Backend B>
 class Model {
  public:
-  using T = typename B::Scalar;
+  using T = Real<B>;
   using Config = RearmConfig;
   static constexpr std::string_view name = "rearm";
 
