@@ -1,64 +1,57 @@
-// A model of one's own on the library's operators and trainer: LightGCN (support/light_gcn.hpp) on a data set's folder.
-#include "support/light_gcn.hpp"
-#include "support/program.hpp"
-#include "support/progress.hpp"
-#include "support/run_files.hpp"
-#include "support/settings.hpp"
-
+// A model of one's own: two embedding tables on the interaction graph, written as equations, trained like any other.
 #include <rearm/rearm.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <cstdio>
-#include <filesystem>
 
-int main(int argc, char** argv) {
+struct MyConfig {
+  int embedding_dim = 32, n_layers = 2;
+  template <class Self, class F>
+  static void fields(Self& c, F&& f) {  // flags, files and checks are made from this list
+    f(rearm::Field{"embedding_dim", "width of every embedding", rearm::between(1, 1024)}, c.embedding_dim);
+    f(rearm::Field{"n_layers", "propagation layers", rearm::between(0, 100)}, c.n_layers);
+  }
+};
+
+template <rearm::Backend B>
+class MyModel {
+ public:
+  using Config = MyConfig;
+  static constexpr const char* name = "my_model";
+
+  MyModel(rearm::Context<B>& ctx, const rearm::Dataset& data, const MyConfig& config)
+      : n_users_(data.n_users), n_items_(data.n_items), n_layers_(config.n_layers) {
+    graph_ = decltype(graph_)::from_host(rearm::SparseOperator<rearm::Real<B>>::symmetric(
+        rearm::cast<rearm::Real<B>>(rearm::interaction_graph(rearm::items_by_user(data.train, n_users_),
+                                                             rearm::users_by_item(data.train, n_items_), 0.0))));
+    nodes_ = &parameters_.add("nodes", n_users_ + n_items_, config.embedding_dim);
+    rearm::init_normal(*nodes_, 0.1, ctx.seed());
+  }
+  rearm::ParameterStore<B>& parameters() { return parameters_; }
+  rearm::Embeddings<B> embeddings(rearm::Tape<B>& tape, const rearm::Step<B>&) {
+    const auto e = rearm::propagate_mean(graph_, tape.parameter(*nodes_), n_layers_);  // mean of A^l E over layers
+    return {e.rows(0, n_users_), e.rows(n_users_, n_items_)};
+  }
+  rearm::Loss<B> loss(rearm::Tape<B>& tape, const rearm::Step<B>& step) {
+    const auto [users, items] = embeddings(tape, step);
+    const auto u = rearm::gather(users, step.batch.users), p = rearm::gather(items, step.batch.positives),
+               n = rearm::gather(items, step.batch.negatives);
+    return {{"bpr", rearm::bpr(u, p, n, rearm::Real<B>(1) / static_cast<rearm::Real<B>>(step.batch.size()))}};
+  }
+
+ private:
+  rearm::Index n_users_, n_items_;
+  int n_layers_;
+  rearm::SparseOperator<rearm::Real<B>, typename B::Memory> graph_;
+  rearm::ParameterStore<B> parameters_;
+  rearm::Parameter<B>* nodes_ = nullptr;
+};
+
+int main() {
   using B = rearm::CpuBackend<float>;
-  namespace support = rearm::support;
-  CLI::App app("Trains LightGCN with BPR on a folder with a data set.", "custom_model");
-  std::filesystem::path dir, out;
-  int threads = 0;
-  bool overwrite = false;
-  rearm::Config config = support::light_gcn_config();
-  app.add_option("DIR", dir, "folder with train, valid and test pairs")->required();
-  app.add_option("--epochs", config.epochs, "most epochs")->capture_default_str();
-  app.add_option("--patience", config.patience, "epochs without improvement that are borne")->capture_default_str();
-  app.add_option("--learning-rate", config.learning_rate, "learning rate")->capture_default_str();
-  app.add_option("--l2-weight", config.l2_weight, "weight of the batch's squared norm")->capture_default_str();
-  app.add_option("--n-ui-layers", config.n_ui_layers, "layers")->capture_default_str();
-  app.add_option("--embedding-dim", config.embedding_dim, "width")->capture_default_str();
-  app.add_option("--batch-size", config.batch_size, "pairs a batch")->capture_default_str();
-  app.add_option("--seed", config.seed, "seed of every random number")->capture_default_str();
-  app.add_option("--threads", threads, "threads, 0 for all CPUs");
-  app.add_option("--out", out, "folder of the run (out/lightgcn-<name of the data set>)");
-  app.add_flag("--overwrite", overwrite, "replace the run in OUT");
-  return support::run_program(app, argc, argv, [&] {
-    const rearm::Dataset data = rearm::load_dataset(dir);
-    rearm::validate(config, 1);
-    if (out.empty()) out = std::filesystem::path("out") / ("lightgcn-" + support::slug(data.name));
-    support::open_run_folder(out, false, overwrite);
-    support::remove_run(out);
-
-    rearm::Context<B> ctx({.threads = threads}, config.seed);
-    support::LightGcn<B> model(data, config);
-    support::Progress progress(config.epochs);
-    support::MetricsLog log(out / "metrics.jsonl", -1);
-    rearm::TrainOptions options;
-    options.directory = out;
-    options.interrupted = support::interrupted;
-    options.on_step = [&](const rearm::StepReport& r) { progress.step(r); };
-    options.on_epoch = [&](const rearm::EpochReport& r) {
-      log.write(r);
-      progress.epoch(r);
-    };
-    support::catch_signals();
-    rearm::Trainer<B, support::LightGcn<B>> trainer(ctx, model, data, config, options);
-    const rearm::TrainResult result = support::run_trainer(trainer);
-    progress.clear();
-    if (result.best_epoch < 0) return 0;
-    for (const auto& [name, value] : result.test) std::printf("test %s %.4f\n", name.c_str(), value);
-    support::write_result(out, data, config, "lightgcn", B::name(), ctx.resources().threads(), result,
-                          {{"features", "none"}, {"interrupted", result.interrupted}});
-    return 0;
-  });
+  const rearm::Dataset data = rearm::make_synthetic();
+  rearm::Settings<MyConfig> settings = {{.learning_rate = 3e-3, .weight_decay = 0.3, .epochs = 20}, {}};
+  rearm::Context<B> ctx({}, settings.train.seed);
+  MyModel<B> model(ctx, data, settings.model);
+  const rearm::TrainResult result = rearm::train(ctx, model, data, settings);
+  std::printf("best epoch %d, test recall@20 %.4f (synthetic data)\n", result.best_epoch, result.test.at("recall@20"));
 }

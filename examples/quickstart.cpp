@@ -8,35 +8,34 @@ int main() {
   using B = rearm::CpuBackend<float>;
 
   // 600 users, 400 items, image and text features; bring your own with rearm::load_dataset("folder").
-  rearm::SyntheticSettings settings;
-  settings.n_users = 600;
-  settings.n_items = 400;
-  const rearm::Dataset data = rearm::make_synthetic(settings);
+  rearm::SyntheticSettings synthetic;
+  synthetic.n_users = 600;
+  synthetic.n_items = 400;
+  const rearm::Dataset data = rearm::make_synthetic(synthetic);
 
-  rearm::Config config = rearm::preset("baby");
-  config.learning_rate = 5e-3;
-  config.batch_size = 512;
-  config.epochs = 10;
-  config.negatives = rearm::Negatives::exclude_train;
+  rearm::RearmSettings settings = rearm::preset("baby");
+  settings.train.learning_rate = 5e-3;
+  settings.train.batch_size = 512;
+  settings.train.epochs = 10;
+  settings.train.negatives = rearm::Negatives::exclude_train;
 
-  // The context holds threads and workspace; the graphs come from the train pairs and the features.
-  rearm::Context<B> ctx({}, config.seed);
-  rearm::Model<B> model(ctx, data, config, rearm::build_graphs<B>(ctx, data, config));
-  rearm::TrainOptions options;  // options.directory = "out/run" would save the best model and checkpoints
+  // The context holds threads, workspace and seed; the model builds its graphs from the train pairs and the features.
+  rearm::Context<B> ctx({}, settings.train.seed);
+  rearm::Model<B> model(ctx, data, settings.model);
+  rearm::TrainOptions options;
   options.on_epoch = [](const rearm::EpochReport& r) {
     std::printf("epoch %2d  loss %.4f  valid recall@20 %.4f\n", r.epoch, r.losses.total, r.valid.at("recall@20"));
   };
-  rearm::Trainer<B, rearm::Model<B>> trainer(ctx, model, data, config, options);
-  const rearm::TrainResult result = trainer.run();
+  // {.directory = "out/run"} in place of {} would save the best model and checkpoints.
+  const rearm::TrainResult result = rearm::train(ctx, model, data, settings, {}, options);
   std::printf("test recall@20 %.4f (synthetic data)\n", result.test.at("recall@20"));
 
-  // Ten items for user 7 that are not in their train set; rows of the representation are users, then items.
+  // Ten items for user 7 that are not in their train set.
   rearm::Tape<B> tape(ctx, false);
-  const auto rows = model.representation(tape).value();
+  const auto [users, items] = model.embeddings(tape, {});
   const rearm::Adjacency seen = rearm::items_by_user(data.train, data.n_users);
-  const std::vector<rearm::Id> users = {7};
-  const auto top = rearm::recommend<B>(ctx, rows.row_block(0, data.n_users), users,
-                                       rows.row_block(data.n_users, data.n_items), &seen, 10);
+  const std::vector<rearm::Id> ids = {7};
+  const auto top = rearm::recommend<B>(ctx, users.value(), ids, items.value(), &seen, 10);
   std::printf("for user 7:\n");
   for (rearm::Index i = 0; i < 10; ++i) std::printf("  item %3d  score %.3f\n", top.ids(0, i), top.scores(0, i));
   return 0;

@@ -1,126 +1,34 @@
-// Prints the best unseen items of users, from a model file alone.
-#include "support/program.hpp"
-
+// Prints the ten best unseen items of users from a model file alone: recommend MODEL USER...
+// The command `rearm recommend` does the same with options (all users, JSON, seen items, ids from a file).
 #include <rearm/rearm.hpp>
 
-#include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
-
-#include <algorithm>
+#include <charconv>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <numeric>
-#include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
-namespace {
-
-using B = rearm::CpuBackend<float>;
-using rearm::Id;
-using rearm::Index;
-
-struct Arguments {
-  std::filesystem::path model, users_file;
-  std::vector<Id> users;
-  bool all_users = false, with_seen = false;
-  Index k = 10;
-  std::string format = "tsv";
-  int threads = 0;
-};
-
-/// Ids separated by blanks, commas or lines.
-std::vector<Id> read_users(const std::filesystem::path& path) {
-  std::ifstream in(path);
-  if (!in || std::filesystem::is_directory(path))
-    throw rearm::IoError(path.string() + ": cannot be read; give a text file with user ids");
-  std::vector<Id> users;
-  std::string text;
-  while (in >> std::ws && !in.eof()) {
-    if (in.peek() == ',') {
-      in.get();
-      continue;
-    }
-    Id user = 0;
-    if (!(in >> user)) {
-      in.clear();
-      in >> text;
-      throw rearm::DataError(path.string() + ": '" + text + "' is not a user id");
-    }
+int main(int argc, char** argv) try {
+  using B = rearm::CpuBackend<float>;
+  if (argc < 3) throw rearm::ConfigError("give a model file and user ids; `rearm recommend --help` has more");
+  std::vector<rearm::Id> users;
+  for (int i = 2; i < argc; ++i) {
+    const std::string_view text = argv[i];
+    rearm::Id user = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), user);
+    if (error != std::errc() || end != text.data() + text.size())
+      throw rearm::ConfigError(std::string(text) + " is not a user id; options are those of `rearm recommend`");
     users.push_back(user);
   }
-  return users;
-}
-
-void print_tsv(std::span<const Id> users, const rearm::TopK<float>& top, bool header) {
-  if (header) std::printf("user\trank\titem\tscore\n");
-  for (std::size_t u = 0; u < users.size(); ++u)
-    for (Index r = 0; r < top.ids.cols() && top.ids(static_cast<Index>(u), r) >= 0; ++r)
-      std::printf("%d\t%td\t%d\t%.9g\n", users[u], r + 1, top.ids(static_cast<Index>(u), r),
-                  static_cast<double>(top.scores(static_cast<Index>(u), r)));
-}
-
-/// One object a line and user.
-void print_json(std::span<const Id> users, const rearm::TopK<float>& top) {
-  for (std::size_t u = 0; u < users.size(); ++u) {
-    nlohmann::ordered_json line = {
-        {"user", users[u]}, {"items", nlohmann::json::array()}, {"scores", nlohmann::json::array()}};
-    for (Index r = 0; r < top.ids.cols() && top.ids(static_cast<Index>(u), r) >= 0; ++r) {
-      line["items"].push_back(top.ids(static_cast<Index>(u), r));
-      line["scores"].push_back(top.scores(static_cast<Index>(u), r));
-    }
-    std::printf("%s\n", line.dump().c_str());
-  }
-}
-
-int recommend(Arguments args) {
-  if (static_cast<int>(!args.users.empty()) + static_cast<int>(!args.users_file.empty()) +
-          static_cast<int>(args.all_users) !=
-      1)
-    throw rearm::ConfigError("give one of --users, --users-file and --all-users; see --help");
-  const auto model = rearm::load_recommender<B>(args.model);
-  const Index n_users = model.users.rows();
-  if (!args.users_file.empty()) args.users = read_users(args.users_file);
-  if (args.all_users) {
-    args.users.resize(static_cast<std::size_t>(n_users));
-    std::iota(args.users.begin(), args.users.end(), Id{0});
-  }
-  if (args.k < 1) throw rearm::ConfigError(rearm::detail::message("k = ", args.k, ": must be at least 1"));
-  args.k = std::min(args.k, model.items.rows());
-  for (const Id user : args.users)
-    if (user < 0 || user >= n_users)
-      throw rearm::DataError(
-          rearm::detail::message("user ", user, " is outside [0, ", n_users, ") of ", args.model.string()));
-  rearm::Context<B> ctx({.threads = args.threads});
-  // In blocks of users, so that the lists of all users need not be held at once.
-  constexpr std::size_t block = 4096;
-  const std::span<const Id> users(args.users);
-  for (std::size_t first = 0; first < users.size(); first += block) {
-    const auto part = users.subspan(first, std::min(block, users.size() - first));
-    const auto top = model.recommend(ctx, part, args.k, args.with_seen);
-    if (args.format == "json")
-      print_json(part, top);
-    else
-      print_tsv(part, top, first == 0);
-  }
+  const auto model = rearm::load_model<B>(argv[1]);
+  rearm::Context<B> ctx;
+  const auto top = model.recommend(ctx, users, 10);
+  std::printf("user\trank\titem\tscore\n");
+  for (rearm::Index u = 0; u < top.ids.rows(); ++u)
+    for (rearm::Index r = 0; r < top.ids.cols() && top.ids(u, r) >= 0; ++r)
+      std::printf("%d\t%td\t%d\t%.9g\n", users[static_cast<std::size_t>(u)], r + 1, top.ids(u, r),
+                  static_cast<double>(top.scores(u, r)));
   return 0;
-}
-
-}  // namespace
-
-int main(int argc, char** argv) {
-  CLI::App app("Recommends items from a saved model.", "recommend");
-  Arguments args;
-  app.add_option("MODEL", args.model, "model.safetensors of a run")->required();
-  app.add_option("--users", args.users, "user ids, separated by commas")->delimiter(',')->type_name("A,B,...");
-  app.add_option("--users-file", args.users_file, "file with user ids");
-  app.add_flag("--all-users", args.all_users, "every user of the model");
-  app.add_option("-k", args.k, "items a user")->capture_default_str();
-  app.add_option("--format", args.format, "tsv, or json: an object a line")
-      ->check(CLI::IsMember({"tsv", "json"}))
-      ->capture_default_str();
-  app.add_flag("--with-seen", args.with_seen, "recommend items of the train set, too");
-  app.add_option("--threads", args.threads, "threads, 0 for all CPUs");
-  return rearm::support::run_program(app, argc, argv, [&] { return recommend(args); });
+} catch (const rearm::Error& e) {
+  std::fprintf(stderr, "recommend: %s\n", e.what());
+  return 2;
 }

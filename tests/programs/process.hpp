@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -43,12 +44,14 @@ struct Finished {
   std::string out, err;
 };
 
-/// A started program; its output goes to files in `folder`.
+/// A started program, "rearm train" with a command; its output goes to files in `folder`.
 class Process {
  public:
   Process(const Folder& folder, const std::string& name, const std::vector<std::string>& arguments)
       : out_(folder / "stdout.txt"), err_(folder / "stderr.txt") {
-    std::vector<std::string> words = {(bin_dir() / name).string()};
+    const std::size_t blank = std::min(name.find(' '), name.size());
+    std::vector<std::string> words = {(bin_dir() / name.substr(0, blank)).string()};
+    if (blank < name.size()) words.push_back(name.substr(blank + 1));
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());

@@ -4,7 +4,8 @@
 #include <tests/support/shared.hpp>
 
 #include <rearm/eval/metrics.hpp>
-#include <rearm/model/config_json.hpp>
+#include <rearm/models/rearm/config.hpp>
+#include <rearm/run/settings.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -24,7 +25,7 @@ namespace {
 
 #define REARM_NEEDS_PROGRAMS() REARM_SKIP_UNLESS(!test::bin_dir().empty(), "programs (they were not built)")
 
-/// A data set, a folder for runs, and train_amazon with small settings.
+/// A data set, a folder for runs, and `rearm train` with small settings.
 struct Bench {
   Folder data, folder;
   Dataset dataset = test::write_data(data);
@@ -49,7 +50,7 @@ struct Bench {
     return all;
   }
   test::Finished train(const std::string& out, const std::vector<std::string>& more) const {
-    const test::Finished r = test::run(folder, "train_amazon", arguments(out, more));
+    const test::Finished r = test::run(folder, "rearm train", arguments(out, more));
     INFO("stderr: " << r.err);
     REQUIRE(r.status == 0);
     return r;
@@ -84,21 +85,22 @@ TEST_CASE("a run writes its files with all their keys") {
   CHECK(test::has(r.err, "epoch 1: loss "));
 
   const json result = bench.result("out");
-  for (const char* key : {"dataset", "features_are", "variant", "features", "negatives", "backend", "seed", "threads",
-                          "epochs", "best_epoch", "valid", "test", "step_seconds_median", "peak_rss_bytes"}) {
+  for (const char* key : {"dataset", "features_are", "model", "negatives", "backend", "seed", "threads", "epochs",
+                          "best_epoch", "valid", "test", "step_seconds_median", "peak_rss_bytes", "settings"}) {
     INFO("key: " << key);
     CHECK(result.contains(key));
   }
   CHECK(result["dataset"] == "Tiny (made up)");
   CHECK(result["features_are"] == "made up");
-  CHECK(result["variant"] == "reference");
+  CHECK(result["model"] == "rearm");
+  CHECK(result["settings"]["model"]["variant"] == "reference");
   CHECK(result["negatives"] == "exclude_all");
   CHECK(result["backend"] == "cpu");
   CHECK(result["seed"] == 3);
   CHECK(result["threads"] == 1);
   CHECK(result["epochs"] == 2);
   CHECK(result["interrupted"] == false);
-  CHECK(result["test"].size() == 4);
+  CHECK(result["test"].size() == 12);
   for (const char* metric : {"recall@10", "recall@20", "ndcg@10", "ndcg@20"}) {
     CHECK(result["test"][metric] > 0);
     CHECK(result["valid"][metric] > 0);
@@ -114,7 +116,7 @@ TEST_CASE("a run writes its files with all their keys") {
     const json& losses = line["losses"];
     CHECK(losses["total"].get<double>() ==
           doctest::Approx(losses["bpr"].get<double>() + losses["contrast"].get<double>() +
-                          losses["orthogonal"].get<double>() + losses["l2"].get<double>()));
+                          losses["orthogonal"].get<double>()));
     CHECK(line["valid"].contains("recall@20"));
     CHECK(line["seconds"] > 0);
   }
@@ -122,14 +124,20 @@ TEST_CASE("a run writes its files with all their keys") {
 
   // config.toml names every field and is a settings file.
   std::set<std::string> named;
+  std::string table;
   std::istringstream toml(bench.bytes("out", "config.toml"));
   for (std::string line; std::getline(toml, line);)
-    if (!line.starts_with('#')) named.insert(line.substr(0, line.find(' ')));
-  Config config;
-  visit_fields(config, [&](const char* name, const char*, const auto&) { CHECK(named.count(name) == 1); });
+    if (line.starts_with('['))
+      table = line.substr(1, line.find(']') - 1) + '.';
+    else if (!line.empty() && !line.starts_with('#'))
+      named.insert(table + line.substr(0, line.find(' ')));
+  const RearmSettings defaults;
+  visit_fields(defaults.train, [&](const std::string& path, auto&&...) { CHECK(named.count("train." + path) == 1); });
+  visit_fields(defaults.model, [&](const std::string& path, auto&&...) { CHECK(named.count("model." + path) == 1); });
+  CHECK(named.count("model.name") == 1);
   const std::string settings = (bench.folder / "out" / "config.toml").string();
   const test::Finished again =
-      test::run(bench.folder, "train_amazon",
+      test::run(bench.folder, "rearm train",
                 {bench.data.path().string(), "--out", (bench.folder / "again").string(), "--config", settings});
   REQUIRE(again.status == 0);
   CHECK(bench.bytes("again", "config.toml") == bench.bytes("out", "config.toml"));
@@ -175,7 +183,7 @@ TEST_CASE("a resumed run ends with the bits of one that was not cut off") {
 TEST_CASE("a signal ends a run cleanly, and it can be continued") {
   REARM_NEEDS_PROGRAMS();
   const Bench bench;
-  test::Process process(bench.folder, "train_amazon",
+  test::Process process(bench.folder, "rearm train",
                         bench.arguments("out", {"--epochs", "1000000", "--patience", "1000000"}));
   const auto log = bench.folder / "out" / "metrics.jsonl";
   for (int i = 0; i < 6000 && (!std::filesystem::exists(log) || std::filesystem::is_empty(log)); ++i)
@@ -192,7 +200,7 @@ TEST_CASE("a signal ends a run cleanly, and it can be continued") {
   CHECK(epochs >= 1);
 
   // Without repeating the settings: they are the run's own.
-  const test::Finished more = test::run(bench.folder, "train_amazon",
+  const test::Finished more = test::run(bench.folder, "rearm train",
                                         {bench.data.path().string(), "--out", (bench.folder / "out").string(),
                                          "--resume", "--epochs", std::to_string(epochs + 1)});
   REQUIRE(more.status == 0);
@@ -205,7 +213,7 @@ TEST_CASE("recommend ranks as the run's own evaluation did") {
   const Bench bench;
   bench.train("out", {"--epochs", "2"});
   const std::string model = (bench.folder / "out" / "model.safetensors").string();
-  const test::Finished r = test::run(bench.folder, "recommend", {model, "--all-users", "-k", "20"});
+  const test::Finished r = test::run(bench.folder, "rearm recommend", {model, "--all-users", "-k", "20"});
   REQUIRE(r.status == 0);
   std::istringstream in(r.out);
   std::string header;
@@ -233,14 +241,14 @@ TEST_CASE("recommend ranks as the run's own evaluation did") {
   const MetricValues metrics =
       mean_metrics(ranked.view(), users, items_by_user(bench.dataset.test, 60), cutoffs, all_metrics);
   const json result = bench.result("out");
-  REQUIRE(result["test"].size() == 4);
+  REQUIRE(result["test"].size() == 12);
   for (const auto& [name, value] : result["test"].items())
     CHECK(value.get<double>() == doctest::Approx(metrics.at(name)).epsilon(1e-9));
 
   // The same from a file of ids and as JSON.
   bench.folder.write("users.txt", "5, 7\n5\n");
   const test::Finished as_json =
-      test::run(bench.folder, "recommend",
+      test::run(bench.folder, "rearm recommend",
                 {model, "--users-file", (bench.folder / "users.txt").string(), "-k", "20", "--format", "json"});
   REQUIRE(as_json.status == 0);
   const auto objects = lines(as_json.out);
@@ -252,34 +260,76 @@ TEST_CASE("recommend ranks as the run's own evaluation did") {
 
   // With seen items every item is a candidate; k beyond them ends the list.
   const test::Finished all =
-      test::run(bench.folder, "recommend", {model, "--users", "0,1", "-k", "1000", "--with-seen"});
+      test::run(bench.folder, "rearm recommend", {model, "--users", "0,1", "-k", "1000", "--with-seen"});
   REQUIRE(all.status == 0);
   CHECK(std::ranges::count(all.out, '\n') == 1 + 2 * 200);
 
-  const test::Finished outside = test::run(bench.folder, "recommend", {model, "--users", "0,60"});
+  const test::Finished outside = test::run(bench.folder, "rearm recommend", {model, "--users", "0,60"});
   CHECK(outside.status == 2);
   CHECK(test::has(outside.err, "user 60"));
   CHECK(outside.out.empty());
-  CHECK(test::run(bench.folder, "recommend", {model, "--users", "0", "-k", "0"}).status == 2);
+  CHECK(test::run(bench.folder, "rearm recommend", {model, "--users", "0", "-k", "0"}).status == 2);
+}
+
+TEST_CASE("a settings file and flags of version 0.1 go on working") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  bench.folder.write("old.toml",
+                     "# mine\nlearning-rate = 3e-3\nmodalities = ['text']\nuse_uu = false\nuser_knn_k = 5\n"
+                     "item_modality_weights = [1.0]\nuu_co_weight = 0.25\nepochs = 1\n");
+  bench.train("old", {"--config", (bench.folder / "old.toml").string()});
+  bench.train("new", {"--modalities", "text", "--users-use", "false", "--users-k", "5", "--items-modality-weights", "1",
+                      "--users-co-weight", "0.25", "--epochs", "1"});
+  CHECK(bench.bytes("old", "config.toml") == bench.bytes("new", "config.toml"));
+  CHECK(bench.bytes("old", "model.safetensors") == bench.bytes("new", "model.safetensors"));
+}
+
+TEST_CASE("all of TOML is read") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  const std::string toml =
+      "\xEF\xBB\xBF[train]\r\nepochs = 1\r\nlearning_rate = +3e-3 # plus\nbatch_size = 1_024\nseed = 0x10\n"
+      "[model]\nmodalities = [\n  'image', # first\n  \"text\",\n]\nusers.k = 5\n[model.items]\nk = 4\n"
+      "modality_weights = [0.25,\n 0.75]\n";
+  bench.folder.write("all.toml", toml);
+  const test::Finished r =
+      test::run(bench.folder, "rearm train",
+                {bench.data.path().string(), "--out", (bench.folder / "out").string(), "--embedding-dim", "8", "--rank",
+                 "2", "--config", (bench.folder / "all.toml").string()});
+  INFO("stderr: " << r.err);
+  REQUIRE(r.status == 0);
+  const json settings = bench.result("out")["settings"];
+  CHECK(settings["train"]["learning_rate"] == 3e-3);
+  CHECK(settings["train"]["batch_size"] == 1024);
+  CHECK(settings["train"]["seed"] == 16);
+  CHECK(settings["model"]["modalities"] == json({"image", "text"}));
+  CHECK(settings["model"]["users"]["k"] == 5);
+  CHECK(settings["model"]["items"]["k"] == 4);
+  CHECK(settings["model"]["items"]["modality_weights"] == json({0.25, 0.75}));
 }
 
 TEST_CASE("every setting has a flag, and modalities can be chosen") {
   REARM_NEEDS_PROGRAMS();
   const Bench bench;
-  const test::Finished help = test::run(bench.folder, "train_amazon", {"--help"});
+  const test::Finished help = test::run(bench.folder, "rearm train", {"--help"});
   CHECK(help.status == 0);
-  Config config;
-  visit_fields(config, [&](std::string name, const char*, const auto&) {
-    std::ranges::replace(name, '_', '-');
-    INFO("flag: " << name);
-    CHECK(test::has(help.out, "--" + name + " "));
-  });
+  const auto check_flags = [&](const auto& fields) {
+    visit_fields(fields, [&](std::string name, auto&&...) {
+      for (char& c : name)
+        if (c == '_' || c == '.') c = '-';
+      INFO("flag: " << name);
+      CHECK((test::has(help.out, "--" + name + " ") || test::has(help.out, "--" + name + ",")));
+    });
+  };
+  const RearmSettings defaults;
+  check_flags(defaults.train);
+  check_flags(defaults.model);
   bench.train("text", {"--epochs", "1", "--preset", "baby", "--modalities", "text", "--use-uu", "false", "--features",
                        "residual", "--negatives", "exclude_train"});
   const std::string toml = bench.bytes("text", "config.toml");
   CHECK(test::has(toml, "modalities = [\"text\"]"));
-  CHECK(test::has(toml, "item_modality_weights = [1.0]"));
-  CHECK(test::has(toml, "use_uu = false"));
+  CHECK(test::has(toml, "\nmodality_weights = [1.0]"));
+  CHECK(test::has(toml, "\nuse = false"));
   CHECK(test::has(toml, "features = \"residual\""));
   CHECK(test::has(toml, "dropout_cross = 0.6"));
 }
@@ -287,7 +337,7 @@ TEST_CASE("every setting has a flag, and modalities can be chosen") {
 TEST_CASE("without a folder REARM is shown beside popularity and LightGCN") {
   REARM_NEEDS_PROGRAMS();
   const Folder folder;
-  const test::Finished r = test::run(folder, "train_amazon",
+  const test::Finished r = test::run(folder, "rearm train",
                                      {"--synthetic", "--out", (folder / "out").string(), "--epochs", "1",
                                       "--embedding-dim", "8", "--batch-size", "4096"});
   INFO("stderr: " << r.err);
@@ -295,28 +345,58 @@ TEST_CASE("without a folder REARM is shown beside popularity and LightGCN") {
   CHECK(test::has(r.out, "2000 users, 1200 items"));
   const std::size_t table = r.out.find("\nsynthetic data ");
   REQUIRE(table != std::string::npos);
-  for (const char* row : {"\npopularity ", "\nLightGCN ", "\nREARM "})
+  for (const char* row : {"\npopularity ", "\nlight_gcn ", "\nrearm "})
     CHECK(r.out.find(row, table) != std::string::npos);
   CHECK(json::parse(test::read_file(folder / "out" / "result.json"))["features_are"] == "synthetic");
 }
 
-TEST_CASE("the custom model trains, and its run has the same files") {
+TEST_CASE("every model of the list trains by name, is continued, evaluated and recommends") {
   REARM_NEEDS_PROGRAMS();
   const Bench bench;
-  const std::string out = (bench.folder / "out").string();
-  const test::Finished r = test::run(bench.folder, "custom_model",
-                                     {bench.data.path().string(), "--out", out, "--epochs", "30", "--learning-rate",
-                                      "0.02", "--embedding-dim", "16", "--batch-size", "64"});
-  INFO("stderr: " << r.err);
-  REQUIRE(r.status == 0);
-  CHECK(test::has(r.out, "test recall@20"));
-  const json result = bench.result("out");
-  CHECK(result["variant"] == "lightgcn");
-  CHECK(result["features"] == "none");
-  const auto metrics = lines(bench.bytes("out", "metrics.jsonl"));
-  CHECK(metrics.back()["losses"]["bpr"] < 0.7 * metrics.front()["losses"]["bpr"].get<double>());
+  const test::Finished list = test::run(bench.folder, "rearm models", {});
+  REQUIRE(list.status == 0);
+  std::istringstream names(list.out);
+  int n_models = 0;
+  for (std::string name; std::getline(names, name); ++n_models) {
+    CAPTURE(name);
+    const std::string data = bench.data.path().string(), out = (bench.folder / name).string();
+    const std::vector<std::string> base = {data, "--out", out, "--model", name, "--epochs"};
+    const auto with = [](std::vector<std::string> all, const std::vector<std::string>& more) {
+      all.insert(all.end(), more.begin(), more.end());
+      return all;
+    };
+    const test::Finished r =
+        test::run(bench.folder, "rearm train", with(base, {"2", "--batch-size", "64", "--embedding-dim", "8"}));
+    INFO("stderr: " << r.err);
+    REQUIRE(r.status == 0);
+    CHECK(bench.result(name)["model"] == name);
+    // The folder says which model it is of.
+    REQUIRE(test::run(bench.folder, "rearm train", {data, "--out", out, "--resume", "--epochs", "3"}).status == 0);
+    CHECK(lines(bench.bytes(name, "metrics.jsonl")).size() == 3);
+    const test::Finished evaluated =
+        test::run(bench.folder, "rearm evaluate", {out + "/model.safetensors", data, "--format", "json"});
+    REQUIRE(evaluated.status == 0);
+    CHECK(json::parse(evaluated.out)["metrics"]["recall@20"].get<double>() ==
+          doctest::Approx(bench.result(name)["test"]["recall@20"].get<double>()).epsilon(1e-6));
+    const test::Finished top =
+        test::run(bench.folder, "rearm recommend", {out + "/model.safetensors", "--users", "3", "-k", "5"});
+    REQUIRE(top.status == 0);
+    CHECK(std::ranges::count(top.out, '\n') == 6);
+    const test::Finished settings = test::run(bench.folder, "rearm models", {name});
+    CHECK(test::has(settings.out, "name = \"" + name + "\""));
+  }
+  CHECK(n_models >= 4);
+}
+
+TEST_CASE("the examples run") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  bench.train("out", {"--epochs", "1"});
   const test::Finished top =
-      test::run(bench.folder, "recommend", {out + "/model.safetensors", "--users", "3", "-k", "5"});
+      test::run(bench.folder, "recommend", {(bench.folder / "out" / "model.safetensors").string(), "3", "4"});
   CHECK(top.status == 0);
-  CHECK(std::ranges::count(top.out, '\n') == 6);
+  CHECK(std::ranges::count(top.out, '\n') == 21);
+  const test::Finished custom = test::run(bench.folder, "custom_model", {});
+  CHECK(custom.status == 0);
+  CHECK(test::has(custom.out, "test recall@20"));
 }

@@ -6,8 +6,11 @@
 #include <rearm/nn/feature_config.hpp>
 #include <rearm/train/config.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -111,6 +114,14 @@ struct RearmConfig {
     train.epochs = 2000;
     return train;
   }
+  /// Published settings, as the function `preset`.
+  static Settings<RearmConfig> preset(std::string_view name);
+  /// Fits the homographs' modality weights to the chosen ones of all modalities of a data set: those the user gave
+  /// (`set` holds full names, "model.users.modality_weights") for all of them, and a preset's, which are for image and
+  /// text, are cut down by name and scaled to sum 1. Where a preset's do not fit they become equal, and the sentence that
+  /// says so is returned; it is empty otherwise.
+  std::string fit_modalities(const std::vector<std::string>& all, const std::vector<std::string>& chosen,
+                             const std::set<std::string>& set);
 };
 
 namespace detail {
@@ -148,16 +159,15 @@ inline void validate(const RearmConfig& c, int n_modalities) {
 /// The settings of the model and of its training.
 using RearmSettings = Settings<RearmConfig>;
 
-/// Published settings (the authors' program). `name` is baby, sports or clothing.
+/// Published settings of the authors' program (baby, sports, clothing), or what suits make_synthetic()'s data, found by
+/// a small search on its validation split (synthetic).
 inline RearmSettings preset(std::string_view name) {
   RearmSettings s;
   RearmConfig& c = s.model;
   if (name == "baby") {
     c.users.modality_weights = {0.2, 0.8};
     c.items.modality_weights = {0.0, 1.0};
-    return s;
-  }
-  if (name == "sports") {
+  } else if (name == "sports") {
     s.train.weight_decay = 5e-2;
     c.n_ui_layers = 5;
     c.rank = 7;
@@ -168,9 +178,7 @@ inline RearmSettings preset(std::string_view name) {
     c.cl_temperature = 1.5;
     c.cl_weight = 1e-3;
     c.ort_weight = 5e-4;
-    return s;
-  }
-  if (name == "clothing") {
+  } else if (name == "clothing") {
     s.train.weight_decay = 1e-5;
     c.dropout_cross = 0.1;
     c.users = {.k = 45, .co_weight = 0.7, .modality_weights = {0.1, 0.9}};
@@ -178,9 +186,62 @@ inline RearmSettings preset(std::string_view name) {
     c.cl_temperature = 0.03;
     c.cl_weight = 1e-6;
     c.ort_weight = 1e-5;
-    return s;
+  } else if (name == "synthetic") {
+    s.train.negatives = Negatives::exclude_train;
+    s.train.learning_rate = 3e-3;
+    s.train.weight_decay = 0.4;
+    s.train.batch_size = 1024;
+    s.train.epochs = 26;
+    s.train.patience = 5;
+    c.features.kind = Features::residual;
+    c.users.modality_weights = c.items.modality_weights = {0.5, 0.5};
+    c.users.k = 20;
+  } else {
+    throw ConfigError(detail::message("preset '", name, "': must be baby, sports, clothing or synthetic"));
   }
-  throw ConfigError(detail::message("preset '", name, "': must be baby, sports or clothing"));
+  return s;
+}
+inline RearmSettings RearmConfig::preset(std::string_view name) { return rearm::preset(name); }
+
+namespace detail {
+/// Weights that were made for some modalities, for the chosen ones: each its own, scaled to sum 1 (all 0: equal, which
+/// an empty list means). Nothing when a chosen modality is not among them.
+inline std::optional<std::vector<double>> weights_for(const std::vector<double>& weights,
+                                                      const std::vector<std::string>& made_for,
+                                                      const std::vector<std::string>& chosen) {
+  std::vector<double> out;
+  double sum = 0;
+  for (const std::string& name : chosen) {
+    const auto place = std::ranges::find(made_for, name);
+    if (place == made_for.end()) return std::nullopt;
+    out.push_back(weights.at(static_cast<std::size_t>(place - made_for.begin())));
+    sum += out.back();
+  }
+  if (out.size() == made_for.size()) return out;
+  if (sum == 0) return std::vector<double>{};
+  for (double& weight : out) weight /= sum;
+  return out;
+}
+}  // namespace detail
+
+inline std::string RearmConfig::fit_modalities(const std::vector<std::string>& all,
+                                               const std::vector<std::string>& chosen,
+                                               const std::set<std::string>& set) {
+  std::string note;
+  const auto fit = [&](const char* path, std::vector<double>& weights) {
+    const bool by_user = set.contains(path);
+    const std::vector<std::string> made_for = by_user ? all : std::vector<std::string>{"image", "text"};
+    if (weights.size() != made_for.size() || (by_user && weights.size() == chosen.size())) return;
+    const auto fitting = detail::weights_for(weights, made_for, chosen);
+    if (!fitting)
+      note =
+          "the preset's weights are for image and text; this data set's modalities get equal weights "
+          "(--users-modality-weights and --items-modality-weights set them)";
+    weights = fitting.value_or(std::vector<double>{});
+  };
+  fit("model.users.modality_weights", users.modality_weights);
+  fit("model.items.modality_weights", items.modality_weights);
+  return note;
 }
 
 }  // namespace rearm

@@ -14,40 +14,39 @@
 #include <string>
 #include <vector>
 
-namespace rearm::support {
+namespace rearm::cli {
 
+/// A file that could not be written in mid-training: no bad input any more.
+struct FailedLate : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 /// A signal came before there was anything to save.
 struct Interrupted {};
 
-/// trainer.run(); a file that cannot be written by now is no bad input any more.
-template <class Trainer>
-auto run_trainer(Trainer& trainer) {
-  try {
-    return trainer.run();
-  } catch (const IoError& e) {
-    throw std::runtime_error(e.what());
-  }
-}
-
-/// Parses the arguments, then returns body(); an error becomes one line on stderr and its exit status.
+/// Runs body(parse), which parses the arguments by calling parse(); an error becomes one line on stderr and its exit
+/// status.
 template <class Body>
-int run_program(CLI::App& app, int argc, char** argv, Body&& body) {
+int run_program(CLI::App& app, int argc, char** argv, const Body& body) {
   const auto fail = [&](int status, std::string text) {
     std::ranges::replace(text, '\n', ' ');
     std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), text.c_str());
     return status;
   };
   try {
-    app.parse(argc, argv);
-    return body();
+    const int status = body([&] { app.parse(argc, argv); });
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return fail(1, "standard output cannot be written");
+    return status;
   } catch (const CLI::CallForHelp&) {
-    std::fputs(app.help().c_str(), stdout);
+    const auto chosen = app.get_subcommands();
+    std::fputs((chosen.empty() ? app : *chosen.front()).help().c_str(), stdout);
     return 0;
   } catch (const Interrupted&) {
     std::fputs("interrupted before training began; nothing was changed\n", stdout);
     return 0;
   } catch (const CLI::ParseError& e) {
     return fail(2, std::string(e.what()) + "; see --help");
+  } catch (const FailedLate& e) {
+    return fail(1, e.what());
   } catch (const NumericError& e) {
     return fail(1, e.what());
   } catch (const DeviceError& e) {
@@ -74,4 +73,4 @@ inline void catch_signals() {
   sigaction(SIGTERM, &action, nullptr);
 }
 
-}  // namespace rearm::support
+}  // namespace rearm::cli

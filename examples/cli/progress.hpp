@@ -11,8 +11,9 @@
 #include <cstdio>
 #include <string>
 #include <string_view>
+#include <utility>
 
-namespace rearm::support {
+namespace rearm::cli {
 
 /// "1 h 05 min", "3 min 20 s", "12 s".
 inline std::string duration(double seconds) {
@@ -30,7 +31,8 @@ inline std::string duration(double seconds) {
 /// Told of stages, steps and epochs.
 class Progress {
  public:
-  explicit Progress(int n_epochs) : n_epochs_(n_epochs), terminal_(::isatty(STDERR_FILENO) == 1) {}
+  /// `watch` is the metric that is shown.
+  Progress(int n_epochs, std::string watch) : n_epochs_(n_epochs), watch_(std::move(watch)), terminal_(::isatty(STDERR_FILENO) == 1) {}
 
   void stage(std::string_view name, double done) {
     if (!terminal_) return;
@@ -47,18 +49,26 @@ class Progress {
     const auto left = static_cast<double>(r.n_steps - r.step - 1);
     const double epoch = step_seconds_ * static_cast<double>(r.n_steps) + valid_seconds_;
     const double all = step_seconds_ * left + valid_seconds_ + epoch * static_cast<double>(n_epochs_ - r.epoch - 1);
-    std::fprintf(stderr, "\r\033[Kepoch %d %s loss %.4f R@20 %s, %s left, run <= %s", r.epoch,
-                 bar(static_cast<double>(r.step + 1) / static_cast<double>(r.n_steps)).c_str(), loss_, recall_.c_str(),
+    std::fprintf(stderr, "\r\033[Kepoch %d %s loss %.4f %s %s, %s left, run <= %s", r.epoch,
+                 bar(static_cast<double>(r.step + 1) / static_cast<double>(r.n_steps)).c_str(), loss_, watch_.c_str(),
+                 metric_.c_str(),
                  duration(step_seconds_ * left + valid_seconds_).c_str(), duration(all).c_str());
     std::fflush(stderr);
   }
   void epoch(const EpochReport& r) {
     valid_seconds_ = r.valid_seconds;
-    if (const auto found = r.valid.find("recall@20"); found != r.valid.end())
-      recall_ = std::to_string(found->second).substr(0, 6);
-    std::fprintf(stderr, "%sepoch %d: loss %.4f (bpr %.4f)  R@20 %s%s  %s\n", terminal_ ? "\r\033[K" : "", r.epoch,
-                 r.losses.total, r.losses.bpr, r.valid.empty() ? "-" : recall_.c_str(), r.improved ? " *" : "  ",
-                 duration(r.train_seconds + r.valid_seconds).c_str());
+    if (const auto found = r.valid.find(watch_); found != r.valid.end())
+      metric_ = std::to_string(found->second).substr(0, 6);
+    std::string parts;
+    for (const auto& part : r.losses.parts()) {
+      char text[64];
+      std::snprintf(text, sizeof(text), "%s%.*s %.4f", parts.empty() ? "" : ", ", static_cast<int>(part.name.size()),
+                    part.name.data(), part.value);
+      parts += text;
+    }
+    std::fprintf(stderr, "%sepoch %d: loss %.4f (%s)  %s %s%s  %s\n", terminal_ ? "\r\033[K" : "", r.epoch,
+                 r.losses.total, parts.c_str(), watch_.c_str(), r.valid.empty() ? "-" : metric_.c_str(),
+                 r.improved ? " *" : "  ", duration(r.train_seconds + r.valid_seconds).c_str());
     std::fflush(stderr);
   }
   /// Ends a line that was being drawn.
@@ -74,12 +84,13 @@ class Progress {
            std::string(static_cast<std::size_t>(width - full), '.') + "]";
   }
   int n_epochs_;
+  std::string watch_;
   bool terminal_;
   double loss_ = 0;
-  std::string recall_ = "-";  ///< of the last validation
+  std::string metric_ = "-";  ///< of the last validation
   double step_seconds_ = 0;
   double valid_seconds_ = 0;
   std::chrono::steady_clock::time_point drawn_;
 };
 
-}  // namespace rearm::support
+}  // namespace rearm::cli

@@ -1,0 +1,62 @@
+// rearm evaluate: metrics of a saved model on a split of a data set.
+#include "commands.hpp"
+
+#include <rearm/backend/cpu/ranking.hpp>
+#include <rearm/data/dataset.hpp>
+#include <rearm/run/model_file.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace rearm::cli {
+namespace {
+
+using rearm::detail::message;
+
+struct Arguments {
+  std::filesystem::path model, dir;
+  std::string split = "test", format = "tsv";
+  std::vector<Index> cutoffs = {10, 20};
+  int threads = 0;
+};
+
+int evaluate_model(const Arguments& args) {
+  const auto model = load_model<Cpu>(args.model);
+  const Dataset data = load_dataset(args.dir, {.read_knn = false});
+  if (model.users.rows() != data.n_users || model.items.rows() != data.n_items)
+    throw DataError(message(args.model.string(), " is for ", model.users.rows(), " users and ", model.items.rows(),
+                            " items (", model.dataset, ") but ", args.dir.string(), " has ", data.n_users, " and ",
+                            data.n_items, "; evaluate it on the data set it was trained on"));
+  Context<Cpu> ctx({.threads = args.threads});
+  const Adjacency relevant = items_by_user(args.split == "test" ? data.test : data.valid, data.n_users);
+  const MetricValues values = evaluate<Cpu>(ctx, model.users.view(), model.items.view(), &model.seen, relevant,
+                                            args.cutoffs, all_metrics);
+  if (args.format == "json") {
+    const nlohmann::ordered_json json = {
+        {"model", model.model}, {"dataset", data.name}, {"split", args.split}, {"metrics", values}};
+    std::printf("%s\n", json.dump(2).c_str());
+    return 0;
+  }
+  for (const auto& [name, value] : values) std::printf("%s\t%.6f\n", name.c_str(), value);
+  return 0;
+}
+
+}  // namespace
+
+Command add_evaluate(CLI::App& app) {
+  const auto args = std::make_shared<Arguments>();
+  app.add_option("MODEL", args->model, "model.safetensors of a run")->required();
+  app.add_option("DIR", args->dir, "folder with the data set")->required();
+  app.add_option("--split", args->split, "test or valid")->check(CLI::IsMember({"test", "valid"}))->capture_default_str();
+  app.add_option("--cutoffs", args->cutoffs, "list lengths (10,20)")->delimiter(',')->type_name("A,B,...");
+  app.add_option("--format", args->format, "tsv or json")->check(CLI::IsMember({"tsv", "json"}))->capture_default_str();
+  app.add_option("--threads", args->threads, "threads, 0 for all CPUs that may be used")->envname("OMP_NUM_THREADS");
+  return [=] { return evaluate_model(*args); };
+}
+
+}  // namespace rearm::cli

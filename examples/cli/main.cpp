@@ -1,0 +1,25 @@
+// The program `rearm`: trains, evaluates and recommends with any model of the library.
+#include "commands.hpp"
+#include "program.hpp"
+
+int main(int argc, char** argv) {
+  namespace cli = rearm::cli;
+  CLI::App app("Multi-modal graph recommendation.", "rearm");
+  app.require_subcommand(1);
+  cli::Command command;
+  return cli::run_program(app, argc, argv, [&](const auto& parse) {
+    CLI::App& train = *app.add_subcommand("train", "train a model on a folder with a data set, or on generated data");
+    CLI::App& evaluate = *app.add_subcommand("evaluate", "metrics of a saved model on a split of a data set");
+    CLI::App& recommend = *app.add_subcommand("recommend", "the best unseen items of users, from a saved model alone");
+    CLI::App& models = *app.add_subcommand("models", "the models, or the settings of one");
+    const cli::Command of_train = cli::add_train(train, cli::make_entry(cli::chosen_model(argc, argv)));
+    const cli::Command of_evaluate = cli::add_evaluate(evaluate);
+    const cli::Command of_recommend = cli::add_recommend(recommend);
+    const cli::Command of_models = cli::add_models(models);
+    parse();
+    if (train.parsed()) return of_train();
+    if (evaluate.parsed()) return of_evaluate();
+    if (recommend.parsed()) return of_recommend();
+    return of_models();
+  });
+}

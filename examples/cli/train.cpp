@@ -1,0 +1,236 @@
+// rearm train: a model on a folder with a data set, or on generated data; the run's files go to --out.
+#include "commands.hpp"
+#include "progress.hpp"
+#include "settings_file.hpp"
+
+#include <rearm/data/synthetic.hpp>
+#include <rearm/eval/popularity.hpp>
+#include <rearm/rearm.hpp>
+#include <rearm/run/folder.hpp>
+#include <rearm/run/result.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace rearm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Arguments {
+  fs::path dir, config, out, cache;
+  std::string model, preset, backend = "auto";
+  int threads = 0;
+  bool synthetic = false, resume = false, overwrite = false;
+  CudaRun cuda;
+};
+
+/// A flag for every setting: --learning-rate, --users-k for model.users.k, and its names from earlier versions.
+class SettingFlags {
+ public:
+  SettingFlags(CLI::App& app, const ModelEntry& entry) {
+    std::map<std::string, std::set<std::string>> names;
+    for (const auto& [name, path] : entry.record().former) names[path].insert(name);
+    entry.visit([&](const std::string& path, const Field& field, const nlohmann::ordered_json& value, bool list) {
+      const std::string own = path.substr(path.find('.') + 1);
+      std::string spelled = dashes(own);
+      for (const std::string& name : names[path])
+        if (name != own) spelled += ',' + dashes(name);
+      Flag& flag = flags_.emplace_back();
+      flag.path = path;
+      flag.option = app.add_option(spelled, flag.text, field.help)
+                        ->type_name(list ? "A,B,..." : "VALUE")
+                        ->group(path.starts_with("train.") ? "Training" : "Model " + std::string(entry.name()));
+      if (!list) flag.option->default_str(value.dump());
+    });
+  }
+  /// Throws ConfigError for a value of the wrong kind.
+  void apply(ModelEntry& entry, std::set<std::string>& set) const {
+    for (const Flag& flag : flags_) {
+      if (flag.option->count() == 0) continue;
+      entry.set_text(flag.path, flag.text);
+      set.insert(flag.path);
+    }
+  }
+
+ private:
+  struct Flag {
+    std::string path, text;
+    CLI::Option* option = nullptr;
+  };
+  static std::string dashes(std::string name) {
+    for (char& c : name)
+      if (c == '_' || c == '.') c = '-';
+    return "--" + name;
+  }
+  std::deque<Flag> flags_;  // CLI11 keeps addresses of the texts
+};
+
+/// Defaults or a preset (on generated data: settings that suit it), then the TOML file, then the flags. A resumed run
+/// starts from its own settings.
+std::set<std::string> apply_settings(const Arguments& args, const SettingFlags& flags, ModelEntry& entry) {
+  std::set<std::string> set;
+  if (!args.preset.empty())
+    entry.take_preset(args.preset);
+  else if (args.synthetic && entry.has_presets())
+    entry.take_preset("synthetic");
+  const fs::path own = args.out / "config.toml";
+  if (args.resume && args.preset.empty() && args.config.empty() && fs::exists(own)) read_settings(own, entry, set);
+  if (!args.config.empty()) read_settings(args.config, entry, set);
+  flags.apply(entry, set);
+  return set;
+}
+
+/// Test metrics of popularity and LightGCN beside `ours`, on generated data.
+void print_beside_baselines(Context<Cpu>& ctx, const Dataset& data, const TrainResult& ours, std::string_view model) {
+  const Adjacency seen = items_by_user(data.train, data.n_users);
+  const Popularity<float> popular = popularity<float>(seen, data.n_items);
+  const Index cutoffs[] = {20};
+  const MetricValues by_count = evaluate<Cpu>(ctx, popular.user_rows.view(), popular.item_rows.view(), &seen,
+                                              items_by_user(data.test, data.n_users), cutoffs, all_metrics);
+  std::vector<std::pair<std::string, MetricValues>> rows = {{"popularity", by_count}};
+  if (model != "light_gcn") {
+    const auto entry = make_entry("light_gcn");
+    entry->take_preset("synthetic");
+    TrainOptions options;
+    options.interrupted = interrupted;
+    const TrainResult result = Trainer<Cpu>(ctx, entry->make(ctx, data, {}), data, entry->train(), options).run();
+    if (result.interrupted) return;
+    rows.emplace_back("light_gcn", result.test);
+  }
+  rows.emplace_back(model, ours.test);
+  std::printf("\nsynthetic data       recall@20  ndcg@20\n");
+  for (const auto& [name, metrics] : rows)
+    std::printf("%-20s %9.4f %8.4f\n", name.c_str(), metrics.at("recall@20"), metrics.at("ndcg@20"));
+}
+
+int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
+  if (args.dir.empty() != args.synthetic)
+    throw ConfigError("give either a folder with a data set or --synthetic; see --help");
+  const bool cuda = args.backend == "cuda" || (args.backend == "auto" && cuda_devices() > 0);
+  if (cuda) require_cuda(args.cuda);
+  Dataset data = args.synthetic ? make_synthetic() : load_dataset(args.dir);
+  if (args.out.empty()) {
+    args.out = fs::path("out") / slug(data.name);
+    if (args.synthetic && !args.resume && !args.overwrite) args.out = unused_folder(args.out);
+  }
+  if (args.cache.empty()) args.cache = args.out / "cache";
+
+  const std::set<std::string> set = apply_settings(args, flags, entry);
+  const std::string note = entry.choose_modalities(data, set);
+  entry.check(data);
+  const TrainConfig& config = entry.train();
+  TrainOptions options;
+  Trainer<Cpu>::check(config, options);
+  Context<Cpu> ctx({.threads = args.threads}, config.seed);
+  open_run_folder(args.out, args.resume, args.overwrite);
+  const fs::path checkpoint = args.out / "checkpoint.safetensors";
+  const bool resume = args.resume && fs::exists(checkpoint);
+  const int last_epoch = resume ? read_train_state(checkpoint, entry.record()).epoch : -1;
+
+  catch_signals();
+  Progress progress(config.epochs, config.watch);
+  std::optional<MetricsLog> log;
+  options.interrupted = interrupted;
+  options.on_step = [&](const StepReport& r) { progress.step(r); };
+  options.on_epoch = [&](const EpochReport& r) {
+    log->write(r);
+    progress.epoch(r);
+  };
+  TrainingJob job{&data, entry.record(), config, {.cache_dir = args.cache, .progress = {}}, args.out, resume, options, {}};
+  job.graphs.progress = [&](std::string_view stage, double done) {
+    progress.stage(stage, done);
+    if (interrupted()) throw Interrupted();
+  };
+  job.on_begin = [&] {  // nothing of an earlier run was touched so far
+    if (!resume) remove_run(args.out);
+    write_file_atomically(args.out / "config.toml", [&](std::ostream& out) { out << to_toml(entry); });
+    log.emplace(args.out / "metrics.jsonl", last_epoch);
+    std::printf("%s: %td users, %td items, %td train pairs; features: %s; model: %s\n", data.name.c_str(), data.n_users,
+                data.n_items, data.train.size(), data.features_are.c_str(), std::string(entry.name()).c_str());
+    for (const std::string& warning : data.warnings) std::printf("note: %s\n", warning.c_str());
+    if (!note.empty()) std::printf("note: %s\n", note.c_str());
+    if (resume) std::printf("continuing after epoch %d\n", last_epoch);
+    std::fflush(stdout);
+  };
+  const TrainingOutcome outcome =
+      cuda ? run_training_on_cuda(args.cuda, job)
+           : run_training<Cpu>(ctx, job, [&](auto& c, const Dataset& d, const GraphOptions& graphs) {
+               return entry.make(c, d, graphs);
+             });
+  const TrainResult& result = outcome.result;
+  progress.clear();
+
+  const std::string source = args.synthetic ? "--synthetic" : args.dir.string();
+  if (result.interrupted)
+    std::printf("interrupted; continue with: rearm train %s --out %s --resume\n", source.c_str(), args.out.c_str());
+  if (result.best_epoch < 0) {
+    std::printf("no epoch was finished, so no model was saved\n");
+    return 0;
+  }
+  write_result(args.out, data, job.settings, cuda ? "cuda" : "cpu", ctx.resources().threads(), result,
+               {{"graph_seconds", outcome.graph_seconds}, {"interrupted", result.interrupted}});
+  std::printf("best epoch %d of %d: test recall@20 %.4f, ndcg@20 %.4f; model and result.json in %s\n",
+              result.best_epoch, result.epochs, result.test.at("recall@20"), result.test.at("ndcg@20"),
+              args.out.c_str());
+  if (args.synthetic && !result.interrupted) print_beside_baselines(ctx, data, result, entry.name());
+  return 0;
+}
+
+/// The value of --name in the arguments, wherever it stands.
+std::optional<std::string> value_of(const std::string& name, int argc, char** argv) {
+  std::optional<std::string> found;
+  for (int i = 1; i < argc; ++i) {
+    const std::string arg = argv[i];
+    if (arg == name && i + 1 < argc) found = argv[i + 1];
+    if (arg.starts_with(name + '=')) found = arg.substr(name.size() + 1);
+  }
+  return found;
+}
+
+}  // namespace
+
+std::string chosen_model(int argc, char** argv) {
+  if (argc < 2 || std::string(argv[1]) != "train") return "rearm";
+  if (const auto model = value_of("--model", argc, argv)) return *model;
+  std::optional<std::string> of_file;
+  const auto look = [&](const fs::path& file) {
+    if (!of_file && fs::exists(file)) of_file = model_in(file);
+  };
+  if (const auto file = value_of("--config", argc, argv)) look(*file);
+  const bool resume = std::any_of(argv + 1, argv + argc, [](const char* arg) { return std::string(arg) == "--resume"; });
+  if (const auto out = value_of("--out", argc, argv); out && resume) look(fs::path(*out) / "config.toml");
+  return of_file.value_or("rearm");
+}
+
+Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
+  const auto args = std::make_shared<Arguments>();
+  app.add_option("DIR", args->dir, "folder with train, valid and test pairs and features");
+  app.add_flag("--synthetic", args->synthetic, "train on a generated data set, beside popularity and LightGCN");
+  app.add_option("--model", args->model, "the model (rearm); `rearm models` lists them. Its settings are flags, too:\n"
+                                         "see --model NAME --help");
+  app.add_option("--preset", args->preset, "published settings of the model, by the name of a data set");
+  app.add_option("--config", args->config, "settings in TOML, over the preset and under the flags");
+  app.add_option("--out", args->out, "folder of the run (out/<name of the data set>)");
+  app.add_option("--cache", args->cache, "folder of built graphs (OUT/cache)");
+  app.add_flag("--resume", args->resume, "continue the run in OUT from its last checkpoint");
+  app.add_flag("--overwrite", args->overwrite, "replace the run in OUT");
+  app.add_option("--threads", args->threads, "threads, 0 for all CPUs that may be used")->envname("OMP_NUM_THREADS");
+  app.add_option("--backend", args->backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  app.add_flag("--tf32", args->cuda.tf32, "cuda: dense products in TF32");
+  app.add_flag("--deterministic,!--no-deterministic", args->cuda.deterministic,
+               "cuda: sparse products of our own, the same bits run after run (the default), or cuSPARSE's");
+  const auto flags = std::make_shared<SettingFlags>(app, *entry);
+  return [=] { return train(*args, *flags, *entry); };
+}
+
+}  // namespace rearm::cli

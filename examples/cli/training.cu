@@ -1,0 +1,54 @@
+// The GPU's part of `rearm train`, in a translation unit of nvcc.
+#include "training.hpp"
+
+#include <rearm/cuda.cuh>
+#include <rearm/models/all.hpp>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace rearm::cli {
+namespace {
+
+using B = CudaBackend<float>;
+
+CudaOptions options(const CudaRun& run) { return {.tf32 = run.tf32, .deterministic = run.deterministic}; }
+
+/// The model that a record names, with the settings that it holds.
+struct MakeModel {
+  const SettingsRecord& record;
+  Context<B>& ctx;
+  const Dataset& data;
+  const GraphOptions& graphs;
+
+  template <template <class> class M>
+  AnyRecommender<B> operator()() const {
+    Settings<typename M<B>::Config> settings;
+    update_settings(settings, record.settings);
+    return AnyRecommender<B>(std::make_shared<M<B>>(ctx, data, settings.model, graphs));
+  }
+};
+
+}  // namespace
+
+int cuda_devices() { return cuda::device_count(); }
+
+void require_cuda(const CudaRun& run) {
+  try {
+    const Context<B> ctx(options(run));
+  } catch (const DeviceError& e) {
+    throw ConfigError(std::string("backend = cuda: ") + e.what());
+  }
+}
+
+TrainingOutcome run_training_on_cuda(const CudaRun& run, TrainingJob job) {
+  Context<B> ctx(options(run), job.train.seed);
+  const SettingsRecord record = job.settings;
+  const auto make = [&](Context<B>& c, const Dataset& data, const GraphOptions& graphs) {
+    return with_model<AllModels>(record.model, MakeModel{record, c, data, graphs});
+  };
+  return run_training<B>(ctx, std::move(job), make);
+}
+
+}  // namespace rearm::cli

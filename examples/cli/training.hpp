@@ -1,0 +1,80 @@
+#pragma once
+/// @file training.hpp
+/// A training run on whichever backend.
+
+#include "program.hpp"
+
+#include <rearm/graph/options.hpp>
+#include <rearm/run/run_folder.hpp>
+#include <rearm/train/trainer.hpp>
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <utility>
+
+namespace rearm::cli {
+
+/// What the program has got ready. The data set must outlive it.
+struct TrainingJob {
+  const Dataset* data;
+  SettingsRecord settings;
+  TrainConfig train;
+  GraphOptions graphs;
+  std::filesystem::path out;
+  bool resume = false;
+  TrainOptions options;
+  std::function<void()> on_begin;  ///< called when all input is known to be good, before the first step
+};
+
+struct TrainingOutcome {
+  TrainResult result;
+  double graph_seconds = 0;  ///< until the model, its graphs included, was there
+};
+
+/// make(ctx, data, graph options) gives the AnyRecommender.
+template <Backend B, class Make>
+TrainingOutcome run_training(Context<B>& ctx, TrainingJob job, const Make& make) {
+  TrainingOutcome out;
+  const auto start = std::chrono::steady_clock::now();
+  const AnyRecommender<B> model = make(ctx, *job.data, job.graphs);
+  out.graph_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  RunFolder<B> folder(job.out, job.settings, origin_of(*job.data), job.resume);
+  Trainer<B> trainer(ctx, model, *job.data, job.train, std::move(job.options), &folder);
+  if (job.on_begin) job.on_begin();
+  try {
+    out.result = trainer.run();
+  } catch (const IoError& e) {
+    throw FailedLate(e.what());
+  }
+  return out;
+}
+
+/// Settings of a GPU run that are not the model's.
+struct CudaRun {
+  bool tf32 = false;
+  bool deterministic = true;
+};
+
+#if defined(REARM_CUDA_PROGRAM)
+/// Number of devices that can be used.
+int cuda_devices();
+/// Throws ConfigError where there is no usable device.
+void require_cuda(const CudaRun& run);
+/// Builds the graphs there, too.
+TrainingOutcome run_training_on_cuda(const CudaRun& run, TrainingJob job);
+#else
+inline int cuda_devices() { return 0; }
+inline void require_cuda(const CudaRun&) {
+  throw ConfigError(
+      "backend = cuda: this program was built for the CPU alone; build with `cmake --preset cuda`, or use --backend "
+      "cpu");
+}
+inline TrainingOutcome run_training_on_cuda(const CudaRun& run, TrainingJob) {
+  require_cuda(run);
+  return {};
+}
+#endif
+
+}  // namespace rearm::cli
