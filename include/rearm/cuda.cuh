@@ -8,6 +8,6 @@
 #include <rearm/backend/cuda/ranking.cuh>
 #include <rearm/backend/cuda/step_replay.cuh>
 #include <rearm/data/synthetic.hpp>
-#include <rearm/models/rearm/rearm.hpp>
+#include <rearm/models/all.hpp>
 #include <rearm/run/train.hpp>
 #include <rearm/version.hpp>

@@ -8,6 +8,6 @@
 #include <rearm/backend/cpu/user_knn.hpp>
 #include <rearm/data/synthetic.hpp>
 #include <rearm/eval/popularity.hpp>
-#include <rearm/models/rearm/rearm.hpp>
+#include <rearm/models/all.hpp>
 #include <rearm/run/train.hpp>
 #include <rearm/version.hpp>

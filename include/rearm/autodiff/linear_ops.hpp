@@ -4,6 +4,7 @@
 
 #include <rearm/autodiff/apply.hpp>
 #include <rearm/ops/elementwise.hpp>
+#include <rearm/ops/frobenius_norm.hpp>
 #include <rearm/ops/gather.hpp>
 #include <rearm/ops/gemm.hpp>
 #include <rearm/ops/spmm.hpp>
@@ -240,6 +241,14 @@ Var<B> sum_of_squares(Var<B> x, Real<B> alpha = 1) {
       [=](Context<B>& ctx, Var<B> y, auto d_x) {
         B::for_each(ctx, x.rows(), functors::ScaleByRow<T>{T{2} * alpha, y.grad().data, x.value(), d_x});
       });
+}
+
+/// ||X||_F, the root of the sum of squares, 1 x 1. Its gradient at a zero matrix is 0.
+template <Backend B>
+Var<B> frobenius_norm(Var<B> x) {
+  return apply(
+      {x}, 1, 1, [&](Context<B>& ctx, Out<B> y) { frobenius_norm(ctx, x.value(), y); },
+      [=](Context<B>& ctx, Var<B> y, auto d_x) { frobenius_norm_backward(ctx, x.value(), y.value(), y.grad(), d_x); });
 }
 
 /// Row inner products: y_i = a_i . b_i, n x 1.

@@ -8,18 +8,18 @@
 
 namespace rearm {
 
-/// scale sum_i -log sigmoid(u_i . (p_i - n_i)), 1 x 1.
+/// scale sum_i -log(epsilon + sigmoid(u_i . (p_i - n_i))), 1 x 1.
 template <Backend B>
-Var<B> bpr(Var<B> user, Var<B> positive, Var<B> negative, Real<B> scale) {
+Var<B> bpr(Var<B> user, Var<B> positive, Var<B> negative, Real<B> scale, Real<B> epsilon = 0) {
   using T = Real<B>;
   return apply(
       {user, positive, negative}, 1, 1,
-      [&](Context<B>& ctx, Out<B> y) { bpr(ctx, user.value(), positive.value(), negative.value(), scale, y); },
+      [&](Context<B>& ctx, Out<B> y) { bpr(ctx, user.value(), positive.value(), negative.value(), scale, y, epsilon); },
       [=](Context<B>& ctx, Var<B> y, Into<T> d_user, Into<T> d_positive, Into<T> d_negative) {
         for (Into<T>* d : {&d_user, &d_positive, &d_negative})  // the operator writes all three
           if (!d->wanted()) *d = ctx.arena().template matrix<T>(user.rows(), user.cols());
         bpr_backward(ctx, user.value(), positive.value(), negative.value(), scale, y.grad(), d_user, d_positive,
-                     d_negative);
+                     d_negative, epsilon);
       });
 }
 

@@ -85,5 +85,10 @@ template <Backend B>
 void init_xavier_normal(Parameter<B>& p, std::uint64_t seed) {
   init_normal(p, std::sqrt(2.0 / static_cast<double>(p.rows() + p.cols())), seed);
 }
+/// U(-a, a), a = sqrt(6 / (fan_in + fan_out)); the same variance.
+template <Backend B>
+void init_xavier_uniform(Parameter<B>& p, std::uint64_t seed) {
+  init_uniform(p, std::sqrt(6.0 / static_cast<double>(p.rows() + p.cols())), seed);
+}
 
 }  // namespace rearm

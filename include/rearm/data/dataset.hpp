@@ -288,6 +288,26 @@ inline Dataset load_dataset(const std::filesystem::path& dir, LoadOptions option
   return data;
 }
 
+namespace detail {
+/// What the loader has checked for a folder, checked again for a data set made in memory.
+inline void require_consistent(const Dataset& data) {
+  for (Index e = 0; e < data.train.size(); ++e) {
+    const Id user = data.train.users[static_cast<std::size_t>(e)];
+    const Id item = data.train.items[static_cast<std::size_t>(e)];
+    if (user < 0 || user >= data.n_users || item < 0 || item >= data.n_items)
+      throw DataError(message("train pair ", e, " is (", user, ", ", item, ") but there are ", data.n_users,
+                              " users and ", data.n_items, " items, numbered from 0"));
+  }
+  for (const Modality& m : data.modalities) {
+    const Index rows = m.features.rows();
+    if (rows != data.n_items || (m.knn && m.knn->indices.rows() != rows))
+      throw DataError(message("modality '", m.name, "': ", rows, " feature rows and ",
+                              m.knn ? m.knn->indices.rows() : rows, " rows of neighbours but there are ", data.n_items,
+                              " items; every item needs one row"));
+  }
+}
+}  // namespace detail
+
 /// Keeps the named modalities, in declared order. Throws ConfigError for a name that is not there, listing those that
 /// are, or for no name; the data set is then as it was.
 inline void select_modalities(Dataset& data, const std::vector<std::string>& names) {

@@ -22,21 +22,37 @@ REARM_HD T triplet_margin(MatrixView<const T> user, MatrixView<const T> positive
   return lane.sum(margin);
 }
 
-/// partial += scale * -log sigmoid(u . (p - n)), as softplus of the negated margin.
+/// -log(epsilon + sigmoid(margin)); as softplus of the negated margin where epsilon is 0.
+template <class T>
+REARM_HD T bpr_loss(T margin, T epsilon) {
+  if (epsilon == T{0}) return softplus(-margin);
+  return -std::log(epsilon + T{1} / (T{1} + std::exp(-margin)));
+}
+/// Its derivative, -sigmoid(margin) sigmoid(-margin) / (epsilon + sigmoid(margin)).
+template <class T>
+REARM_HD T bpr_slope(T margin, T epsilon) {
+  const T miss = T{1} / (T{1} + std::exp(margin));
+  if (epsilon == T{0}) return -miss;
+  const T hit = T{1} / (T{1} + std::exp(-margin));
+  return -miss * (hit / (epsilon + hit));
+}
+
+/// partial += scale * -log(epsilon + sigmoid(u . (p - n)))
 template <class T>
 struct BprRow {
   MatrixView<const T> user;
   MatrixView<const T> positive;
   MatrixView<const T> negative;
   T scale;
+  T epsilon = 0;
   template <class L>
   REARM_HD void operator()(Index i, T* partial, const L& lane) const {
     const T margin = triplet_margin(user, positive, negative, i, lane);
-    if (lane.leads()) *partial += scale * softplus(-margin);
+    if (lane.leads()) *partial += scale * bpr_loss(margin, epsilon);
   }
 };
 
-/// d_margin = -scale d_loss sigmoid(-margin)
+/// d_margin = scale d_loss bpr_slope(margin)
 template <class T>
 struct BprBackwardRow {
   MatrixView<const T> user;
@@ -47,10 +63,13 @@ struct BprBackwardRow {
   Into<T> d_user;
   Into<T> d_positive;
   Into<T> d_negative;
+  T epsilon = 0;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T margin = triplet_margin(user, positive, negative, i, lane);
-    const T g = -scale * *d_loss / (T{1} + std::exp(margin));
+    const T weight = scale * *d_loss;
+    // Without epsilon as one quotient, not as a product with the slope, which rounds twice.
+    const T g = epsilon == T{0} ? -weight / (T{1} + std::exp(margin)) : weight * bpr_slope(margin, epsilon);
     for (Index j = lane.first(); j < user.cols; j += L::step) {
       const T u = user(i, j);
       const T difference = positive(i, j) - negative(i, j);

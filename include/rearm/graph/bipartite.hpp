@@ -2,8 +2,9 @@
 /// @file bipartite.hpp
 /// The user-item interaction graph, users first.
 
+#include <rearm/core/backend.hpp>
 #include <rearm/core/csr.hpp>
-#include <rearm/data/interactions.hpp>
+#include <rearm/data/dataset.hpp>
 
 #include <cmath>
 #include <vector>
@@ -39,6 +40,16 @@ inline Csr<double> interaction_graph(const Adjacency& items_by_user, const Adjac
     a.offsets[i + 1] = e;
   }
   return a;
+}
+
+/// The same of a data set's train pairs, in the backend's memory.
+template <Backend B>
+SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Dataset& data, double epsilon) {
+  using T = Real<B>;
+  const Adjacency by_user = items_by_user(data.train, data.n_users);
+  const Adjacency by_item = users_by_item(data.train, data.n_items);
+  return SparseOperator<T, typename B::Memory>::from_host(
+      SparseOperator<T>::symmetric(cast<T>(interaction_graph(by_user, by_item, epsilon))));
 }
 
 }  // namespace rearm

@@ -1,0 +1,97 @@
+#pragma once
+/// @file light_gcn.hpp
+/// LightGCN (He et al., "LightGCN: Simplifying and powering graph convolution network for recommendation", SIGIR'20),
+/// with the regularizer of MMRec or the paper's. docs/models/light_gcn.md.
+
+#include <rearm/data/dataset.hpp>
+#include <rearm/graph/bipartite.hpp>
+#include <rearm/graph/options.hpp>
+#include <rearm/models/mmrec.hpp>
+#include <rearm/train/recommender.hpp>
+
+#include <string_view>
+
+namespace rearm {
+
+struct LightGcnConfig {
+  int embedding_dim = 64;
+  int n_layers = 3;
+  double reg_weight = 1e-2;
+  bool squared_reg = false;
+
+  friend bool operator==(const LightGcnConfig&, const LightGcnConfig&) = default;
+
+  template <class Self, class F>
+  static void fields(Self& c, F&& f) {
+    f(Field{"embedding_dim", "width of every embedding", between(1, 1024)}, c.embedding_dim);
+    f(Field{"n_layers", "propagation layers", between(0, 100)}, c.n_layers);
+    f(Field{"reg_weight", "weight of the penalty on a batch's rows of the first layer", at_least(0)}, c.reg_weight);
+    f(Field{"squared_reg", "penalize half the mean squared norm of a row (the paper) instead of norms (MMRec)"},
+      c.squared_reg);
+  }
+  static TrainConfig train_defaults() { return mmrec::train_defaults(); }
+
+  /// "synthetic": for make_synthetic(), the best of a few tried. Throws ConfigError for another name.
+  static auto preset(std::string_view name) {
+    if (name != "synthetic") throw ConfigError(detail::message("preset '", name, "': must be synthetic"));
+    Settings<LightGcnConfig> s;
+    s.train.learning_rate = 3e-3;
+    s.train.batch_size = 512;
+    s.train.patience = 10;
+    s.model.n_layers = 2;
+    s.model.reg_weight = 1e-2;
+    s.model.squared_reg = true;
+    return s;
+  }
+};
+
+template <Backend B>
+class LightGcn {
+ public:
+  using Config = LightGcnConfig;
+  static constexpr std::string_view name = "light_gcn";
+
+  /// Throws ConfigError for settings out of range, DataError for ids out of range.
+  static void check(const Config& config, const Dataset& data) {
+    check_limits(config);
+    detail::require_consistent(data);
+  }
+
+  LightGcn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+      : config_((check(config, data), config)),
+        graph_(interaction_operator<B>(data, 1e-7)),
+        users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
+        items_(parameters_.add("item_id", data.n_items, config.embedding_dim)) {
+    init_xavier_uniform(users_, ctx.seed());
+    init_xavier_uniform(items_, ctx.seed());
+  }
+  LightGcn(const LightGcn&) = delete;
+  LightGcn& operator=(const LightGcn&) = delete;
+
+  ParameterStore<B>& parameters() { return parameters_; }
+
+  /// E_0 = [U; V],  E = (E_0 + A E_0 + ... + A^L E_0) / (L + 1)
+  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>&) {
+    const Var<B> e0 = concat_rows<B>({tape.parameter(users_), tape.parameter(items_)});
+    const Var<B> e = propagate_mean(graph_, e0, config_.n_layers);
+    return {e.rows(0, users_.rows()), e.rows(users_.rows(), items_.rows())};
+  }
+
+  Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
+    const TripletIds<B> ids(tape.context(), step.batch, users_.rows(), items_.rows());
+    const auto [users, items] = embeddings(tape, step);
+    const Var<B> bpr = mmrec::bpr(gather(users, items, ids));
+    const Triplets<B> own = gather(tape.parameter(users_), tape.parameter(items_), ids);
+    const double weight = config_.reg_weight;
+    return {{"bpr", bpr}, {"reg", config_.squared_reg ? square_penalty(own, weight) : norm_penalty(own, weight)}};
+  }
+
+ private:
+  Config config_;
+  SparseOperator<Real<B>, typename B::Memory> graph_;
+  ParameterStore<B> parameters_;
+  Parameter<B>& users_;
+  Parameter<B>& items_;
+};
+
+}  // namespace rearm
