@@ -6,8 +6,10 @@
 #include <rearm/functors/adam.hpp>
 #include <rearm/functors/attention.hpp>
 #include <rearm/functors/bpr.hpp>
+#include <rearm/functors/broadcast.hpp>
 #include <rearm/functors/gather.hpp>
 #include <rearm/functors/low_rank.hpp>
+#include <rearm/functors/map.hpp>
 #include <rearm/functors/normalize.hpp>
 #include <rearm/functors/softmax.hpp>
 
@@ -16,6 +18,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -215,6 +218,36 @@ TEST_CASE_TEMPLATE("32 lanes: copies, sums, activations, dropout", T, float, dou
       same("DropoutRow", [&](Out& out) {
         return DropoutRow<T>{in.a, {out(n_rows, cols), write}, DropoutMask::make({4, 5, 6}, 0.4), T(1 / 0.6)};
       });
+    }
+    same.compare();
+  }
+}
+
+TEST_CASE_TEMPLATE("32 lanes: the elementwise family, sums and products with a repeated operand", T, float, double) {
+  using namespace functors;
+  for (const Index cols : widths) {
+    CAPTURE(cols);
+    const Operands<T> in(cols);
+    auto positive = random_matrix<T>(n_rows, cols, 6);  // log and sqrt take no other
+    for (Index i = 0; i < positive.size(); ++i) positive.data()[i] = std::abs(positive.data()[i]) + T(0.1);
+    Comparison<T> same;
+    using Out = Outputs<T>;
+    const auto both_ways = [&](const auto& f) {
+      using F = std::decay_t<decltype(f)>;
+      const ConstView<T> x = std::isnan(f.value(T(-1))) ? ConstView<T>(positive.view()) : in.a;
+      same(F::name, [&](Out& out) { return MapRow<T, F>{f, x, out(n_rows, cols)}; });
+      for (const Write write : both_writes)
+        same(std::string(F::name) + ", backward", [&](Out& out) {
+          return MapBackwardRow<T, F>{f, x, positive.view(), in.d_y, {out(n_rows, cols), write}};
+        });
+    };
+    std::apply([&](const auto&... f) { (both_ways(f), ...); }, Maps{});
+    same("AddColumnRow", [&](Out& out) { return AddColumnRow<T>{in.a, T(0.5), in.column, out(n_rows, cols)}; });
+    same("ColumnDotRow", [&](Out& out) { return adding(ColumnDotRow<T>{in.a, in.b}, out(1, cols)); });
+    for (const Write write : both_writes) {
+      for (const ConstView<T>& b : {in.b, in.row, in.column})
+        same("MulRow", [&](Out& out) { return MulRow<T>{in.a, b, {out(n_rows, cols), write}}; });
+      same("RowSumRow", [&](Out& out) { return RowSumRow<T>{T(0.5), in.a, {out(n_rows, 1), write}}; });
     }
     same.compare();
   }

@@ -3,6 +3,7 @@
 /// Products, gathers, concatenation, sums and activations on tape variables; see ops.hpp.
 
 #include <rearm/autodiff/apply.hpp>
+#include <rearm/ops/broadcast.hpp>
 #include <rearm/ops/elementwise.hpp>
 #include <rearm/ops/gather.hpp>
 #include <rearm/ops/gemm.hpp>
@@ -200,20 +201,12 @@ Var<B> concat_rows(std::initializer_list<Var<B>> parts) {
   return concat(std::span<const Var<B>>(parts.begin(), parts.size()), parts.size());
 }
 
-/// a + beta b; b may be one row.
+/// a + beta b; b has a's shape, or is one row, one column or one number.
 template <Backend B>
 Var<B> add(Var<B> a, Var<B> b, Real<B> beta = 1) {
-  using T = Real<B>;
   return apply(
       {a, b}, a.rows(), a.cols(), [&](Context<B>& ctx, Out<B> y) { add(ctx, a.value(), beta, b.value(), y); },
-      [=](Context<B>& ctx, Var<B> y, Into<T> d_a, Into<T> d_b) {
-        const bool one_row = b.rows() != a.rows();
-        ScaledCopies<B> copies(ctx);
-        copies.add({T{1}, y.grad(), d_a});
-        if (!one_row) copies.add({beta, y.grad(), d_b});
-        copies.run();
-        if (one_row && d_b.wanted()) column_sum(ctx, beta, y.grad(), d_b);
-      });
+      [=](Context<B>& ctx, Var<B> y, auto d_a, auto d_b) { add_backward(ctx, beta, y.grad(), d_a, d_b); });
 }
 
 /// alpha x

@@ -181,12 +181,12 @@ struct SumRow {
   }
 };
 
-/// y_i = a_i . b_i
+/// y_i (+)= a_i . b_i
 template <class T>
 struct RowDot {
   MatrixView<const T> a;
   MatrixView<const T> b;
-  MatrixView<T> y;
+  Into<T> y;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T* const left = a.row(i);
@@ -195,7 +195,7 @@ struct RowDot {
     REARM_SUM_LOOP(sum)
     for (Index j = lane.first(); j < a.cols; j += L::step) sum += left[j] * right[j];
     sum = lane.sum(sum);
-    if (lane.leads()) y(i, 0) = sum;
+    if (lane.leads()) store(y.view(i, 0), sum, y.write);
   }
 };
 

@@ -46,16 +46,6 @@ class ScaledCopies {
   functors::ScaleRows<T> rows_;
 };
 
-/// y = a + beta b; b of a's shape, or one row added to every row.
-template <Backend B>
-void add(Context<B>& ctx, In<B> a, Real<B> beta, In<B> b, Out<B> y) {
-  detail::require_shape(y, a.rows, a.cols, "add", "output");
-  if (b.cols != a.cols || (b.rows != a.rows && b.rows != 1))
-    throw ShapeError(detail::message("add: a is ", shape_string(a), " but b is ", shape_string(b),
-                                     "; it must have the same shape or be one row"));
-  B::for_each(ctx, y.rows, functors::AddRow<Real<B>>{a, beta, b, y});
-}
-
 /// out_j = (1/n) sum_i x_ij, out 1 x cols; x must have a row.
 template <Backend B>
 void column_mean(Context<B>& ctx, In<B> x, Out<B> out) {
