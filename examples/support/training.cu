@@ -16,7 +16,7 @@ CudaOptions options(const CudaRun& run) { return {.tf32 = run.tf32, .determinist
 
 }  // namespace
 
-int cuda_devices() { return gpu::device_count(); }
+int cuda_devices() { return rearm::cuda::device_count(); }
 
 void require_cuda(const CudaRun& run) {
   try {

@@ -11,6 +11,7 @@
 #include <limits>
 
 using namespace rearm;
+using functors::fast_exp;
 
 TEST_CASE("fast_exp of a float is within 1.2e-7 of e^x on [-87, 88]") {
   double worst = 0;

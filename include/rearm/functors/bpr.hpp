@@ -1,6 +1,6 @@
 #pragma once
 /// @file bpr.hpp
-/// Bayesian personalised ranking (Rendle et al., UAI'09; paper eq. 21) for one triplet.
+/// Bayesian personalized ranking (Rendle et al., UAI'09; paper eq. 21) for one triplet.
 
 #include <rearm/functors/map.hpp>
 
@@ -8,6 +8,7 @@
 
 namespace rearm::functors {
 
+/// u_i . (p_i - n_i), for every lane.
 template <class T, class L>
 REARM_HD T triplet_margin(MatrixView<const T> user, MatrixView<const T> positive, MatrixView<const T> negative, Index i,
                           const L& lane) {
@@ -16,7 +17,7 @@ REARM_HD T triplet_margin(MatrixView<const T> user, MatrixView<const T> positive
   return lane.sum(margin);
 }
 
-/// partial += scale * -log sigmoid(u . (p - n)), as softplus of the negated margin.
+/// partial += -scale log sigmoid(u . (p - n)) = scale softplus(-u . (p - n))
 template <class T>
 struct BprRow {
   MatrixView<const T> user;
@@ -30,7 +31,8 @@ struct BprRow {
   }
 };
 
-/// d_margin = -scale d_loss sigmoid(-margin)
+/// With g = -scale d_loss sigmoid(-u . (p - n)): d_u (+)= g (p - n), d_p (+)= g u, d_n (+)= -g u. All three are
+/// written.
 template <class T>
 struct BprBackwardRow {
   MatrixView<const T> user;

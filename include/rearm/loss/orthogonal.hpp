@@ -9,13 +9,13 @@
 
 namespace rearm {
 
-/// Authors' form: mean of the squared entries of V^T T (d x d), rows of V and T centred by the column mean and divided
+/// Authors' form: mean of the squared entries of V^T T (d x d), rows of V and T centered by the column mean and divided
 /// by (norm + 1e-6), the norm a constant.
 template <Backend B>
 Var<B> batch_orthogonality(Var<B> v, Var<B> t, double scale) {
   using T = Real<B>;
-  const auto centred_unit = [](Var<B> x) { return row_scale_detached(add(x, column_mean(x), T{-1}), T(1e-6)); };
-  const Var<B> product = gemm(Op::transpose, Op::none, T{1}, centred_unit(v), centred_unit(t));
+  const auto centered_unit = [](Var<B> x) { return row_scale_detached(add(x, column_mean(x), T{-1}), T(1e-6)); };
+  const Var<B> product = gemm(Op::transpose, Op::none, T{1}, centered_unit(v), centered_unit(t));
   return sum_of_squares(product, static_cast<T>(scale / static_cast<double>(v.cols() * v.cols())));
 }
 

@@ -79,9 +79,9 @@ void mul_backward(Context<B>& ctx, In<B> a, In<B> b, In<B> d_y, Into<Real<B>> d_
   if (b.rows == a.rows && b.cols == a.cols)
     B::for_each(ctx, a.rows, functors::MulRow<T>{d_y, a, d_b});
   else if (b.cols == a.cols)
-    B::reduce_rows(ctx, a.rows, functors::ColumnDotRow<T>{d_y, a}, SumTargets<T>(d_b));
+    B::reduce_rows(ctx, a.rows, functors::ColumnDotRow<T>{d_y, a}, RowSums<T>(d_b));
   else if (b.rows == a.rows)
-    B::for_each(ctx, a.rows, functors::RowDot<T>{d_y, a, d_b});
+    B::for_each(ctx, a.rows, functors::DotRow<T>{d_y, a, d_b});
   else
     dot_sum(ctx, T{1}, d_y, a, d_b);
 }

@@ -15,7 +15,7 @@
 #include <vector>
 
 namespace rearm {
-namespace gpu {
+namespace cuda {
 
 /// Bytes of counters that exist at once.
 inline constexpr Index count_bytes = Index{256} << 20;
@@ -115,11 +115,11 @@ inline NeighbourTable co_occurrence_neighbours(const Resources& resources, const
   return table;
 }
 
-}  // namespace gpu
+}  // namespace cuda
 
 /// A backend whose graphs are built on a CUDA device.
 template <class B>
-concept CudaGraphBackend = Backend<B> && std::same_as<typename B::Resources, gpu::Resources>;
+concept CudaGraphBackend = Backend<B> && std::same_as<typename B::Resources, cuda::Resources>;
 
 /// All graphs of a data set under a configuration, in the device's memory: those of the host's `build_graphs`
 /// (graph/graphs.hpp), with its checks, errors, cache and progress. Cosines are computed in double for either Scalar,
@@ -131,22 +131,22 @@ template <CudaGraphBackend B>
 Graphs<B> build_graphs(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {}) {
   using T = typename B::Scalar;
   const detail::GraphPlan plan(data, config);
-  const gpu::Resources& resources = ctx.resources();
+  const cuda::Resources& resources = ctx.resources();
   const auto co_occurrence = [&](const detail::HomographSettings& s) {
     const bool user = s.name == "user";
-    NeighbourTable table = gpu::co_occurrence_neighbours(
+    NeighbourTable table = cuda::co_occurrence_neighbours(
         resources, user ? plan.by_user : plan.by_item, user ? plan.by_item : plan.by_user, s.k, config.variant, s.key);
     for (Index i = 0; i < table.rows(); ++i)
       softmax_in_place({table.values.row(i), static_cast<std::size_t>(table.counts[i])});
     return to_csr(table);
   };
   const auto neighbours = [&](const detail::HomographSettings& s, std::size_t m) {
-    const Matrix<T, CudaMemory> x = gpu::upload_features<T>(resources, data.modalities[m].features);
-    const Index block = gpu::knn_block_rows(s.n, x.cols());
-    if (s.name == "item") return gpu::cosine_neighbours(resources, gpu::ItemFeatures<T>{x.view()}, s.k, block);
-    const gpu::AdjacencyCopy items(plan.by_user);
-    const gpu::UserFeatures<T> users{s.n, items.offsets.data(), items.ids.data(), x.view()};
-    return gpu::cosine_neighbours(resources, users, s.k, block);
+    const Matrix<T, CudaMemory> x = cuda::upload_features<T>(resources, data.modalities[m].features);
+    const Index block = cuda::knn_block_rows(s.n, x.cols());
+    if (s.name == "item") return cuda::cosine_neighbours(resources, cuda::ItemFeatures<T>{x.view()}, s.k, block);
+    const cuda::AdjacencyCopy items(plan.by_user);
+    const cuda::UserFeatures<T> users{s.n, items.offsets.data(), items.ids.data(), x.view()};
+    return cuda::cosine_neighbours(resources, users, s.k, block);
   };
   return copy_graphs<B>(detail::build_planned<T>(plan, data, config, options, B::name(), co_occurrence, neighbours));
 }
