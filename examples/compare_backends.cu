@@ -91,7 +91,7 @@ void print(const Run& cpu, const Run& gpu, Index steps) {
 int compare(const Arguments& args) {
   if (args.dir.empty() != args.synthetic)
     throw rearm::ConfigError("give either a folder with a data set or --synthetic; see --help");
-  if (rearm::gpu::device_count() == 0)
+  if (rearm::cuda::device_count() == 0)
     throw rearm::ConfigError("there is no CUDA device on this machine (or no driver for it) to compare the CPU with");
   rearm::Context<Gpu> ctx({.tf32 = args.tf32, .deterministic = args.deterministic}, args.seed);
   rearm::Dataset data = load(args);

@@ -10,7 +10,7 @@ void register_evaluation(const Shape& shape, Machine& machine) {
     const Index width = 192;
     BackendMatrix r(data.n_users + data.n_items, width);
     const RandomKey key{1, 1, 0};
-    write_from_host(r, [&](Index begin, MatrixView<float> rows) {
+    fill_on_host(r, [&](Index begin, MatrixView<float> rows) {
       for (Index i = 0; i < rows.size(); ++i)
         rows.data[i] = static_cast<float>(key.normal(static_cast<std::uint64_t>(begin * width + i)));
     });

@@ -1,8 +1,13 @@
 // Single operators, forward and backward, at the sizes they have in a step.
 #include <benchmarks/benchmarks.hpp>
 
+#include <cmath>
 #include <memory>
 #include <span>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
 
 namespace rearm::bench {
 namespace {
@@ -113,6 +118,41 @@ void register_operators(const Shape& shape, Machine& machine) {
     const auto x = a.make(n, d), y = a.make(n, d);
     return pass({0, 2 * bytes_of(n, d), 0}, [=, &a] { dropout<B>(a.ctx, x, 0.4, {1, 2, 3}, y); });
   });
+  const auto add_map = [&](const auto& f) {
+    using F = std::decay_t<decltype(f)>;
+    add_op(std::string("map_") + F::name, [=](Arrays& a, const Dataset& data, benchmark::State&) {
+      const Index n = data.n_users;
+      const auto x = a.make(n, d), y = a.make(n, d);
+      if (std::isnan(f.value(-1.0F))) fill<B>(a.ctx, 0.5F, x);  // log, sqrt
+      return pass({0, 2 * bytes_of(n, d), 0}, [=, &a] { map<F, B>(a.ctx, x, y); });
+    });
+  };
+  std::apply([&](const auto&... f) { (add_map(f), ...); }, functors::Maps{});
+  add_op("map_sigmoid_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, d), y = a.make(n, d), d_y = a.make(n, d), d_x = a.make(n, d);
+    return pass({0, 4 * bytes_of(n, d), 0}, [=, &a] { map_backward<functors::Sigmoid, B>(a.ctx, x, y, d_y, d_x); });
+  });
+  // The second operand is as it is, one row or one column.
+  const std::pair<std::string, std::pair<bool, bool>> operands[] = {
+      {"mul", {false, false}}, {"mul_row", {true, false}}, {"mul_column", {false, true}}};
+  for (const auto& operand : operands) {
+    const auto b_of = [one = operand.second](Arrays& a, Index n) {
+      return a.make(one.first ? 1 : n, one.second ? 1 : d);
+    };
+    const double repeated = operand.second.first || operand.second.second ? 1 : 0;
+    add_op(operand.first, [=](Arrays& a, const Dataset& data, benchmark::State&) {
+      const Index n = data.n_users;
+      const auto x = a.make(n, d), b = b_of(a, n), y = a.make(n, d);
+      return pass({0, (3 - repeated) * bytes_of(n, d), 0}, [=, &a] { mul<B>(a.ctx, x, b, y); });
+    });
+    add_op(operand.first + "_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+      const Index n = data.n_users;
+      const auto x = a.make(n, d), b = b_of(a, n), d_y = a.make(n, d), d_x = a.make(n, d), d_b = b_of(a, n);
+      return pass({0, (5 - 2 * repeated) * bytes_of(n, d), 0},
+                  [=, &a] { mul_backward<B>(a.ctx, x, b, d_y, d_x, d_b); });
+    });
+  }
   add_op("column_mean", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;
     const auto x = a.make(n, d), out = a.make(1, d);

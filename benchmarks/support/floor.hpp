@@ -86,7 +86,7 @@ class Machine {
     const Index n = rate_sizes.product;
     BackendMatrix a(n, n), b(n, n), c(n, n);
     for (BackendMatrix* m : {&a, &b})
-      write_from_host(*m, [&](Index, MatrixView<float> rows) {
+      fill_on_host(*m, [&](Index, MatrixView<float> rows) {
         for (Index i = 0; i < rows.size(); ++i) rows.data[i] = static_cast<float>(i % 7);
       });
     const double seconds = best_seconds(4, [&] {

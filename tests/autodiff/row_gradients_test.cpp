@@ -1,5 +1,5 @@
 /// @file row_gradients_test.cpp
-/// Finite differences of normalisations, softmax, attention, the low-rank product and the losses.
+/// Finite differences of normalizations, softmax, attention, the low-rank product and the losses.
 
 #include "tests/support/gradient_check.hpp"
 

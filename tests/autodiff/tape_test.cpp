@@ -104,7 +104,7 @@ TEST_CASE("parameter gradients add up over backward passes, on one tape and over
     s.tape.backward(sum_of_squares(scale(s.tape.parameter(x), 1.0), factor));
   }
   check_close(x.grad, want);
-  x.has_grad = false;  // what the optimiser does: the next pass starts from nothing
+  x.has_grad = false;  // what the optimizer does: the next pass starts from nothing
   s.tape.reset();
   s.tape.backward(sum_of_squares(s.tape.parameter(x), 0.5));
   check_close(x.grad, value);

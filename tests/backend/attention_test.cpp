@@ -1,5 +1,5 @@
 /// @file attention_test.cpp
-/// The CPU's vectorised attention and random numbers against the generic functors.
+/// The CPU's vectorized attention and random numbers against the generic functors.
 
 #include "tests/support/matrices.hpp"
 
@@ -70,32 +70,32 @@ TEST_CASE_TEMPLATE("attention equals the generic functors with and without dropo
 
 TEST_CASE("attention fits its buffers at the largest width") { compare<float>(1, max_attention_width, 0.3); }
 
-TEST_CASE("the exponential of sixteen lanes is fast_exp") {
+TEST_CASE("the exponential of a Vector16 is fast_exp") {
   const float infinity = std::numeric_limits<float>::infinity();
-  cpu::Lanes<float> x = {-infinity, -1e30F, -100.0F, -87.0F, -86.9F, -20.5F, -1.0F, -1e-6F,
-                         0.0F,      1e-6F,  0.3F,    0.7F,   1.0F,   20.5F,  87.0F, 88.0F};
-  const cpu::Lanes<float> arguments = x;
-  cpu::exp_lanes(x);
-  for (int l = 0; l < cpu::n_lanes; ++l) {
-    const float want = fast_exp(arguments[l]);
+  cpu::Vector16<float> x = {-infinity, -1e30F, -100.0F, -87.0F, -86.9F, -20.5F, -1.0F, -1e-6F,
+                            0.0F,      1e-6F,  0.3F,    0.7F,   1.0F,   20.5F,  87.0F, 88.0F};
+  const cpu::Vector16<float> arguments = x;
+  cpu::exp_entries(x);
+  for (int l = 0; l < cpu::simd_width; ++l) {
+    const float want = functors::fast_exp(arguments[l]);
     CAPTURE(arguments[l]);
     CHECK(std::abs(x[l] - want) <= 2e-7F * want);
   }
-  cpu::Lanes<float> nan = cpu::Lanes<float>{} + std::numeric_limits<float>::quiet_NaN();
-  cpu::exp_lanes(nan);
+  cpu::Vector16<float> nan = cpu::Vector16<float>{} + std::numeric_limits<float>::quiet_NaN();
+  cpu::exp_entries(nan);
   CHECK(std::isnan(nan[3]));
 }
 
 TEST_CASE("a block of Philox draws is the draws one by one") {
-  cpu::Lanes<std::uint32_t> word[4];
+  cpu::Vector16<std::uint32_t> word[4];
   for (const std::uint64_t stride : {std::uint64_t{1}, std::uint64_t{8}})
     for (const std::uint64_t first : {std::uint64_t{0}, std::uint64_t{77}, (std::uint64_t{1} << 32) - 5}) {
       const RandomKey key{0x123456789abcdef0ULL, 17, 4};
       cpu::philox_block(key, first, stride, word);
       Index differ = 0;
-      for (int lane = 0; lane < cpu::n_lanes; ++lane) {
-        const RandomBits bits = key.noise(first + static_cast<std::uint64_t>(lane) * stride);
-        for (int w = 0; w < 4; ++w) differ += word[w][lane] != bits.word[w] ? 1 : 0;
+      for (int e = 0; e < cpu::simd_width; ++e) {
+        const RandomBits bits = key.noise(first + static_cast<std::uint64_t>(e) * stride);
+        for (int w = 0; w < 4; ++w) differ += word[w][e] != bits.word[w] ? 1 : 0;
       }
       CHECK(differ == 0);
     }

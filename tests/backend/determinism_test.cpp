@@ -72,6 +72,10 @@ TEST_CASE_TEMPLATE("sums over rows and sparse products", T, float, double) {
   const auto x = random_matrix<T>(3000, 7, 1);
   for (const Write write : {Write::overwrite, Write::accumulate})
     same_bits<T>(1, 7, [&](Ctx<T>& ctx, MatrixView<T> out) { column_sum(ctx, T(0.3), x.view(), {out, write}); });
+  const auto d = random_matrix<T>(3000, 7, 4);
+  same_bits<T>(1, 7, [&](Ctx<T>& ctx, MatrixView<T> out) {  // the gradient of a row that served all
+    mul_backward(ctx, x.view(), x.view().row_block(0, 1), d.view(), {}, out);
+  });
   const auto a = SparseOperator<T>::general(random_csr<T>(400, 300, 0.05, 2));
   const auto y = random_matrix<T>(300, 33, 3);
   same_bits<T>(400, 33, [&](Ctx<T>& ctx, MatrixView<T> out) { spmm(ctx, a.view(), y.view(), out); });

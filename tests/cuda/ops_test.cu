@@ -1,9 +1,11 @@
 // The cases of tests/ops on a GPU: in one file, since most of the time goes into the headers.
 #define REARM_TEST_CUDA
 #include "../ops/attention_test.cpp"
+#include "../ops/broadcast_test.cpp"
 #include "../ops/elementwise_test.cpp"
 #include "../ops/gemm_test.cpp"
 #include "../ops/layer_norm_prelu_test.cpp"
 #include "../ops/losses_test.cpp"
+#include "../ops/map_test.cpp"
 #include "../ops/normalize_test.cpp"
 #include "../ops/sparse_test.cpp"

@@ -6,8 +6,10 @@
 #include <rearm/functors/adam.hpp>
 #include <rearm/functors/attention.hpp>
 #include <rearm/functors/bpr.hpp>
+#include <rearm/functors/broadcast.hpp>
 #include <rearm/functors/gather.hpp>
 #include <rearm/functors/low_rank.hpp>
+#include <rearm/functors/map.hpp>
 #include <rearm/functors/normalize.hpp>
 #include <rearm/functors/softmax.hpp>
 
@@ -16,6 +18,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -187,30 +190,30 @@ TEST_CASE_TEMPLATE("32 lanes: copies, sums, activations, dropout", T, float, dou
     same("ColumnSumRow", [&](Out& out) { return adding(ColumnSumRow<T>{T(0.5), in.a}, out(1, cols)); });
     same("DotSumRow", [&](Out& out) { return adding(DotSumRow<T>{T(0.5), in.a, in.b}, out(1, 1)); });
     same("SumRow", [&](Out& out) { return adding(SumRow<T>{T(0.5), in.a}, out(1, 1)); });
-    same("RowDot", [&](Out& out) { return RowDot<T>{in.a, in.b, out(n_rows, 1)}; });
+    same("DotRow", [&](Out& out) { return DotRow<T>{in.a, in.b, out(n_rows, 1)}; });
     same("PreluRow", [&](Out& out) { return PreluRow<T>{in.a, in.weight, out(n_rows, cols)}; });
-    same("PreluSlopeGradRow", [&](Out& out) { return adding(PreluSlopeGradRow<T>{in.a, in.d_y}, out(1, 1)); });
+    same("PreluSlopeBackwardRow", [&](Out& out) { return adding(PreluSlopeBackwardRow<T>{in.a, in.d_y}, out(1, 1)); });
     same("ScalarAffineRow", [&](Out& out) { return ScalarAffineRow<T>{in.a, in.weight, in.bias, out(n_rows, cols)}; });
-    same("ScalarAffineBackwardAllRow, weight and bias alone", [&](Out& out) {
-      return adding(ScalarAffineBackwardAllRow<T>{in.a, {in.weight, in.d_y, {}}}, out(1, 2));
+    same("ScalarAffineBackwardRow, weight and bias alone", [&](Out& out) {
+      return adding(ScalarAffineBackwardRow<T>{in.a, {in.weight, in.d_y, {}}}, out(1, 2));
     });
     for (const Write write : both_writes) {
       same("ScaleRow", [&](Out& out) { return ScaleRow<T>{T(3), in.a, {out(n_rows, cols), write}}; });
       same("ScaleByRow", [&](Out& out) { return ScaleByRow<T>{T(3), in.weight, in.a, {out(n_rows, cols), write}}; });
-      same("RowDotBackward", [&](Out& out) { return RowDotBackward<T>{in.b, in.column, {out(n_rows, cols), write}}; });
-      same("PreluBackwardRow", [&](Out& out) {
-        return PreluBackwardRow<T>{in.a, in.weight, in.d_y, {out(n_rows, cols), write}};
+      same("DotBackwardRow", [&](Out& out) { return DotBackwardRow<T>{in.b, in.column, {out(n_rows, cols), write}}; });
+      same("PreluInputBackwardRow", [&](Out& out) {
+        return PreluInputBackwardRow<T>{in.a, in.weight, in.d_y, {out(n_rows, cols), write}};
       });
-      same("PreluBackwardBothRow", [&](Out& out) {
+      same("PreluBackwardRow", [&](Out& out) {
         const MatrixView<T> d_x = out(n_rows, cols);
-        return adding(PreluBackwardBothRow<T>{{in.a, in.weight, in.d_y, {d_x, write}}}, out(1, 1));
+        return adding(PreluBackwardRow<T>{{in.a, in.weight, in.d_y, {d_x, write}}}, out(1, 1));
+      });
+      same("ScalarAffineInputBackwardRow", [&](Out& out) {
+        return ScalarAffineInputBackwardRow<T>{in.weight, in.d_y, {out(n_rows, cols), write}};
       });
       same("ScalarAffineBackwardRow", [&](Out& out) {
-        return ScalarAffineBackwardRow<T>{in.weight, in.d_y, {out(n_rows, cols), write}};
-      });
-      same("ScalarAffineBackwardAllRow", [&](Out& out) {
         const MatrixView<T> d_x = out(n_rows, cols);
-        return adding(ScalarAffineBackwardAllRow<T>{in.a, {in.weight, in.d_y, {d_x, write}}}, out(1, 2));
+        return adding(ScalarAffineBackwardRow<T>{in.a, {in.weight, in.d_y, {d_x, write}}}, out(1, 2));
       });
       same("DropoutRow", [&](Out& out) {
         return DropoutRow<T>{in.a, {out(n_rows, cols), write}, DropoutMask::make({4, 5, 6}, 0.4), T(1 / 0.6)};
@@ -220,7 +223,37 @@ TEST_CASE_TEMPLATE("32 lanes: copies, sums, activations, dropout", T, float, dou
   }
 }
 
-TEST_CASE_TEMPLATE("32 lanes: normalisation and cosine", T, float, double) {
+TEST_CASE_TEMPLATE("32 lanes: the elementwise family, sums and products with a repeated operand", T, float, double) {
+  using namespace functors;
+  for (const Index cols : widths) {
+    CAPTURE(cols);
+    const Operands<T> in(cols);
+    auto positive = random_matrix<T>(n_rows, cols, 6);  // log and sqrt take no other
+    for (Index i = 0; i < positive.size(); ++i) positive.data()[i] = std::abs(positive.data()[i]) + T(0.1);
+    Comparison<T> same;
+    using Out = Outputs<T>;
+    const auto both_ways = [&](const auto& f) {
+      using F = std::decay_t<decltype(f)>;
+      const ConstView<T> x = std::isnan(f.value(T(-1))) ? ConstView<T>(positive.view()) : in.a;
+      same(F::name, [&](Out& out) { return MapRow<T, F>{f, x, out(n_rows, cols)}; });
+      for (const Write write : both_writes)
+        same(std::string(F::name) + ", backward", [&](Out& out) {
+          return MapBackwardRow<T, F>{f, x, positive.view(), in.d_y, {out(n_rows, cols), write}};
+        });
+    };
+    std::apply([&](const auto&... f) { (both_ways(f), ...); }, Maps{});
+    same("AddColumnRow", [&](Out& out) { return AddColumnRow<T>{in.a, T(0.5), in.column, out(n_rows, cols)}; });
+    same("ColumnDotRow", [&](Out& out) { return adding(ColumnDotRow<T>{in.a, in.b}, out(1, cols)); });
+    for (const Write write : both_writes) {
+      for (const ConstView<T>& b : {in.b, in.row, in.column})
+        same("MulRow", [&](Out& out) { return MulRow<T>{in.a, b, {out(n_rows, cols), write}}; });
+      same("RowSumRow", [&](Out& out) { return RowSumRow<T>{T(0.5), in.a, {out(n_rows, 1), write}}; });
+    }
+    same.compare();
+  }
+}
+
+TEST_CASE_TEMPLATE("32 lanes: normalization and cosine", T, float, double) {
   using namespace functors;
   for (const Index cols : widths) {
     CAPTURE(cols);
@@ -231,8 +264,8 @@ TEST_CASE_TEMPLATE("32 lanes: normalisation and cosine", T, float, double) {
     for (Index i = 0; i < n_rows; ++i) norm(i, 0) = T(0.5) + static_cast<T>(i);
     Comparison<T> same;
     using Out = Outputs<T>;
-    same("RowNormalize", [&](Out& out) { return RowNormalize<T>{in.a, eps, out(n_rows, cols), out.column()}; });
-    same("RowScaleDetached", [&](Out& out) { return RowScaleDetached<T>{in.a, eps, out(n_rows, cols), out.column()}; });
+    same("NormalizeRow", [&](Out& out) { return NormalizeRow<T>{in.a, eps, out(n_rows, cols), out.column()}; });
+    same("ScaleDetachedRow", [&](Out& out) { return ScaleDetachedRow<T>{in.a, eps, out(n_rows, cols), out.column()}; });
     const T slope(0.25);
     const T* const slopes[] = {nullptr, &slope};
     for (const T* const below : slopes)
@@ -244,11 +277,11 @@ TEST_CASE_TEMPLATE("32 lanes: normalisation and cosine", T, float, double) {
     same("LogSumExpRow", [&](Out& out) { return LogSumExpRow<T>{in.a, out(n_rows, 1)}; });
     same("CosineRow", [&](Out& out) { return CosineRow<T>{in.a, in.b, eps, out(n_rows, 1)}; });
     for (const Write write : both_writes) {
-      same("RowNormalizeBackward", [&](Out& out) {
-        return RowNormalizeBackward<T>{in.a, norm.data(), eps, in.d_y, {out(n_rows, cols), write}};
+      same("NormalizeBackwardRow", [&](Out& out) {
+        return NormalizeBackwardRow<T>{in.a, norm.data(), eps, in.d_y, {out(n_rows, cols), write}};
       });
-      same("RowScaleDetachedBackward", [&](Out& out) {
-        return RowScaleDetachedBackward<T>{norm.data(), in.d_y, {out(n_rows, cols), write}};
+      same("ScaleDetachedBackwardRow", [&](Out& out) {
+        return ScaleDetachedBackwardRow<T>{norm.data(), in.d_y, {out(n_rows, cols), write}};
       });
       for (const T* const below : slopes)
         same("LayerNormBackwardRow", [&](Out& out) {
@@ -318,8 +351,8 @@ TEST_CASE_TEMPLATE("32 lanes: gather, BPR, thin products, attention", T, float, 
     Comparison<T> same;
     using Out = Outputs<T>;
     same("GatherRow", [&](Out& out) { return GatherRow<T>{gathered.view(), ids.data(), out(n_rows, cols)}; });
-    same("ScatterAddSegment", [&](Out& out) {
-      return ScatterAddSegment<T>{ids.data(), order.data(), segments.data(), gathered.view(), out(5, cols)};
+    same("ScatterAddRow", [&](Out& out) {
+      return ScatterAddRow<T>{ids.data(), order.data(), segments.data(), gathered.view(), out(5, cols)};
     });
     same("BprRow", [&](Out& out) { return adding(BprRow<T>{in.a, in.b, in.d_y, T(0.5)}, out(1, 1)); });
     const Index k = 2;

@@ -57,7 +57,7 @@ TEST_CASE_TEMPLATE("gathered rows are added up however many ids there are", T, f
   }
 }
 
-TEST_CASE_TEMPLATE("spmm of long rows among short ones, alone, added and normalised", T, float, double) {
+TEST_CASE_TEMPLATE("spmm of long rows among short ones, alone, added and normalized", T, float, double) {
   Sandbox<T> s;
   constexpr Index n = 700;
   const Matrix<double> full = tabulate(21, n, [](Index i, Index j) {

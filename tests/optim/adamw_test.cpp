@@ -204,9 +204,8 @@ TEST_CASE_TEMPLATE("tables in bfloat16 move as they should where rounding to nea
     Parameter<B>& table = store.add(Parameter<B>::table("table", 70, 130, true));
     init_constant(weight, 1.0);
     weight.trainable = false;
-    write_from_host(table.rounded_value, [](Index, MatrixView<BFloat16> rows) {
-      std::fill_n(rows.data, rows.size(), round_to_nearest(1.0F));
-    });
+    fill_on_host(table.rounded_value,
+                 [](Index, MatrixView<BFloat16> rows) { std::fill_n(rows.data, rows.size(), round_to_nearest(1.0F)); });
     AdamW<B> optimiser({.learning_rate = 1e-3, .bfloat16_moments = rounded_moments});
     constexpr int steps = 200;
     for (int t = 0; t < steps; ++t) {
@@ -239,7 +238,7 @@ TEST_CASE_TEMPLATE("a table in bfloat16 gives its weight the same gradient befor
       Parameter<B>& table = store.add(Parameter<B>::table("table", 1100, width, true));
       set_value(weight, 2);
       const Matrix<float> initial = random_matrix<float>(1100, width, 1);
-      write_from_host(table.rounded_value, [&](Index begin, MatrixView<BFloat16> rows) {
+      fill_on_host(table.rounded_value, [&](Index begin, MatrixView<BFloat16> rows) {
         for (Index i = 0; i < rows.size(); ++i) rows.data[i] = round_to_nearest(initial.data()[begin * width + i]);
       });
       const Matrix<BFloat16> before = to_host(table.rounded_value);
@@ -285,7 +284,7 @@ TEST_CASE_TEMPLATE("a tile's rounding is that of the whole, drawn one by one or 
           for (const Index col : {0, 128}) {
             const auto tile = whole.tile(row, row == 0 ? 3 : 2, col, col == 0 ? 128 : 172);
             for (Index i = 0; i < tile.rows(); ++i)
-              tile.template update_row<cpu::MomentLanes>(i, grad.row(row + i) + col, SoleLane{});
+              tile.template update_row<cpu::MomentVectors>(i, grad.row(row + i) + col, SoleLane{});
           }
     }
   check_close(value[0].view(), to_double(value[1]), 0.0);

@@ -3,6 +3,7 @@
 /// Products, gathers, concatenation, sums and activations on tape variables; see ops.hpp.
 
 #include <rearm/autodiff/apply.hpp>
+#include <rearm/ops/broadcast.hpp>
 #include <rearm/ops/elementwise.hpp>
 #include <rearm/ops/frobenius_norm.hpp>
 #include <rearm/ops/gather.hpp>
@@ -25,7 +26,8 @@ Var<B> gemm(Op op_a, Op op_b, Real<B> alpha, Var<B> a, Var<B> b) {
       });
 }
 
-/// X W^T + b; `bias` may be an empty Var. X may be a parameter with a factored gradient, and kept in bfloat16.
+/// X W^T + b; `bias` may be an empty Var. X may be a parameter with a factored gradient, also one stored in bfloat16:
+/// its gradient has two factors and no slot, so this operator records by itself.
 template <Backend B>
 Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
   using T = Real<B>;
@@ -145,11 +147,13 @@ Var<B> gather(Var<B> x, std::span<const Id> ids) {
   return gather(x, make_index_list(x.tape().context(), ids, x.rows()));
 }
 
-/// A block matrix of `grid_rows` rows of blocks, given row after row: [x_1 | x_2 | ...] for one, stacked for as many as
-/// there are parts.
+/// A block matrix with `grid_rows` rows of blocks, the parts in row-major order: [x_1 | x_2 | ...] for 1, all on top of
+/// each other for parts.size(). Throws ShapeError where parts do not fill the grid or their shapes do not fit.
 template <Backend B>
 Var<B> concat(std::span<const Var<B>> parts, std::size_t grid_rows = 1) {
   using T = Real<B>;
+  if (parts.empty() || grid_rows == 0 || parts.size() % grid_rows != 0)
+    throw ShapeError(detail::message("concat: ", parts.size(), " parts do not fill ", grid_rows, " rows of blocks"));
   Tape<B>& tape = parts.front().tape();
   const std::size_t grid_cols = parts.size() / grid_rows;
   Index rows = 0;
@@ -162,8 +166,6 @@ Var<B> concat(std::span<const Var<B>> parts, std::size_t grid_rows = 1) {
     detail::require_shape(parts[i].value(), parts[i / grid_cols * grid_cols].rows(), parts[i % grid_cols].cols(),
                           "concat", "part");
   }
-  if (grid_cols * grid_rows != parts.size())
-    throw ShapeError(detail::message("concat: ", parts.size(), " parts do not fill ", grid_rows, " rows of blocks"));
   Var<B> y = tape.make(rows, cols, requires_grad);
   const std::span<const Var<B>> kept(tape.list(parts).data(), parts.size());  // memory of the tape
   // f(part, its block of `whole`)
@@ -201,20 +203,12 @@ Var<B> concat_rows(std::initializer_list<Var<B>> parts) {
   return concat(std::span<const Var<B>>(parts.begin(), parts.size()), parts.size());
 }
 
-/// a + beta b; b may be one row.
+/// a + beta b; b has a's shape, or is one row, one column or one number.
 template <Backend B>
 Var<B> add(Var<B> a, Var<B> b, Real<B> beta = 1) {
-  using T = Real<B>;
   return apply(
       {a, b}, a.rows(), a.cols(), [&](Context<B>& ctx, Out<B> y) { add(ctx, a.value(), beta, b.value(), y); },
-      [=](Context<B>& ctx, Var<B> y, Into<T> d_a, Into<T> d_b) {
-        const bool one_row = b.rows() != a.rows();
-        ScaledCopies<B> copies(ctx);
-        copies.add({T{1}, y.grad(), d_a});
-        if (!one_row) copies.add({beta, y.grad(), d_b});
-        copies.run();
-        if (one_row && d_b.wanted()) column_sum(ctx, beta, y.grad(), d_b);
-      });
+      [=](Context<B>& ctx, Var<B> y, auto d_a, auto d_b) { add_backward(ctx, beta, y.grad(), d_a, d_b); });
 }
 
 /// alpha x
@@ -225,6 +219,7 @@ Var<B> scale(Var<B> x, Real<B> alpha) {
       [=](Context<B>& ctx, Var<B> y, auto d_x) { scaled_copy(ctx, alpha, y.grad(), d_x); });
 }
 
+/// The mean of the rows, 1 x cols.
 template <Backend B>
 Var<B> column_mean(Var<B> x) {
   return apply(
@@ -259,14 +254,15 @@ Var<B> row_dot(Var<B> a, Var<B> b) {
   return apply(
       {a, b}, a.rows(), 1,
       [&](Context<B>& ctx, Out<B> y) {
-        B::for_each(ctx, a.rows(), functors::RowDot<T>{a.value(), b.value(), y});
+        B::for_each(ctx, a.rows(), functors::DotRow<T>{a.value(), b.value(), y});
       },
       [=](Context<B>& ctx, Var<B> y, Into<T> d_a, Into<T> d_b) {
-        if (d_a.wanted()) B::for_each(ctx, a.rows(), functors::RowDotBackward<T>{b.value(), y.grad(), d_a});
-        if (d_b.wanted()) B::for_each(ctx, a.rows(), functors::RowDotBackward<T>{a.value(), y.grad(), d_b});
+        if (d_a.wanted()) B::for_each(ctx, a.rows(), functors::DotBackwardRow<T>{b.value(), y.grad(), d_a});
+        if (d_b.wanted()) B::for_each(ctx, a.rows(), functors::DotBackwardRow<T>{a.value(), y.grad(), d_b});
       });
 }
 
+/// x where x > 0, slope x elsewhere; one learned slope, 1 x 1.
 template <Backend B>
 Var<B> prelu(Var<B> x, Var<B> slope) {
   return apply(
@@ -300,6 +296,7 @@ Var<B> scalar_affine(Var<B> x, Var<B> weight, Var<B> bias, Var<B> addend = {}) {
       });
 }
 
+/// x mask / (1 - p), the mask a function of the key; x itself for p = 0.
 template <Backend B>
 Var<B> dropout(Var<B> x, double p, RandomKey key) {
   if (p == 0) return x;

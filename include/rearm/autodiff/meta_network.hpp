@@ -21,7 +21,7 @@ struct MetaLearnerVars {
   }
 };
 
-/// share of n ids from n rows of knowledge, which gets no gradient (the authors' program detaches it).
+/// share (n x d) of n ids from n rows of knowledge, which gets no gradient: the authors' program detaches it.
 template <Backend B>
 Var<B> meta_network(Var<B> knowledge, Var<B> id, const MetaLearnerVars<B>& g1, const MetaLearnerVars<B>& g2) {
   using T = Real<B>;

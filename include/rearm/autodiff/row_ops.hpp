@@ -1,6 +1,6 @@
 #pragma once
 /// @file row_ops.hpp
-/// Normalisations, softmax, attention and the low-rank product on tape variables: one row at a time; see ops.hpp.
+/// Normalizations, softmax, attention and the low-rank product on tape variables; see ops.hpp.
 
 #include <rearm/autodiff/apply.hpp>
 #include <rearm/ops/attention.hpp>
@@ -44,7 +44,7 @@ Var<B> row_scale_detached(Var<B> x, Real<B> eps) {
 }
 
 namespace detail {
-/// What LayerNorm keeps of each of n rows.
+/// The mean and 1 / standard deviation of each of n rows, which LayerNorm needs again.
 template <class T>
 struct RowMoments {
   T* mean;

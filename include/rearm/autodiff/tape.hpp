@@ -2,7 +2,7 @@
 /// @file tape.hpp
 /// A reverse-mode tape. Values and gradients lie in the context's arena, the recorded steps in an arena of the tape's
 /// own; both are reset once a step, so a steady-state step allocates nothing and uses the same addresses. A backward
-/// pass may reuse the memory of values that it has passed for the gradients that it has yet to make.
+/// pass may reuse the memory of values that it no longer needs for gradients.
 
 #include <rearm/core/context.hpp>
 #include <rearm/core/parameter.hpp>
@@ -17,8 +17,8 @@
 
 namespace rearm {
 
-/// What becomes of values and gradients that a backward pass has passed: kept until reset(), or reused by the rest of
-/// the pass. With `release` only parameters' gradients and results of up to a page (losses) may be read afterwards.
+/// What a backward pass does with values and gradients that it no longer needs: keep them until reset(), or reuse their
+/// memory. After `release` only the gradients of parameters, and results of up to a page such as losses, may be read.
 enum class AfterBackward { keep, release };
 
 template <Backend B>
@@ -36,10 +36,10 @@ struct Node {
   bool requires_grad = false;
   bool has_grad = false;
   bool owned = false;      ///< value and grad lie in the arena for this node alone
-  Node* lender = nullptr;  ///< whose gradient this one's is a block of
-  int borrowers = 0;       ///< nodes whose gradients are blocks of this one's
+  Node* lender = nullptr;  ///< the node of whose gradient this one's is a block
+  int borrowers = 0;       ///< number of nodes whose gradients are blocks of this one's
 
-  /// The gradient's part for a slice of the value.
+  /// The part of the gradient that belongs to `part`, a slice of the value.
   MatrixView<T> grad_of(const MatrixView<T>& part) const {
     const Index shift = part.data - value.data;
     const Index row = value.stride > 0 ? shift / value.stride : 0;
@@ -91,7 +91,7 @@ class Var {
   detail::Node<B>* node_ = nullptr;
 };
 
-/// The number in a 1 x 1 variable; waits for it where it is being computed elsewhere. An empty Var is 0.
+/// The number in a 1 x 1 variable; 0 for an empty Var. Waits for a device to compute it.
 template <Backend B>
 double scalar(const Var<B>& x) {
   if (x.empty()) return 0;
@@ -99,7 +99,7 @@ double scalar(const Var<B>& x) {
   return static_cast<double>(OnHost<Real<B>, typename B::Memory>(x.value()).view()(0, 0));
 }
 
-/// A list of variables in the memory of their tape (`Tape::list`), gone with the step.
+/// A list of variables in the memory of their tape (`Tape::list`), valid until the tape is reset.
 template <Backend B>
 using VarList = std::pmr::vector<Var<B>>;
 
@@ -116,8 +116,8 @@ class Tape {
   Context<B>& context() const noexcept { return *ctx_; }
   bool recording() const noexcept { return recording_; }
   void set_recording(bool recording) noexcept { recording_ = recording; }
-  /// Leaves the weight gradient of a linear map on a factored table to the optimiser, which forms it while it updates
-  /// the table: one pass over the table less. Such a weight has no gradient to read between the two.
+  /// Lets the optimizer form the weight gradient of a linear map on a factored table while it updates the table, which
+  /// saves a pass over it. Until then the weight has no gradient to read.
   void set_fused_tables(bool fused) noexcept { fused_tables_ = fused; }
   bool fused_tables() const noexcept { return fused_tables_; }
 
@@ -136,14 +136,14 @@ class Tape {
     if (node.requires_grad && !p.factored) node.grad = p.grad.view();
     return {*this, node};
   }
-  /// An empty list whose memory is the tape's. Pass it on by reference or move: a copy allocates.
+  /// An empty list in the tape's memory. Pass it by reference or move it: a copy allocates.
   VarList<B> list() { return VarList<B>(&list_memory_); }
   VarList<B> list(std::span<const Var<B>> vars) { return VarList<B>(vars.begin(), vars.end(), &list_memory_); }
-  /// Data that needs no gradient; not copied, must outlive the step.
+  /// Data that needs no gradient. It is not copied and must outlive the step.
   Var<B> constant(MatrixView<const T> data) {
     return {*this, make_node({const_cast<T*>(data.data), data.rows, data.cols, data.stride}, false)};
   }
-  /// Uninitialised result of an operator.
+  /// The result of an operator, uninitialized.
   Var<B> make(Index rows, Index cols, bool requires_grad) {
     detail::Node<B>& node = make_node(ctx_->arena().template matrix<T>(rows, cols), recording_ && requires_grad);
     node.owned = true;
@@ -154,7 +154,8 @@ class Tape {
     node.root = parent.root != nullptr ? parent.root : &parent;
     return {*this, node};
   }
-  /// Calls backward() during the backward pass if a gradient reached `output`. Captures must be views and handles.
+  /// Has the backward pass call backward() if a gradient has reached `output`. Captures must be views and handles.
+  /// Operators are recorded by `apply` (apply.hpp) where its form fits.
   template <class F>
   void record(Var<B> output, F backward) {
     static_assert(std::is_trivially_destructible_v<F>, "capture views and handles, nothing that owns");
@@ -162,7 +163,8 @@ class Tape {
     F* stored = new (host_.template allocate<F>(1)) F(backward);
     steps_.push_back({&output.node(), stored, [](void* f) { (*static_cast<F*>(f))(); }});
   }
-  /// Where an operator writes the gradient of `x`, taken once an operator: the first to ask overwrites, the others add.
+  /// Where an operator writes the gradient of `x`. Each call counts as a gradient: the first one's place is
+  /// overwritten, the others' is added to, so that an operator asks once and in the order in which it writes.
   Into<T> slot(Var<B> x) {
     if (!x.requires_grad()) return {};
     detail::Node<B>& node = x.node();
@@ -178,8 +180,8 @@ class Tape {
     set_has_grad(node);
     return {node.grad, write};
   }
-  /// In a backward pass that releases: leaves `block` of the gradient of `whole`, which is not needed any more, to
-  /// `part` as its gradient, instead of a copy. False where that cannot be, or is not worth it.
+  /// In a backward pass that releases: lets `part` reuse that block of `whole`'s gradient as its own, without a copy.
+  /// False where that is impossible or not worth it.
   bool hand_on(Var<B> whole, MatrixView<T> block, Var<B> part) {
     detail::Node<B>& node = part.node();
     const bool fits = releasing_ && whole.node().owned && whole.node().lender == nullptr && node.owned &&
@@ -208,12 +210,11 @@ class Tape {
       if (releasing_ && last) release(*step->output);
     }
   }
-  /// Keeps the gradient of `x` readable after a backward pass that releases, for an optimiser that needs it as a
-  /// factor.
+  /// Keeps the gradient of `x` readable after a backward pass that releases: the optimizer needs it as a factor.
   void keep_grad(Var<B> x) { x.node().owned = false; }
 
  private:
-  /// Lists' memory: never given back before reset().
+  /// The memory of lists: not freed before reset().
   struct ListMemory final : std::pmr::memory_resource {
     explicit ListMemory(Arena<HostMemory>& arena_) : arena(arena_) {}
     void* do_allocate(std::size_t bytes, std::size_t) override {
@@ -223,7 +224,7 @@ class Tape {
     bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override { return this == &other; }
     Arena<HostMemory>& arena;
   };
-  /// What is no larger is neither released nor handed on.
+  /// Arrays up to this size are neither released nor handed on.
   static constexpr Index page = 4096 / static_cast<Index>(sizeof(T));
   struct FreeBlock {
     T* data;
@@ -258,7 +259,7 @@ class Tape {
     if (node.lender != nullptr && --node.lender->borrowers == 0) give_back(node.lender->grad);
     node.owned = false;
   }
-  /// The smallest released block of at least n elements, what it has too much cut off; null when there is none.
+  /// n elements of the smallest released block that holds them; null when there is none.
   T* reuse(Index n) {
     auto best = free_.end();
     for (auto block = free_.begin(); block != free_.end(); ++block)

@@ -20,7 +20,7 @@ class Arena {
   Arena& operator=(const Arena&) = delete;
   ~Arena() { release(); }
 
-  /// Uninitialised storage for n elements, 64-byte aligned, valid until reset().
+  /// Uninitialized storage for n elements, 64-byte aligned, valid until reset().
   template <class T>
   T* allocate(Index n) {
     const std::size_t bytes = (static_cast<std::size_t>(n) * sizeof(T) + alignment - 1) / alignment * alignment;

@@ -14,7 +14,7 @@
 #define REARM_RESTRICT __restrict__
 #endif
 
-// Before a loop whose iterations touch different elements, also where operands are one array: let it be vectorised.
+// Before a loop whose iterations touch different elements, also where operands are one array: let it be vectorized.
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
 #define REARM_SIMD_LOOP _Pragma("GCC ivdep")
 #else

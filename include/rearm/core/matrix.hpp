@@ -44,18 +44,18 @@ struct HostMemory {
   static constexpr bool host_accessible = true;
 };
 
-/// `size` trivially copyable elements, move-only, zero-initialised.
+/// `size` trivially copyable elements, move-only, zero-initialized.
 template <class T, class Memory = HostMemory>
 class Buffer {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
   Buffer() = default;
-  explicit Buffer(Index size) : Buffer(size, Uninitialised()) {
+  explicit Buffer(Index size) : Buffer(size, Uninitialized()) {
     if (size > 0) Memory::zero(data_, bytes());
   }
   /// A copy of values on the host.
-  explicit Buffer(std::span<const T> values) : Buffer(static_cast<Index>(values.size()), Uninitialised()) {
+  explicit Buffer(std::span<const T> values) : Buffer(static_cast<Index>(values.size()), Uninitialized()) {
     if (size_ > 0) Memory::copy_from_host(data_, values.data(), bytes());
   }
   explicit Buffer(const std::vector<T>& values) : Buffer(std::span<const T>(values)) {}
@@ -83,8 +83,8 @@ class Buffer {
   std::span<const T> span() const noexcept { return {data_, static_cast<std::size_t>(size_)}; }
 
  private:
-  struct Uninitialised {};
-  Buffer(Index size, Uninitialised) : size_(size) {
+  struct Uninitialized {};
+  Buffer(Index size, Uninitialized) : size_(size) {
     if (size < 0) throw ShapeError(detail::message("Buffer: negative size ", size));
     if (size > 0) data_ = static_cast<T*>(Memory::allocate(bytes()));
   }
@@ -160,10 +160,10 @@ class OnHost {
   MatrixView<const T> view_;
 };
 
-/// Lets `write` fill rows [begin, begin + view.rows) of m for the host: in place, or block by block in a copy that is
-/// sent over. write(begin, view).
+/// Fills m with values made by the host: calls write(begin, view) to fill rows [begin, begin + view.rows), for all rows
+/// in place where the host can write there, else block by block in a buffer that is then copied over.
 template <class T, class Memory, class F>
-void write_from_host(Matrix<T, Memory>& m, const F& write) {
+void fill_on_host(Matrix<T, Memory>& m, const F& write) {
   if constexpr (Memory::host_accessible) {
     write(Index{0}, m.view());
   } else {

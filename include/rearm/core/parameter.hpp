@@ -1,6 +1,6 @@
 #pragma once
 /// @file parameter.hpp
-/// A trainable array with its gradient and optimiser moments.
+/// A trainable array with its gradient and optimizer moments.
 
 #include <rearm/core/bfloat16.hpp>
 #include <rearm/core/matrix.hpp>
@@ -11,7 +11,7 @@
 namespace rearm {
 
 /// One named trainable matrix. A large table may opt for a *factored* gradient: the backward pass then leaves
-/// d_value = d_output * weight (n x d times d x width) as its two factors, and the optimiser forms it block by block,
+/// d_value = d_output * weight (n x d times d x width) as its two factors, and the optimizer forms it block by block,
 /// so that no array of the table's size but the table and its moments ever exists.
 template <class B>
 struct Parameter {
@@ -22,18 +22,18 @@ struct Parameter {
   Matrix<Scalar, Memory> value;
   Matrix<BFloat16, Memory> rounded_value;  ///< instead of it, where a table of raw features is kept in bfloat16
   Matrix<Scalar, Memory> grad;             ///< empty for a factored gradient and for a frozen array
-  Matrix<Scalar, Memory> moment1;          ///< allocated by the optimiser at its first step
+  Matrix<Scalar, Memory> moment1;          ///< allocated by the optimizer at its first step
   Matrix<Scalar, Memory> moment2;
-  Matrix<BFloat16, Memory> rounded_moment1;  ///< instead of these, where the optimiser keeps them in bfloat16
+  Matrix<BFloat16, Memory> rounded_moment1;  ///< instead of these, where the optimizer keeps them in bfloat16
   Matrix<BFloat16, Memory> rounded_moment2;
   bool trainable = true;                   ///< frozen arrays are saved but never updated
   bool persistent = true;                  ///< part of a saved model; false for an array that is a copy of the data
   bool factored = false;                   ///< see above
-  bool has_grad = false;                   ///< set by a backward pass, cleared by the optimiser
+  bool has_grad = false;                   ///< set by a backward pass, cleared by the optimizer
   double learning_rate_scale = 1.0;        ///< multiplies the schedule's learning rate
   MatrixView<const Scalar> factor_output;  ///< d_output of the factored gradient, valid until the arena is reset
   MatrixView<const Scalar> factor_weight;
-  /// Of a factored table: the projection weight whose gradient the optimiser forms in the same pass over the table
+  /// Of a factored table: the projection weight whose gradient the optimizer forms in the same pass over the table
   /// (Tape::set_fused_tables); null when the backward pass has formed it.
   Parameter* fused_weight = nullptr;
 

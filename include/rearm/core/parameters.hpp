@@ -26,7 +26,7 @@ class ParameterStore {
  public:
   using T = Real<B>;
 
-  /// Zero-initialised. Names must be unique (ConfigError).
+  /// Zero-initialized. Names must be unique (ConfigError).
   Parameter<B>& add(std::string name, Index rows, Index cols) { return add(Parameter<B>(std::move(name), rows, cols)); }
   Parameter<B>& add(Parameter<B> p) {
     if (find(p.name) != nullptr) throw ConfigError(detail::message("parameter '", p.name, "' exists already"));
@@ -56,7 +56,7 @@ namespace detail {
 /// Entry number i <- of(i).
 template <Backend B, class F>
 void init_entries(Parameter<B>& p, const F& of) {
-  write_from_host(p.value, [&](Index begin, Out<B> rows) {
+  fill_on_host(p.value, [&](Index begin, Out<B> rows) {
     for (Index i = 0; i < rows.size(); ++i)
       rows.data[i] = static_cast<Real<B>>(of(static_cast<std::uint64_t>(begin * p.cols() + i)));
   });

@@ -11,7 +11,7 @@
 
 namespace rearm::functors {
 
-/// Where a run stands, for a learning rate of scale 1.
+/// The constants of one step, for a parameter whose learning rate has scale 1.
 template <class T>
 struct AdamStep {
   T decay;                     ///< lr wd
@@ -29,8 +29,9 @@ struct AdamUpdate {
   T keep;                      ///< 1 - lr wd
   T step_size;                 ///< lr / (1 - b1^t)
   T inverse_sqrt_correction2;  ///< 1 / sqrt(1 - b2^t)
-  T scale = T{1};              ///< of the learning rate
-  /// On a device, in a step that may be replayed: where the three that change from step to step are found.
+  T scale = T{1};              ///< multiplies the learning rate
+  /// In a step that a device may replay, keep, step_size and inverse_sqrt_correction2 are read from here; null
+  /// otherwise.
   const AdamStep<T>* from = nullptr;
 
   REARM_HD AdamUpdate current() const {
@@ -47,8 +48,8 @@ struct AdamUpdate {
     v = beta2 * v + (T{1} - beta2) * g * g;
     p = p * keep - step_size * m / (std::sqrt(v) * inverse_sqrt_correction2 + eps);
   }
-  /// With a value or moments kept in bfloat16: the upper half of `random` rounds m, the lower half v and p, each of
-  /// which keeps its mean whatever the other does.
+  /// The same where the value or the moments are stored in bfloat16: computed in T, then rounded at random. The upper
+  /// half of `random` rounds m, the lower half rounds v and p; each is unbiased by itself.
   template <class P, class M>
   REARM_HD void operator()(P& p, M& m, M& v, T g, std::uint32_t random) const {
     T p_wide = widen(p);
@@ -69,7 +70,7 @@ struct AdamUpdate {
   }
 };
 
-/// Random words for 64 neighbouring elements of a row: word w of draw l belongs to element 16 w + l.
+/// Random words for 64 adjacent elements of a row: word w of draw l belongs to element 16 w + l.
 struct MomentWords {
   static constexpr Index group = 64;
   /// The first of the 16 draws of a group.
@@ -84,8 +85,8 @@ struct MomentWords {
   }
 };
 
-/// A parameter, or a tile of it, with its moments. The moments are `rounded1` and `rounded2` where those have data, the
-/// value is `rounded_value` where that has.
+/// A parameter, or a tile of one, with its moments. `rounded1`, `rounded2` and `rounded_value` take the place of
+/// `moment1`, `moment2` and `value` where they have data.
 template <class T>
 struct AdamTarget {
   AdamUpdate<T> update;
@@ -94,10 +95,10 @@ struct AdamTarget {
   MatrixView<T> moment2;
   MatrixView<BFloat16> rounded1 = {};
   MatrixView<BFloat16> rounded2 = {};
-  RandomKey key = {};   ///< of the rounding
-  Index first_row = 0;  ///< where the tile lies in the parameter; columns a multiple of MomentWords::group
+  RandomKey key = {};   ///< for the rounding
+  Index first_row = 0;  ///< the tile's place in the parameter; first_col is a multiple of MomentWords::group
   Index first_col = 0;
-  Index all_cols = 0;  ///< of the parameter
+  Index all_cols = 0;  ///< columns of the parameter
   MatrixView<BFloat16> rounded_value = {};
 
   REARM_HD Index rows() const { return rounded_value.data != nullptr ? rounded_value.rows : value.rows; }
@@ -107,7 +108,7 @@ struct AdamTarget {
     return {update, part(value),     part(moment1),   part(moment2), part(rounded1),     part(rounded2),
             key,    first_row + row, first_col + col, all_cols,      part(rounded_value)};
   }
-  /// f(value, moment1, moment2, where they lie): as they are kept, random words needed or not.
+  /// Calls f(value, moment1, moment2) with the arrays in their stored types.
   template <class F>
   REARM_HD void with_kinds(const F& f) const {
     if (rounded_value.data != nullptr) {
@@ -121,7 +122,7 @@ struct AdamTarget {
       f(value, moment1, moment2);
     }
   }
-  /// Updates row i with its gradient. The random words of a row that one lane has alone come from `Words`.
+  /// Updates row i, whose gradient is g. Where one lane has the whole row, `Words` draws the random words.
   template <class Words = MomentWords, class L>
   REARM_HD void update_row(Index i, const T* REARM_RESTRICT g, const L& lane) const {
     with_kinds([&](const auto& p, const auto& m, const auto& v) {
@@ -153,7 +154,7 @@ struct AdamTarget {
         for (Index j = 0; j < here; ++j) now(p[col + j], m[col + j], v[col + j], g[col + j], word[j]);
       }
     } else {
-      // Lanes l and l + 16 take draw l of a group: each has its elements l and l + 32 there, half of a draw's words.
+      // Vector16 l and l + 16 take draw l of a group: each has its elements l and l + 32 there, half of a draw's words.
       const Index l = lane.first();
       for (Index col = 0; col < n; col += MomentWords::group) {
         const std::uint64_t first = MomentWords::first_draw(first_row + i, first_col + col, all_cols);
@@ -178,16 +179,16 @@ struct AdamRow {
   }
 };
 
-/// The same for several parameters at once, by pieces of rows, so that a wide matrix of few rows has work for many: i
-/// counts the pieces of all of them.
+/// AdamRow for several parameters at once. Rows are cut into pieces of `width` columns, so that a wide matrix of few
+/// rows also has work for many teams; i counts the pieces of all parameters.
 template <class T>
 struct AdamPieces {
-  static constexpr Index width = 1024;                   ///< of a piece, a multiple of MomentWords::group
-  static constexpr int most = sizeof(T) == 4 ? 12 : 11;  ///< parameters, so that they fit a kernel's arguments
+  static constexpr Index width = 1024;                   ///< a multiple of MomentWords::group
+  static constexpr int most = sizeof(T) == 4 ? 12 : 11;  ///< parameters: what fits the arguments of a kernel
   struct Part {
     AdamTarget<T> target;
     MatrixView<const T> grad;
-    Index end;  ///< number of the first piece behind this parameter's
+    Index end;  ///< one past this parameter's last piece
   };
   Part part[most];
   int count = 0;

@@ -1,7 +1,7 @@
 #pragma once
 /// @file attention.hpp
-/// Rank-one attention of one node (paper eq. 5, 7, 8): the defining, plain formula. Backends run faster ones that are
-/// tested against it.
+/// Rank-one attention of one node (paper eq. 5, 7, 8) in its plain form. Backends run faster versions, which are tested
+/// against this one.
 
 #include <rearm/functors/elementwise.hpp>
 #include <rearm/functors/exp.hpp>
@@ -10,7 +10,7 @@ REARM_LOOPS_BEGIN
 
 namespace rearm::functors {
 
-/// What one call of rank-one attention is given: logits scale * q_a k_b, weights dropped with `mask`.
+/// The operands of rank-one attention: logits are scale * q_a k_b, and with `dropout` weights are dropped by `mask`.
 template <class T>
 struct AttentionInput {
   MatrixView<const T> q;
@@ -21,13 +21,13 @@ struct AttentionInput {
   DropoutMask mask;
   T keep_scale;
 
-  /// 0 or 1 / (1 - p): what weight (a, b) of node i is multiplied by.
+  /// The factor of weight (a, b) of node i: 0 where it is dropped, else 1 / (1 - p).
   REARM_HD T multiplier(Index i, Index a, Index b) const {
     if (!dropout) return T{1};
     const std::uint64_t row = static_cast<std::uint64_t>(i * q.cols + a);
     return mask.keep(row * DropoutMask::draws(q.cols), b, q.cols) ? keep_scale : T{0};
   }
-  /// Largest logit of row a and the sum of exponentials relative to it.
+  /// Finds the largest logit of row a and the sum of the exponentials of the logits minus it.
   REARM_HD void row_sum(Index i, Index a, T& top, T& sum) const {
     top = scale * q(i, a) * k(i, 0);
     for (Index b = 1; b < q.cols; ++b) {
@@ -39,8 +39,8 @@ struct AttentionInput {
   }
 };
 
-/// The three projections of the authors' attention, each one number times a row: q = w_0 x + b_0, k = w_1 y + b_1,
-/// v = w_2 y + b_2.
+/// The three projections of the authors' attention, each with one weight and one bias: q = w_0 x + b_0,
+/// k = w_1 y + b_1, v = w_2 y + b_2.
 template <class T>
 struct ScalarProjectionsRow {
   MatrixView<const T> x;
@@ -63,7 +63,7 @@ struct ScalarProjectionsRow {
   }
 };
 
-/// partial = [d_w | d_b]; d_x (+)= w_0 d_q and then d_y (+)= w_1 d_k + w_2 d_v where those have data.
+/// partial += [d_w | d_b]; d_x (+)= w_0 d_q, then d_y (+)= w_1 d_k + w_2 d_v, where those are wanted.
 template <class T>
 struct ScalarProjectionsBackwardRow {
   MatrixView<const T> x;
@@ -124,7 +124,8 @@ struct AttentionRow {
   }
 };
 
-/// d_logit_ab = d_out_a P_ab (m_ab v_b - out_a); d_q, d_k, d_v overwrite.
+/// With d_logit_ab = d_out_a P_ab (m_ab v_b - out_a), P the weights and m the dropout factors: d_q_a = scale sum_b
+/// d_logit_ab k_b, d_k_b = scale sum_a d_logit_ab q_a, d_v_b = sum_a P_ab m_ab d_out_a. All three are overwritten.
 template <class T>
 struct AttentionBackwardRow {
   AttentionInput<T> in;

@@ -1,19 +1,14 @@
 #pragma once
 /// @file bpr.hpp
-/// Bayesian personalised ranking (Rendle et al., UAI'09; paper eq. 21) for one triplet.
+/// Bayesian personalized ranking (Rendle et al., UAI'09; paper eq. 21) for one triplet.
 
-#include <rearm/functors/elementwise.hpp>
+#include <rearm/functors/map.hpp>
 
 #include <cmath>
 
 namespace rearm::functors {
 
-/// log(1 + e^x) without overflow.
-template <class T>
-REARM_HD T softplus(T x) {
-  return x > T{0} ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
-}
-
+/// u_i . (p_i - n_i), for every lane.
 template <class T, class L>
 REARM_HD T triplet_margin(MatrixView<const T> user, MatrixView<const T> positive, MatrixView<const T> negative, Index i,
                           const L& lane) {

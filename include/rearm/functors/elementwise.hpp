@@ -13,7 +13,7 @@ REARM_LOOPS_BEGIN
 
 namespace rearm::functors {
 
-/// target (+)= value, the store every functor ends with.
+/// target (+)= value
 template <class T>
 REARM_HD void store(T& target, T value, Write write) {
   target = write == Write::overwrite ? value : target + value;
@@ -37,18 +37,18 @@ struct ScaleRow {
   }
 };
 
-/// Several copies at once, of any numbers of rows: i counts the rows of each. A row that one writes no other writes but
-/// as its row i.
+/// Several copies at once, each of its own number of rows; call i makes row i of each. Two copies may touch the same
+/// row only at the same index i.
 template <class T>
 struct ScaleRows {
-  static constexpr int most = 8;
-  ScaleRow<T> copy[most];
+  static constexpr int capacity = 8;
+  ScaleRow<T> copy[capacity];
   int count = 0;
 
   Index rows() const {
-    Index most_rows = 0;
-    for (int c = 0; c < count; ++c) most_rows = std::max(most_rows, copy[c].y.view.rows);
-    return most_rows;
+    Index largest = 0;
+    for (int c = 0; c < count; ++c) largest = std::max(largest, copy[c].y.view.rows);
+    return largest;
   }
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
@@ -59,7 +59,7 @@ struct ScaleRows {
   }
 };
 
-/// A copy, then f, both of row i.
+/// Row i of a copy, then row i of a row reduction f.
 template <class T, class F>
 struct CopyThenRow {
   ScaleRow<T> copy;
@@ -72,7 +72,7 @@ struct CopyThenRow {
   }
 };
 
-/// y = x, from or to bfloat16: exactly, or rounded to the nearest.
+/// y = x from bfloat16, which is exact, or to bfloat16, rounded to the nearest.
 template <class From, class To>
 struct ConvertRow {
   MatrixView<const From> x;
@@ -91,7 +91,7 @@ struct ConvertRow {
   }
 };
 
-/// y (+)= alpha f x, f a number in the backend's memory
+/// y (+)= alpha factor x, the factor one number in the backend's memory.
 template <class T>
 struct ScaleByRow {
   T alpha;
@@ -118,7 +118,7 @@ struct FillRow {
   }
 };
 
-/// y (+)= alpha (a + beta b), b either as many rows as a or one row that serves all.
+/// y (+)= alpha (a + beta b); b has a's shape or is one row that is added to every row.
 template <class T>
 struct AddRow {
   MatrixView<const T> a;
@@ -181,12 +181,12 @@ struct SumRow {
   }
 };
 
-/// y_i = a_i . b_i
+/// y_i (+)= a_i . b_i
 template <class T>
-struct RowDot {
+struct DotRow {
   MatrixView<const T> a;
   MatrixView<const T> b;
-  MatrixView<T> y;
+  Into<T> y;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T* const left = a.row(i);
@@ -195,13 +195,13 @@ struct RowDot {
     REARM_SUM_LOOP(sum)
     for (Index j = lane.first(); j < a.cols; j += L::step) sum += left[j] * right[j];
     sum = lane.sum(sum);
-    if (lane.leads()) y(i, 0) = sum;
+    if (lane.leads()) store(y.view(i, 0), sum, y.write);
   }
 };
 
 /// d_a_i (+)= d_y_i b_i
 template <class T>
-struct RowDotBackward {
+struct DotBackwardRow {
   MatrixView<const T> b;
   MatrixView<const T> d_y;
   Into<T> d_a;
@@ -212,7 +212,7 @@ struct RowDotBackward {
   }
 };
 
-/// y = x where x > 0, slope x elsewhere, plus `addend` where that has data.
+/// y = x where x > 0, slope x elsewhere; plus `addend` if it has data.
 template <class T>
 struct PreluRow {
   MatrixView<const T> x;
@@ -229,7 +229,7 @@ struct PreluRow {
   }
 };
 
-/// sum = x + bias, y = prelu(sum). All three may be one array: y is written last.
+/// sum = x + bias, y = prelu(sum). x, sum and y may be one array, which then holds y.
 template <class T>
 struct BiasPreluRow {
   MatrixView<const T> x;
@@ -249,8 +249,9 @@ struct BiasPreluRow {
   }
 };
 
+/// d_x (+)= d_y where x > 0, slope d_y elsewhere.
 template <class T>
-struct PreluBackwardRow {
+struct PreluInputBackwardRow {
   MatrixView<const T> x;
   const T* slope;
   MatrixView<const T> d_y;
@@ -264,8 +265,9 @@ struct PreluBackwardRow {
   }
 };
 
+/// partial += d_slope = sum of x d_y over x <= 0.
 template <class T>
-struct PreluSlopeGradRow {
+struct PreluSlopeBackwardRow {
   MatrixView<const T> x;
   MatrixView<const T> d_y;
   template <class L>
@@ -283,29 +285,29 @@ struct PreluSlopeGradRow {
   }
 };
 
-/// Both gradients in one pass: writes row i of d_x and adds to the slope's.
+/// Both gradients of PReLU in one pass: row i of d_x, and partial += d_slope.
 template <class T>
-struct PreluBackwardBothRow {
-  PreluBackwardRow<T> to_x;
+struct PreluBackwardRow {
+  PreluInputBackwardRow<T> to_x;
   template <class L>
   REARM_HD void operator()(Index i, T* partial, const L& lane) const {
-    PreluSlopeGradRow<T>{to_x.x, to_x.d_y}(i, partial, lane);
+    PreluSlopeBackwardRow<T>{to_x.x, to_x.d_y}(i, partial, lane);
     to_x(i, lane);
   }
 };
 
-/// The same, and column sums of d_x behind the slope's gradient: partial = [d_slope | column sums].
+/// All gradients of BiasPreluRow in one pass: row i of d_x, and partial += [d_slope | d_bias].
 template <class T>
-struct PreluBackwardSumRow {
-  PreluBackwardRow<T> to_x;
+struct BiasPreluBackwardRow {
+  PreluInputBackwardRow<T> to_x;
   template <class L>
   REARM_HD void operator()(Index i, T* partial, const L& lane) const {
-    PreluBackwardBothRow<T>{to_x}(i, partial, lane);
+    PreluBackwardRow<T>{to_x}(i, partial, lane);
     ColumnSumRow<T>{T{1}, to_x.d_x.view}(i, partial + 1, lane);
   }
 };
 
-/// y = w x + b with scalars w, b, plus `addend` where that has data.
+/// y = w x + b with one weight and one bias for all elements; plus `addend` if it has data.
 template <class T>
 struct ScalarAffineRow {
   MatrixView<const T> x;
@@ -326,7 +328,7 @@ struct ScalarAffineRow {
 
 /// d_x (+)= w d_y
 template <class T>
-struct ScalarAffineBackwardRow {
+struct ScalarAffineInputBackwardRow {
   const T* weight;
   MatrixView<const T> d_y;
   Into<T> d_x;
@@ -338,11 +340,11 @@ struct ScalarAffineBackwardRow {
   }
 };
 
-/// Gradients of weight and bias as partial = [sum x d_y, sum d_y], and row i of d_x when it has data.
+/// All gradients of ScalarAffineRow in one pass: partial += [sum x d_y | sum d_y], and row i of d_x if it is wanted.
 template <class T>
-struct ScalarAffineBackwardAllRow {
+struct ScalarAffineBackwardRow {
   MatrixView<const T> x;
-  ScalarAffineBackwardRow<T> to_x;
+  ScalarAffineInputBackwardRow<T> to_x;
   template <class L>
   REARM_HD void operator()(Index i, T* partial, const L& lane) const {
     const T* const in = x.row(i);
@@ -364,9 +366,9 @@ struct ScalarAffineBackwardAllRow {
   }
 };
 
-/// 16 random bits decide an element: kept when they reach `threshold` = round(p 2^16). A row of `width` elements takes
-/// draws(width) Philox draws of eight half-words; element j has half-word j / draws of draw j % draws, so that
-/// neighbours come from neighbouring draws and a vector unit can make them together.
+/// Which elements dropout keeps. Each has 16 random bits and is kept if they are at least `threshold` = round(p 2^16).
+/// A row of `width` elements takes draws(width) Philox draws of eight half-words; element j has half-word j / draws of
+/// draw j % draws, so that adjacent elements come from adjacent draws and vector instructions can make them together.
 struct DropoutMask {
   RandomKey key;
   std::uint32_t threshold;
@@ -380,7 +382,7 @@ struct DropoutMask {
     return keep_half(key.noise(base + static_cast<std::uint64_t>(j) % n),
                      static_cast<int>(static_cast<std::uint64_t>(j) / n));
   }
-  /// The same for element r + half * draws(width) of a row, from the row's draw r.
+  /// Whether element r + half * draws(width) of a row is kept, given the row's draw r.
   REARM_HD bool keep_half(const RandomBits& draw, int half) const {
     // Chosen, not indexed: a GPU's registers have no addresses.
     const std::uint32_t first = (half & 2) == 0 ? draw.word[0] : draw.word[1];
@@ -388,16 +390,16 @@ struct DropoutMask {
     const std::uint32_t word = half < 4 ? first : second;
     return ((half % 2 == 0 ? word : word >> 16) & 0xFFFFU) >= threshold;
   }
-  /// Draws a row of `width` elements takes.
+  /// How many draws a row of `width` elements takes.
   REARM_HD static std::uint64_t draws(Index width) { return (static_cast<std::uint64_t>(width) + 7) / 8; }
-  /// What kept elements are multiplied by; 0 when all are dropped (p = 1).
+  /// The factor of kept elements, 1 / (1 - p); 0 for p = 1, where none are kept.
   template <class T>
   REARM_HD static T scale(double p) {
     return p < 1.0 ? static_cast<T>(1.0 / (1.0 - p)) : T{0};
   }
 };
 
-/// y (+)= x mask / (1 - p); its own backward, applied to d_y.
+/// y (+)= x mask / (1 - p). The backward pass is the same functor from d_y to d_x.
 template <class T>
 struct DropoutRow {
   MatrixView<const T> x;

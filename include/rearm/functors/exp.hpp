@@ -7,10 +7,10 @@
 #include <cmath>
 #include <cstdint>
 
-namespace rearm {
+namespace rearm::functors {
 
-/// x <- e^x for a float or a vector of floats V in [-87, 88] or NaN, `Bits` the unsigned integers of its size. By
-/// reference: a vector by value would be passed differently from machine to machine.
+/// x <- e^x for V a float or a vector of floats, with entries in [-87, 88] or NaN; `Bits` is the unsigned integer, or
+/// vector of them, of V's size. By reference, since the calling convention of a vector by value depends on the machine.
 template <class Bits, class V>
 REARM_HD inline void exp_in_place(V& x) {
   // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer and leaves it in the low mantissa bits.
@@ -39,4 +39,4 @@ REARM_HD inline float fast_exp(float x) {
 }
 REARM_HD inline double fast_exp(double x) { return std::exp(x); }
 
-}  // namespace rearm
+}  // namespace rearm::functors

@@ -1,6 +1,6 @@
 #pragma once
 /// @file gather.hpp
-/// One row of a gather, and one target row of its transpose.
+/// Formulas of one row of a gather, and of one target row of its transpose.
 
 #include <rearm/functors/elementwise.hpp>
 
@@ -19,9 +19,10 @@ struct GatherRow {
   }
 };
 
-/// d_x_{target s} += sum of the d_y rows that were gathered from it, in ascending position: no races, fixed order.
+/// For distinct id s: d_x_{id s} += the sum of the rows of d_y that were gathered from it, in ascending position. Each
+/// target row has one team, so there are no races and the order of the sum is fixed.
 template <class T>
-struct ScatterAddSegment {
+struct ScatterAddRow {
   const Id* ids;
   const Id* order;        ///< positions sorted by id, stably
   const Index* segments;  ///< segment s is order[segments[s]] .. order[segments[s + 1]]

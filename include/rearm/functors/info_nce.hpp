@@ -1,6 +1,6 @@
 #pragma once
 /// @file info_nce.hpp
-/// Formulas of one row of InfoNCE's similarities, which exist a tile of rows at a time.
+/// Formulas of one row of InfoNCE's matrix of similarities, of which a tile of rows exists at a time.
 
 #include <rearm/core/backend.hpp>
 #include <rearm/core/info_nce_scale.hpp>
@@ -12,10 +12,11 @@ REARM_LOOPS_BEGIN
 
 namespace rearm::functors {
 
-/// From a tile's similarities to lse and loss; rows of padding get 0.
+/// From a tile's similarities s: lse_r = log sum_s exp(s_rs), loss_r = row weight (lse_r - s_rr); 0 for rows of
+/// padding.
 template <class T>
 struct InfoNceRow {
-  MatrixView<const T> scores;  ///< rows first, first + 1, ...
+  MatrixView<const T> scores;  ///< rows first, first + 1, ... of the whole matrix
   Index first;
   Index n_rows;  ///< of the whole matrix
   InfoNceScale<T> scale;
@@ -45,8 +46,8 @@ struct InfoNceRow {
   }
 };
 
-/// A tile's similarities become their gradients, g (exp(s - lse) - [row = column]), g = d_loss weight / temperature; 0
-/// in rows and columns of padding.
+/// Replaces a tile's similarities by their gradients g (exp(s - lse) - [row = column]), with g = d_loss (row weight) /
+/// temperature; 0 in rows and columns of padding.
 template <class T>
 struct InfoNceBackwardRow {
   MatrixView<T> scores;

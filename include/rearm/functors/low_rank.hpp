@@ -8,13 +8,13 @@ REARM_LOOPS_BEGIN
 
 namespace rearm::functors {
 
-/// How the two factors are applied. W1 is d x k and W2 is k x d, both row-major in one row of their tables.
+/// The order in which the factors are applied. W1 is d x k and W2 is k x d, each row-major in one row of its table.
 enum class LowRankOrder {
   left_to_right,  ///< share = (x W1) W2, the authors' program
   right_to_left   ///< share = W1 (W2 x), the printed equation
 };
 
-/// Entry (a, j) of the factor that x meets first, and (j, b) of the one it meets second, as offsets into a row.
+/// Offsets into a row of entry (a, j) of F, the factor applied first, and of entry (j, b) of S, the one applied second.
 struct LowRankLayout {
   Index d;
   Index k;
@@ -23,7 +23,7 @@ struct LowRankLayout {
   REARM_HD Index second(Index j, Index b) const { return order == LowRankOrder::left_to_right ? j * d + b : b * k + j; }
 };
 
-/// y_b = sum_j mid_j S_jb, mid_j = sum_a x_a F_aj, with F, S the factors in the order of `layout`.
+/// mid_j = sum_a x_a F_aj, y_b = sum_j mid_j S_jb, F and S the factors in the order of `layout`.
 template <class T>
 struct LowRankRow {
   MatrixView<const T> x;
@@ -52,6 +52,8 @@ struct LowRankRow {
   }
 };
 
+/// With d_mid_j = sum_b d_y_b S_jb: d_S_jb (+)= mid_j d_y_b, d_F_aj (+)= x_a d_mid_j, d_x_a (+)= sum_j F_aj d_mid_j,
+/// where those are wanted.
 template <class T>
 struct LowRankBackwardRow {
   MatrixView<const T> x;
@@ -78,7 +80,7 @@ struct LowRankBackwardRow {
       if (d_second.wanted()) REARM_SIMD_LOOP
       for (Index b = lane.first(); b < layout.d; b += L::step)
         store(d_second.view(i, layout.second(j, b)), mid(i, j) * d_out[b], d_second.write);
-      lane.sync();  // one variable may be both factors, its elements then another lane's in each
+      lane.sync();  // both factors may be one variable; an element is then another lane's in each
       if (d_first.wanted()) REARM_SIMD_LOOP
       for (Index a = lane.first(); a < layout.d; a += L::step)
         store(d_first.view(i, layout.first(a, j)), x(i, a) * d_mid, d_first.write);

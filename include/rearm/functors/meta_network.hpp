@@ -1,6 +1,6 @@
 #pragma once
 /// @file meta_network.hpp
-/// What the meta network does to one node's row between its products (ops/meta_network.hpp).
+/// Formulas of one node's row in the meta network, between its dense products (ops/meta_network.hpp).
 
 #include <rearm/functors/low_rank.hpp>
 #include <rearm/functors/normalize.hpp>
@@ -10,7 +10,7 @@ REARM_LOOPS_BEGIN
 
 namespace rearm::functors {
 
-/// y <- (y + bias) / max(|y + bias|, eps), norm keeps the length; partial += alpha y, for the mean of all rows.
+/// y <- (y + bias) / max(|y + bias|, eps); norm keeps |y + bias|; partial += alpha y, for the mean over all rows.
 template <class T>
 struct MetaUnitRow {
   MatrixView<T> y;
@@ -23,14 +23,14 @@ struct MetaUnitRow {
     T* const row = y.row(i);
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < y.cols; j += L::step) row[j] += bias[j];
-    RowNormalize<T>{y, eps, y, norm}(i, lane);
+    NormalizeRow<T>{y, eps, y, norm}(i, lane);
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < y.cols; j += L::step) partial[j] += alpha * row[j];
   }
 };
 
-/// d, what reaches a unit row but through the mean, becomes the gradient before the normalisation; `d_mean` comes
-/// through the mean. partial += the new d: the bias's gradient.
+/// The backward pass of MetaUnitRow. d comes in as the gradient of the unit row without the part through the mean,
+/// which is `d_mean`, and goes out as the gradient before normalization. partial += the new d, the bias's gradient.
 template <class T>
 struct MetaUnitBackwardRow {
   MatrixView<const T> unit;
@@ -43,13 +43,14 @@ struct MetaUnitBackwardRow {
     T* const row = d.row(i);
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < d.cols; j += L::step) row[j] += d_mean[j];
-    RowNormalizeBackward<T>{unit, norm, eps, d, d}(i, lane);
+    NormalizeBackwardRow<T>{unit, norm, eps, d, d}(i, lane);
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < d.cols; j += L::step) partial[j] += row[j];
   }
 };
 
-/// A thin matrix of a node: the softmax of its unit row plus the mean of all.
+/// One thin matrix of a node: w = softmax(unit row + mean of all unit rows) along the axis of `axis` entries, `inner`
+/// apart.
 template <class T>
 struct MetaFactorRow {
   MatrixView<const T> unit;
@@ -67,7 +68,7 @@ struct MetaFactorRow {
   }
 };
 
-/// Both thin matrices of a node and its id through them: mid = id W1, share = mid W2.
+/// Both thin matrices of a node, and its id times them: mid = id W1, share = mid W2.
 template <class T>
 struct MetaShareRow {
   MetaFactorRow<T> factor1;
@@ -84,8 +85,8 @@ struct MetaShareRow {
   }
 };
 
-/// Back from the share to the ids and to d_z, the gradients before both softmaxes. partial = alpha [d_z1 | d_z2] added
-/// up: the gradients of the two means.
+/// The backward pass of MetaShareRow: d_id (+)= (d_share W2^T) W1^T, and d_z1, d_z2, the gradients before the two
+/// softmaxes. partial += alpha [d_z1 | d_z2], the gradients of the two means.
 template <class T>
 struct MetaShareBackwardRow {
   MetaFactorRow<T> factor1;

@@ -1,6 +1,6 @@
 #pragma once
 /// @file normalize.hpp
-/// Formulas of one row for L2 normalisation and LayerNorm.
+/// Formulas of one row for L2 normalization and LayerNorm.
 
 #include <rearm/functors/elementwise.hpp>
 
@@ -10,9 +10,18 @@ REARM_LOOPS_BEGIN
 
 namespace rearm::functors {
 
+/// |x|, for every lane.
+template <class T, class L>
+REARM_HD T row_length(const T* x, Index cols, const L& lane) {
+  T square{0};
+  REARM_SUM_LOOP(square)
+  for (Index j = lane.first(); j < cols; j += L::step) square += x[j] * x[j];
+  return std::sqrt(lane.sum(square));
+}
+
 /// y = x / max(|x|, eps); norm keeps |x|.
 template <class T>
-struct RowNormalize {
+struct NormalizeRow {
   MatrixView<const T> x;
   T eps;
   MatrixView<T> y;
@@ -20,10 +29,7 @@ struct RowNormalize {
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T* const in = x.row(i);
-    T square{0};
-    REARM_SUM_LOOP(square)
-    for (Index j = lane.first(); j < x.cols; j += L::step) square += in[j] * in[j];
-    const T length = std::sqrt(lane.sum(square));
+    const T length = row_length(in, x.cols, lane);
     if (lane.leads()) norm[i] = length;
     const T inverse = T{1} / (length > eps ? length : eps);
     REARM_SIMD_LOOP
@@ -31,9 +37,9 @@ struct RowNormalize {
   }
 };
 
-/// d_x (+)= (d_y - y (y . d_y)) / |x|; below eps the norm is the constant eps.
+/// d_x (+)= (d_y - y (y . d_y)) / |x|; d_x (+)= d_y / eps where |x| <= eps.
 template <class T>
-struct RowNormalizeBackward {
+struct NormalizeBackwardRow {
   MatrixView<const T> y;
   const T* norm;
   T eps;
@@ -56,9 +62,9 @@ struct RowNormalizeBackward {
   }
 };
 
-/// y = x / (|x| + eps) with the divisor taken as a constant; `divisor` keeps it.
+/// y = x / (|x| + eps); `divisor` keeps |x| + eps, which the gradient takes as a constant.
 template <class T>
-struct RowScaleDetached {
+struct ScaleDetachedRow {
   MatrixView<const T> x;
   T eps;
   MatrixView<T> y;
@@ -66,18 +72,16 @@ struct RowScaleDetached {
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const T* const in = x.row(i);
-    T square{0};
-    REARM_SUM_LOOP(square)
-    for (Index j = lane.first(); j < x.cols; j += L::step) square += in[j] * in[j];
-    const T divide_by = std::sqrt(lane.sum(square)) + eps;
+    const T divide_by = row_length(in, x.cols, lane) + eps;
     if (lane.leads()) divisor[i] = divide_by;
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < x.cols; j += L::step) y(i, j) = in[j] / divide_by;
   }
 };
 
+/// d_x (+)= d_y / divisor
 template <class T>
-struct RowScaleDetachedBackward {
+struct ScaleDetachedBackwardRow {
   const T* divisor;
   MatrixView<const T> d_y;
   Into<T> d_x;
@@ -88,7 +92,8 @@ struct RowScaleDetachedBackward {
   }
 };
 
-/// y = gamma (x - mean) rstd + beta over the row, rstd = 1 / sqrt(var + eps), var biased; with a slope: PReLU of that.
+/// y = gamma (x - mean) rstd + beta, with the row's mean and rstd = 1 / sqrt(var + eps), var the biased variance. With
+/// a slope: the PReLU of that.
 template <class T>
 struct LayerNormRow {
   MatrixView<const T> x;
@@ -124,9 +129,10 @@ struct LayerNormRow {
   }
 };
 
-/// All gradients of LayerNormRow in one pass: with g = gamma d_z, d_z = d_y (z > 0 ? 1 : slope) and xhat =
-/// (x - mean) rstd, row i of d_x (+)= rstd (g - mean(g) - xhat mean(g xhat)) where d_x has data, and
-/// partial = [d_gamma | d_beta | d_slope]. Without a slope d_z = d_y, and beta is not needed.
+/// All gradients of LayerNormRow in one pass. With xhat = (x - mean) rstd, z = gamma xhat + beta,
+/// d_z = d_y (z > 0 ? 1 : slope) and g = gamma d_z: row i of d_x (+)= rstd (g - mean(g) - xhat mean(g xhat)) if it is
+/// wanted, and partial += [d_gamma | d_beta | d_slope] = [d_z xhat | d_z | sum over z <= 0 of z d_y]. Without a slope
+/// d_z = d_y, and beta is not read.
 template <class T>
 struct LayerNormBackwardRow {
   MatrixView<const T> x;

@@ -1,6 +1,6 @@
 #pragma once
 /// @file sampling.hpp
-/// The random numbers of an epoch: what its pairs are sorted by, and a negative for one of them.
+/// The random choices of an epoch: the order of its pairs, and a negative item for each.
 
 #include <rearm/core/matrix_view.hpp>
 #include <rearm/core/random.hpp>
@@ -9,11 +9,11 @@
 
 namespace rearm::functors {
 
-/// Streams of the run's random numbers that belong to the sampler.
+/// The sampler's random streams.
 inline constexpr std::uint32_t shuffle_stream = 0x5A4D0001;
 inline constexpr std::uint32_t negative_stream = 0x5A4D0002;
 
-/// An epoch's order of the pairs: ascending by this, then by number.
+/// The epoch takes its pairs in ascending order of this key, ties in order of their number.
 REARM_HD inline std::uint64_t shuffle_key(const RandomKey& key, std::uint64_t pair) {
   const RandomBits bits = key.bits(pair);
   return (static_cast<std::uint64_t>(bits.word[0]) << 32) | bits.word[1];
@@ -34,14 +34,14 @@ REARM_HD inline Id select_outside(const Id* excluded, Index n, Index r) {
   return static_cast<Id>(r + low);
 }
 
-/// Uniform over the items outside a user's excluded ones: rejection, and for a user who has nearly all of them
-/// selection by rank, which is as uniform and always ends.
+/// A uniform draw from the items that a user does not exclude: by rejection, and after `max_tries` rejections, as for a
+/// user who excludes nearly all items, by rank, which is equally uniform and always ends.
 struct NegativeDraw {
   static constexpr std::uint64_t max_tries = 31;
   const Index* offsets;  ///< user u's excluded items are ids[offsets[u]] .. ids[offsets[u + 1]], ascending
   const Id* ids;
   Index n_items;
-  RandomKey key;  ///< of the epoch
+  RandomKey key;  ///< the epoch's
 
   REARM_HD bool is_excluded(Id user, Id item) const {
     Index low = offsets[user];

@@ -11,15 +11,15 @@ REARM_LOOPS_BEGIN
 
 namespace rearm::functors {
 
-/// Sums over the axis of an axis x inner block, in slots that run along the row, for vector instructions: slot l sums
-/// the elements l, l + period, ..., and `fold` gives every slot its group's total. Short inner extents are repeated to
-/// fill a vector.
+/// Sums over the axis of an axis x inner block, laid out for vector instructions: slot l sums the elements l,
+/// l + period, ... of the block, and `fold` then gives every slot its group's total. The period is `inner`, or a
+/// multiple of it where `inner` would not fill a vector.
 template <class T>
 struct AxisSums {
-  static constexpr Index most = 256;  ///< longest inner extent
+  static constexpr Index capacity = 256;  ///< largest inner extent
   Index inner;
   Index period;
-  T slot[most];
+  T slot[capacity];
 
   REARM_HD explicit AxisSums(Index inner_) : inner(inner_), period(inner_ < 16 ? 16 * inner_ : inner_) {}
   REARM_HD void clear() {
@@ -41,8 +41,8 @@ struct AxisSums {
   }
 };
 
-/// f(first element, lanes that share it) for every group of a row of outer x axis x inner elements: whole groups to a
-/// lane where there are enough of them, all lanes to one group after the other where not.
+/// Calls f(first element, lanes that share the group) for every group of a row of outer x axis x inner elements. Where
+/// there are at least as many groups as lanes, each lane takes whole groups; otherwise all lanes share each group.
 template <class L, class F>
 REARM_HD void for_each_group(Index cols, Index axis, Index inner, const L& lane, const F& f) {
   const Index n = cols / axis;
@@ -56,9 +56,9 @@ REARM_HD void for_each_group(Index cols, Index axis, Index inner, const L& lane,
   }
 }
 
-/// Softmax inside a row that is read as an outer x axis x inner array: groups of `axis` elements `inner` apart. A lane
-/// that has the row alone, all of it within e^80, takes the exponentials relative to the row's largest, in one
-/// contiguous loop; otherwise they are relative to each group's.
+/// Softmax inside a row that is read as an outer x axis x inner array: each group of `axis` elements, `inner` apart,
+/// sums to 1. Exponentials are relative to the group's largest element. A lane that has the whole row, with all
+/// elements within 80 of each other, takes them relative to the row's largest instead, in one contiguous loop.
 template <class T>
 struct SoftmaxRow {
   MatrixView<const T> x;
@@ -71,13 +71,13 @@ struct SoftmaxRow {
     const T* in = x.row(i);
     T* out = y.row(i);
     if constexpr (L::step == 1)
-      if (inner <= AxisSums<T>::most && whole_row(in, out)) return;
+      if (inner <= AxisSums<T>::capacity && whole_row(in, out)) return;
     for_each_group(x.cols, axis, inner, lane,
                    [&](Index start, const auto& sharing) { group(in + start, out + start, sharing); });
   }
 
  private:
-  /// False, and nothing written, where the row's elements lie too far apart.
+  /// False, with nothing written, if the row's elements lie too far apart.
   REARM_HD bool whole_row(const T* in, T* out) const {
     T high = in[0];
     T depth = -in[0];
@@ -135,7 +135,7 @@ struct SoftmaxBackwardRow {
   REARM_HD void operator()(Index i, const L& lane) const {
     if (y.cols == 0) return;
     if constexpr (L::step == 1)
-      if (inner <= AxisSums<T>::most) return whole_row(i);
+      if (inner <= AxisSums<T>::capacity) return whole_row(i);
     for_each_group(y.cols, axis, inner, lane, [&](Index start, const auto& sharing) { group(i, start, sharing); });
   }
 
@@ -171,7 +171,7 @@ struct SoftmaxBackwardRow {
   }
 };
 
-/// y_i = log sum_j exp(x_ij), the largest x_ij taken out first.
+/// y_i = log sum_j exp(x_ij), computed relative to the largest x_ij.
 template <class T>
 struct LogSumExpRow {
   MatrixView<const T> x;
@@ -209,7 +209,7 @@ struct LogSumExpBackwardRow {
   }
 };
 
-/// The three inner products of a row pair that a cosine needs, each norm at least eps.
+/// What a cosine needs of row i of a and b: a . b, max(|a|, eps) and max(|b|, eps).
 template <class T>
 struct CosineParts {
   T dot;
@@ -250,7 +250,7 @@ struct CosineRow {
   }
 };
 
-/// Gradient with respect to the first argument: d_a (+)= d_y (b / |b| - cos a / |a|) / |a|; the second by symmetry.
+/// d_a (+)= d_y (b / |b| - y a / |a|) / |a|, norms at least eps; a norm below eps is a constant. d_b by symmetry.
 template <class T>
 struct CosineBackwardRow {
   MatrixView<const T> a;

@@ -37,7 +37,7 @@ struct NoBackend {
   template <class F>
   static void for_each(Context<NoBackend>&, Index, const F&);
   template <class F>
-  static void reduce_rows(Context<NoBackend>&, Index, const F&, const SumTargets<float>&);
+  static void reduce_rows(Context<NoBackend>&, Index, const F&, const RowSums<float>&);
   static void gemm(Context<NoBackend>&, Op, Op, float, ConstView<float>, ConstView<float>, MatrixView<float>, Write);
   template <class F>
   static void spmm(Context<NoBackend>&, const CsrView<float>&, ConstView<float>, MatrixView<float>, Write, const F&);

@@ -9,7 +9,7 @@
 
 namespace rearm {
 
-/// y = x W^T + b, W out x in, initialised U(+-1/sqrt(in)) as PyTorch does.
+/// y = x W^T + b, W out x in, initialized U(+-1/sqrt(in)) as PyTorch does.
 template <Backend B>
 class Linear {
  public:

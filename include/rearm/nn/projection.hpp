@@ -21,7 +21,7 @@ class Projection {
  public:
   using T = Real<B>;
 
-  /// `user_mean` is the row-normalised user x item matrix and must outlive this object.
+  /// `user_mean` is the row-normalized user x item matrix and must outlive this object.
   Projection(Context<B>& ctx, ParameterStore<B>& store, const Modality& modality, const Dataset& data,
              const FeatureConfig& config, Index d, const SparseOperator<T, typename B::Memory>* user_mean)
       : user_mean_(user_mean) {
@@ -66,10 +66,10 @@ class Projection {
  private:
   void fill_items(const Modality& modality) {
     if (!items_->rounded())
-      return write_from_host(items_->value,
-                             [&](Index begin, MatrixView<T> rows) { modality.features.copy_rows(begin, rows); });
+      return fill_on_host(items_->value,
+                          [&](Index begin, MatrixView<T> rows) { modality.features.copy_rows(begin, rows); });
     Matrix<float> wide(std::min<Index>(256, items_->rows()), items_->cols());
-    write_from_host(items_->rounded_value, [&](Index begin, MatrixView<BFloat16> rows) {
+    fill_on_host(items_->rounded_value, [&](Index begin, MatrixView<BFloat16> rows) {
       for (Index first = 0; first < rows.rows; first += wide.rows()) {
         const MatrixView<float> part = wide.view().row_block(0, std::min(wide.rows(), rows.rows - first));
         modality.features.copy_rows(begin + first, part);

@@ -30,7 +30,7 @@ inline std::vector<const Modality*> named_modalities(const Dataset& data, const 
 template <Backend B>
 Matrix<Real<B>, typename B::Memory> raw_features(const Modality& modality) {
   Matrix<Real<B>, typename B::Memory> out(modality.features.rows(), modality.features.cols());
-  write_from_host(out, [&](Index begin, Out<B> rows) { modality.features.copy_rows(begin, rows); });
+  fill_on_host(out, [&](Index begin, Out<B> rows) { modality.features.copy_rows(begin, rows); });
   modality.features.drop_pages();
   return out;
 }

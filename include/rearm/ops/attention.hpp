@@ -8,7 +8,7 @@
 
 namespace rearm {
 
-/// Largest row rank-one attention takes.
+/// Widest row that rank-one attention takes.
 inline constexpr Index max_attention_width = 1024;
 
 namespace detail {
@@ -26,7 +26,8 @@ functors::AttentionInput<T> attention_input(MatrixView<const T> q, MatrixView<co
 }  // namespace detail
 
 /// For each row: out_a = sum_b softmax_b(scale q_a k_b) m_ab v_b, m the dropout mask over the weights (0 or 1/(1-p)).
-/// q, k, v, out n x d. The d x d weights exist one row at a time; n d^2 exponentials.
+/// q, k, v, out n x d. The d x d weights of a row are never stored; n d^2
+/// exponentials. Throws ShapeError, and ConfigError unless p lies in [0, 1].
 template <Backend B>
 void rank_one_attention(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scale, double p, RandomKey key,
                         Out<B> out) {
@@ -34,7 +35,7 @@ void rank_one_attention(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scal
   B::rank_one_attention(ctx, detail::attention_input<Real<B>>(q, k, v, scale, p, key), out);
 }
 
-/// Overwrites d_q, d_k, d_v; the weights are computed again from q and k, the mask from the same key.
+/// Overwrites d_q, d_k, d_v, from the forward's operands, key and result. Weights and mask are computed again.
 template <Backend B>
 void rank_one_attention_backward(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scale, double p, RandomKey key,
                                  In<B> out, In<B> d_out, Out<B> d_q, Out<B> d_k, Out<B> d_v) {
@@ -47,8 +48,8 @@ void rank_one_attention_backward(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Rea
       functors::AttentionBackwardRow<T>{detail::attention_input<T>(q, k, v, scale, p, key), out, d_out, d_q, d_k, d_v});
 }
 
-/// The projections of the authors' attention, one number each: q = w_0 x + b_0, k = w_1 y + b_1, v = w_2 y + b_2, with
-/// w, b 3 x 1 and everything else n x d.
+/// The projections of the authors' attention: q = w_0 x + b_0, k = w_1 y + b_1, v = w_2 y + b_2; w, b 3 x 1, everything
+/// else n x d.
 template <Backend B>
 void scalar_projections(Context<B>& ctx, In<B> x, In<B> y, In<B> weight, In<B> bias, Out<B> q, Out<B> k, Out<B> v) {
   detail::require_shape(weight, 3, 1, "scalar_projections", "weight");
@@ -59,7 +60,7 @@ void scalar_projections(Context<B>& ctx, In<B> x, In<B> y, In<B> weight, In<B> b
 }
 
 /// d_x (+)= w_0 d_q, then d_y (+)= w_1 d_k + w_2 d_v; d_w (+)= sums of (x d_q, y d_k, y d_v), d_b (+)= sums of
-/// (d_q, d_k, d_v). One pass; `{}` for those that are not wanted.
+/// (d_q, d_k, d_v). One pass.
 template <Backend B>
 void scalar_projections_backward(Context<B>& ctx, In<B> x, In<B> y, In<B> weight, In<B> d_q, In<B> d_k, In<B> d_v,
                                  Into<Real<B>> d_x, Into<Real<B>> d_y, Into<Real<B>> d_weight, Into<Real<B>> d_bias) {
@@ -73,7 +74,7 @@ void scalar_projections_backward(Context<B>& ctx, In<B> x, In<B> y, In<B> weight
   Into<T> to_y = d_y;
   if (!detail::rows_apart(d_x.view, d_y.view)) to_y = scratch.template matrix<T>(x.rows, x.cols);
   B::reduce_rows(ctx, x.rows, functors::ScalarProjectionsBackwardRow<T>{x, y, weight, d_q, d_k, d_v, d_x, to_y},
-                 SumTargets<T>({3, d_weight}, {3, d_bias}));
+                 RowSums<T>({3, d_weight}, {3, d_bias}));
   if (to_y.view.data != d_y.view.data) scaled_copy(ctx, T{1}, ConstView<T>(to_y.view), d_y);
 }
 

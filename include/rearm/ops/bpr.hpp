@@ -1,6 +1,6 @@
 #pragma once
 /// @file bpr.hpp
-/// Bayesian personalised ranking on views (paper eq. 21).
+/// Bayesian personalized ranking on views (paper eq. 21).
 
 #include <rearm/core/context.hpp>
 #include <rearm/functors/bpr.hpp>
@@ -15,10 +15,11 @@ void bpr(Context<B>& ctx, In<B> user, In<B> positive, In<B> negative, Real<B> sc
   detail::require_shape(negative, user.rows, user.cols, "bpr", "negative");
   detail::require_shape(loss, 1, 1, "bpr", "loss");
   using T = Real<B>;
-  B::reduce_rows(ctx, user.rows, functors::BprRow<T>{user, positive, negative, scale, epsilon}, SumTargets<T>(loss));
+  B::reduce_rows(ctx, user.rows, functors::BprRow<T>{user, positive, negative, scale, epsilon}, RowSums<T>(loss));
 }
 
-/// The three gradients of bpr, overwriting or adding as asked.
+/// With g_i = -scale d_loss sigmoid(-u_i . (p_i - n_i)): d_user (+)= g (p - n), d_positive (+)= g u, d_negative (+)= -g
+/// u. All three must be given.
 template <Backend B>
 void bpr_backward(Context<B>& ctx, In<B> user, In<B> positive, In<B> negative, Real<B> scale, In<B> d_loss,
                   Into<Real<B>> d_user, Into<Real<B>> d_positive, Into<Real<B>> d_negative, Real<B> epsilon = 0) {

@@ -14,15 +14,16 @@ void fill(Context<B>& ctx, Real<B> value, Out<B> y) {
   B::for_each(ctx, y.rows, functors::FillRow<Real<B>>{value, y});
 }
 
-/// y (+)= alpha x, same shape. With column blocks of y this is concatenation, and its own backward.
+/// y (+)= alpha x, same shape. With y a column block of a wider matrix this is concatenation; the backward
+/// pass is the same call with the gradients of y and x.
 template <Backend B>
 void scaled_copy(Context<B>& ctx, Real<B> alpha, In<B> x, Into<Real<B>> y) {
   detail::require_shape(x, y.view.rows, y.view.cols, "scaled_copy", "input");
   B::for_each(ctx, x.rows, functors::ScaleRow<Real<B>>{alpha, x, y});
 }
 
-/// Copies y (+)= alpha x made together, one after the other where a row of one meets another row of the next. Sources
-/// are no target. Those without a target are left out.
+/// Collects copies y (+)= alpha x and makes them in one pass, or in the order they were added where two would touch the
+/// same memory at different rows. No source may also be a destination. Copies without a destination are skipped.
 template <Backend B>
 class ScaledCopies {
  public:
@@ -31,7 +32,7 @@ class ScaledCopies {
   void add(const functors::ScaleRow<T>& copy) {
     if (!copy.y.wanted()) return;
     detail::require_shape(copy.x, copy.y.view.rows, copy.y.view.cols, "scaled_copy", "input");
-    bool apart = rows_.count < rows_.most;
+    bool apart = rows_.count < rows_.capacity;
     for (int c = 0; c < rows_.count; ++c) apart = apart && detail::rows_apart(rows_.copy[c].y.view, copy.y.view);
     if (!apart) run();
     rows_.copy[rows_.count++] = copy;
@@ -45,16 +46,6 @@ class ScaledCopies {
   Context<B>* ctx_;
   functors::ScaleRows<T> rows_;
 };
-
-/// y = a + beta b; b of a's shape, or one row added to every row.
-template <Backend B>
-void add(Context<B>& ctx, In<B> a, Real<B> beta, In<B> b, Out<B> y) {
-  detail::require_shape(y, a.rows, a.cols, "add", "output");
-  if (b.cols != a.cols || (b.rows != a.rows && b.rows != 1))
-    throw ShapeError(detail::message("add: a is ", shape_string(a), " but b is ", shape_string(b),
-                                     "; it must have the same shape or be one row"));
-  B::for_each(ctx, y.rows, functors::AddRow<Real<B>>{a, beta, b, y});
-}
 
 /// out_j = (1/n) sum_i x_ij, out 1 x cols; x must have a row.
 template <Backend B>
@@ -76,7 +67,7 @@ void column_mean_backward(Context<B>& ctx, In<B> d_out, Into<Real<B>> d_x) {
 template <Backend B>
 void sum(Context<B>& ctx, Real<B> alpha, In<B> x, Into<Real<B>> out) {
   detail::require_shape(out.view, 1, 1, "sum", "output");
-  B::reduce_rows(ctx, x.rows, functors::SumRow<Real<B>>{alpha, x}, SumTargets<Real<B>>(out));
+  B::reduce_rows(ctx, x.rows, functors::SumRow<Real<B>>{alpha, x}, RowSums<Real<B>>(out));
 }
 
 /// out (1 x 1) (+)= alpha sum_ij x_ij y_ij.
@@ -84,10 +75,10 @@ template <Backend B>
 void dot_sum(Context<B>& ctx, Real<B> alpha, In<B> x, In<B> y, Into<Real<B>> out) {
   detail::require_shape(out.view, 1, 1, "dot_sum", "output");
   detail::require_shape(y, x.rows, x.cols, "dot_sum", "second operand");
-  B::reduce_rows(ctx, x.rows, functors::DotSumRow<Real<B>>{alpha, x, y}, SumTargets<Real<B>>(out));
+  B::reduce_rows(ctx, x.rows, functors::DotSumRow<Real<B>>{alpha, x, y}, RowSums<Real<B>>(out));
 }
 
-/// y = max(0, x) + slope min(0, x), one slope for all (He et al., ICCV'15), plus `addend` where that has data.
+/// y = max(0, x) + slope min(0, x), one slope for all (He et al., ICCV'15), plus `addend` if it has data.
 template <Backend B>
 void prelu(Context<B>& ctx, In<B> x, In<B> slope, Out<B> y, In<B> addend = {}) {
   detail::require_shape(slope, 1, 1, "prelu", "slope");
@@ -96,30 +87,30 @@ void prelu(Context<B>& ctx, In<B> x, In<B> slope, Out<B> y, In<B> addend = {}) {
   B::for_each(ctx, x.rows, functors::PreluRow<Real<B>>{x, slope.data, y, addend});
 }
 
-/// d_x (+)= d_y (x > 0 ? 1 : slope); d_slope (+)= sum over x <= 0 of x d_y; d_addend (+)= d_y. Views without data are
-/// skipped; d_addend is written before d_x.
+/// d_x (+)= d_y (x > 0 ? 1 : slope); d_slope (+)= sum over x <= 0 of x d_y; d_addend (+)= d_y. d_addend is
+/// written before d_x.
 template <Backend B>
 void prelu_backward(Context<B>& ctx, In<B> x, In<B> slope, In<B> d_y, Into<Real<B>> d_x, Into<Real<B>> d_slope,
                     Into<Real<B>> d_addend = {}) {
   using T = Real<B>;
   if (d_addend.wanted())
     detail::require_shape(d_addend.view, d_y.rows, d_y.cols, "prelu_backward", "gradient of the addend");
-  const functors::PreluBackwardRow<T> to_x{x, slope.data, d_y, d_x};
+  const functors::PreluInputBackwardRow<T> to_x{x, slope.data, d_y, d_x};
   const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend};
-  const SumTargets<T> to_slope(d_slope);
+  const RowSums<T> to_slope(d_slope);
   if (d_addend.wanted() && d_x.wanted() && d_slope.wanted() && detail::rows_apart(d_addend.view, d_x.view))
-    return B::reduce_rows(ctx, x.rows, functors::CopyThenRow<T, functors::PreluBackwardBothRow<T>>{to_addend, {to_x}},
+    return B::reduce_rows(ctx, x.rows, functors::CopyThenRow<T, functors::PreluBackwardRow<T>>{to_addend, {to_x}},
                           to_slope);
   if (d_addend.wanted()) B::for_each(ctx, x.rows, to_addend);
   if (!d_x.wanted() && d_slope.wanted())
-    B::reduce_rows(ctx, x.rows, functors::PreluSlopeGradRow<T>{x, d_y}, to_slope);
+    B::reduce_rows(ctx, x.rows, functors::PreluSlopeBackwardRow<T>{x, d_y}, to_slope);
   else if (d_slope.wanted())
-    B::reduce_rows(ctx, x.rows, functors::PreluBackwardBothRow<T>{to_x}, to_slope);
+    B::reduce_rows(ctx, x.rows, functors::PreluBackwardRow<T>{to_x}, to_slope);
   else if (d_x.wanted())
     B::for_each(ctx, x.rows, to_x);
 }
 
-/// y = w x + b with one weight and one bias (1 x 1 each): a linear map on width-1 inputs. Plus `addend` where that has
+/// y = w x + b with one weight and one bias (1 x 1 each): a linear map on width-1 inputs. Plus `addend` if it has
 /// data.
 template <Backend B>
 void scalar_affine(Context<B>& ctx, In<B> x, In<B> weight, In<B> bias, Out<B> y, In<B> addend = {}) {
@@ -130,15 +121,14 @@ void scalar_affine(Context<B>& ctx, In<B> x, In<B> weight, In<B> bias, Out<B> y,
   B::for_each(ctx, x.rows, functors::ScalarAffineRow<Real<B>>{x, weight.data, bias.data, y, addend});
 }
 
-/// d_x (+)= w d_y; d_w (+)= sum x d_y; d_b (+)= sum d_y; d_addend (+)= d_y. `{}` for those not wanted; d_addend is
-/// written before d_x.
+/// d_x (+)= w d_y; d_w (+)= sum x d_y; d_b (+)= sum d_y; d_addend (+)= d_y. d_addend is written before d_x.
 template <Backend B>
 void scalar_affine_backward(Context<B>& ctx, In<B> x, In<B> weight, In<B> d_y, Into<Real<B>> d_x,
                             Into<Real<B>> d_weight, Into<Real<B>> d_bias, Into<Real<B>> d_addend = {}) {
   using T = Real<B>;
   if (d_addend.wanted())
     detail::require_shape(d_addend.view, d_y.rows, d_y.cols, "scalar_affine_backward", "gradient of the addend");
-  const functors::ScalarAffineBackwardRow<T> to_x{weight.data, d_y, d_x};
+  const functors::ScalarAffineInputBackwardRow<T> to_x{weight.data, d_y, d_x};
   const functors::ScaleRow<T> to_addend{T{1}, d_y, d_addend};
   const bool sums = d_weight.wanted() || d_bias.wanted();
   const bool together = sums && d_addend.wanted() && detail::rows_apart(d_addend.view, d_x.view);
@@ -147,15 +137,15 @@ void scalar_affine_backward(Context<B>& ctx, In<B> x, In<B> weight, In<B> d_y, I
     if (d_x.wanted()) B::for_each(ctx, x.rows, to_x);
     return;
   }
-  const SumTargets<T> both({1, d_weight}, {1, d_bias});
-  using Sums = functors::ScalarAffineBackwardAllRow<T>;
+  const RowSums<T> both({1, d_weight}, {1, d_bias});
+  using Sums = functors::ScalarAffineBackwardRow<T>;
   if (together)
     B::reduce_rows(ctx, x.rows, functors::CopyThenRow<T, Sums>{to_addend, {x, to_x}}, both);
   else
     B::reduce_rows(ctx, x.rows, Sums{x, to_x}, both);
 }
 
-/// y (+)= x mask / (1 - p); p = 1 gives 0. The backward is the same call on d_y with the same key.
+/// y (+)= x mask / (1 - p); p = 1 gives 0. The backward pass is the same call, with the same key, from d_y to d_x.
 template <Backend B>
 void dropout(Context<B>& ctx, In<B> x, double p, RandomKey key, Into<Real<B>> y) {
   detail::require_shape(y.view, x.rows, x.cols, "dropout", "output");

@@ -1,6 +1,6 @@
 #pragma once
 /// @file gather.hpp
-/// Rows by id, and the transpose that adds them back.
+/// Rows by id, and the transposed operator, which adds rows to the ids they came from.
 
 #include <rearm/core/context.hpp>
 #include <rearm/core/index_list.hpp>
@@ -18,15 +18,15 @@ inline void require_ids(std::span<const Id> ids, Index n_rows) {
 }
 }  // namespace detail
 
-/// Prepares ids, in the backend's memory, for gather and its backward. Every id must lie in [0, n_rows): the host
-/// checks those that it can read (DataError with position and value).
+/// Prepares ids, in the backend's memory, for gather and its backward pass. Every id must lie in [0, n_rows), which is
+/// checked where the host can read the ids (DataError with position and value).
 template <Backend B>
 IndexList make_index_list(Context<B>& ctx, std::span<const Id> ids, Index n_rows) {
   if constexpr (B::Memory::host_accessible) detail::require_ids(ids, n_rows);
   return B::index_list(ctx, ids, n_rows);
 }
 
-/// The distinct ids of a and b together, ascending; otherwise as make_index_list.
+/// make_index_list of the distinct ids of a and b together, in ascending order.
 template <Backend B>
 IndexList make_distinct_list(Context<B>& ctx, std::span<const Id> a, std::span<const Id> b, Index n_rows) {
   if constexpr (B::Memory::host_accessible) {
@@ -48,7 +48,7 @@ template <Backend B>
 void scatter_add(Context<B>& ctx, const IndexList& ids, In<B> d_y, Out<B> d_x) {
   detail::require_shape(d_y, ids.size, d_x.cols, "scatter_add", "input");
   using T = Real<B>;
-  B::for_each(ctx, ids.n_segments, functors::ScatterAddSegment<T>{ids.ids, ids.order, ids.segments, d_y, d_x});
+  B::for_each(ctx, ids.n_segments, functors::ScatterAddRow<T>{ids.ids, ids.order, ids.segments, d_y, d_x});
 }
 
 }  // namespace rearm

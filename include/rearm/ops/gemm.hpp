@@ -24,8 +24,7 @@ void gemm(Context<B>& ctx, Op op_a, Op op_b, Real<B> alpha, In<B> a, In<B> b, In
   B::gemm(ctx, op_a, op_b, alpha, a, b, c.view, c.write);
 }
 
-/// d_A (+)= alpha d_C op(B)^T and d_B (+)= alpha op(A)^T d_C, each in the orientation its operand is stored in. A view
-/// without data is skipped.
+/// d_A (+)= alpha d_C op(B)^T and d_B (+)= alpha op(A)^T d_C, each in the orientation its operand is stored in.
 template <Backend B>
 void gemm_backward(Context<B>& ctx, Op op_a, Op op_b, Real<B> alpha, In<B> a, In<B> b, In<B> d_c, Into<Real<B>> d_a,
                    Into<Real<B>> d_b) {
@@ -49,7 +48,7 @@ template <Backend B>
 void column_sum(Context<B>& ctx, Real<B> alpha, In<B> x, Into<Real<B>> out) {
   detail::require_shape(out.view, 1, x.cols, "column_sum", "output");
   using T = Real<B>;
-  B::reduce_rows(ctx, x.rows, functors::ColumnSumRow<T>{alpha, x}, SumTargets<T>(out));
+  B::reduce_rows(ctx, x.rows, functors::ColumnSumRow<T>{alpha, x}, RowSums<T>(out));
 }
 
 /// Y = X W^T + b (paper eq. 3): X n x p, W d x p, b 1 x d (or empty for none), Y n x d. The feature projection.
@@ -64,16 +63,16 @@ void linear(Context<B>& ctx, In<B> x, In<B> weight, In<B> bias, Out<B> y) {
 
 namespace detail {
 
-/// f(first row, rows as T) for a table kept in bfloat16, block after block, each of a size that stays in a cache.
+/// Calls f(first row, rows as T) for consecutive blocks of rows of a bfloat16 table, each small enough for a cache.
 template <Backend B, class F>
 void for_each_widened(Context<B>& ctx, ConstView<BFloat16> x, const F& f) {
   using T = Real<B>;
   if (x.empty()) return;
   Scratch<B> scratch(ctx);
-  const Index most = std::min(x.rows, std::max<Index>(B::cached_bytes / static_cast<Index>(sizeof(T)) / x.cols, 64));
-  const MatrixView<T> all = scratch.template matrix<T>(most, x.cols);
-  for (Index first = 0; first < x.rows; first += most) {
-    const MatrixView<T> rows = all.row_block(0, std::min(most, x.rows - first));
+  const Index block = std::min(x.rows, std::max<Index>(B::cached_bytes / static_cast<Index>(sizeof(T)) / x.cols, 64));
+  const MatrixView<T> all = scratch.template matrix<T>(block, x.cols);
+  for (Index first = 0; first < x.rows; first += block) {
+    const MatrixView<T> rows = all.row_block(0, std::min(block, x.rows - first));
     B::for_each(ctx, rows.rows, functors::ConvertRow<BFloat16, T>{x.row_block(first, rows.rows), rows});
     f(first, ConstView<T>(rows));
   }
@@ -81,7 +80,7 @@ void for_each_widened(Context<B>& ctx, ConstView<BFloat16> x, const F& f) {
 
 }  // namespace detail
 
-/// linear of a table kept in bfloat16, computed in T.
+/// linear of a table stored in bfloat16, computed in T.
 template <Backend B>
 void linear(Context<B>& ctx, ConstView<BFloat16> x, In<B> weight, In<B> bias, Out<B> y) {
   detail::require_shape(y, x.rows, weight.rows, "linear", "output");
@@ -89,7 +88,7 @@ void linear(Context<B>& ctx, ConstView<BFloat16> x, In<B> weight, In<B> bias, Ou
       ctx, x, [&](Index first, In<B> rows) { linear(ctx, rows, weight, bias, y.row_block(first, rows.rows)); });
 }
 
-/// d_X (+)= d_Y W, d_W (+)= d_Y^T X, d_b (+)= column sums of d_Y. `{}` for those not wanted.
+/// d_X (+)= d_Y W, d_W (+)= d_Y^T X, d_b (+)= column sums of d_Y.
 template <Backend B>
 void linear_backward(Context<B>& ctx, In<B> x, In<B> weight, In<B> d_y, Into<Real<B>> d_x, Into<Real<B>> d_weight,
                      Into<Real<B>> d_bias) {
@@ -98,7 +97,7 @@ void linear_backward(Context<B>& ctx, In<B> x, In<B> weight, In<B> d_y, Into<Rea
   if (d_bias.wanted()) column_sum(ctx, T{1}, d_y, d_bias);
 }
 
-/// The same for a table kept in bfloat16, whose own gradient is left as its factors.
+/// The same for a table stored in bfloat16. Its own gradient is not formed; its factors are d_y and the weight.
 template <Backend B>
 void linear_backward(Context<B>& ctx, ConstView<BFloat16> x, In<B> d_y, Into<Real<B>> d_weight, Into<Real<B>> d_bias) {
   using T = Real<B>;

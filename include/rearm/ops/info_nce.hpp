@@ -1,7 +1,7 @@
 #pragma once
 /// @file info_nce.hpp
-/// InfoNCE between two sets of unit rows on views (paper eq. 12). Of the n x n similarities no more than a tile of rows
-/// exists at once.
+/// InfoNCE between two sets of unit rows on views (paper eq. 12). Only a tile of rows of the n x n similarities
+/// exists at a time.
 
 #include <rearm/functors/info_nce.hpp>
 #include <rearm/ops/elementwise.hpp>
@@ -11,16 +11,16 @@
 namespace rearm {
 namespace detail {
 
-/// f(first row, similarities a_r . b_s / temperature of a tile of rows), tile after tile.
+/// Calls f(first row, a tile of rows of the similarities a_r . b_s / temperature) for one tile after the other.
 template <Backend B, class T, class F>
 void for_each_info_nce_tile(Context<B>& ctx, ConstView<T> a, ConstView<T> b, T inverse_temperature, const F& f) {
   if (a.rows == 0) return;
   Scratch<B> scratch(ctx);
-  const Index most = std::min(a.rows, std::max<Index>(B::cached_bytes / static_cast<Index>(sizeof(T)) / b.rows, 16));
+  const Index block = std::min(a.rows, std::max<Index>(B::cached_bytes / static_cast<Index>(sizeof(T)) / b.rows, 16));
   // Rows a power of two apart would share a few sets of the cache.
-  const MatrixView<T> tile = scratch.template matrix<T>(most, b.rows + 16).col_block(0, b.rows);
-  for (Index first = 0; first < a.rows; first += most) {
-    const MatrixView<T> scores = tile.row_block(0, std::min(most, a.rows - first));
+  const MatrixView<T> tile = scratch.template matrix<T>(block, b.rows + 16).col_block(0, b.rows);
+  for (Index first = 0; first < a.rows; first += block) {
+    const MatrixView<T> scores = tile.row_block(0, std::min(block, a.rows - first));
     gemm(ctx, Op::none, Op::transpose, inverse_temperature, a.row_block(first, scores.rows), b, scores);
     f(first, scores);
   }
@@ -43,7 +43,7 @@ void info_nce(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& sc
   sum(ctx, T{1}, ConstView<T>(rows, a.rows, 1), loss);
 }
 
-/// d_a, d_b (+)= gradients for d_loss (1 x 1), from one pass over the similarities; `{}` for those that are not wanted.
+/// d_a, d_b (+)= gradients for d_loss (1 x 1), from one pass over the similarities.
 /// 6 n^2 d operations.
 template <Backend B>
 void info_nce_backward(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& scale, const Real<B>* lse,

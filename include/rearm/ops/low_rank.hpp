@@ -10,7 +10,7 @@ namespace rearm {
 using functors::LowRankOrder;
 
 namespace detail {
-/// The factor that x meets first, then the other one.
+/// The row functor of the product: its `first` factor is the one applied to x first.
 template <class T>
 functors::LowRankRow<T> low_rank_row(MatrixView<const T> x, MatrixView<const T> w1, MatrixView<const T> w2,
                                      LowRankOrder order, MatrixView<T> mid, MatrixView<T> y) {
@@ -31,7 +31,8 @@ void low_rank_product(Context<B>& ctx, In<B> x, In<B> w1, In<B> w2, LowRankOrder
   B::for_each(ctx, x.rows, detail::low_rank_row<Real<B>>(x, w1, w2, order, mid, y));
 }
 
-/// Gradients of low_rank_product; `{}` for those that are not wanted.
+/// Gradients of low_rank_product, from the forward's operands and `mid`; functors::LowRankBackwardRow has the
+/// equations.
 template <Backend B>
 void low_rank_product_backward(Context<B>& ctx, In<B> x, In<B> w1, In<B> w2, LowRankOrder order, In<B> mid, In<B> d_y,
                                Into<Real<B>> d_x, Into<Real<B>> d_w1, Into<Real<B>> d_w2) {

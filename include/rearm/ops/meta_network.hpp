@@ -1,7 +1,7 @@
 #pragma once
 /// @file meta_network.hpp
-/// The authors' meta network (paper eq. 13-16 as their program computes them) as one operator. Rows are taken in blocks
-/// that stay in cache: of the wide intermediates only each learner's unit rows outlive the block they were made in.
+/// The authors' meta network (paper eq. 13-16 as their program computes them) as one operator. It works on blocks of
+/// rows that stay in cache; of the wide intermediates only the learners' unit rows are stored for all rows.
 
 #include <rearm/functors/meta_network.hpp>
 #include <rearm/ops/elementwise.hpp>
@@ -21,7 +21,7 @@ struct MetaLearnerView {
   ConstView<T> out_bias;
 };
 
-/// Where the gradients of one learner's weights go. `{}` for those not wanted.
+/// Where the gradients of one learner's weights go.
 template <class T>
 struct MetaLearnerGrad {
   Into<T> hidden_weight;
@@ -41,7 +41,7 @@ struct MetaLearnerSaved {
 
 namespace detail {
 
-/// Rows in work at once: on the host 4096 x 192 floats are 3 MiB; a device is better off with all of them.
+/// Rows of a block: on the host 4096, as 4096 x 192 floats are 3 MiB; on a device as good as all.
 template <class B>
 inline constexpr Index meta_block = B::Memory::host_accessible ? 4096 : Index{1} << 20;
 inline constexpr double meta_eps = 1e-12;
@@ -51,10 +51,10 @@ void for_meta_blocks(Index n, const F& f) {
   for (Index begin = 0; begin < n; begin += meta_block<B>) f(begin, std::min(meta_block<B>, n - begin));
 }
 
-/// Sums over blocks begin with the first one.
+/// The first block overwrites a sum over all blocks, the others add to it.
 inline Write meta_write(Index begin) { return begin == 0 ? Write::overwrite : Write::accumulate; }
 
-/// prelu(X W_1^T + b_1); `pre` keeps what goes into the activation and may be `hidden`.
+/// pre = X W_1^T + b_1, hidden = prelu(pre); they may be one array, which then holds `hidden`.
 template <Backend B, class T = Real<B>>
 void meta_hidden(Context<B>& ctx, ConstView<T> x, const MetaLearnerView<T>& g, MatrixView<T> pre,
                  MatrixView<T> hidden) {
@@ -62,14 +62,15 @@ void meta_hidden(Context<B>& ctx, ConstView<T> x, const MetaLearnerView<T>& g, M
   B::for_each(ctx, x.rows, functors::BiasPreluRow<T>{pre, g.hidden_bias.data, g.slope.data, pre, hidden});
 }
 
-/// The thin matrix that rows [begin, begin + n) of a learner make, in w: `axis` entries, `inner` apart, add up to 1.
+/// The functor that makes the thin matrices of rows [begin, begin + n) in w, softmax along `axis` entries `inner`
+/// apart.
 template <class T>
 functors::MetaFactorRow<T> meta_factor(const MetaLearnerSaved<T>& saved, Index begin, Index n, Index axis, Index inner,
                                        MatrixView<T> w) {
   return {saved.unit.row_block(begin, n), saved.mean.data, axis, inner, w.row_block(0, n)};
 }
 
-/// From d_z, the gradient after unit row + mean, and d_mean to the learner's weights.
+/// Gradients of the learner's weights from d_z, that of unit row + mean, and d_mean, that of the mean. d_z is used up.
 template <Backend B, class T = Real<B>>
 void meta_learner_backward(Context<B>& ctx, ConstView<T> x, const MetaLearnerView<T>& g,
                            const MetaLearnerSaved<T>& saved, MatrixView<T> d_z, const T* d_mean,
@@ -89,12 +90,12 @@ void meta_learner_backward(Context<B>& ctx, ConstView<T> x, const MetaLearnerVie
     B::reduce_rows(ctx, n,
                    functors::MetaUnitBackwardRow<T>{saved.unit.row_block(begin, n), saved.norm + begin, T(meta_eps),
                                                     d_mean, d_out},
-                   SumTargets<T>({width, grad.out_bias}, {}));
+                   RowSums<T>({width, grad.out_bias}, {}));
     meta_hidden<B>(ctx, x.row_block(begin, n), g, pre, hidden);
     weight_gradient(d_out, hidden, grad.out_weight);
     gemm(ctx, Op::none, Op::none, T{1}, ConstView<T>(d_out), g.out_weight, hidden);
-    B::reduce_rows(ctx, n, functors::PreluBackwardSumRow<T>{{pre, g.slope.data, hidden, hidden}},
-                   SumTargets<T>({1, grad.slope}, {width, grad.hidden_bias}));
+    B::reduce_rows(ctx, n, functors::BiasPreluBackwardRow<T>{{pre, g.slope.data, hidden, hidden}},
+                   RowSums<T>({1, grad.slope}, {width, grad.hidden_bias}));
     weight_gradient(hidden, x.row_block(begin, n), grad.hidden_weight);
     for (Into<T>* into : {&grad.hidden_weight, &grad.hidden_bias, &grad.slope, &grad.out_weight, &grad.out_bias})
       into->write = Write::accumulate;
@@ -147,7 +148,7 @@ void meta_network(Context<B>& ctx, In<B> knowledge, In<B> id, const MetaLearnerV
       B::reduce_rows(ctx, n,
                      functors::MetaUnitRow<T>{unit, learner->out_bias.data, T(detail::meta_eps), kept->norm + begin,
                                               T{1} / static_cast<T>(n_rows)},
-                     SumTargets<T>({kept->mean, detail::meta_write(begin)}));
+                     RowSums<T>({kept->mean, detail::meta_write(begin)}));
     });
   detail::for_meta_blocks<B>(n_rows, [&](Index begin, Index n) {
     const auto factor1 = detail::meta_factor<T>(saved1, begin, n, d, k, work1);
@@ -158,7 +159,7 @@ void meta_network(Context<B>& ctx, In<B> knowledge, In<B> id, const MetaLearnerV
   });
 }
 
-/// Gradients of meta_network for the ids and both learners' weights; `{}` for those that are not wanted.
+/// Gradients of meta_network for the ids and both learners' weights.
 template <Backend B>
 void meta_network_backward(Context<B>& ctx, In<B> knowledge, In<B> id, const MetaLearnerView<Real<B>>& g1,
                            const MetaLearnerView<Real<B>>& g2, const MetaLearnerSaved<Real<B>>& saved1,
@@ -194,8 +195,7 @@ void meta_network_backward(Context<B>& ctx, In<B> knowledge, In<B> id, const Met
                                                        d_z1.row_block(begin, n),
                                                        d_z2.row_block(begin, n),
                                                        T{1} / static_cast<T>(n_rows)};
-      B::reduce_rows(ctx, n, backward,
-                     SumTargets<T>({MatrixView<T>(d_means, 1, 2 * width), detail::meta_write(begin)}));
+      B::reduce_rows(ctx, n, backward, RowSums<T>({MatrixView<T>(d_means, 1, 2 * width), detail::meta_write(begin)}));
     });
   }
   detail::meta_learner_backward<B>(ctx, knowledge, g1, saved1, d_z1, d_means, grad1);

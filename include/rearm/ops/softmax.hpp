@@ -7,14 +7,15 @@
 
 namespace rearm {
 
-/// How each row of a softmax is read: as an outer x axis x inner array, softmax along `axis`. A d x k matrix in a row
-/// has its first axis with {d, k} and its last with {k, 1}; a plain row is {cols, 1}.
+/// How softmax reads a row: as an outer x axis x inner array, with the softmax along `axis`. For a row that holds a
+/// d x k matrix, {d, k} is its first axis and {k, 1} its last; {cols, 1} is the row as a whole.
 struct SoftmaxAxis {
   Index axis;
   Index inner;
 };
 
-/// Softmax inside each row, along the axis that `along` describes. Throws ShapeError when it does not divide the row.
+/// y = softmax of x inside each row, along the axis that `along` describes. Throws ShapeError unless axis x inner
+/// divides the row.
 template <Backend B>
 void softmax(Context<B>& ctx, In<B> x, SoftmaxAxis along, Out<B> y) {
   if (along.axis < 1 || along.inner < 1 || x.cols % (along.axis * along.inner) != 0)
@@ -24,6 +25,7 @@ void softmax(Context<B>& ctx, In<B> x, SoftmaxAxis along, Out<B> y) {
   B::for_each(ctx, x.rows, functors::SoftmaxRow<Real<B>>{x, along.axis, along.inner, y});
 }
 
+/// d_x (+)= y (d_y - sum of y d_y along the axis)
 template <Backend B>
 void softmax_backward(Context<B>& ctx, In<B> y, SoftmaxAxis along, In<B> d_y, Into<Real<B>> d_x) {
   detail::require_shape(d_x.view, y.rows, y.cols, "softmax_backward", "d_x");
@@ -38,6 +40,7 @@ void log_sum_exp(Context<B>& ctx, In<B> x, Out<B> y) {
   B::for_each(ctx, x.rows, functors::LogSumExpRow<Real<B>>{x, y});
 }
 
+/// d_x_ij (+)= exp(x_ij - y_i) d_y_i
 template <Backend B>
 void log_sum_exp_backward(Context<B>& ctx, In<B> x, In<B> y, In<B> d_y, Into<Real<B>> d_x) {
   detail::require_shape(d_x.view, x.rows, x.cols, "log_sum_exp_backward", "d_x");
@@ -52,7 +55,7 @@ void cosine(Context<B>& ctx, In<B> a, In<B> b, Real<B> eps, Out<B> y) {
   B::for_each(ctx, a.rows, functors::CosineRow<Real<B>>{a, b, eps, y});
 }
 
-/// Both gradients of cosine; `{}` for those that are not wanted.
+/// d_a (+)= d_y (b / |b| - y a / |a|) / |a|, norms at least eps; d_b by symmetry. d_a is written first.
 template <Backend B>
 void cosine_backward(Context<B>& ctx, In<B> a, In<B> b, Real<B> eps, In<B> d_y, Into<Real<B>> d_a, Into<Real<B>> d_b) {
   using T = Real<B>;

@@ -1,14 +1,14 @@
 #pragma once
 /// @file spmm.hpp
-/// Sparse times dense, any width, alone or with what is done to each row at once.
+/// Sparse times dense matrices of any width, optionally finishing each row of the result in the same pass.
 
 #include <rearm/core/context.hpp>
 #include <rearm/functors/normalize.hpp>
 
 namespace rearm {
 
-/// Y (+)= A X: A m x n sparse, X n x w, Y m x w, and then(i, lane) once row i of Y stands. Throws ShapeError. 2 nnz w
-/// operations.
+/// Y (+)= A X: A m x n sparse, X n x w, Y m x w, and then(i, lane) once row i of Y is complete. Throws
+/// ShapeError. 2 nnz w operations.
 template <Backend B, class Then = NothingRow>
 void spmm(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, Into<Real<B>> y, const Then& then = {}) {
   if (a.cols != x.rows)
@@ -24,10 +24,10 @@ void spmm_backward(Context<B>& ctx, const SparseOperator<Real<B>, typename B::Me
   spmm(ctx, a.transpose_view(), d_y, d_x);
 }
 
-/// y_i = (A X)_i / max(|(A X)_i|, eps), a homograph's layer in one pass over Y; norm holds |(A X)_i| (m values).
+/// y_i = (A X)_i / max(|(A X)_i|, eps), one layer of a homograph in one pass over Y; norm holds |(A X)_i| (m values).
 template <Backend B>
 void spmm_row_normalize(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, Real<B> eps, Out<B> y, Real<B>* norm) {
-  spmm(ctx, a, x, y, functors::RowNormalize<Real<B>>{y, eps, y, norm});
+  spmm(ctx, a, x, y, functors::NormalizeRow<Real<B>>{y, eps, y, norm});
 }
 
 }  // namespace rearm

@@ -43,7 +43,7 @@ struct CpuBackend {
 
   /// Chunks of fixed size are summed alone and then in ascending order: the same bits with any number of threads.
   template <class F>
-  static void reduce_rows(Context<CpuBackend>& ctx, Index n, const F& f, const SumTargets<Scalar>& to) {
+  static void reduce_rows(Context<CpuBackend>& ctx, Index n, const F& f, const RowSums<Scalar>& to) {
     Scratch<CpuBackend> scratch(ctx);
     const Index width = to.width();
     const Index n_chunks = std::max<Index>((n + reduce_grain - 1) / reduce_grain, 1);
@@ -55,8 +55,8 @@ struct CpuBackend {
     });
     for (Index chunk = 1; chunk < n_chunks; ++chunk)
       for (Index j = 0; j < width; ++j) partials[j] += partials[chunk * width + j];
-    for (int piece = 0; piece < to.pieces; ++piece)
-      for (Index j = 0; j < width; ++j) to.put(piece, j, partials[j]);
+    for (int group = 0; group < to.n_groups; ++group)
+      for (Index j = 0; j < width; ++j) to.put(group, j, partials[j]);
   }
 
   /// Splits the output, or for a small output the inner dimension, into blocks that depend on the shape alone.

@@ -3,7 +3,7 @@
 /// Many Philox draws at once, in vector registers: the same numbers as RandomKey::noise one by one (Random123's
 /// constants and rounds; tested against it).
 
-#include <rearm/backend/cpu/lanes.hpp>
+#include <rearm/backend/cpu/simd.hpp>
 #include <rearm/core/random.hpp>
 
 #include <bit>
@@ -11,8 +11,9 @@
 
 namespace rearm::cpu {
 
-/// Eight words in lanes of 64 bits. Their upper halves are left as they come: only products of lower halves are taken.
-using PhiloxWords = LaneType<std::uint64_t, 8>::type;
+/// Eight words in entries of 64 bits. Their upper halves are left as they come: only products of lower halves are
+/// taken.
+using PhiloxWords = VectorType<std::uint64_t, 8>::type;
 
 /// Products of the lower halves.
 inline void multiply_words(const PhiloxWords& x, std::uint32_t constant, PhiloxWords& product) {
@@ -24,8 +25,9 @@ inline void multiply_words(const PhiloxWords& x, std::uint32_t constant, PhiloxW
 }
 
 /// word[w][l] = word w of the draw number first + l * stride.
-inline void philox_block(const RandomKey& key, std::uint64_t first, std::uint64_t stride, Lanes<std::uint32_t>* word) {
-  PhiloxWords x[4][2] = {};  // word, half of the lanes
+inline void philox_block(const RandomKey& key, std::uint64_t first, std::uint64_t stride,
+                         Vector16<std::uint32_t>* word) {
+  PhiloxWords x[4][2] = {};  // word, half of the entries
   for (int half = 0; half < 2; ++half) {
     for (int l = 0; l < 8; ++l) x[0][half][l] = first + static_cast<std::uint64_t>(8 * half + l) * stride;
     x[1][half] = x[0][half] >> 32;
@@ -50,8 +52,8 @@ inline void philox_block(const RandomKey& key, std::uint64_t first, std::uint64_
   // The lower halves: the machine is little-endian.
   static_assert(std::endian::native == std::endian::little);
   for (int w = 0; w < 4; ++w)
-    word[w] = __builtin_shufflevector((Lanes<std::uint32_t>)x[w][0], (Lanes<std::uint32_t>)x[w][1], 0, 2, 4, 6, 8, 10,
-                                      12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    word[w] = __builtin_shufflevector((Vector16<std::uint32_t>)x[w][0], (Vector16<std::uint32_t>)x[w][1], 0, 2, 4, 6, 8,
+                                      10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
 }
 
 }  // namespace rearm::cpu

@@ -19,14 +19,14 @@ inline constexpr Index table_tile_cols = 512;
 inline constexpr Index table_chunk = 1024;
 
 #if defined(__CUDACC__)  // nvcc refuses vectors in what is device code as well
-using MomentLanes = functors::MomentWords;
+using MomentVectors = functors::MomentWords;
 #else
 /// functors::MomentWords in vector registers.
-struct MomentLanes {
+struct MomentVectors {
   static void draw(const RandomKey& key, std::uint64_t first, std::uint32_t* word) {
-    Lanes<std::uint32_t> lanes[4];
-    philox_block(key, first, 1, lanes);
-    for (int w = 0; w < 4; ++w) store_lanes<std::uint32_t>(lanes[w], word + std::ptrdiff_t{w} * n_lanes);
+    Vector16<std::uint32_t> words[4];
+    philox_block(key, first, 1, words);
+    for (int w = 0; w < 4; ++w) store_entries<std::uint32_t>(words[w], word + std::ptrdiff_t{w} * simd_width);
   }
 };
 #endif
@@ -67,7 +67,7 @@ void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, Matrix
         const MatrixView<T> grad(tile, n, width);
         gemm_serial<T>(Op::none, Op::none, T{1}, d_output.row_block(begin, n), weight.col_block(col, width), grad,
                        Write::overwrite);
-        const functors::AdamRow<T, MomentLanes> row{part, grad};
+        const functors::AdamRow<T, MomentVectors> row{part, grad};
         for (Index i = 0; i < n; ++i) row(i, SoleLane{});
       }
   });

@@ -3,7 +3,7 @@
 /// Users' features (the mean of their items') and their nearest neighbours, directly or through the items' cosines.
 
 #include <rearm/backend/cpu/knn.hpp>
-#include <rearm/backend/cpu/lanes.hpp>
+#include <rearm/backend/cpu/simd.hpp>
 #include <rearm/data/interactions.hpp>
 #include <rearm/graph/item_neighbours.hpp>
 
@@ -106,38 +106,38 @@ class UserCosines {
   /// Offers the cosines of users [begin, begin + count), count <= width, with all users to their lists.
   void rank(Index begin, Index count, TopKSelector<T>* best) const {
     const Matrix<T> sums = sum_items(begin, count);
-    constexpr int parts = width / cpu::n_lanes;
-    cpu::Lanes<T> inverse[parts] = {};
-    cpu::Lanes<T> worst[parts];  // above every cosine where there is no user
+    constexpr int parts = width / cpu::simd_width;
+    cpu::Vector16<T> inverse[parts] = {};
+    cpu::Vector16<T> worst[parts];  // above every cosine where there is no user
     for (Index c = 0; c < width; ++c) {
-      inverse[c / cpu::n_lanes][c % cpu::n_lanes] = c < count ? inverse_norm_[begin + c] : T{0};
-      worst[c / cpu::n_lanes][c % cpu::n_lanes] = c < count ? best[c].worst() : T{2};
+      inverse[c / cpu::simd_width][c % cpu::simd_width] = c < count ? inverse_norm_[begin + c] : T{0};
+      worst[c / cpu::simd_width][c % cpu::simd_width] = c < count ? best[c].worst() : T{2};
     }
     for (Index u = 0; u < items_.rows(); ++u) {
-      cpu::Lanes<T> cosine[parts] = {};
+      cpu::Vector16<T> cosine[parts] = {};
       for (const Id item : items_.row(u)) {
         const T* sum = sums.row(item);
         const T weight = weight_[item];
         for (int part = 0; part < parts; ++part) {
-          cpu::Lanes<T> addend;
-          cpu::load_lanes(sum + part * cpu::n_lanes, addend);
+          cpu::Vector16<T> addend;
+          cpu::load_entries(sum + part * cpu::simd_width, addend);
           cosine[part] += addend * weight;
         }
       }
-      cpu::LaneMask<T> enters[parts];
-      cpu::LaneMask<T> any = {};
+      cpu::Mask16<T> enters[parts];
+      cpu::Mask16<T> any = {};
       for (int part = 0; part < parts; ++part) {
         cosine[part] *= inverse[part] * inverse_norm_[u];
         enters[part] = ~(cosine[part] <= worst[part]);  // NaN does not slip through
         any |= enters[part];
       }
-      if (!cpu::any_lane<T>(any)) continue;
+      if (!cpu::any_entry<T>(any)) continue;
       for (Index c = 0; c < width; ++c) {
-        const Index part = c / cpu::n_lanes;
-        const Index lane = c % cpu::n_lanes;
-        if (enters[part][lane] == 0) continue;
-        best[c].offer(cosine[part][lane], static_cast<Id>(u));
-        worst[part][lane] = best[c].worst();
+        const Index part = c / cpu::simd_width;
+        const Index entry = c % cpu::simd_width;
+        if (enters[part][entry] == 0) continue;
+        best[c].offer(cosine[part][entry], static_cast<Id>(u));
+        worst[part][entry] = best[c].worst();
       }
     }
   }

@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-namespace rearm::gpu {
+namespace rearm::cuda {
 
 /// Warps a block: each runs long, so few of them make the last ones' wait short.
 inline constexpr int attention_warps = 4;
@@ -77,7 +77,7 @@ REARM_KERNEL void attention_kernel(functors::AttentionInput<T> in, MatrixView<T>
     T sum{0};
     T value{0};
     for_each_weight<D>(in, i, a, [&](Index b, T multiplier) {
-      const T weight = fast_exp(q * k[b] - top);
+      const T weight = functors::fast_exp(q * k[b] - top);
       sum += weight;
       value += weight * multiplier * v[b];
     });
@@ -109,7 +109,7 @@ REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f,
     T d_q{0};
     std::uint64_t kept = 0;
     for_each_weight<D>(in, i, a, [&](Index b, T multiplier) {
-      const T weight = fast_exp(q * k[b] - top);
+      const T weight = functors::fast_exp(q * k[b] - top);
       sum += weight;
       d_q += weight * (multiplier * v[b] - out) * k[b];
       if (D > 0 && multiplier != T{0}) kept |= std::uint64_t{1} << b;
@@ -155,7 +155,7 @@ REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f,
         const T top = range.top(q_a);
         REARM_UNROLL
         for (int c = 0; c < 2; ++c) {
-          const T g = factor_a * fast_exp(q_a * key[c] - top);
+          const T g = factor_a * functors::fast_exp(q_a * key[c] - top);
           const bool keep = (kept_a >> (c * warp_size + lane.lane) & 1) != 0;
           const T multiplier = keep ? (in.dropout ? in.keep_scale : T{1}) : T{0};
           d_v[c] += g * multiplier;
@@ -173,4 +173,4 @@ REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f,
   }
 }
 
-}  // namespace rearm::gpu
+}  // namespace rearm::cuda

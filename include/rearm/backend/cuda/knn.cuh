@@ -11,7 +11,7 @@
 #include <cmath>
 #include <limits>
 
-namespace rearm::gpu {
+namespace rearm::cuda {
 
 /// Candidates kept beyond k, so that ties at the boundary can be settled.
 inline constexpr Index knn_margin = 8;
@@ -135,7 +135,7 @@ struct SettleTiesRow {
 template <class T, class Features>
 Matrix<T, CudaMemory> upload_features(const Resources& resources, const Features& features) {
   Matrix<T, CudaMemory> x(features.rows(), features.cols());
-  write_from_host(x, [&](Index begin, MatrixView<T> rows) { features.copy_rows(begin, rows); });
+  fill_on_host(x, [&](Index begin, MatrixView<T> rows) { features.copy_rows(begin, rows); });
   Buffer<int, CudaMemory> failed(1);
   for_each(resources, x.rows(), FiniteRow<T>{x.view(), failed.data()});
   int from_end = 0;
@@ -199,4 +199,4 @@ NeighbourTable cosine_neighbours(const Resources& resources, const Rows& feature
   return table;
 }
 
-}  // namespace rearm::gpu
+}  // namespace rearm::cuda

@@ -8,7 +8,7 @@
 
 #include <algorithm>
 
-namespace rearm::gpu {
+namespace rearm::cuda {
 
 inline constexpr unsigned full_warp = 0xFFFFFFFFU;
 inline constexpr int warp_size = 32;
@@ -63,8 +63,7 @@ REARM_KERNEL void for_each_kernel(Index n, F f) {
 /// and after.
 template <bool Shared, class F, class T>
 REARM_KERNEL void __launch_bounds__(reduce_warps* warp_size, Shared ? 2 : 1)
-    reduce_rows_kernel(Index n, Index width, Index rows_per_warp, F f, T* partials, unsigned* arrived,
-                       SumTargets<T> to) {
+    reduce_rows_kernel(Index n, Index width, Index rows_per_warp, F f, T* partials, unsigned* arrived, RowSums<T> to) {
   __shared__ T sums[reduce_warps][Shared ? shared_width<T> : 1];
   __shared__ T slices[reduce_warps * warp_size];
   __shared__ bool last;
@@ -117,8 +116,8 @@ REARM_KERNEL void __launch_bounds__(reduce_warps* warp_size, Shared ? 2 : 1)
     T total{0};
     if (slice == 0 && j < width)
       for (int q = 0; q < n_slices; ++q) total += slices[q * columns + thread];
-    for (int piece = 0; piece < to.pieces; ++piece) {
-      if (slice == 0 && j < width) to.put(piece, j, total);
+    for (int group = 0; group < to.n_groups; ++group) {
+      if (slice == 0 && j < width) to.put(group, j, total);
       __syncthreads();
     }
   }
@@ -130,7 +129,7 @@ void for_each(const Resources& resources, Index n, const F& f) {
 }
 
 template <class F, class T>
-void reduce_rows(const Resources& resources, Arena<CudaMemory>& arena, Index n, const F& f, const SumTargets<T>& to) {
+void reduce_rows(const Resources& resources, Arena<CudaMemory>& arena, Index n, const F& f, const RowSums<T>& to) {
   const Index width = to.width();
   if (width == 0) return;
   constexpr Index least_rows = 4;  // a warp's
@@ -146,4 +145,4 @@ void reduce_rows(const Resources& resources, Arena<CudaMemory>& arena, Index n, 
   arena.rewind(mark);
 }
 
-}  // namespace rearm::gpu
+}  // namespace rearm::cuda

@@ -1,0 +1,25 @@
+#pragma once
+/// @file map.hpp
+/// A function of one number, element by element.
+
+#include <rearm/core/context.hpp>
+#include <rearm/functors/map.hpp>
+
+namespace rearm {
+
+/// y_ij = f(x_ij) for one of functors/map.hpp, or a struct of your own that is made like them. x and y of one shape
+/// (ShapeError); y may be x.
+template <class F, Backend B>
+void map(Context<B>& ctx, In<B> x, Out<B> y, const F& f = {}) {
+  detail::require_shape(y, x.rows, x.cols, "map", "output");
+  B::for_each(ctx, x.rows, functors::MapRow<Real<B>, F>{f, x, y});
+}
+
+/// d_x_ij (+)= d_y_ij f'(x_ij), from the forward's x and y.
+template <class F, Backend B>
+void map_backward(Context<B>& ctx, In<B> x, In<B> y, In<B> d_y, Into<Real<B>> d_x, const F& f = {}) {
+  detail::require_shape(d_x.view, x.rows, x.cols, "map_backward", "d_x");
+  B::for_each(ctx, x.rows, functors::MapBackwardRow<Real<B>, F>{f, x, y, d_y, d_x});
+}
+
+}  // namespace rearm
