@@ -1,8 +1,5 @@
 // Trains on the CPU and on a GPU from the same seed, and shows where the two runs agree and how long they take.
-#include "support/host_training.hpp"
-#include "support/modality_weights.hpp"
-#include "support/program.hpp"
-#include "support/settings.hpp"
+#include "compare_backends_cpu.hpp"
 
 #include <rearm/cuda.cuh>
 
@@ -12,110 +9,67 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <filesystem>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace {
-
-using Gpu = rearm::CudaBackend<float>;
-using rearm::Index;
-namespace support = rearm::support;
 
 /// Losses whose relative difference is below it differ by no more than the rounding of float sums in another order.
 constexpr double rounding = 1e-5;
 
 struct Arguments {
-  std::filesystem::path dir;
-  std::string preset, features;
+  std::string dir, preset, features;
   bool synthetic = false, deterministic = true, tf32 = false;
   int epochs = 3, threads = 0;
-  Index users = 2000;
+  rearm::Index users = 2000;
   std::uint64_t seed = 2025;
 };
 
-struct Run {
-  std::vector<rearm::EpochReport> epochs;
-  /// Of the epochs' means: on a GPU a single step only starts its work.
-  double step_seconds(Index steps) const {
-    std::vector<double> seconds;
-    for (const rearm::EpochReport& r : epochs) seconds.push_back(r.train_seconds / static_cast<double>(steps));
-    std::ranges::sort(seconds);
-    return seconds.at(seconds.size() / 2);
-  }
-};
-
-rearm::Dataset load(const Arguments& args) {
-  if (!args.synthetic) return rearm::load_dataset(args.dir);
-  rearm::SyntheticSettings s;
-  s.n_users = args.users;
-  s.n_items = std::max<Index>(args.users * 3 / 5, 10);
-  return rearm::make_synthetic(s);
-}
-
-rearm::Config settings(const Arguments& args, rearm::Dataset& data) {
-  rearm::Config config;
-  if (!args.preset.empty())
-    config = rearm::preset(args.preset);
-  else if (args.synthetic)
-    config = support::synthetic_config();
-  if (!args.features.empty()) support::set_field(config, "features", {args.features});
-  config.seed = args.seed;
-  config.epochs = config.patience = args.epochs;
-  config.eval_every = 1;
-  support::choose_modalities(config, {}, data);
-  rearm::validate(config, static_cast<int>(data.modalities.size()));
-  return config;
-}
-
-void print(const Run& cpu, const Run& gpu, Index steps) {
-  std::printf("epoch      loss cpu     loss cuda  rel. difference  R@20 cpu  R@20 cuda\n");
-  int first = -1;
-  for (std::size_t e = 0; e < cpu.epochs.size(); ++e) {
-    const rearm::EpochReport& a = cpu.epochs[e];
-    const rearm::EpochReport& b = gpu.epochs.at(e);
-    const double difference = std::abs(a.losses.total - b.losses.total) / std::abs(a.losses.total);
-    if (first < 0 && !(difference <= rounding)) first = a.epoch;
-    std::printf("%5d  %12.7f  %12.7f  %15.1e  %8.4f  %9.4f\n", a.epoch, a.losses.total, b.losses.total, difference,
-                a.valid.at("recall@20"), b.valid.at("recall@20"));
-  }
-  const double slow = cpu.step_seconds(steps), fast = gpu.step_seconds(steps);
-  std::printf("median step: cpu %.3f ms, cuda %.3f ms, ratio %.2f\n", slow * 1e3, fast * 1e3, slow / fast);
-  if (first < 0)
-    std::printf("the losses never differ by more than rounding (relative %.0e)\n", rounding);
-  else
-    std::printf("the losses differ by more than rounding (relative %.0e) from epoch %d on\n", rounding, first);
-}
-
 int compare(const Arguments& args) {
-  if (args.dir.empty() != args.synthetic)
-    throw rearm::ConfigError("give either a folder with a data set or --synthetic; see --help");
+  using Gpu = rearm::CudaBackend<float>;
+  if (args.dir.empty() != args.synthetic) throw rearm::ConfigError("give either a folder or --synthetic; see --help");
   if (rearm::cuda::device_count() == 0)
     throw rearm::ConfigError("there is no CUDA device on this machine (or no driver for it) to compare the CPU with");
+  rearm::SyntheticSettings made;
+  made.n_users = args.users;
+  made.n_items = std::max<rearm::Index>(args.users * 3 / 5, 10);
+  rearm::Dataset data = args.synthetic ? rearm::make_synthetic(made) : rearm::load_dataset(args.dir);
+  std::string preset = args.preset;
+  if (preset.empty()) preset = args.synthetic ? "synthetic" : "baby";
+  rearm::RearmSettings settings = rearm::preset(preset);
+  if (!args.features.empty()) rearm::parse("features", args.features, settings.model.features.kind);
+  settings.train.epochs = settings.train.patience = args.epochs;
+  settings.train.seed = args.seed;
   rearm::Context<Gpu> ctx({.tf32 = args.tf32, .deterministic = args.deterministic}, args.seed);
-  rearm::Dataset data = load(args);
-  const rearm::Config config = settings(args, data);
-  const Index steps = (data.train.size() + config.batch_size - 1) / config.batch_size;
-  std::printf("%s: %td users, %td items, %td steps an epoch, features %s, seed %llu; %s, %s, %s sparse products\n",
-              data.name.c_str(), data.n_users, data.n_items, steps, std::string(to_string(config.features)).c_str(),
-              static_cast<unsigned long long>(args.seed), ctx.resources().device_name().c_str(),
-              args.tf32 ? "TF32" : "FP32", args.deterministic ? "our" : "cuSPARSE's");
-  std::fflush(stdout);
 
   // The same graphs for both: what differs then is the training.
-  rearm::GraphSet<float> graphs = support::build_host_graphs(data, config, args.threads);
-  Run cpu, gpu;
-  const auto job = [&](Run& run) {
-    rearm::TrainOptions options;
-    options.on_epoch = [&run](const rearm::EpochReport& r) { run.epochs.push_back(r); };
-    return support::TrainingJob{&data, config, {}, options, {}};
+  const rearm::GraphSet<float> graphs = build_on_cpu(data, settings, args.threads);
+  rearm::Model<Gpu> model(ctx, data, settings.model, rearm::copy_graphs<Gpu>(graphs));
+  std::vector<rearm::EpochReport> gpu;
+  rearm::TrainOptions options;
+  options.on_epoch = [&](const rearm::EpochReport& r) { gpu.push_back(r); };
+  rearm::train(ctx, model, data, settings, {}, options);
+  const std::vector<rearm::EpochReport> cpu = train_on_cpu(data, settings, graphs, args.threads);
+
+  std::printf("%s, %s, on %s\n", data.name.c_str(), preset.c_str(), ctx.resources().device_name().c_str());
+  std::printf("epoch      loss cpu     loss cuda  rel. difference  R@20 cpu  R@20 cuda\n");
+  int first = -1;
+  for (std::size_t e = 0; e < cpu.size() && e < gpu.size(); ++e) {
+    const double a = cpu[e].losses.total, b = gpu[e].losses.total;
+    const double difference = std::abs(a - b) / std::abs(a);
+    if (first < 0 && !(difference <= rounding)) first = cpu[e].epoch;
+    std::printf("%5d  %12.7f  %12.7f  %15.1e  %8.4f  %9.4f\n", cpu[e].epoch, a, b, difference,
+                cpu[e].valid.at("recall@20"), gpu[e].valid.at("recall@20"));
+  }
+  const rearm::Index steps = (data.train.size() + settings.train.batch_size - 1) / settings.train.batch_size;
+  const auto step_ms = [&](std::vector<rearm::EpochReport> epochs) {  // on a GPU a single step only starts its work
+    std::ranges::sort(epochs, {}, &rearm::EpochReport::train_seconds);
+    return epochs.at(epochs.size() / 2).train_seconds / static_cast<double>(steps) * 1e3;
   };
-  support::run_training<Gpu>(ctx, job(gpu), rearm::copy_graphs<Gpu>(graphs));
-  support::TrainingJob on_cpu = job(cpu);
-  on_cpu.graphs = std::move(graphs);
-  support::run_training_on_cpu(args.threads, std::move(on_cpu));
-  print(cpu, gpu, steps);
+  std::printf("median step: cpu %.3f ms, cuda %.3f ms, ratio %.2f\n", step_ms(cpu), step_ms(gpu),
+              step_ms(cpu) / step_ms(gpu));
+  std::printf("losses beyond rounding (relative %.0e): %s\n", rounding,
+              first < 0 ? "never" : ("from epoch " + std::to_string(first)).c_str());
   return 0;
 }
 
@@ -132,9 +86,15 @@ int main(int argc, char** argv) {
   app.add_option("--features", args.features, "trainable, residual or frozen");
   app.add_option("--epochs", args.epochs, "epochs (3)")->check(CLI::PositiveNumber);
   app.add_option("--seed", args.seed, "seed of both runs (2025)");
-  app.add_option("--threads", args.threads, "threads of the CPU, 0 for all CPUs");
+  app.add_option("--threads", args.threads, "threads of the CPU, 0 for all CPUs that may be used");
   app.add_flag("--tf32", args.tf32, "dense products on the GPU in TF32");
   app.add_flag("--deterministic,!--no-deterministic", args.deterministic,
                "sparse products on the GPU by our kernel (the default) or by cuSPARSE");
-  return support::run_program(app, argc, argv, [&] { return compare(args); });
+  CLI11_PARSE(app, argc, argv);
+  try {
+    return compare(args);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "compare_backends: %s\n", e.what());
+    return 2;
+  }
 }

@@ -20,9 +20,9 @@ class MyModel {
 
   MyModel(rearm::Context<B>& ctx, const rearm::Dataset& data, const MyConfig& config)
       : n_users_(data.n_users), n_items_(data.n_items), n_layers_(config.n_layers) {
-    graph_ = decltype(graph_)::from_host(rearm::SparseOperator<rearm::Real<B>>::symmetric(
-        rearm::cast<rearm::Real<B>>(rearm::interaction_graph(rearm::items_by_user(data.train, n_users_),
-                                                             rearm::users_by_item(data.train, n_items_), 0.0))));
+    graph_ = decltype(graph_)::from_host(
+        rearm::SparseOperator<rearm::Real<B>>::symmetric(rearm::cast<rearm::Real<B>>(rearm::interaction_graph(
+            rearm::items_by_user(data.train, n_users_), rearm::users_by_item(data.train, n_items_), 0.0))));
     nodes_ = &parameters_.add("nodes", n_users_ + n_items_, config.embedding_dim);
     rearm::init_normal(*nodes_, 0.1, ctx.seed());
   }

@@ -7,7 +7,7 @@
 # Needed there: a GPU with its driver, the CUDA toolkit (12.4 or newer), cmake 3.25, ninja, g++ and python3; no network.
 # PyTorch (with numpy) for python3, compute-sanitizer and ncu are used where they are. Without a GPU everything is
 # built, for sm_90, and the rest SKIPPED. What else has to come along is --collect's DIR, about 13 MB:
-#   include/        Random123, nlohmann, CLI, doctest, benchmark, eigen3/Eigen (no BLAS is carried)
+#   include/        Random123, nlohmann, CLI, toml++, doctest, benchmark, eigen3/Eigen (no BLAS is carried)
 #   lib/            Google Benchmark's shared library; lib/cmake/*: packages that point to all these
 #   shared/         parity and parity_paper, where ../shared has them
 # Carry DIR with the checkout, for instance as build/deps, and set REARM_DEPS to it. Beside REPORT (name.md) lies
@@ -49,7 +49,7 @@ collect() {
   set -e
   local to=$1 include=${REARM_COLLECT_INCLUDE:-/usr/include} library soname folder
   mkdir -p "$to/include/eigen3" "$to/lib" "$to/shared"
-  for folder in Random123 nlohmann CLI doctest benchmark; do cp -rL "$include/$folder" "$to/include/"; done
+  for folder in Random123 nlohmann CLI toml++ doctest benchmark; do cp -rL "$include/$folder" "$to/include/"; done
   cp -rL "$include/eigen3/Eigen" "$to/include/eigen3/"
   library=$(readlink -f "$(g++ -print-file-name=libbenchmark.so)")
   soname=$(objdump -p "$library" | awk '$1 == "SONAME" { print $2 }')
@@ -315,8 +315,8 @@ training() {
     echo 'REARM_CHECK_DATA is not set'
     return 77
   fi
-  need train_amazon
-  "$bin/train_amazon" "$REARM_CHECK_DATA" --backend cuda --epochs 5 --out "$logs/run" --overwrite
+  need rearm
+  "$bin/rearm" train "$REARM_CHECK_DATA" --backend cuda --epochs 5 --out "$logs/run" --overwrite
 }
 profile() { # the kernels of a step and a bit, the largest by time
   if ! command -v ncu >/dev/null; then
@@ -391,8 +391,8 @@ fi
 
 configure=(--preset cuda -B "$build" -D "CMAKE_CUDA_ARCHITECTURES=$architecture" -D REARM_INSTALL=OFF)
 [[ -z $deps ]] || configure+=(-D "CMAKE_PREFIX_PATH=$deps")
-programs=(rearm_tests_cuda train_amazon compare_backends rearm_benchmarks_cuda)
-rm -rf "$build/CMakeCache.txt" "${programs[@]/#/$bin/}" # none of an earlier build is to be checked
+programs=(rearm_tests_cuda rearm_program compare_backends rearm_benchmarks_cuda)
+rm -rf "$build/CMakeCache.txt" "${programs[@]/#/$bin/}" "$bin/rearm" # none of an earlier build is to be checked
 step 'configure' 90 bash "$root/tests/gpu_check.sh" --part configure "${configure[@]}"
 # One program that does not build must not keep the others from being made.
 step 'build' 330 cmake --build "$build" --parallel "$(nproc)" --target "${programs[@]}" -- -k 0

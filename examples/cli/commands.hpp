@@ -21,8 +21,8 @@ Command add_evaluate(CLI::App& command);
 Command add_recommend(CLI::App& command);
 Command add_models(CLI::App& command);
 
-/// What `rearm train` is told beside the settings: where --model, --config, --out and --resume stand decides which flags
-/// there are, so they are looked for before the rest is read.
+/// What `rearm train` is told beside the settings: where --model, --config, --out and --resume stand decides which
+/// flags there are, so they are looked for before the rest is read.
 std::string chosen_model(int argc, char** argv);
 
 }  // namespace rearm::cli

@@ -34,8 +34,8 @@ int evaluate_model(const Arguments& args) {
                             data.n_items, "; evaluate it on the data set it was trained on"));
   Context<Cpu> ctx({.threads = args.threads});
   const Adjacency relevant = items_by_user(args.split == "test" ? data.test : data.valid, data.n_users);
-  const MetricValues values = evaluate<Cpu>(ctx, model.users.view(), model.items.view(), &model.seen, relevant,
-                                            args.cutoffs, all_metrics);
+  const MetricValues values =
+      evaluate<Cpu>(ctx, model.users.view(), model.items.view(), &model.seen, relevant, args.cutoffs, all_metrics);
   if (args.format == "json") {
     const nlohmann::ordered_json json = {
         {"model", model.model}, {"dataset", data.name}, {"split", args.split}, {"metrics", values}};
@@ -52,7 +52,9 @@ Command add_evaluate(CLI::App& app) {
   const auto args = std::make_shared<Arguments>();
   app.add_option("MODEL", args->model, "model.safetensors of a run")->required();
   app.add_option("DIR", args->dir, "folder with the data set")->required();
-  app.add_option("--split", args->split, "test or valid")->check(CLI::IsMember({"test", "valid"}))->capture_default_str();
+  app.add_option("--split", args->split, "test or valid")
+      ->check(CLI::IsMember({"test", "valid"}))
+      ->capture_default_str();
   app.add_option("--cutoffs", args->cutoffs, "list lengths (10,20)")->delimiter(',')->type_name("A,B,...");
   app.add_option("--format", args->format, "tsv or json")->check(CLI::IsMember({"tsv", "json"}))->capture_default_str();
   app.add_option("--threads", args->threads, "threads, 0 for all CPUs that may be used")->envname("OMP_NUM_THREADS");

@@ -32,7 +32,8 @@ inline std::string duration(double seconds) {
 class Progress {
  public:
   /// `watch` is the metric that is shown.
-  Progress(int n_epochs, std::string watch) : n_epochs_(n_epochs), watch_(std::move(watch)), terminal_(::isatty(STDERR_FILENO) == 1) {}
+  Progress(int n_epochs, std::string watch)
+      : n_epochs_(n_epochs), watch_(std::move(watch)), terminal_(::isatty(STDERR_FILENO) == 1) {}
 
   void stage(std::string_view name, double done) {
     if (!terminal_) return;
@@ -51,8 +52,7 @@ class Progress {
     const double all = step_seconds_ * left + valid_seconds_ + epoch * static_cast<double>(n_epochs_ - r.epoch - 1);
     std::fprintf(stderr, "\r\033[Kepoch %d %s loss %.4f %s %s, %s left, run <= %s", r.epoch,
                  bar(static_cast<double>(r.step + 1) / static_cast<double>(r.n_steps)).c_str(), loss_, watch_.c_str(),
-                 metric_.c_str(),
-                 duration(step_seconds_ * left + valid_seconds_).c_str(), duration(all).c_str());
+                 metric_.c_str(), duration(step_seconds_ * left + valid_seconds_).c_str(), duration(all).c_str());
     std::fflush(stderr);
   }
   void epoch(const EpochReport& r) {

@@ -90,8 +90,7 @@ int recommend(Arguments args) {
   args.k = std::min(args.k, model.items.rows());
   for (const Id user : args.users)
     if (user < 0 || user >= n_users)
-      throw DataError(
-          message("user ", user, " is outside [0, ", n_users, ") of ", args.model.string()));
+      throw DataError(message("user ", user, " is outside [0, ", n_users, ") of ", args.model.string()));
   Context<Cpu> ctx({.threads = args.threads});
   // In blocks of users, so that the lists of all users need not be held at once.
   constexpr std::size_t block = 4096;

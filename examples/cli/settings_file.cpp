@@ -42,7 +42,8 @@ nlohmann::json to_json(const toml::node& node, const std::filesystem::path& file
     for (const toml::node& entry : *list) json.push_back(to_json(entry, file));
     return json;
   }
-  throw ConfigError(message(place(file, node.source()), ": a setting is text, a number, true, false or a list of them"));
+  throw ConfigError(
+      message(place(file, node.source()), ": a setting is text, a number, true, false or a list of them"));
 }
 
 /// f(path, key, node) for every value that is no table.
@@ -98,8 +99,8 @@ std::string to_toml(const ModelEntry& entry) {
       if (first_of_model) out += message("name = \"", entry.name(), "\"\n");
     }
     // TOML's whole numbers end at 2^63 - 1; larger ones are read from text.
-    const bool large =
-        value.is_number_unsigned() && value.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()};
+    const bool large = value.is_number_unsigned() &&
+                       value.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()};
     out += message("# ", field.help, '\n', path.substr(dot + 1), " = ", large ? '"' + value.dump() + '"' : value.dump(),
                    '\n');
   };

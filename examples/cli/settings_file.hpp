@@ -14,8 +14,8 @@ namespace rearm::cli {
 /// The model that a settings file is for: `name` under [model]. Throws as `read_settings`.
 std::optional<std::string> model_in(const std::filesystem::path& file);
 
-/// Sets what the file says and adds the full names to `set`. Throws IoError, or ConfigError with line and column for what
-/// is no TOML, an unknown key, or a value of the wrong kind.
+/// Sets what the file says and adds the full names to `set`. Throws IoError, or ConfigError with line and column for
+/// what is no TOML, an unknown key, or a value of the wrong kind.
 void read_settings(const std::filesystem::path& file, ModelEntry& entry, std::set<std::string>& set);
 
 /// All settings with their help, as read_settings reads them.

@@ -146,7 +146,8 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
     log->write(r);
     progress.epoch(r);
   };
-  TrainingJob job{&data, entry.record(), config, {.cache_dir = args.cache, .progress = {}}, args.out, resume, options, {}};
+  TrainingJob job{&data,    entry.record(), config,  {.cache_dir = args.cache, .progress = {}},
+                  args.out, resume,         options, {}};
   job.graphs.progress = [&](std::string_view stage, double done) {
     progress.stage(stage, done);
     if (interrupted()) throw Interrupted();
@@ -207,7 +208,8 @@ std::string chosen_model(int argc, char** argv) {
     if (!of_file && fs::exists(file)) of_file = model_in(file);
   };
   if (const auto file = value_of("--config", argc, argv)) look(*file);
-  const bool resume = std::any_of(argv + 1, argv + argc, [](const char* arg) { return std::string(arg) == "--resume"; });
+  const bool resume =
+      std::any_of(argv + 1, argv + argc, [](const char* arg) { return std::string(arg) == "--resume"; });
   if (const auto out = value_of("--out", argc, argv); out && resume) look(fs::path(*out) / "config.toml");
   return of_file.value_or("rearm");
 }
@@ -216,8 +218,9 @@ Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
   const auto args = std::make_shared<Arguments>();
   app.add_option("DIR", args->dir, "folder with train, valid and test pairs and features");
   app.add_flag("--synthetic", args->synthetic, "train on a generated data set, beside popularity and LightGCN");
-  app.add_option("--model", args->model, "the model (rearm); `rearm models` lists them. Its settings are flags, too:\n"
-                                         "see --model NAME --help");
+  app.add_option("--model", args->model,
+                 "the model (rearm); `rearm models` lists them. Its settings are flags, too:\n"
+                 "see --model NAME --help");
   app.add_option("--preset", args->preset, "published settings of the model, by the name of a data set");
   app.add_option("--config", args->config, "settings in TOML, over the preset and under the flags");
   app.add_option("--out", args->out, "folder of the run (out/<name of the data set>)");

@@ -25,8 +25,7 @@ void read_text(const std::string& path, const std::string& text, T& out) {
   if constexpr (std::is_same_v<T, std::string>) {
     out = text;
   } else if constexpr (std::is_same_v<T, bool>) {
-    if (text != "true" && text != "false")
-      throw ConfigError(message(path, " = '", text, "': must be true or false"));
+    if (text != "true" && text != "false") throw ConfigError(message(path, " = '", text, "': must be true or false"));
     out = text == "true";
   } else if constexpr (std::is_enum_v<T>) {
     parse(path, text, out);
@@ -51,7 +50,10 @@ void read_text(const std::string& path, const std::string& text, std::vector<T>&
 }
 
 template <class T>
-inline constexpr bool is_list = requires(T& value) { value.emplace_back(); } && !std::is_same_v<T, std::string>;
+inline constexpr bool is_list = requires(T& value) {
+  value.emplace_back();
+}
+&&!std::is_same_v<T, std::string>;
 
 }  // namespace detail
 
@@ -89,9 +91,8 @@ class TypedEntry final : public ModelEntry {
   }
   std::string path(const std::string& setting) const override { return setting_path(settings_, setting); }
   void set(const std::string& path, const nlohmann::json& value) override {
-    with_setting(settings_, path, [&](const std::string& p, const Field&, auto& field) {
-      rearm::detail::assign(p, value, field);
-    });
+    with_setting(settings_, path,
+                 [&](const std::string& p, const Field&, auto& field) { rearm::detail::assign(p, value, field); });
   }
   void set_text(const std::string& path, const std::string& text) override {
     with_setting(settings_, path, [&](const std::string& p, const Field&, auto& field) {
