@@ -1,5 +1,6 @@
+#include <rearm/backend/cpu/co_occurrence.hpp>
+#include <rearm/backend/cpu/cpu_backend.hpp>
 #include <rearm/graph/bipartite.hpp>
-#include <rearm/graph/co_occurrence.hpp>
 #include <rearm/graph/fuse.hpp>
 
 #include "random_data.hpp"
@@ -82,7 +83,7 @@ TEST_CASE("co-occurrence top-k: higher count first, then lower id; only what is 
   CHECK_THROWS_AS(co_occurrence_top_k(c.ctx, c.by_user, c.by_item, 0), ConfigError);
 }
 
-TEST_CASE("paper co-occurrence graph: softmax over what is there, empty rows stay empty") {
+TEST_CASE("co-occurrence graph without padding: softmax over what is there, empty rows stay empty") {
   Case c;
   const Index k = 9;
   const Dense counts = naive_counts(c.incidence);
@@ -96,16 +97,16 @@ TEST_CASE("paper co-occurrence graph: softmax over what is there, empty rows sta
       if (const Id id = order[static_cast<std::size_t>(j)]; counts(i, id) > 0)
         expected(i, id) = std::exp(counts(i, id)) / sum;
   }
-  const auto graph = co_occurrence_graph(c.ctx, c.by_user, c.by_item, k, Variant::paper, {1, 2, 3});
+  const auto graph = co_occurrence_graph(c.ctx, c.by_user, c.by_item, k, Padding::none, {1, 2, 3});
   CHECK(ascending(graph));
   CHECK(max_difference(to_dense(graph), expected) < 1e-14);
 }
 
-TEST_CASE("reference co-occurrence graph: short rows are padded from themselves, empty rows by popularity") {
+TEST_CASE("padded co-occurrence graph: short rows are padded from themselves, empty rows by popularity") {
   Case c;
   const Index k = 30;
   const Dense counts = naive_counts(c.incidence);
-  const auto graph = co_occurrence_graph(c.ctx, c.by_user, c.by_item, k, Variant::reference, {1, 2, 3});
+  const auto graph = co_occurrence_graph(c.ctx, c.by_user, c.by_item, k, Padding::fill, {1, 2, 3});
   const Dense dense = to_dense(graph);
   Dense degrees(1, n_users);
   for (Index u = 0; u < n_users; ++u) degrees(0, u) = static_cast<double>(c.by_user.degree(u));
@@ -177,7 +178,7 @@ TEST_CASE("padding draws each neighbour equally often and depends on the key alo
     for (const auto& [id, count] : drawn) CHECK(std::abs(count - 400) < 90);  // five standard deviations
   }
   const auto graph = [&](auto& ctx, RandomKey key) {
-    return to_dense(co_occurrence_graph(ctx, by_user, by_item, k, Variant::reference, key));
+    return to_dense(co_occurrence_graph(ctx, by_user, by_item, k, Padding::fill, key));
   };
   CHECK(max_difference(graph(one, {7, 1, 0}), graph(two, {7, 1, 0})) == 0);
   CHECK(max_difference(graph(one, {7, 1, 0}), graph(one, {8, 1, 0})) > 0);
@@ -186,14 +187,14 @@ TEST_CASE("padding draws each neighbour equally often and depends on the key alo
 TEST_CASE("without any pair the padded rows are uniform, not NaN") {
   Context<CpuBackend<double>> ctx({.threads = 1});
   const Adjacency none = group({}, {}, 5);
-  const auto dense = to_dense(co_occurrence_graph(ctx, none, none, 4, Variant::reference, {1, 1, 0}));
+  const auto dense = to_dense(co_occurrence_graph(ctx, none, none, 4, Padding::fill, {1, 1, 0}));
   for (Index i = 0; i < 5; ++i)
     for (Index j = 0; j < 5; ++j) CHECK(dense(i, j) == (j < 4 ? 0.25 : 0.0));
 }
 
 TEST_CASE("fuse sums parts, skips weight zero and refuses other shapes") {
   Case c;
-  const auto a = co_occurrence_graph(c.ctx, c.by_user, c.by_item, 5, Variant::paper, {});
+  const auto a = co_occurrence_graph(c.ctx, c.by_user, c.by_item, 5, Padding::none, {});
   const auto b = co_occurrence_counts(c.ctx, c.by_user, c.by_item);
   Dense expected(n_users, n_users);
   const Dense da = to_dense(a), db = to_dense(b);

@@ -34,12 +34,11 @@ struct Fixture {
     Modality modality;
     modality.name = "image";
     modality.features = FeatureMatrix::from(features.clone());
-    Config config;
-    config.features = kind;
+    FeatureConfig config;
+    config.kind = kind;
     config.bfloat16_tables = rounded;
-    config.embedding_dim = static_cast<int>(dim);
     config.residual_learning_rate_scale = 3.0;
-    projection = std::make_unique<Projection<Double>>(ctx, store, modality, data, config, &mean);
+    projection = std::make_unique<Projection<Double>>(ctx, store, modality, data, config, dim, &mean);
   }
   const DoubleParameter& parameter(const char* name) {
     const DoubleParameter* p = store.find(name);

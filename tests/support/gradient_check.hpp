@@ -4,7 +4,7 @@
 
 #include "tests/support/matrices.hpp"
 
-#include <rearm/core/parameter.hpp>
+#include <rearm/core/parameters.hpp>
 
 #include <limits>
 #include <string>
@@ -24,6 +24,18 @@ inline DoubleParameter random_parameter(Index rows, Index cols, std::uint32_t st
   DoubleParameter p = factored ? DoubleParameter::table(name, rows, cols) : DoubleParameter(name, rows, cols);
   p.value = upload(random_matrix<double>(rows, cols, stream, deviation));
   return p;
+}
+
+/// Every parameter of the store, and `more`.
+inline std::vector<DoubleParameter*> all_of(ParameterStore<Double>& store, std::vector<DoubleParameter*> more) {
+  for (DoubleParameter& p : store) more.push_back(&p);
+  return more;
+}
+
+/// Gives every parameter of the store random values, so that none sits at a symmetric start.
+inline void randomize(ParameterStore<Double>& store) {
+  std::uint32_t stream = 50;
+  for (DoubleParameter& p : store) p.value = upload(random_matrix<double>(p.rows(), p.cols(), stream++, 0.7));
 }
 
 /// The gradient that a backward pass left in `p`, factors multiplied out; zero when none reached it.

@@ -4,18 +4,20 @@
 /// nvcc the same inline functions would exist in another form.
 
 #include <rearm/data/dataset.hpp>
-#include <rearm/graph/graph_set.hpp>
 #include <rearm/graph/neighbours.hpp>
-#include <rearm/graph/plan.hpp>
+#include <rearm/models/rearm/homographs.hpp>
+
+#include <cstdint>
 
 namespace rearm::test {
 
-/// `build_graphs` of the CPU; T is float or double.
+/// `build_graphs` of the CPU with the padding of `seed`; T is float or double.
 template <class T>
-GraphSet<T> host_graphs(const Dataset& data, const Config& config, const GraphOptions& options = {});
+GraphSet<T> host_graphs(const Dataset& data, const RearmConfig& config, std::uint64_t seed,
+                        const GraphOptions& options = {});
 /// `co_occurrence_top_k` of the CPU.
 NeighbourTable host_co_occurrence(const Adjacency& rows, const Adjacency& columns, Index k);
 /// What a model on the CPU represents users and items by.
-Matrix<float> host_representation(const Dataset& data, const Config& config);
+Matrix<float> host_representation(const Dataset& data, const RearmConfig& config, std::uint64_t seed);
 
 }  // namespace rearm::test

@@ -10,6 +10,7 @@
 #include <rearm/rearm.hpp>
 #endif
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,38 +29,39 @@ inline Dataset tiny_data(std::vector<std::string> names = {"image", "text"}) {
   return make_synthetic(s);
 }
 
-inline Config tiny_config() {
-  Config c;
+inline RearmSettings tiny_settings() {
+  RearmSettings s;
+  RearmConfig& c = s.model;
   c.embedding_dim = 6;
   c.rank = 2;
   c.n_ui_layers = 2;
-  c.n_uu_layers = 1;
-  c.n_ii_layers = 2;
-  c.user_knn_k = 4;
-  c.item_knn_k = 3;
+  c.users.n_layers = 1;
+  c.items.n_layers = 2;
+  c.users.k = 4;
+  c.items.k = 3;
   c.cl_weight = 0.2;
   c.ort_weight = 0.3;
-  c.batch_size = 16;
-  c.learning_rate = 1e-2;
-  c.seed = 7;
-  return c;
+  s.train.batch_size = 16;
+  s.train.learning_rate = 1e-2;
+  s.train.seed = 7;
+  return s;
 }
 
 #if !defined(REARM_TEST_CUDA)
 template <class T>
-GraphSet<T> host_graphs(const Dataset& data, const Config& config) {
-  Context<CpuBackend<T> > ctx(test_options());
-  return build_graphs(ctx, data, config, {});
+GraphSet<T> host_graphs(const Dataset& data, const RearmConfig& config, std::uint64_t seed) {
+  Context<CpuBackend<T>> ctx(test_options(), seed);
+  return build_graphs(ctx, data, config);
 }
 #endif
-/// The graphs in the backend's memory.
+/// The graphs in the backend's memory; their padding has the seed of the run.
 template <Backend B>
-Graphs<B> graphs_of(const Dataset& data, const Config& config) {
-  return copy_graphs<B>(host_graphs<typename B::Scalar>(data, config));
+Graphs<B> graphs_of(const Dataset& data, const RearmSettings& s) {
+  return copy_graphs<B>(host_graphs<Real<B>>(data, s.model, s.train.seed));
 }
 
 /// The first batch of the first epoch.
-inline Batch first_batch(const Dataset& data, const Config& c) {
+inline Batch first_batch(const Dataset& data, const TrainConfig& c) {
   PairSampler sampler(data.train, known_items(data, true), data.n_items, c.batch_size, c.seed);
   sampler.begin_epoch(0);
   Batch batch;

@@ -52,6 +52,7 @@ inline StoredSettings read_settings(const SafetensorsFile& file, const std::file
   const char* const key = former ? "config" : "settings";
   auto json = nlohmann::json::parse(require_metadata(file, path, key), nullptr, false);
   if (!json.is_object()) throw DataError(message(path.string(), ": ", key, " in the metadata is not a JSON object"));
+  if (former) json.emplace("watch", "recall@20");  // nothing else was watched
   return {former ? "rearm" : require_metadata(file, path, "model"), std::move(json)};
 }
 

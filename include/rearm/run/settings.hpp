@@ -8,7 +8,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -66,13 +65,9 @@ void assign(const std::string& path, const nlohmann::json& json, T& out) {
     out = json.get<T>();
   } else if constexpr (std::is_integral_v<T>) {
     if (!json.is_number_integer()) refuse("a whole number");
-    if (json.is_number_unsigned()
-            ? json.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<T>::max())
-            : json.get<std::int64_t>() < 0 && std::is_unsigned_v<T>)
-      refuse("a whole number that fits");
-    if (!json.is_number_unsigned() && std::is_signed_v<T> &&
-        (json.get<std::int64_t>() < static_cast<std::int64_t>(std::numeric_limits<T>::min())))
-      refuse("a whole number that fits");
+    const bool fits = json.is_number_unsigned() ? std::in_range<T>(json.get<std::uint64_t>())
+                                                : std::in_range<T>(json.get<std::int64_t>());
+    if (!fits) refuse("a whole number that fits");
     out = json.get<T>();
   } else {
     if (!json.is_array()) refuse("a list");

@@ -3,7 +3,7 @@
 
 #include "tests/support/small_data.hpp"
 
-#include <rearm/model/rearm.hpp>
+#include <rearm/models/rearm/rearm.hpp>
 #include <rearm/optim/adamw.hpp>
 
 #include <doctest/doctest.h>
@@ -25,22 +25,20 @@ TEST_CASE("a training step allocates nothing once the arenas have their size") {
       if (variant == Variant::paper && features == Features::trainable) continue;
       CAPTURE(to_string(variant));
       CAPTURE(to_string(features));
-      Config c = test::tiny_config();
-      c.variant = variant;
-      c.features = features;
-      c.batch_size = 256;
-      Context<B> ctx({.threads = 2}, c.seed);
-      Model<B> model(ctx, data, c, build_graphs<B>(ctx, data, c, {}));
-      AdamW<B> optimizer({.learning_rate = c.learning_rate, .weight_decay = c.weight_decay});
-      PairSampler sampler(data.train, known_items(data, true), data.n_items, c.batch_size, c.seed);
+      RearmSettings s = test::tiny_settings();
+      s.model.variant = variant;
+      s.model.features.kind = features;
+      Context<B> ctx({.threads = 2}, s.train.seed);
+      Model<B> model(ctx, data, s.model);
+      AdamW<B> optimizer({.learning_rate = s.train.learning_rate, .weight_decay = s.train.weight_decay});
+      PairSampler sampler(data.train, known_items(data, true), data.n_items, 256, s.train.seed);
       Tape<B> tape(ctx);
       Batch batch;
       const auto epoch = [&] {
         sampler.begin_epoch(0);
         for (std::uint32_t step = 0; sampler.next(batch); ++step) {
           tape.reset();
-          const auto losses = model.loss(tape, batch, step);
-          tape.backward(losses.total, AfterBackward::release);
+          tape.backward(model.loss(tape, {batch, step, true}).total(), AfterBackward::release);
           optimizer.step(ctx, model.parameters());
         }
       };

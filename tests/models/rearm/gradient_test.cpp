@@ -15,18 +15,19 @@ constexpr Index entries_apart = Double::Memory::host_accessible ? 1 : 13;
 
 struct Case {
   Dataset data;
-  Config config;
+  RearmSettings settings;
 };
 
 // The gradients of one batch's loss against central differences, dropout on (its bits depend on the step alone): of all
 // entries, or for what differs little from a case already checked, of one in `sample`.
 void check_model(const Case& c, Index sample = 1) {
-  Context<B> ctx(test_options(1), c.config.seed);
-  Model<B> model(ctx, c.data, c.config, graphs_of<B>(c.data, c.config));
-  const BatchThere batch(first_batch(c.data, c.config));
+  Context<B> ctx(test_options(1), c.settings.train.seed);
+  Model<B> model(ctx, c.data, c.settings.model, graphs_of<B>(c.data, c.settings));
+  const BatchThere batch(first_batch(c.data, c.settings.train));
   for (Parameter<B>& p : model.parameters()) {
     // Zero weights would hide a path; a detached share layer must not depend on anything.
-    const bool share = p.name.find("share.weight") != std::string::npos && c.config.variant == Variant::reference;
+    const bool share =
+        p.name.find("share.weight") != std::string::npos && c.settings.model.variant == Variant::reference;
     const RandomKey key{3, parameter_stream(p.name), 0};
     Matrix<double> value = to_host(p.value);
     for (Index i = 0; i < value.size(); ++i)
@@ -36,7 +37,7 @@ void check_model(const Case& c, Index sample = 1) {
   Tape<B> tape(ctx);
   const auto loss = [&] {
     tape.reset();
-    return model.loss(tape, batch, 5).total;
+    return model.loss(tape, {batch, 5, true}).total();
   };
   tape.backward(loss());
   std::vector<Matrix<double>> gradients;
@@ -57,17 +58,17 @@ void check_model(const Case& c, Index sample = 1) {
   CHECK(n_checked > 10);
 }
 
-Config reference_config() {
-  Config c = tiny_config();
-  c.ort_weight = 0;  // its divisor is a constant by definition: no finite difference can agree
-  return c;
+RearmSettings reference_settings() {
+  RearmSettings s = tiny_settings();
+  s.model.ort_weight = 0;  // its divisor is a constant by definition: no finite difference can agree
+  return s;
 }
-Config paper_config() {
-  Config c = tiny_config();
-  c.variant = Variant::paper;
-  c.features = Features::frozen;
-  c.l2_weight = 1e-2;
-  return c;
+RearmSettings paper_settings() {
+  RearmSettings s = tiny_settings();
+  s.model.variant = Variant::paper;
+  s.model.features.kind = Features::frozen;
+  s.model.l2_weight = 1e-2;
+  return s;
 }
 
 }  // namespace
@@ -75,37 +76,38 @@ Config paper_config() {
 TEST_CASE("reference variant: finite differences for every kind of features") {
   for (const Features features : {Features::trainable, Features::frozen, Features::residual}) {
     CAPTURE(to_string(features));
-    Config c = reference_config();
-    c.features = features;
-    check_model({tiny_data(), c});
+    RearmSettings s = reference_settings();
+    s.model.features.kind = features;
+    check_model({tiny_data(), s});
   }
 }
 
 TEST_CASE("paper variant: finite differences, orthogonality and squared norm included") {
-  check_model({tiny_data(), paper_config()});
-  Config c = paper_config();
-  c.features = Features::residual;
-  check_model({tiny_data(), c});
+  check_model({tiny_data(), paper_settings()});
+  RearmSettings s = paper_settings();
+  s.model.features.kind = Features::residual;
+  check_model({tiny_data(), s});
 }
 
 TEST_CASE("one and three modalities: finite differences") {
   for (const auto& names : {std::vector<std::string>{"text"}, {"image", "text", "audio"}}) {
     CAPTURE(names.size());
-    check_model({tiny_data(names), reference_config()}, 7);
-    check_model({tiny_data(names), paper_config()}, 7);
+    check_model({tiny_data(names), reference_settings()}, 7);
+    check_model({tiny_data(names), paper_settings()}, 7);
   }
 }
 
 TEST_CASE("ablations: finite differences without each part") {
-  Config c = reference_config();
-  SUBCASE("no user homograph") { c.use_uu = false; }
-  SUBCASE("no item homograph") { c.use_ii = false; }
+  RearmSettings s = reference_settings();
+  RearmConfig& c = s.model;
+  SUBCASE("no user homograph") { c.users.use = false; }
+  SUBCASE("no item homograph") { c.items.use = false; }
   SUBCASE("no co-occurrence") { c.use_co = false; }
   SUBCASE("no similarity") { c.use_sim = false; }
-  SUBCASE("no homographs") { c.use_uu = c.use_ii = false; }
+  SUBCASE("no homographs") { c.users.use = c.items.use = false; }
   SUBCASE("no meta network") { c.use_meta = false; }
   SUBCASE("no contrast") { c.cl_weight = 0; }
-  check_model({tiny_data(), c}, 7);
+  check_model({tiny_data(), s}, 7);
 }
 
 TEST_CASE("memory reused during the backward pass changes no gradient") {
@@ -113,21 +115,21 @@ TEST_CASE("memory reused during the backward pass changes no gradient") {
   settings.n_users = 300;
   settings.n_items = 200;
   const Dataset data = make_synthetic(settings);
-  for (const Config& base : {tiny_config(), paper_config()})
-    for (const Features features : {base.features, Features::residual}) {
-      Config c = base;
-      c.features = features;
-      c.batch_size = 256;
-      Context<B> ctx(test_options(2), c.seed);
-      Model<B> model(ctx, data, c, graphs_of<B>(data, c));
-      const BatchThere batch(first_batch(data, c));
+  for (const RearmSettings& base : {tiny_settings(), paper_settings()})
+    for (const Features features : {base.model.features.kind, Features::residual}) {
+      RearmSettings s = base;
+      s.model.features.kind = features;
+      s.train.batch_size = 256;
+      Context<B> ctx(test_options(2), s.train.seed);
+      Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
+      const BatchThere batch(first_batch(data, s.train));
       const auto gradients = [&](AfterBackward after) {
         Tape<B> tape(ctx);
         tape.reset();
         for (Parameter<B>& p : model.parameters()) p.has_grad = false;
-        const auto losses = model.loss(tape, batch, 5);
-        tape.backward(losses.total, after);
-        CHECK(std::isfinite(losses.values().total));
+        const auto total = model.loss(tape, {batch, 5, true}).total();
+        tape.backward(total, after);
+        CHECK(std::isfinite(scalar(total)));
         std::vector<Matrix<double>> out;
         for (const Parameter<B>& p : model.parameters()) out.push_back(gradient_of(p));
         return out;
@@ -139,13 +141,13 @@ TEST_CASE("memory reused during the backward pass changes no gradient") {
         CHECK(std::equal(kept[i].data(), kept[i].data() + kept[i].size(), released[i].data()));
       }
       const auto settled_arena = [&](AfterBackward after) {
-        Context<B> fresh(test_options(2), c.seed);
-        Model<B> twin(fresh, data, c, graphs_of<B>(data, c));
+        Context<B> fresh(test_options(2), s.train.seed);
+        Model<B> twin(fresh, data, s.model, graphs_of<B>(data, s));
         Tape<B> tape(fresh);
         for (int i = 0; i < 4; ++i) {
           tape.reset();
           for (Parameter<B>& p : twin.parameters()) p.has_grad = false;
-          tape.backward(twin.loss(tape, batch, 5).total, after);
+          tape.backward(twin.loss(tape, {batch, 5, true}).total(), after);
         }
         return fresh.arena().capacity();
       };
@@ -155,15 +157,18 @@ TEST_CASE("memory reused during the backward pass changes no gradient") {
 
 TEST_CASE("one modality has no cross block and no pair losses") {
   const Dataset data = tiny_data({"text"});
-  const Config c = tiny_config();
-  Context<B> ctx(test_options(1), c.seed);
-  Model<B> model(ctx, data, c, graphs_of<B>(data, c));
+  const RearmSettings s = tiny_settings();
+  Context<B> ctx(test_options(1), s.train.seed);
+  Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
   for (const Parameter<B>& p : model.parameters()) CHECK(p.name.find("cross") == std::string::npos);
   Tape<B> tape(ctx);
-  const LossValues values = model.loss(tape, BatchThere(first_batch(data, c)), 0).values();
-  CHECK(values.contrast == 0);
-  CHECK(values.orthogonal == 0);
-  CHECK(values.total == values.bpr);
+  const BatchThere batch(first_batch(data, s.train));
+  const Loss<B> loss = model.loss(tape, {batch, 0, true});
+  CHECK(loss.part("contrast").empty());
+  CHECK(loss.part("orthogonal").empty());
+  const LossValues values = loss_values(loss, loss.total());
+  CHECK(values.at("bpr") > 0);
+  CHECK(values.total == values.at("bpr"));
 }
 
 TEST_CASE("users and items without train pairs get finite representations and gradients") {
@@ -176,16 +181,17 @@ TEST_CASE("users and items without train pairs get finite representations and gr
       kept.items.push_back(data.train.items[e]);
     }
   data.train = kept;
-  for (const Config& c : {tiny_config(), paper_config()}) {
-    Context<B> ctx(test_options(1), c.seed);
-    Model<B> model(ctx, data, c, graphs_of<B>(data, c));
+  for (const RearmSettings& s : {tiny_settings(), paper_settings()}) {
+    Context<B> ctx(test_options(1), s.train.seed);
+    Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
     Tape<B> tape(ctx);
-    const auto forward = model.forward(tape, true, 1);
+    const BatchThere batch(first_batch(data, s.train));
+    const Step<B> step{batch, 1, true};
+    const auto forward = model.forward(tape, step);
     const auto representation = to_host(forward.representation);
     for (Index i = 0; i < representation.rows(); ++i)
       for (Index j = 0; j < representation.cols(); ++j) REQUIRE(std::isfinite(representation(i, j)));
-    const BatchThere batch(first_batch(data, c));
-    tape.backward(model.loss(tape, forward, batch).total);
+    tape.backward(model.loss(tape, forward, step).total());
     for (const Parameter<B>& p : model.parameters()) {
       if (!p.has_grad) continue;
       const Matrix<double> gradient = gradient_of(p);
@@ -196,14 +202,14 @@ TEST_CASE("users and items without train pairs get finite representations and gr
 
 TEST_CASE("frozen features project users as the mean of their items would") {
   const Dataset data = tiny_data();
-  Config c = reference_config();
+  RearmSettings s = reference_settings();
   Matrix<double> first;
   for (const Features features : {Features::trainable, Features::frozen}) {
-    c.features = features;
-    Context<B> ctx(test_options(1), c.seed);
-    Model<B> model(ctx, data, c, graphs_of<B>(data, c));
+    s.model.features.kind = features;
+    Context<B> ctx(test_options(1), s.train.seed);
+    Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
     Tape<B> tape(ctx, false);
-    Matrix<double> r = to_host(model.representation(tape));
+    Matrix<double> r = to_host(model.forward(tape, {}).representation);
     if (first.empty()) {
       first = std::move(r);
       continue;
@@ -215,19 +221,42 @@ TEST_CASE("frozen features project users as the mean of their items would") {
 
 TEST_CASE("a batch or graphs that do not belong to the data set are refused") {
   const Dataset data = tiny_data();
-  const Config c = tiny_config();
-  Context<B> ctx(test_options(1), c.seed);
-  const Dataset other = tiny_data({"image"});
-  SyntheticSettings s;
-  s.n_users = 20;
-  s.n_items = 15;
-  s.pairs_per_user = 5;
-  const Dataset larger = make_synthetic(s);
-  CHECK_THROWS_AS(Model<B>(ctx, data, c, graphs_of<B>(larger, c)), ShapeError);
-  Model<B> model(ctx, data, c, graphs_of<B>(data, c));
+  const RearmSettings s = tiny_settings();
+  Context<B> ctx(test_options(1), s.train.seed);
+  SyntheticSettings of_larger;
+  of_larger.n_users = 20;
+  of_larger.n_items = 15;
+  of_larger.pairs_per_user = 5;
+  const Dataset larger = make_synthetic(of_larger);
+  CHECK_THROWS_AS(Model<B>(ctx, data, s.model, graphs_of<B>(larger, s)), ShapeError);
+  Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
 #if !defined(REARM_TEST_CUDA)  // nobody reads ids on a device
   Tape<B> tape(ctx);
-  CHECK_THROWS_AS(model.loss(tape, Batch{{0}, {0}, {99}}, 0), DataError);
-  CHECK_THROWS_AS(model.loss(tape, Batch{{-1}, {0}, {1}}, 0), DataError);
+  CHECK_THROWS_AS(model.loss(tape, {Batch{{0}, {0}, {99}}, 0, true}), DataError);
+  CHECK_THROWS_AS(model.loss(tape, {Batch{{-1}, {0}, {1}}, 0, true}), DataError);
 #endif
+}
+
+TEST_CASE("embeddings are the rows of the representation, users first, and a step has dropout only when it trains") {
+  const Dataset data = tiny_data();
+  for (const RearmSettings& s : {tiny_settings(), paper_settings()}) {
+    Context<B> ctx(test_options(1), s.train.seed);
+    Model<B> model(ctx, data, s.model);
+    const auto representation = [&](const Step<B>& step) {
+      Tape<B> tape(ctx, false);
+      return to_host(model.forward(tape, step).representation);
+    };
+    const Matrix<double> whole = representation({});
+    Tape<B> tape(ctx, false);
+    const Embeddings<B> e = model.embeddings(tape, {});
+    REQUIRE(e.users.rows() == data.n_users);
+    REQUIRE(e.items.rows() == data.n_items);
+    const Matrix<double> users = to_host(e.users), items = to_host(e.items);
+    const auto same = [](const double* a, const double* b, Index n) { return std::equal(a, a + n, b); };
+    CHECK(same(users.data(), whole.data(), users.size()));
+    CHECK(same(items.data(), whole.row(data.n_users), items.size()));
+    const Step<B> later{{{}, {}, {}}, 5, false}, training{{{}, {}, {}}, 5, true};
+    CHECK(same(whole.data(), representation(later).data(), whole.size()));
+    CHECK_FALSE(same(whole.data(), representation(training).data(), whole.size()));
+  }
 }

@@ -1,11 +1,14 @@
-#include <rearm/graph/user_knn.hpp>
+#include <rearm/backend/cpu/cpu_backend.hpp>
+#include <rearm/backend/cpu/user_knn.hpp>
 
-#include "random_data.hpp"
+#include <tests/graph/random_data.hpp>
+#include <tests/support/shared.hpp>
 
 #include <doctest/doctest.h>
 
 #include <cstddef>
 #include <limits>
+#include <set>
 
 using namespace rearm;
 using namespace rearm::test;
@@ -172,4 +175,28 @@ TEST_CASE("kNN refuses k >= n and features that are not finite") {
   CHECK_THROWS_AS(user_knn_direct(ctx, items, ViewRows<float>{x.view()}, 8), ConfigError);
   x(4, 2) = std::numeric_limits<float>::quiet_NaN();
   CHECK_THROWS_WITH_AS(cosine_knn(ctx, ViewRows<float>{x.view()}, 3), doctest::Contains("feature row 4"), DataError);
+}
+
+TEST_CASE("MovieLens: the features' kNN is the stored graph") {
+  const auto shared = shared_dir();
+  REARM_SKIP_UNLESS(shared && std::filesystem::exists(*shared / "data/ml100k/text_feat.npy"), "ml100k text features");
+  const auto dir = *shared / "data/ml100k";
+  const FeatureMatrix features = FeatureMatrix::open(dir / "text_feat.npy");
+  const auto ids = read_npy<std::int64_t>(dir / "text_knn10_idx.npy");
+  const auto cosines = read_npy<float>(dir / "text_knn10_cos.npy");
+  Context<CpuBackend<float>> ctx({.threads = 2});
+  const NeighbourTable table = cosine_knn(ctx, features, 10);
+  Index common = 0;
+  double worst = 0;
+  for (Index i = 0; i < table.rows(); ++i) {
+    const auto* row = ids.values.data() + i * 10;
+    const std::set<std::int64_t> stored(row, row + 10);
+    for (Index j = 0; j < 10; ++j) {
+      common += static_cast<Index>(stored.count(table.ids(i, j)));
+      worst = std::max(worst, std::abs(table.values(i, j) -
+                                       static_cast<double>(cosines.values[static_cast<std::size_t>(i * 10 + j)])));
+    }
+  }
+  CHECK(static_cast<double>(common) >= 0.999 * static_cast<double>(table.ids.size()));
+  CHECK(worst < 1e-5);
 }

@@ -1,0 +1,76 @@
+// REARM's settings: the published ones, ranges and combinations.
+#include <rearm/models/rearm/config.hpp>
+
+#include <tests/data/folder.hpp>
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+using namespace rearm;
+using rearm::test::error_of;
+using rearm::test::has;
+
+TEST_CASE("presets hold the published settings") {
+  const RearmSettings sports = preset("sports");
+  CHECK(sports.model.n_ui_layers == 5);
+  CHECK(sports.model.rank == 7);
+  CHECK(sports.train.weight_decay == 5e-2);
+  CHECK(sports.model.dropout_self == 1.0);
+  CHECK(sports.model.users == HomographConfig{true, 25, 2, 0.9, {0.0, 1.0}});
+  CHECK(sports.model.items == HomographConfig{true, 5, 2, 0.2, {0.2, 0.8}});
+  CHECK(preset("baby").model.users.modality_weights == std::vector<double>{0.2, 0.8});
+  CHECK(preset("clothing").model.cl_temperature == 0.03);
+  CHECK(has(error_of<ConfigError>([] { preset("books"); }), "baby, sports or clothing"));
+  for (const char* name : {"baby", "sports", "clothing"}) {
+    CHECK_NOTHROW(validate(preset(name).model, 2));
+    CHECK_NOTHROW(check_limits(preset(name).train));
+  }
+}
+
+TEST_CASE("REARM is trained as published where nothing else is said") {
+  const RearmSettings settings;
+  CHECK(settings == RearmSettings{RearmConfig::train_defaults(), {}});
+  CHECK(settings.train.learning_rate == 5e-5);
+  CHECK(settings.train.weight_decay == 5e-4);
+  CHECK(settings.train.epochs == 2000);
+}
+
+TEST_CASE("every rule names its field") {
+  const std::vector<std::pair<std::string, std::function<void(RearmConfig&)>>> cases = {
+      {"rank", [](RearmConfig& c) { c.rank = 0; }},
+      {"rank", [](RearmConfig& c) { c.rank = c.embedding_dim; }},
+      {"embedding_dim", [](RearmConfig& c) { c.embedding_dim = 0; }},
+      {"n_ui_layers", [](RearmConfig& c) { c.n_ui_layers = -1; }},
+      {"dropout_self", [](RearmConfig& c) { c.dropout_self = 1.1; }},
+      {"dropout_cross", [](RearmConfig& c) { c.dropout_cross = -0.1; }},
+      {"users.k", [](RearmConfig& c) { c.users.k = 0; }},
+      {"items.n_layers", [](RearmConfig& c) { c.items.n_layers = 101; }},
+      {"users.co_weight", [](RearmConfig& c) { c.users.co_weight = 2; }},
+      {"users.modality_weights", [](RearmConfig& c) { c.users.modality_weights = {1.0}; }},
+      {"items.modality_weights",
+       [](RearmConfig& c) {
+         c.items.modality_weights = {0.5, 0.6};
+       }},
+      {"items.modality_weights",
+       [](RearmConfig& c) {
+         c.items.modality_weights = {-0.5, 1.5};
+       }},
+      {"cl_temperature", [](RearmConfig& c) { c.cl_temperature = 0; }},
+      {"residual_learning_rate_scale", [](RearmConfig& c) { c.features.residual_learning_rate_scale = 0; }},
+      {"use_co", [](RearmConfig& c) { c.use_co = c.use_sim = false; }},
+      {"l2_weight", [](RearmConfig& c) { c.l2_weight = 1e-3; }},
+      {"features", [](RearmConfig& c) { c.variant = Variant::paper; }},
+  };
+  for (const auto& entry : cases) {
+    const std::string& field = entry.first;
+    RearmConfig c = preset("baby").model;
+    entry.second(c);
+    CAPTURE(field);
+    CHECK(has(error_of<ConfigError>([&] { validate(c, 2); }), field));
+  }
+  CHECK(has(error_of<ConfigError>([] { validate(RearmConfig(), 0); }), "modality"));
+}

@@ -1,0 +1,269 @@
+/// @file files_test.cpp
+/// Files of a run: what they say of their model, what is refused, and those of version 0.1.
+
+#include <tests/data/folder.hpp>
+#include <tests/support/small_data.hpp>
+#include <tests/support/version_0_1.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace rearm;
+using namespace rearm::test;
+using B = CpuBackend<float>;
+namespace fs = std::filesystem;
+
+std::string bytes_of(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// A context and a model in it.
+struct Made {
+  RearmSettings settings;
+  Context<B> ctx;
+  Model<B> model;
+  Made(const Dataset& data, const RearmSettings& s)
+      : settings(s), ctx({.threads = 1}, s.train.seed), model(ctx, data, s.model) {}
+  SettingsRecord record() const { return record_settings(Model<B>::name, settings); }
+  ParameterStore<B>& parameters() { return model.parameters(); }
+};
+
+TrainResult train_in(const fs::path& folder, const Dataset& data, const RearmSettings& s, bool resume = false) {
+  Made made(data, s);
+  return train(made.ctx, made.model, data, s, {folder, resume});
+}
+
+/// Metadata of a file with the same tensors.
+TensorMetadata metadata_of(const fs::path& path) { return SafetensorsFile(path).metadata(); }
+void rewrite(const fs::path& path, const TensorMetadata& metadata) {
+  std::vector<Matrix<float>> floats;
+  std::vector<Matrix<Index>> counts;
+  std::vector<Matrix<Id>> ids;
+  std::vector<TensorView> tensors;
+  SafetensorsFile file(path);
+  floats.reserve(file.tensors().size());  // views stay where they are
+  const auto read = [&](const TensorInfo& info, auto& kept) {
+    auto& matrix = kept.emplace_back(info.shape[0], info.shape[1]);
+    file.read(info.name, matrix.view());
+    tensors.push_back(tensor_view(info.name, std::as_const(matrix).view()));
+  };
+  counts.reserve(1);
+  ids.reserve(1);
+  for (const TensorInfo& info : file.tensors()) {
+    if (info.type == TensorType::f32) read(info, floats);
+    if (info.type == TensorType::i64) read(info, counts);
+    if (info.type == TensorType::i32) read(info, ids);
+  }
+  write_safetensors(path, tensors, metadata);
+}
+/// Turns a file into one of version 0.1.
+void make_version_0_1(const fs::path& path, const RearmSettings& s) {
+  TensorMetadata metadata = metadata_of(path);
+  const bool model = metadata.at("format") == "rearm-model-2";
+  metadata["format"] = model ? "rearm-model-1" : "rearm-checkpoint-1";
+  metadata["config"] = version_0_1_settings(s).dump();
+  for (const char* later : {"model", "settings", "epoch"}) metadata.erase(later);
+  rewrite(path, metadata);
+}
+
+bool same_values(const ParameterStore<B>& a, const ParameterStore<B>& b) {
+  return std::ranges::equal(a, b, [](const Parameter<B>& p, const Parameter<B>& q) {
+    return p.name == q.name && std::equal(p.value.data(), p.value.data() + p.value.size(), q.value.data());
+  });
+}
+
+RearmSettings two_epochs() {
+  RearmSettings s = tiny_settings();
+  s.train.epochs = 2;
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE("files say which model they are of, its settings and where its weights come from") {
+  const Dataset data = tiny_data();
+  const RearmSettings s = two_epochs();
+  const Folder folder;
+  const TrainResult result = train_in(folder.path(), data, s);
+  const TensorMetadata model = metadata_of(folder / "model.safetensors");
+  CHECK(model.at("format") == "rearm-model-2");
+  CHECK(model.at("model") == "rearm");
+  CHECK(model.at("settings") == to_json(s).dump());
+  CHECK(model.at("epoch") == std::to_string(result.best_epoch));
+  CHECK(model.at("dataset") == "synthetic");
+  CHECK(model.at("modalities") == "image,text");
+  const TensorMetadata checkpoint = metadata_of(folder / "checkpoint.safetensors");
+  CHECK(checkpoint.at("format") == "rearm-checkpoint-2");
+  CHECK(checkpoint.at("model") == "rearm");
+  CHECK(checkpoint.at("settings") == to_json(s).dump());
+
+  const SavedModel<B> saved = load_model<B>(folder / "model.safetensors");
+  CHECK(saved.model == "rearm");
+  RearmSettings read;
+  update_settings(read, saved.settings);
+  CHECK(read == s);
+}
+
+TEST_CASE("a file of another model is refused with both names") {
+  const Dataset data = tiny_data();
+  const Folder folder;
+  train_in(folder.path(), data, two_epochs());
+  Made made(data, two_epochs());
+  SettingsRecord other = made.record();
+  other.model = "popularity";
+  const auto said = [&](const auto& f) { return error_of<ConfigError>(f); };
+  const std::string of_model =
+      said([&] { load_parameters<B>(folder / "model.safetensors", made.parameters(), other); });
+  CHECK(has(of_model, "is of the model rearm but this is popularity"));
+  const fs::path checkpoint = folder / "checkpoint.safetensors";
+  CHECK(has(said([&] { load_checkpoint<B>(checkpoint, made.parameters(), other); }), "rearm but this is popularity"));
+  CHECK(has(said([&] { read_train_state(checkpoint, other); }), "rearm but this is popularity"));
+  // The one is not the other.
+  CHECK_THROWS_AS(load_model<B>(checkpoint), DataError);
+  CHECK_THROWS_AS(read_train_state(folder / "model.safetensors", made.record()), DataError);
+}
+
+TEST_CASE("weights go into a model of the same settings, however it is trained; no other is changed") {
+  const Dataset data = tiny_data();
+  const RearmSettings s = two_epochs();
+  const Folder folder;
+  Made trained(data, s);
+  train(trained.ctx, trained.model, data, s, {folder.path()});
+  RearmSettings otherwise = s;
+  otherwise.train = {};
+  otherwise.train.batch_size = 3;
+  Made made(data, otherwise);
+  CHECK_FALSE(same_values(made.parameters(), trained.parameters()));
+  load_parameters<B>(folder / "model.safetensors", made.parameters(), made.record());
+  CHECK(same_values(made.parameters(), trained.parameters()));
+  otherwise.model.items.k = 2;
+  Made other(data, otherwise), untouched(data, otherwise);
+  const auto load = [&] { load_parameters<B>(folder / "model.safetensors", other.parameters(), other.record()); };
+  CHECK(has(error_of<ConfigError>(load), "items.k = 3 but now it is 2"));
+  CHECK(same_values(other.parameters(), untouched.parameters()));
+}
+
+TEST_CASE("a model file of version 0.1 recommends, and its weights go into a model of its settings") {
+  const Dataset data = tiny_data();
+  const RearmSettings s = two_epochs();
+  const Folder folder;
+  const fs::path file = folder / "model.safetensors";
+  Made trained(data, s);
+  train(trained.ctx, trained.model, data, s, {folder.path()});
+  const SavedModel<B> now = load_model<B>(file);
+  make_version_0_1(file, s);
+  CHECK(metadata_of(file).contains("config"));
+  CHECK_FALSE(metadata_of(file).contains("model"));
+
+  const SavedModel<B> saved = load_model<B>(file);
+  CHECK(saved.model == "rearm");
+  CHECK(saved.dataset == now.dataset);
+  CHECK(saved.seen.ids == now.seen.ids);
+  const std::vector<Id> users = {0, 3};
+  const auto ids = saved.recommend(trained.ctx, users, 4).ids, want = now.recommend(trained.ctx, users, 4).ids;
+  CHECK(std::equal(ids.data(), ids.data() + ids.size(), want.data()));
+  RearmSettings read;
+  update_settings(read, saved.settings);
+  CHECK(read == s);
+
+  Made made(data, s);
+  load_parameters<B>(file, made.parameters(), made.record());
+  CHECK(same_values(made.parameters(), trained.parameters()));
+  RearmSettings other = s;
+  other.model.users.k = 5;
+  const auto load = [&] { load_parameters<B>(file, made.parameters(), record_settings(Model<B>::name, other)); };
+  CHECK(has(error_of<ConfigError>(load), "users.k = 4 but now it is 5"));
+}
+
+TEST_CASE("a run of version 0.1 goes on from its checkpoint to the same bytes") {
+  const Dataset data = tiny_data();
+  const RearmSettings half = two_epochs();
+  RearmSettings whole = half;
+  whole.train.epochs = 5;
+  const Folder parts, once;
+  train_in(once.path(), data, whole);
+  train_in(parts.path(), data, half);
+  const fs::path checkpoint = parts / "checkpoint.safetensors";
+  const TrainState before = read_train_state(checkpoint, record_settings(Model<B>::name, half));
+  make_version_0_1(checkpoint, half);
+  make_version_0_1(parts / "model.safetensors", half);
+  CHECK(has(metadata_of(checkpoint).at("config"), "\"user_knn_k\":4"));
+  const TrainState state = read_train_state(checkpoint, record_settings(Model<B>::name, whole));
+  CHECK(state.epoch == 1);
+  CHECK(state.step == before.step);
+  CHECK(state.stopping == before.stopping);
+  CHECK(state.best_valid == before.best_valid);
+
+  const auto refused = [&](const auto& change) {
+    RearmSettings other = whole;
+    change(other);
+    return error_of<ConfigError>([&] { train_in(parts.path(), data, other, true); });
+  };
+  CHECK(has(refused([](RearmSettings& s) { s.train.batch_size = 8; }), "batch_size = 16 but now it is 8"));
+  CHECK(has(refused([](RearmSettings& s) { s.model.items.n_layers = 1; }), "items.n_layers = 2 but now it is 1"));
+  // Its best epoch is the best by recall@20, whatever is asked for now.
+  CHECK(has(refused([](RearmSettings& s) { s.train.watch = "ndcg@10"; }), "watch = \"recall@20\""));
+
+  const TrainResult result = train_in(parts.path(), data, whole, true);
+  CHECK(result.epochs == 5);
+  CHECK(metadata_of(checkpoint).at("format") == "rearm-checkpoint-2");
+  const auto tensors = [](const fs::path& path) {
+    SafetensorsFile file(path);
+    std::map<std::string, std::vector<float>> out;
+    for (const TensorInfo& info : file.tensors()) {
+      if (info.type != TensorType::f32) continue;
+      Matrix<float> m(info.shape[0], info.shape[1]);
+      file.read(info.name, m.view());
+      out[info.name].assign(m.data(), m.data() + m.size());
+    }
+    return out;
+  };
+  CHECK(tensors(checkpoint) == tensors(once / "checkpoint.safetensors"));
+  CHECK(tensors(parts / "model.safetensors") == tensors(once / "model.safetensors"));
+}
+
+TEST_CASE("metadata that is damaged is named with its file") {
+  const Dataset data = tiny_data();
+  const RearmSettings s = two_epochs();
+  const Folder folder;
+  train_in(folder.path(), data, s);
+  const fs::path file = folder / "model.safetensors";
+  Made made(data, s);
+  const auto said = [&](const auto& change) {
+    TensorMetadata metadata = metadata_of(file);
+    const TensorMetadata whole = metadata;
+    change(metadata);
+    rewrite(file, metadata);
+    const std::string of_load = error_of<DataError>([&] { load_model<B>(file); });
+    const std::string of_weights =
+        error_of<DataError>([&] { load_parameters<B>(file, made.parameters(), made.record()); });
+    CHECK(has(of_load, file.string()));
+    CHECK(of_load == of_weights);
+    rewrite(file, whole);
+    return of_load;
+  };
+  const std::string before = bytes_of(file);
+  CHECK(has(said([](auto& m) { m["format"] = "rearm-model-3"; }), "'rearm-model-3' but must be 'rearm-model-2'"));
+  CHECK(has(said([](auto& m) { m.erase("format"); }), "not a file of rearm"));
+  CHECK(has(said([](auto& m) { m.erase("settings"); }), "no 'settings'"));
+  CHECK(has(said([](auto& m) { m.erase("model"); }), "no 'model'"));
+  CHECK(has(said([](auto& m) { m["settings"] = "{"; }), "settings in the metadata is not a JSON object"));
+  CHECK(has(said([](auto& m) { m["settings"] = "[]"; }), "settings in the metadata is not a JSON object"));
+  CHECK(has(said([](auto& m) {
+              m["format"] = "rearm-model-1";
+              m["config"] = "3";
+            }),
+            "config in the metadata is not a JSON object"));
+  CHECK(bytes_of(file) == before);
+}
