@@ -70,12 +70,10 @@ void mul_backward(Context<B>& ctx, In<B> a, In<B> b, In<B> d_y, Into<Real<B>> d_
   using T = Real<B>;
   detail::require_shape(d_y, a.rows, a.cols, "mul_backward", "d_y");
   detail::require_broadcast(a, b, "mul_backward");
-  if (d_a.wanted()) {
-    detail::require_shape(d_a.view, a.rows, a.cols, "mul_backward", "d_a");
-    B::for_each(ctx, a.rows, functors::MulRow<T>{d_y, b, d_a});
-  }
+  if (d_a.wanted()) detail::require_shape(d_a.view, a.rows, a.cols, "mul_backward", "d_a");
+  if (d_b.wanted()) detail::require_shape(d_b.view, b.rows, b.cols, "mul_backward", "d_b");
+  if (d_a.wanted()) B::for_each(ctx, a.rows, functors::MulRow<T>{d_y, b, d_a});
   if (!d_b.wanted()) return;
-  detail::require_shape(d_b.view, b.rows, b.cols, "mul_backward", "d_b");
   if (b.rows == a.rows && b.cols == a.cols)
     B::for_each(ctx, a.rows, functors::MulRow<T>{d_y, a, d_b});
   else if (b.cols == a.cols)

@@ -73,7 +73,7 @@ struct UnitRow {
       square += value * value;
     }
     square = lane.sum(square);
-    const double scale = square > 0 ? 1.0 / sqrt(square) : 0.0;
+    const double scale = square > 0 ? 1.0 / std::sqrt(square) : 0.0;
     for (Index j = lane.first(); j < out.cols; j += WarpLane::step) out(i, j) *= scale;
   }
 };
@@ -111,7 +111,7 @@ struct SettleTiesRow {
       square += a * a;
       other_square += b * b;
     }
-    const double norms = sqrt(square) * sqrt(other_square);
+    const double norms = std::sqrt(square) * std::sqrt(other_square);
     return norms > 0 ? product / norms : 0.0;
   }
   /// Insertion sort: they are few.
