@@ -1,0 +1,57 @@
+/// @file frobenius_norm_test.cpp
+/// The norm of a matrix against plain loops, and at zero.
+
+#include "tests/support/matrices.hpp"
+
+using namespace rearm;
+using namespace rearm::test;
+
+TEST_CASE_TEMPLATE("frobenius_norm is the root of the sum of squares", T, float, double) {
+  Sandbox<T> s;
+  for (const Index n : {0, 1, 300})
+    for (const Index width : {1, 7, 65}) {
+      Strided<T> x(n, width, 1);
+      check_close(frobenius_norm(s(x.view())), tabulate(1, 1, [&](Index, Index) {
+                    return std::sqrt(sum_of(n, [&](Index i) {
+                      return sum_of(width, [&](Index j) { return std::pow(static_cast<double>(x.view()(i, j)), 2); });
+                    }));
+                  }));
+    }
+  TestMatrix<T> out(1, 2);
+  Strided<T> x(3, 3, 1);
+  CHECK_THROWS_WITH_AS(frobenius_norm(s.ctx, s.there(x.view()), out.view()),
+                       "frobenius_norm: norm is 1x2 but must be 1x1", ShapeError);
+}
+
+TEST_CASE_TEMPLATE("the gradient of frobenius_norm at a zero matrix is 0", T, float, double) {
+  using B = TestBackend<T>;
+  Sandbox<T> s;
+  Parameter<B> x("x", 5, 3);
+  put(x.grad, 0, 7);
+  const Var<B> norm = frobenius_norm(s.tape.parameter(x));
+  CHECK(scalar(norm) == 0);
+  s.tape.backward(norm);
+  CHECK(x.has_grad);
+  check_close(x.grad, tabulate(5, 3, [](Index, Index) { return 0.0; }));
+}
+
+TEST_CASE_TEMPLATE("an epsilon inside bpr's logarithm bounds a pair's loss", T, float, double) {
+  Sandbox<T> s;
+  const double epsilon = 1e-10;
+  for (const double margin : {-1000.0, -30.0, -2.0, 0.0, 0.5, 30.0, 1000.0}) {
+    CAPTURE(margin);
+    Matrix<T> u(1, 1), p(1, 1), n(1, 1);
+    u(0, 0) = T(1);
+    p(0, 0) = T(margin);
+    const double want = -std::log(epsilon + 1 / (1 + std::exp(-margin)));
+    check_close(bpr(s(u.view()), s(p.view()), s(n.view()), T(1), T(epsilon)),
+                tabulate(1, 1, [&](Index, Index) { return want; }));
+    using B = TestBackend<T>;
+    Parameter<B> user("user", 1, 1);
+    put(user.value, 0, 1);
+    const Var<B> loss = bpr(s.tape.parameter(user), s(p.view()), s(n.view()), T(1), T(epsilon));
+    s.tape.backward(loss);
+    const double hit = 1 / (1 + std::exp(-margin)), miss = 1 / (1 + std::exp(margin));
+    check_close(user.grad, tabulate(1, 1, [&](Index, Index) { return -margin * hit * miss / (epsilon + hit); }));
+  }
+}
