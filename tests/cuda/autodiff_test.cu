@@ -2,5 +2,6 @@
 #define REARM_TEST_CUDA
 #include "../autodiff/dense_gradients_test.cpp"
 #include "../autodiff/elementwise_gradients_test.cpp"
+#include "../autodiff/norm_gradients_test.cpp"
 #include "../autodiff/row_gradients_test.cpp"
 #include "../autodiff/tape_test.cpp"

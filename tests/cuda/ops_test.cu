@@ -2,7 +2,9 @@
 #define REARM_TEST_CUDA
 #include "../ops/attention_test.cpp"
 #include "../ops/broadcast_test.cpp"
+#include "../ops/bpr_epsilon_test.cpp"
 #include "../ops/elementwise_test.cpp"
+#include "../ops/frobenius_norm_test.cpp"
 #include "../ops/gemm_test.cpp"
 #include "../ops/layer_norm_prelu_test.cpp"
 #include "../ops/losses_test.cpp"

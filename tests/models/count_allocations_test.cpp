@@ -1,0 +1,2 @@
+// The same counting operator new, in this test program.
+#include "../model/count_allocations_test.cpp"

@@ -1,0 +1,304 @@
+/// @file baselines_test.cpp
+/// Models beside the numbers that their authors' programs computed: graphs, embeddings, scores, the losses of three
+/// steps and their parts, the first step's gradients, and the parameters after three steps of Adam. One row a model in
+/// the table below. $REARM_MODELS_DIR (else shared/models) holds `data` and a folder a model; every folder that the
+/// table knows is read, whatever its sizes.
+
+#include "tests/support/backend.hpp"
+#include "tests/support/matrices.hpp"
+#include "tests/support/shared.hpp"
+
+#include <rearm/data/npy.hpp>
+#include <rearm/graph/bipartite.hpp>
+#include <rearm/models/all.hpp>
+#include <rearm/optim/adamw.hpp>
+#include <rearm/run/settings.hpp>
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace rearm;
+using namespace rearm::test;
+namespace fs = std::filesystem;
+
+// One folder: `<name>.npy` by name, and what manifest.json says.
+struct Oracle {
+  fs::path dir;
+  nlohmann::json manifest;
+
+  explicit Oracle(fs::path folder) : dir(std::move(folder)) {
+    std::ifstream in(dir / "manifest.json");
+    manifest = nlohmann::json::parse(in);
+  }
+  bool has(const std::string& array) const { return fs::exists(dir / (array + ".npy")); }
+  NpyArray<double> operator()(const std::string& array) const { return read_npy<double>(dir / (array + ".npy")); }
+};
+
+// What a row's own arrays are called, and where its graphs come from. Names that a map lacks are the same on both
+// sides; settings that the model lacks are left out.
+struct Names {
+  std::map<std::string, std::string> parameters;  // theirs -> ours; a leading "T " says that theirs is the transpose
+  std::map<std::string, std::string> settings;    // theirs -> ours
+  std::map<std::string, std::string> parts;       // loss_part.<theirs> -> ours, or "weight setting * part" as ours
+  std::map<std::string, Csr<double> (*)(const Dataset&)> graphs;
+};
+
+template <class T>
+struct Tolerances;
+template <>
+struct Tolerances<double> {
+  static constexpr double graphs = 1e-9, embeddings = 1e-9, losses = 1e-9, gradients = 1e-9, after = 1e-8;
+};
+// Five times what the independent re-implementation in float32 was off by.
+template <>
+struct Tolerances<float> {
+  static constexpr double graphs = 5e-7, embeddings = 5e-6, losses = 2e-6, gradients = 2.5e-5, after = 3e-5;
+};
+
+Dataset read_data(const fs::path& dir, const Oracle& oracle) {
+  Dataset data;
+  data.name = "oracle";
+  data.n_users = oracle("eval.user_emb").shape[0];
+  data.n_items = oracle("eval.item_emb").shape[0];
+  const auto split = [&](const char* name) {
+    const NpyArray<Id> pairs = read_npy<Id>(dir / (std::string(name) + ".npy"));
+    const auto n = static_cast<std::ptrdiff_t>(pairs.shape[1]);
+    return Interactions{{pairs.values.begin(), pairs.values.begin() + n},
+                        {pairs.values.begin() + n, pairs.values.end()}};
+  };
+  data.train = split("train");
+  data.valid = split("valid");
+  data.test = split("test");
+  for (const char* name : {"image", "text"})
+    if (const fs::path file = dir / (std::string(name) + "_feat.npy"); fs::exists(file))
+      data.modalities.push_back({name, "made up", FeatureMatrix::open(file), std::nullopt});
+  return data;
+}
+
+double largest(const std::vector<double>& values) {
+  double out = 0;
+  for (const double x : values) out = std::max(out, std::abs(x));
+  return out;
+}
+
+// As a matrix of ours; theirs may be its transpose, or a vector.
+Matrix<double> shaped(const NpyArray<double>& a, Index rows, Index cols, bool transposed) {
+  REQUIRE(static_cast<Index>(a.values.size()) == rows * cols);
+  if (a.shape.size() == 2) REQUIRE(a.shape[0] == (transposed ? cols : rows));
+  return tabulate(rows, cols, [&](Index i, Index j) {
+    return a.values[static_cast<std::size_t>(transposed ? j * rows + i : i * cols + j)];
+  });
+}
+
+template <class T>
+double max_difference(const Matrix<T>& ours, const Matrix<double>& theirs) {
+  REQUIRE(ours.rows() == theirs.rows());
+  REQUIRE(ours.cols() == theirs.cols());
+  double worst = 0;
+  for (Index i = 0; i < theirs.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(ours.data()[i]) - theirs.data()[i]);
+    worst = std::isnan(difference) ? std::numeric_limits<double>::infinity() : std::max(worst, difference);
+  }
+  return worst;
+}
+
+// Batch `step` of an array of (steps x 2 or 3 x size); without negatives the positives stand in for them.
+BatchThere read_batch(const NpyArray<Id>& batches, Index step) {
+  const Index kinds = batches.shape[1], size = batches.shape[2];
+  const auto row = [&](Index r) {
+    const auto begin = batches.values.begin() + static_cast<std::ptrdiff_t>((step * kinds + r) * size);
+    return std::vector<Id>(begin, begin + static_cast<std::ptrdiff_t>(size));
+  };
+  return BatchThere({row(0), row(1), row(kinds == 3 ? 2 : 1)});
+}
+
+template <class T, template <class> class M>
+void compare(const fs::path& folder, const Names& names) {
+  using B = TestBackend<T>;
+  using Tolerance = Tolerances<T>;
+  const Oracle oracle(folder);
+  CAPTURE(folder.string());
+  const Dataset data = read_data(folder.parent_path() / "data", oracle);
+  const auto ours = [](const std::map<std::string, std::string>& of, const std::string& theirs) {
+    const auto found = of.find(theirs);
+    return found != of.end() ? found->second : theirs;
+  };
+
+  Settings<ModelConfig<M>> settings;
+  for (const auto& [theirs, value] : oracle.manifest.at("settings").items()) {
+    const std::string name = ours(names.settings, theirs == "embedding_size" ? "embedding_dim" : theirs);
+    if (!setting_path(settings, "model." + name).empty()) update_settings(settings, {{"model", {{name, value}}}});
+  }
+  Context<B> ctx(test_options());
+  M<B> model(ctx, data, settings.model);
+  ParameterStore<B>& parameters = model.parameters();
+
+  for (const auto& [array, build] : names.graphs) {
+    CAPTURE(array);
+    const NpyArray<double> theirs = oracle("graph." + array);
+    const Matrix<double> built = dense(build(data));
+    CHECK(max_difference(built, shaped(theirs, built.rows(), built.cols(), false)) <= Tolerance::graphs);
+  }
+
+  // Theirs of each of ours.
+  struct Place {
+    std::string array;
+    bool transposed;
+  };
+  std::map<std::string, Place> places;
+  for (const auto& entry : oracle.manifest.at("parameters")) {
+    const std::string theirs = entry.at("name");
+    std::string name = ours(names.parameters, theirs);
+    const bool transposed = name.starts_with("T ");
+    if (transposed) name = name.substr(2);
+    CAPTURE(theirs);
+    Parameter<B>* const p = parameters.find(name);
+    REQUIRE(p != nullptr);
+    const Matrix<double> value = shaped(oracle("param." + theirs), p->rows(), p->cols(), transposed);
+    Matrix<T> here(p->rows(), p->cols());
+    std::transform(value.data(), value.data() + value.size(), here.data(), [](double x) { return static_cast<T>(x); });
+    p->value.assign(upload(here));
+    places[name] = {theirs, transposed};
+  }
+  for (const Parameter<B>& p : parameters)
+    if (p.trainable) CHECK_MESSAGE(places.contains(p.name), p.name, " has no counterpart");
+
+  Tape<B> tape(ctx);
+  {
+    tape.set_recording(false);
+    const Embeddings<B> e = model.embeddings(tape, {});
+    const Matrix<T> users = to_host(e.users), items = to_host(e.items);
+    if (oracle.has("eval.user_emb")) {
+      const auto check = [&](const Matrix<T>& mine, const char* array) {
+        CAPTURE(array);
+        CHECK(max_difference(mine, shaped(oracle(array), mine.rows(), mine.cols(), false)) <= Tolerance::embeddings);
+      };
+      check(users, "eval.user_emb");
+      check(items, "eval.item_emb");
+    }
+    const Matrix<double> scores = tabulate(users.rows(), items.rows(), [&](Index u, Index i) {
+      return sum_of(users.cols(),
+                    [&](Index j) { return static_cast<double>(users(u, j)) * static_cast<double>(items(i, j)); });
+    });
+    CHECK(max_difference(scores, shaped(oracle("eval.scores"), scores.rows(), scores.cols(), false)) <=
+          Tolerance::embeddings);
+    tape.set_recording(true);
+  }
+
+  const NpyArray<Id> batches = read_npy<Id>(oracle.dir / "batches.npy");
+  const std::vector<double> total = oracle("loss").values;
+  AdamW<B> optimizer({.learning_rate = oracle.manifest.at("optimiser").at("lr")});
+  std::set<std::string> without_gradient;  // zero in exact arithmetic: rounding decides where Adam goes
+  for (Index step = 0; step < batches.shape[0]; ++step) {
+    CAPTURE(step);
+    const BatchThere batch = read_batch(batches, step);
+    tape.reset();
+    const Loss<B> loss = model.loss(tape, {batch, static_cast<std::uint32_t>(step), true});
+    const Var<B> sum = loss.total();
+    CHECK(scalar(sum) == doctest::Approx(total[static_cast<std::size_t>(step)]).epsilon(Tolerance::losses));
+    for (const auto& [theirs, mine] : names.parts) {
+      CAPTURE(theirs);
+      const std::size_t times = mine.find(" * ");
+      double weight = 1;
+      if (times != std::string::npos) weight = to_json(settings.model).at(mine.substr(0, times)).template get<double>();
+      const double want = weight * oracle("loss_part." + theirs).values[static_cast<std::size_t>(step)];
+      const Var<B> part = loss.part(times == std::string::npos ? mine : mine.substr(times + 3));
+      CHECK(scalar(part) == doctest::Approx(want).epsilon(Tolerance::losses));
+    }
+    tape.backward(sum);
+    if (step == 0)
+      for (const Parameter<B>& p : parameters) {
+        if (!places.contains(p.name)) continue;
+        CAPTURE(p.name);
+        const auto& [array, transposed] = places.at(p.name);
+        CHECK(p.has_grad == oracle.has("grad." + array));
+        if (!p.has_grad || !oracle.has("grad." + array)) continue;
+        const NpyArray<double> theirs = oracle("grad." + array);
+        const double size = largest(theirs.values);
+        if (size < 1e-12) without_gradient.insert(p.name);
+        if (size < 1e-12 && std::is_same_v<T, float>) continue;
+        CHECK(max_difference(to_host(p.grad), shaped(theirs, p.rows(), p.cols(), transposed)) <=
+              Tolerance::gradients * std::max(size, 1e-12));
+      }
+    optimizer.step(ctx, parameters);
+  }
+  for (const auto& [name, place] : places) {
+    CAPTURE(name);
+    if (without_gradient.contains(name) && std::is_same_v<T, float>) continue;
+    const Parameter<B>& p = *parameters.find(name);
+    CHECK(max_difference(to_host(p.value), shaped(oracle("after." + place.array), p.rows(), p.cols(),
+                                                  place.transposed)) <= Tolerance::after);
+  }
+}
+
+struct Row {
+  const char* folder;
+  void (*in_double)(const fs::path&, const Names&);
+  void (*in_float)(const fs::path&, const Names&);
+  Names names;
+};
+template <template <class> class M>
+Row row(const char* folder, Names names) {
+  return {folder, &compare<double, M>, &compare<float, M>, std::move(names)};
+}
+
+Csr<double> normalized_graph(const Dataset& data) {
+  return interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 1e-7);
+}
+
+const std::vector<Row>& table() {
+  static const std::vector<Row> rows = {
+      row<BprMf>("bpr", {.parameters = {{"user_embedding.weight", "user_id"}, {"item_embedding.weight", "item_id"}},
+                         .settings = {},
+                         .parts = {{"bpr", "bpr"}, {"reg_unweighted", "reg_weight * reg"}},
+                         .graphs = {}}),
+      row<LightGcn>("lightgcn",
+                    {.parameters = {{"embedding_dict.user_emb", "user_id"}, {"embedding_dict.item_emb", "item_id"}},
+                     .settings = {},
+                     .parts = {{"bpr", "bpr"}, {"reg_unweighted", "reg_weight * reg"}},
+                     .graphs = {{"norm_adj", normalized_graph}}}),
+      row<Vbpr>("vbpr", {.parameters = {{"u_embedding", "user_factors"},
+                                        {"i_embedding", "item_id"},
+                                        {"item_linear.weight", "item_projection.weight"},
+                                        {"item_linear.bias", "item_projection.bias"}},
+                         .settings = {},
+                         .parts = {{"bpr", "bpr"}, {"reg_unweighted", "reg_weight * reg"}},
+                         .graphs = {}}),
+  };
+  return rows;
+}
+
+// The number of folders that were compared.
+int compare_all(void (*Row::*in)(const fs::path&, const Names&)) {
+  int n = 0;
+  for (const fs::path& folder : case_folders("REARM_MODELS_DIR", "models"))
+    for (const Row& r : table())
+      if (folder.filename() == r.folder) {
+        (r.*in)(folder, r.names);
+        ++n;
+      }
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("baselines compute their authors' numbers in double") {
+  REARM_SKIP_UNLESS(!case_folders("REARM_MODELS_DIR", "models").empty(), "no reference numbers of models");
+  CHECK(compare_all(&Row::in_double) > 0);
+}
+
+TEST_CASE("baselines compute their authors' numbers in float, as near as float is") {
+  REARM_SKIP_UNLESS(!case_folders("REARM_MODELS_DIR", "models").empty(), "no reference numbers of models");
+  CHECK(compare_all(&Row::in_float) > 0);
+}
