@@ -12,12 +12,12 @@ constexpr int device_steps = 10;
 /// What a step on a batch of that many triples cannot avoid, parameters aside. Counted: projections, meta network,
 /// contrast (dense); raw features and the n x 3d arrays (streamed); sparse products and the batch's rows (gathered).
 /// Not counted: exponentials, random bits, normalisations, whatever is computed twice.
-Work step_work(const Dataset& data, const Config& c, const Graphs<B>& graphs, const Batch& batch) {
+Work step_work(const Dataset& data, const RearmConfig& c, const Graphs<B>& graphs, const Batch& batch) {
   const Index n = data.n_users + data.n_items;
   const Index d = c.embedding_dim;
   const auto modalities = static_cast<Index>(data.modalities.size());
   const Index width = d * (1 + modalities);
-  const bool trainable = c.features == Features::trainable;
+  const bool trainable = c.features.kind == Features::trainable;
   Work w;
   for (const Modality& m : data.modalities) {
     const Index p = m.features.cols();
@@ -50,8 +50,8 @@ Work step_work(const Dataset& data, const Config& c, const Graphs<B>& graphs, co
     }
   }
   w.streamed += 4.0 * static_cast<double>(3 + c.n_ui_layers) * bytes_of(n, width);  // value and gradient, twice each
-  const double homograph = static_cast<double>(graphs.user_homograph.nonzeros()) * c.n_uu_layers +
-                           static_cast<double>(graphs.item_homograph.nonzeros()) * c.n_ii_layers;
+  const double homograph = static_cast<double>(graphs.user_homograph.nonzeros()) * c.users.n_layers +
+                           static_cast<double>(graphs.item_homograph.nonzeros()) * c.items.n_layers;
   w.gathered +=
       2 * (homograph + static_cast<double>(graphs.interaction.nonzeros()) * c.n_ui_layers) * bytes_of(1, width);
   w.gathered += 2 * bytes_of(3 * static_cast<Index>(batch.users.size()), width);
@@ -76,15 +76,16 @@ void report_memory(benchmark::State& state) {
 }
 
 /// Takes steps as the trainer does, on a device recorded and replayed.
-void train_step(benchmark::State& state, const Shape& shape, Machine& machine, const Config& c) {
+void train_step(benchmark::State& state, const Shape& shape, Machine& machine, const RearmSettings& s) {
   forget_peak();
   const Dataset& data = dataset(shape);
+  const TrainConfig& c = s.train;
   Context<B> ctx(machine.options(), c.seed);
-  Graphs<B> graphs = build_graphs<B>(ctx, data, c, {});
+  Graphs<B> graphs = build_graphs<B>(ctx, data, s.model);
   Batch first;
   PairSampler(data.train, known_items(data, true), data.n_items, c.batch_size, c.seed).next(first);
-  Work work = step_work(data, c, graphs, first);
-  Model<B> model(ctx, data, c, std::move(graphs));
+  Work work = step_work(data, s.model, graphs, first);
+  Model<B> model(ctx, data, s.model, std::move(graphs));
   Index trainable_scalars = 0;
   for (const Parameter<B>& p : model.parameters()) {
     if (!p.trainable) continue;
@@ -99,7 +100,7 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
   Tape<B> tape(ctx);
   tape.set_fused_tables(true);
   StepReplay<B> replay(ctx);
-  BackendMatrix sums(1, 5);
+  BackendMatrix sums(1, 1 + max_loss_parts);
   std::uint32_t epoch = 0;
   std::uint32_t step = 0;
   const auto one_step = [&] {
@@ -110,17 +111,19 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
     const BatchView<B::Memory> batch = batches.batch();
     replay.run(step, batch.size(), optimizer, [&] {
       tape.reset();
-      const LossParts<B> losses = model.loss(tape, batch, step).parts();
+      const Loss<B> loss = model.loss(tape, {batch, step, true});
+      const Var<B> total = loss.total();
       if constexpr (!on_host) {
         ScaledCopies<B> copies(ctx);
-        for (std::size_t i = 0; i < losses.size(); ++i)
-          if (!losses[i].empty())
-            copies.add({1.0F, losses[i].value(), add_to(sums.view().col_block(static_cast<Index>(i), 1))});
+        Index column = 0;
+        copies.add({1.0F, total.value(), add_to(sums.view().col_block(column++, 1))});
+        for (const auto& part : loss.parts())
+          copies.add({1.0F, part.value.value(), add_to(sums.view().col_block(column++, 1))});
         copies.run();
       }
-      tape.backward(losses[0], AfterBackward::release);
+      tape.backward(total, AfterBackward::release);
       optimizer.step(ctx, model.parameters());
-      benchmark::DoNotOptimize(losses[0].value().data);
+      benchmark::DoNotOptimize(total.value().data);
     });
     ++step;
   };
@@ -135,12 +138,12 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
 
 /// Whole epochs of the trainer: sampling, steps, losses read as often as it does, validation. One iteration an epoch,
 /// the first one's warming up included; the counters are medians.
-[[maybe_unused]] void whole_epoch(benchmark::State& state, const Shape& shape, Machine& machine, Config c) {
+[[maybe_unused]] void whole_epoch(benchmark::State& state, const Shape& shape, Machine& machine, RearmSettings s) {
   forget_peak();
   const Dataset& data = dataset(shape);
-  Context<B> ctx(machine.options(), c.seed);
-  Model<B> model(ctx, data, c, build_graphs<B>(ctx, data, c, {}));
-  c.epochs = c.patience = 1'000'000;
+  Context<B> ctx(machine.options(), s.train.seed);
+  Model<B> model(ctx, data, s.model);
+  s.train.epochs = s.train.patience = 1'000'000;
   std::vector<double> train, valid, whole;
   bool done = false;
   TrainOptions options;
@@ -152,7 +155,7 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
     done = !state.KeepRunning();
   };
   if (!state.KeepRunning()) return;
-  Trainer<B, Model<B>>(ctx, model, data, c, options).run();
+  Trainer<B>(ctx, model, data, s.train, options).run();
   const auto median_ms = [](std::vector<double> seconds) {
     std::ranges::sort(seconds);
     return 1e3 * seconds[seconds.size() / 2];
@@ -160,7 +163,7 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
   state.counters["median_ms"] = median_ms(whole);
   state.counters["train_ms"] = median_ms(train);
   state.counters["valid_ms"] = median_ms(valid);
-  state.counters["steps"] = static_cast<double>((data.train.size() + c.batch_size - 1) / c.batch_size);
+  state.counters["steps"] = static_cast<double>((data.train.size() + s.train.batch_size - 1) / s.train.batch_size);
   report_memory(state);
 }
 
@@ -170,10 +173,10 @@ void register_train_steps(const Shape& shape, Machine& machine) {
   const auto add = [&](Variant variant, Features features, bool bfloat16 = false) {
     add_benchmark("train_step/" + std::string(to_string(variant)) + "/" + std::string(to_string(features)) +
                       (bfloat16 ? "-bfloat16" : "") + "/" + shape.name + backend_suffix(),
-                  [=, &machine](benchmark::State& s) {
-                    Config c = settings(shape, dataset(shape), variant, features);
-                    c.bfloat16_tables = c.bfloat16_moments = bfloat16;
-                    train_step(s, shape, machine, c);
+                  [=, &machine](benchmark::State& state) {
+                    RearmSettings s = settings(shape, dataset(shape), variant, features);
+                    s.model.features.bfloat16_tables = s.train.bfloat16_moments = bfloat16;
+                    train_step(state, shape, machine, s);
                   });
   };
   for (const Features features : {Features::trainable, Features::residual, Features::frozen})
@@ -190,12 +193,12 @@ void register_scaling(Machine& machine) {
   const auto add = [&](const std::string& swept, Index value, Index n_users, Index n_items, Index pairs_per_user) {
     const std::string name = swept + "-" + std::to_string(value);
     const Shape shape = generated_shape(name, "baby", n_users, n_items, static_cast<double>(pairs_per_user), {64, 64});
-    add_benchmark("train_step/reference/frozen/" + name + backend_suffix(), [=, &machine](benchmark::State& s) {
-      Config c = settings(shape, dataset(shape), Variant::reference, Features::frozen);
-      c.embedding_dim = 32;
-      c.use_sim = false;  // kNN grows faster than the rest and is not what is measured
-      train_step(s, shape, machine, c);
-      s.counters[swept] = static_cast<double>(value);
+    add_benchmark("train_step/reference/frozen/" + name + backend_suffix(), [=, &machine](benchmark::State& state) {
+      RearmSettings s = settings(shape, dataset(shape), Variant::reference, Features::frozen);
+      s.model.embedding_dim = 32;
+      s.model.use_sim = false;  // kNN grows faster than the rest and is not what is measured
+      train_step(state, shape, machine, s);
+      state.counters[swept] = static_cast<double>(value);
     });
   };
   for (const Index n : {10'000, 30'000, 100'000, 300'000, 1'000'000}) add("users", n, n, n * 2 / 5, 10);

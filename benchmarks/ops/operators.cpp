@@ -169,9 +169,9 @@ void register_operators(const Shape& shape, Machine& machine) {
   });
   add_op("spmm_interaction", [=](Arrays& a, const Dataset& data, benchmark::State& state) {
     const Index n = data.n_users + data.n_items;
-    Config c = settings(shape, data, Variant::reference, Features::frozen);
-    c.use_uu = c.use_ii = false;
-    const auto graphs = std::make_shared<Graphs<B>>(build_graphs<B>(a.ctx, data, c, {}));
+    RearmConfig c = settings(shape, data, Variant::reference, Features::frozen).model;
+    c.users.use = c.items.use = false;
+    const auto graphs = std::make_shared<Graphs<B>>(build_graphs<B>(a.ctx, data, c));
     const auto x = a.make(n, width), y = a.make(n, width);
     state.counters["nonzeros"] = static_cast<double>(graphs->interaction.nonzeros());
     return pass({0, bytes_of(n, width), static_cast<double>(graphs->interaction.nonzeros()) * bytes_of(1, width)},
@@ -180,9 +180,9 @@ void register_operators(const Shape& shape, Machine& machine) {
   for (const bool unit : {false, true})
     add_op(unit ? "spmm_row_normalize_user_homograph" : "spmm_user_homograph", [=](Arrays& a, const Dataset& data,
                                                                                    benchmark::State& state) {
-      Config c = settings(shape, data, Variant::reference, Features::frozen);
-      c.use_ii = false;
-      const auto graphs = std::make_shared<Graphs<B>>(build_graphs<B>(a.ctx, data, c, {}));
+      RearmConfig c = settings(shape, data, Variant::reference, Features::frozen).model;
+      c.items.use = false;
+      const auto graphs = std::make_shared<Graphs<B>>(build_graphs<B>(a.ctx, data, c));
       const auto x = a.make(data.n_users, width), y = a.make(data.n_users, width), norm = a.make(data.n_users, 1);
       const auto nonzeros = static_cast<double>(graphs->user_homograph.nonzeros());
       state.counters["nonzeros"] = nonzeros;

@@ -3,7 +3,7 @@
 /// The data the benchmarks run on: a folder, or interactions and features generated at a published data set's size.
 
 #include <rearm/data/synthetic.hpp>
-#include <rearm/model/config.hpp>
+#include <rearm/models/rearm/config.hpp>
 
 #include <unistd.h>
 
@@ -59,15 +59,15 @@ inline const Dataset& dataset(const Shape& shape) {
   return current.second;
 }
 
-inline Config settings(const Shape& shape, const Dataset& data, Variant variant, Features features) {
-  Config c = preset(shape.preset);
-  c.variant = variant;
-  c.features = features;
+inline RearmSettings settings(const Shape& shape, const Dataset& data, Variant variant, Features features) {
+  RearmSettings s = preset(shape.preset);
+  s.model.variant = variant;
+  s.model.features.kind = features;
   if (data.modalities.size() != 2) {
-    c.user_modality_weights.clear();
-    c.item_modality_weights.clear();
+    s.model.users.modality_weights.clear();
+    s.model.items.modality_weights.clear();
   }
-  return c;
+  return s;
 }
 
 }  // namespace rearm::bench

@@ -5,8 +5,8 @@
 
 int main() {
   using B = rearm::CpuBackend<float>;
-  rearm::Config config = rearm::preset("baby");
-  rearm::validate(config, 2);
+  const rearm::RearmSettings settings = rearm::preset("baby");
+  rearm::validate(settings.model, 2);
 
   rearm::Context<B> ctx({.threads = 1});
   rearm::Matrix<float> a(2, 3), b(3, 2), c(2, 2);

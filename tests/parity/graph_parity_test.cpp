@@ -1,4 +1,7 @@
-#include <rearm/graph/graphs.hpp>
+#include <rearm/backend/cpu/co_occurrence.hpp>
+#include <rearm/backend/cpu/cpu_backend.hpp>
+#include <rearm/backend/cpu/user_knn.hpp>
+#include <rearm/models/rearm/homographs.hpp>
 
 #include <tests/graph/random_data.hpp>
 #include <tests/support/shared.hpp>
@@ -26,7 +29,7 @@ struct ParityCase {
   std::filesystem::path dir;
   nlohmann::json manifest;
   Dataset data;
-  Config config;
+  RearmConfig config;
 
   explicit ParityCase(const std::filesystem::path& folder) : dir(folder) {
     std::ifstream in(dir / "manifest.json");
@@ -43,10 +46,10 @@ struct ParityCase {
     for (const char* name : {"image", "text"})
       data.modalities.push_back(
           {name, "synthetic", FeatureMatrix::open(dir / (std::string(name) + "_feat.npy")), std::nullopt});
-    config.user_knn_k = manifest.at("user_knn_k").get<int>();
-    config.item_knn_k = manifest.at("item_knn_k").get<int>();
-    config.uu_co_weight = manifest.at("uu_co_weight").get<double>();
-    config.ii_co_weight = manifest.at("ii_co_weight").get<double>();
+    config.users.k = manifest.at("user_knn_k").get<int>();
+    config.items.k = manifest.at("item_knn_k").get<int>();
+    config.users.co_weight = manifest.at("uu_co_weight").get<double>();
+    config.items.co_weight = manifest.at("ii_co_weight").get<double>();
   }
   Dense array(const std::string& name) const { return load_dense(dir / (name + ".npy")); }
 };
@@ -79,11 +82,11 @@ void check_co_occurrence(const Dense& ours, const Dense& theirs, const Dense& co
 template <class T>
 void check_reference(const ParityCase& c) {
   Context<CpuBackend<T>> ctx({.threads = 2});
-  Config config = c.config;
+  RearmConfig config = c.config;
   const double v_u = c.manifest.at("u_image_weight").template get<double>();
   const double v_i = c.manifest.at("i_image_weight").template get<double>();
-  config.user_modality_weights = {v_u, 1 - v_u};
-  config.item_modality_weights = {v_i, 1 - v_i};
+  config.users.modality_weights = {v_u, 1 - v_u};
+  config.items.modality_weights = {v_i, 1 - v_i};
   const Adjacency by_user = items_by_user(c.data.train, c.data.n_users);
   const Adjacency by_item = users_by_item(c.data.train, c.data.n_items);
   const Dense counts_u = c.array("user_cooccurrence_counts"), counts_i = c.array("item_cooccurrence_counts");
@@ -107,7 +110,7 @@ void check_reference(const ParityCase& c) {
 
     for (const bool user : {true, false}) {
       const Dense theirs = c.array(user ? "graph_user_cooccurrence" : "graph_item_cooccurrence");
-      const double w = user ? config.uu_co_weight : config.ii_co_weight;
+      const double w = user ? config.users.co_weight : config.items.co_weight;
       detail::CsrBuilder builder;
       for (Index i = 0; i < theirs.rows(); ++i) {
         std::vector<std::pair<Id, double>> row;
@@ -125,9 +128,9 @@ void check_reference(const ParityCase& c) {
   config.use_sim = false;
   const auto co = build_graphs(ctx, c.data, config);
   check_co_occurrence(to_dense(co.user_homograph.matrix()), c.array("graph_user_cooccurrence"), counts_u,
-                      config.user_knn_k);
+                      config.users.k);
   check_co_occurrence(to_dense(co.item_homograph.matrix()), c.array("graph_item_cooccurrence"), counts_i,
-                      config.item_knn_k);
+                      config.items.k);
 }
 
 }  // namespace
@@ -150,13 +153,13 @@ TEST_CASE("graphs equal those of the paper's equations") {
     CAPTURE(folder.string());
     ParityCase c(folder);
     c.config.variant = Variant::paper;
-    c.config.features = Features::frozen;
+    c.config.features.kind = Features::frozen;
     const auto weights = [&](const char* field) {
       const auto& w = c.manifest.at(field);
       return std::vector<double>{w.at("v").get<double>(), w.at("t").get<double>()};
     };
-    c.config.user_modality_weights = weights("user_modality_weights");
-    c.config.item_modality_weights = weights("item_modality_weights");
+    c.config.users.modality_weights = weights("user_modality_weights");
+    c.config.items.modality_weights = weights("item_modality_weights");
     Context<CpuBackend<double>> ctx({.threads = 2});
     const auto graphs = build_graphs(ctx, c.data, c.config);
     CHECK(max_difference(to_dense(graphs.interaction.matrix()), c.array("graph_interaction_norm")) < 1e-12);

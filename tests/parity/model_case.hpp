@@ -5,7 +5,7 @@
 #include "tests/support/backend.hpp"
 
 #include <rearm/data/npy.hpp>
-#include <rearm/model/rearm.hpp>
+#include <rearm/models/rearm/rearm.hpp>
 
 #include <tests/support/shared.hpp>
 

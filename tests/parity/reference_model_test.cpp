@@ -48,20 +48,21 @@ std::map<std::string, std::string> authors_names() {
   return names;
 }
 
-Config case_config(const nlohmann::json& m) {
-  Config c;
+RearmSettings case_settings(const nlohmann::json& m) {
+  RearmSettings s;
+  RearmConfig& c = s.model;
   c.embedding_dim = m.at("embedding_dim");
   c.rank = m.at("rank");
   c.n_ui_layers = m.at("n_ui_layers");
-  c.n_ii_layers = m.at("n_ii_layers");
-  c.n_uu_layers = m.at("n_uu_layers");
+  c.items.n_layers = m.at("n_ii_layers");
+  c.users.n_layers = m.at("n_uu_layers");
   c.cl_temperature = m.at("cl_temperature");
   c.cl_weight = m.at("cl_weight");
   c.ort_weight = m.at("ort_weight");
-  c.weight_decay = m.at("weight_decay");
-  c.learning_rate = m.at("learning_rate");
+  s.train.weight_decay = m.at("weight_decay");
+  s.train.learning_rate = m.at("learning_rate");
   c.dropout_self = c.dropout_cross = m.at("dropout");
-  return c;
+  return s;
 }
 
 struct Tolerances {
@@ -101,13 +102,13 @@ void check_case(const std::filesystem::path& dir, const Tolerances& tolerance_of
   using B = TestBackend<T>;
   CAPTURE(dir.string());
   const nlohmann::json manifest = read_json(dir / "manifest.json");
-  const Config config = case_config(manifest);
+  const RearmSettings settings = case_settings(manifest);
   const Dataset data = read_case_dataset(dir, manifest);
   Context<B> ctx;
   GraphSet<T> graphs = read_graphs<T>(dir);
   graphs.user_homograph = program_homograph<T>(dir, manifest, true);
   graphs.item_homograph = program_homograph<T>(dir, manifest, false);
-  Model<B> model(ctx, data, config, copy_graphs<B>(graphs));
+  Model<B> model(ctx, data, settings.model, copy_graphs<B>(graphs));
   const auto names = authors_names();
   for (Parameter<B>& p : model.parameters()) {
     CAPTURE(p.name);
@@ -117,18 +118,20 @@ void check_case(const std::filesystem::path& dir, const Tolerances& tolerance_of
         static_cast<std::ptrdiff_t>(manifest.at("parameters").size()));
 
   Tape<B> tape(ctx);
-  AdamW<B> optimizer({.learning_rate = config.learning_rate, .weight_decay = config.weight_decay});
+  AdamW<B> optimizer({.learning_rate = settings.train.learning_rate, .weight_decay = settings.train.weight_decay});
   const auto batches = read_npy<Id>(dir / "batches.npy");
   const Index steps = batches.shape[0];
   for (Index step = 0; step < steps; ++step) {
     CAPTURE(step);
     tape.reset();
-    const auto forward = model.forward(tape, true, static_cast<std::uint32_t>(step));
+    const BatchThere batch = read_batch(batches, step);
+    const Step<B> of_batch{batch, static_cast<std::uint32_t>(step), true};
+    const auto forward = model.forward(tape, of_batch);
     if (step == 0) {
       CHECK(max_difference<T>(to_host(forward.representation).view(), read_doubles(dir / "out.representation.npy")) <
             tolerance_of.representation);
       const std::vector<double> modal = read_doubles(dir / "out.modal_features.npy");
-      const Index d = config.embedding_dim;
+      const Index d = settings.model.embedding_dim;
       double worst = 0;
       for (std::size_t m = 0; m < 2; ++m) {
         const Matrix<T> ours = to_host(forward.modal[m]);
@@ -139,15 +142,15 @@ void check_case(const std::filesystem::path& dir, const Tolerances& tolerance_of
       }
       CHECK(worst < tolerance_of.representation);
     }
-    const BatchThere batch = read_batch(batches, step);
-    const auto losses = model.loss(tape, forward, batch);
-    const LossValues values = losses.values();
+    const Loss<B> loss = model.loss(tape, forward, of_batch);
+    const Var<B> total = loss.total();
+    const LossValues values = loss_values(loss, total);
     const auto& expected = manifest.at("losses").at(static_cast<std::size_t>(step));
     CHECK(values.total == doctest::Approx(expected.at(0).get<double>()).epsilon(tolerance_of.loss));
-    CHECK(values.bpr == doctest::Approx(expected.at(1).get<double>()).epsilon(tolerance_of.loss));
-    CHECK(values.contrast == doctest::Approx(expected.at(2).get<double>()).epsilon(tolerance_of.loss));
-    CHECK(values.orthogonal == doctest::Approx(expected.at(3).get<double>()).epsilon(tolerance_of.loss));
-    tape.backward(losses.total);
+    CHECK(values.at("bpr") == doctest::Approx(expected.at(1).get<double>()).epsilon(tolerance_of.loss));
+    CHECK(values.at("contrast") == doctest::Approx(expected.at(2).get<double>()).epsilon(tolerance_of.loss));
+    CHECK(values.at("orthogonal") == doctest::Approx(expected.at(3).get<double>()).epsilon(tolerance_of.loss));
+    tape.backward(total);
     if (step == 0) check_gradients(ctx, model, dir, names, tolerance_of);
     optimizer.step(ctx, model.parameters());
   }

@@ -46,23 +46,30 @@ struct Run {
   TrainResult result;
 };
 
-Run train(const Dataset& data, const Config& c, int threads, TrainOptions options = {}) {
-  Context<B> ctx(test_options(threads), c.seed);
-  Model<B> model(ctx, data, c, graphs_of<B>(data, c));
-  Trainer<B, Model<B>> trainer(ctx, model, data, c, std::move(options));
+std::vector<std::vector<float>> weights_of(const ParameterStore<B>& parameters) {
+  std::vector<std::vector<float>> out;
+  for (const Parameter<B>& p : parameters) out.push_back(to_host(p.value.data(), p.value.size()));
+  return out;
+}
+
+Run train(const Dataset& data, const RearmSettings& s, int threads, const RunOptions& where = {},
+          TrainOptions options = {}) {
+  Context<B> ctx(test_options(threads), s.train.seed);
+  Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
   Run run;
-  run.result = trainer.run();
-  for (const Parameter<B>& p : model.parameters()) run.weights.push_back(to_host(p.value.data(), p.value.size()));
+  run.result = rearm::train(ctx, model, data, s, where, std::move(options));
+  run.weights = weights_of(model.parameters());
   return run;
 }
 
 /// The weights of a run's last epoch.
-Run last_of(const Dataset& data, const Config& c, const fs::path& folder) {
-  Context<B> ctx(test_options(1), c.seed);
-  Model<B> model(ctx, data, c, graphs_of<B>(data, c));
+Run last_of(const Dataset& data, const RearmSettings& s, const fs::path& folder) {
+  Context<B> ctx(test_options(1), s.train.seed);
+  Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
   Run run;
-  run.result.epochs = load_checkpoint<B>(folder / "checkpoint.safetensors", model.parameters(), c).epoch + 1;
-  for (const Parameter<B>& p : model.parameters()) run.weights.push_back(to_host(p.value.data(), p.value.size()));
+  const SettingsRecord settings = record_settings(Model<B>::name, s);
+  run.result.epochs = load_checkpoint<B>(folder / "checkpoint.safetensors", model.parameters(), settings).epoch + 1;
+  run.weights = weights_of(model.parameters());
   return run;
 }
 
@@ -73,13 +80,6 @@ bool same_bits(const Run& a, const Run& b) {
         std::memcmp(a.weights[i].data(), b.weights[i].data(), a.weights[i].size() * sizeof(float)) != 0)
       return false;
   return true;
-}
-
-TrainOptions in_folder(const fs::path& directory, bool resume = false) {
-  TrainOptions options;
-  options.directory = directory;
-  options.resume = resume;
-  return options;
 }
 
 SyntheticSettings learnable() {
@@ -94,38 +94,38 @@ SyntheticSettings learnable() {
   return s;
 }
 
-Config learning_config() {
-  Config c = preset("baby");
-  c.embedding_dim = 32;
-  c.user_knn_k = 10;
-  c.batch_size = 512;
-  c.learning_rate = 5e-3;
-  c.epochs = 8;
-  c.negatives = Negatives::exclude_train;
-  return c;
+RearmSettings learning_settings() {
+  RearmSettings s = preset("baby");
+  s.model.embedding_dim = 32;
+  s.model.users.k = 10;
+  s.train.batch_size = 512;
+  s.train.learning_rate = 5e-3;
+  s.train.epochs = 8;
+  s.train.negatives = Negatives::exclude_train;
+  return s;
 }
 
 }  // namespace
 
 TEST_CASE("the same seed gives the same bits with 1, 2 and 3 threads, and twice in a row") {
-  SyntheticSettings s = learnable();
+  SyntheticSettings size = learnable();
 #if !defined(EMULATED_CUDA)
-  s.n_users = 300;  // several chunks of everything
+  size.n_users = 300;  // several chunks of everything
 #endif
-  const Dataset data = make_synthetic(s);
+  const Dataset data = make_synthetic(size);
   for (const Features features : {Features::trainable, Features::residual}) {
-    Config c = learning_config();
-    c.features = features;
-    c.epochs = 1;
-    c.batch_size = 256;
-    const Run one = train(data, c, 1);
-    CHECK(same_bits(one, train(data, c, 1)));
+    RearmSettings s = learning_settings();
+    s.model.features.kind = features;
+    s.train.epochs = 1;
+    s.train.batch_size = 256;
+    const Run one = train(data, s, 1);
+    CHECK(same_bits(one, train(data, s, 1)));
 #if !defined(REARM_TEST_CUDA)  // it has no threads to choose
-    CHECK(same_bits(one, train(data, c, 2)));
-    CHECK(same_bits(one, train(data, c, 3)));
+    CHECK(same_bits(one, train(data, s, 2)));
+    CHECK(same_bits(one, train(data, s, 3)));
 #endif
-    Config other = c;
-    other.seed = c.seed + 1;
+    RearmSettings other = s;
+    other.train.seed = s.train.seed + 1;
     CHECK_FALSE(same_bits(one, train(data, other, 1)));
   }
 }
@@ -138,13 +138,14 @@ TEST_CASE("REARM learns: three times popularity, and the homographs are worth 5 
   sparse.n_items = 1000;
   sparse.pairs_per_user = 5;
   const Dataset data = make_synthetic(sparse);
-  Config c = learning_config();
-  c.features = Features::frozen;
-  c.learning_rate = 3e-3;
-  c.user_modality_weights = c.item_modality_weights = {0.5, 0.5};
-  const double whole = train(data, c, 2).result.test.at("recall@20");
-  c.use_uu = c.use_ii = false;
-  const double without = train(data, c, 2).result.test.at("recall@20");
+  RearmSettings s = learning_settings();
+  RearmConfig& c = s.model;
+  c.features.kind = Features::frozen;
+  s.train.learning_rate = 3e-3;
+  c.users.modality_weights = c.items.modality_weights = {0.5, 0.5};
+  const double whole = train(data, s, 2).result.test.at("recall@20");
+  c.users.use = c.items.use = false;
+  const double without = train(data, s, 2).result.test.at("recall@20");
 
   Context<B> ctx(test_options(2));
   const Adjacency seen = items_by_user(data.train, data.n_users);
@@ -164,96 +165,96 @@ TEST_CASE("REARM learns: three times popularity, and the homographs are worth 5 
 
 TEST_CASE("a run that is cut off and resumed ends in the same bytes as one that is not") {
   const Dataset data = tiny_data();
-  Config c = tiny_config();
-  c.epochs = 5;
+  RearmSettings s = tiny_settings();
+  s.train.epochs = 5;
   for (const int eval_every : {1, 2, 4}) {  // the last: nothing has been validated yet
     CAPTURE(eval_every);
-    c.eval_every = eval_every;
+    s.train.eval_every = eval_every;
     const TemporaryFolder whole("whole");
     const TemporaryFolder parts("parts");
-    train(data, c, 1, in_folder(whole.path()));
+    train(data, s, 1, {whole.path()});
     // Interrupted in the middle of the fourth epoch.
     int steps = 0;
-    TrainOptions options = in_folder(parts.path());
+    TrainOptions options;
     options.interrupted = [&] { return ++steps > 11; };
-    CHECK(train(data, c, 1, options).result.interrupted);
+    CHECK(train(data, s, 1, {parts.path()}, options).result.interrupted);
     CHECK(fs::exists(parts.path() / "model.safetensors") == (eval_every < 4));
-    const Run resumed = train(data, c, 1, in_folder(parts.path(), true));
+    const Run resumed = train(data, s, 1, {parts.path(), true});
     CHECK(resumed.result.epochs == 5);
-    CHECK(same_bits(last_of(data, c, whole.path()), last_of(data, c, parts.path())));
+    CHECK(same_bits(last_of(data, s, whole.path()), last_of(data, s, parts.path())));
     CHECK(bytes_of(parts.path() / "model.safetensors") == bytes_of(whole.path() / "model.safetensors"));
   }
 }
 
 TEST_CASE("tables and moments in bfloat16: half the bytes, as good a model, resumed to the same bytes") {
   const Dataset data = make_synthetic(learnable());
-  Config c = learning_config();
-  c.epochs = 4;
+  RearmSettings s = learning_settings();
+  s.train.epochs = 4;
   const TemporaryFolder wide("wide");
-  const double full = train(data, c, 2, in_folder(wide.path())).result.test.at("recall@20");
-  c.bfloat16_tables = c.bfloat16_moments = true;
+  const double full = train(data, s, 2, {wide.path()}).result.test.at("recall@20");
+  s.model.features.bfloat16_tables = s.train.bfloat16_moments = true;
   const TemporaryFolder whole("rounded");
-  const double rounded = train(data, c, 2, in_folder(whole.path())).result.test.at("recall@20");
+  const double rounded = train(data, s, 2, {whole.path()}).result.test.at("recall@20");
   CHECK(rounded > 0.97 * full);
   CHECK(fs::file_size(whole.path() / "checkpoint.safetensors") <
         0.65 * static_cast<double>(fs::file_size(wide.path() / "checkpoint.safetensors")));
   const TemporaryFolder parts("rounded_parts");
-  c.epochs = 1;
-  train(data, c, 1, in_folder(parts.path()));
-  c.epochs = 4;
-  train(data, c, 1, in_folder(parts.path(), true));
+  s.train.epochs = 1;
+  train(data, s, 1, {parts.path()});
+  s.train.epochs = 4;
+  train(data, s, 1, {parts.path(), true});
   CHECK(bytes_of(parts.path() / "model.safetensors") == bytes_of(whole.path() / "model.safetensors"));
   for (const bool tables : {false, true}) {
-    Config other = c;
-    (tables ? other.bfloat16_tables : other.bfloat16_moments) = false;
-    CHECK_THROWS_WITH_AS(train(data, other, 1, in_folder(whole.path(), true)),
+    RearmSettings other = s;
+    (tables ? other.model.features.bfloat16_tables : other.train.bfloat16_moments) = false;
+    CHECK_THROWS_WITH_AS(train(data, other, 1, {whole.path(), true}),
                          doctest::Contains(tables ? "bfloat16_tables" : "bfloat16_moments"), ConfigError);
   }
   // A file whose tensors are not what its config says.
-  Config floats = c;
-  floats.bfloat16_tables = false;
-  Context<B> ctx(test_options(1), c.seed);
-  Model<B> model(ctx, data, floats, graphs_of<B>(data, floats));
+  RearmSettings floats = s;
+  floats.model.features.bfloat16_tables = false;
+  Context<B> ctx(test_options(1), s.train.seed);
+  Model<B> model(ctx, data, floats.model, graphs_of<B>(data, floats));
   SafetensorsFile file(whole.path() / "checkpoint.safetensors");
   CHECK_THROWS_WITH_AS(detail::read_parameters(file, whole.path(), "value/", model.parameters()),
                        doctest::Contains("bfloat16_tables"), DataError);
   // The best weights, not the last, come back from memory as from the file.
-  c.learning_rate = 2e-2;
-  c.epochs = 40;
-  c.patience = 0;
+  s.train.learning_rate = 2e-2;
+  s.train.epochs = 40;
+  s.train.patience = 0;
   const TemporaryFolder folder("rounded_best");
-  const TrainResult kept = train(data, c, 1).result;
+  const TrainResult kept = train(data, s, 1).result;
   CHECK(kept.epochs > kept.best_epoch + 1);
-  CHECK(kept.test == train(data, c, 1, in_folder(folder.path())).result.test);
+  CHECK(kept.test == train(data, s, 1, {folder.path()}).result.test);
 }
 
 TEST_CASE("a checkpoint of another config or a damaged one is refused and stays as it is") {
   const Dataset data = tiny_data();
-  Config c = tiny_config();
-  c.epochs = 1;
+  RearmSettings s = tiny_settings();
+  s.train.epochs = 1;
   const TemporaryFolder folder("refuse");
-  train(data, c, 1, in_folder(folder.path()));
+  train(data, s, 1, {folder.path()});
   const std::string before = bytes_of(folder.path() / "checkpoint.safetensors");
-  c.epochs = 3;
-  c.rank = 3;
-  CHECK_THROWS_WITH_AS(train(data, c, 1, in_folder(folder.path(), true)), doctest::Contains("rank"), ConfigError);
-  c.rank = 2;
+  s.train.epochs = 3;
+  s.model.rank = 3;
+  CHECK_THROWS_WITH_AS(train(data, s, 1, {folder.path(), true}), doctest::Contains("rank"), ConfigError);
+  s.model.rank = 2;
   fs::resize_file(folder.path() / "checkpoint.safetensors", before.size() - 3);
-  CHECK_THROWS_AS(train(data, c, 1, in_folder(folder.path(), true)), Error);
+  CHECK_THROWS_AS(train(data, s, 1, {folder.path(), true}), Error);
   CHECK(bytes_of(folder.path() / "checkpoint.safetensors") == before.substr(0, before.size() - 3));
 }
 
 TEST_CASE("training stops early, keeps the best weights, and its model file recommends alone") {
   const Dataset data = make_synthetic(learnable());
-  Config c = learning_config();
-  c.learning_rate = 2e-2;
-  c.epochs = 40;
-  c.patience = 1;
+  RearmSettings s = learning_settings();
+  s.train.learning_rate = 2e-2;
+  s.train.epochs = 40;
+  s.train.patience = 1;
   const TemporaryFolder folder("best");
   std::vector<double> curve;
-  TrainOptions options = in_folder(folder.path());
+  TrainOptions options;
   options.on_epoch = [&](const EpochReport& r) { curve.push_back(r.valid.at("recall@20")); };
-  const TrainResult result = train(data, c, 2, options).result;
+  const TrainResult result = train(data, s, 2, {folder.path()}, options).result;
   CHECK(result.epochs < 40);
   REQUIRE(result.best_epoch >= 0);
   const double best = *std::max_element(curve.begin(), curve.end());
@@ -262,7 +263,7 @@ TEST_CASE("training stops early, keeps the best weights, and its model file reco
   CHECK(result.epochs == result.best_epoch + 3);
 
   Context<B> ctx(test_options(1));
-  const Recommender<B> recommender = load_recommender<B>(folder.path() / "model.safetensors");
+  const SavedModel<B> recommender = load_model<B>(folder.path() / "model.safetensors");
   const Adjacency seen = items_by_user(data.train, data.n_users);
   CHECK(recommender.seen.ids == seen.ids);
   const std::vector<Index> ks = {20};
@@ -277,36 +278,36 @@ TEST_CASE("training stops early, keeps the best weights, and its model file reco
 
 TEST_CASE("gradients that a step left behind when it was ended count for nothing") {
   const Dataset data = tiny_data();
-  Config c = tiny_config();
-  c.epochs = 1;
-  Context<B> ctx(test_options(1), c.seed);
-  Model<B> model(ctx, data, c, graphs_of<B>(data, c));
+  RearmSettings s = tiny_settings();
+  s.train.epochs = 1;
+  Context<B> ctx(test_options(1), s.train.seed);
+  Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
   Tape<B> tape(ctx);
-  tape.backward(sum_of_squares(model.representation(tape)), AfterBackward::release);
+  tape.backward(sum_of_squares(model.forward(tape, {}).representation), AfterBackward::release);
   CHECK(std::ranges::any_of(model.parameters(), [](const auto& p) { return p.has_grad; }));
   Run run;
-  run.result = Trainer<B, Model<B>>(ctx, model, data, c).run();
-  for (const Parameter<B>& p : model.parameters()) run.weights.push_back(to_host(p.value.data(), p.value.size()));
-  CHECK(same_bits(run, train(data, c, 1)));
+  run.result = Trainer<B>(ctx, model, data, s.train).run();
+  run.weights = weights_of(model.parameters());
+  CHECK(same_bits(run, train(data, s, 1)));
 }
 
 TEST_CASE("a loss that is not finite ends the run with its parts named") {
   const Dataset data = tiny_data();
-  Config c = tiny_config();
-  c.learning_rate = 1e18;
-  c.epochs = 20;
-  CHECK_THROWS_WITH_AS(train(data, c, 1), doctest::Contains("bpr"), NumericError);
+  RearmSettings s = tiny_settings();
+  s.train.learning_rate = 1e18;
+  s.train.epochs = 20;
+  CHECK_THROWS_WITH_AS(train(data, s, 1), doctest::Contains("bpr"), NumericError);
 }
 
 TEST_CASE("a schedule decides the learning rate") {
   const Dataset data = tiny_data();
-  Config c = tiny_config();
-  c.epochs = 1;
-  const Run usual = train(data, c, 1);
+  RearmSettings s = tiny_settings();
+  s.train.epochs = 1;
+  const Run usual = train(data, s, 1);
   TrainOptions options;
   options.schedule = [](int epoch) { return 3e-3 * std::pow(0.5, epoch); };
-  const Run scheduled = train(data, c, 1, options);
+  const Run scheduled = train(data, s, 1, {}, options);
   CHECK_FALSE(same_bits(scheduled, usual));
-  c.learning_rate = 3e-3;
-  CHECK(same_bits(scheduled, train(data, c, 1)));
+  s.train.learning_rate = 3e-3;
+  CHECK(same_bits(scheduled, train(data, s, 1)));
 }

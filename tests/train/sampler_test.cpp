@@ -74,6 +74,48 @@ TEST_CASE("batches are a function of seed and epoch alone") {
   CHECK(x.negatives != w.negatives);
 }
 
+TEST_CASE("several negatives a pair: none is excluded, all of a row are its own user's, the pairs are as with one") {
+  const Interactions train = some_pairs(40, 50, 7);
+  const Adjacency excluded = items_by_user(train, 40);
+  PairSampler one(train, excluded, 50, 64, 7), five(train, excluded, 50, 64, 7, 5), other(train, excluded, 50, 9, 7, 5);
+  const Batch single = whole_epoch(one, 3), several = whole_epoch(five, 3), same = whole_epoch(other, 3);
+  CHECK(several.users == single.users);
+  CHECK(several.positives == single.positives);
+  REQUIRE(several.negatives.size() == 5 * several.users.size());
+  CHECK(several.negatives == same.negatives);  // whatever the batches
+  std::size_t repeated = 0;
+  std::map<Id, double> counts;
+  for (std::size_t e = 0; e < several.users.size(); ++e) {
+    const auto begin = several.negatives.begin() + static_cast<std::ptrdiff_t>(5 * e);
+    for (auto negative = begin; negative != begin + 5; ++negative) {
+      CHECK(!excluded.contains(several.users[e], *negative));
+      counts[*negative] += 1;
+    }
+    repeated += std::set<Id>(begin, begin + 5).size() < 5 ? 1 : 0;
+  }
+  CHECK(repeated < several.users.size() / 2);  // draws of a row are draws of their own
+  CHECK(counts.size() == 50);
+  Batch batch;
+  five.begin_epoch(0);
+  std::vector<std::size_t> sizes;
+  while (five.next(batch)) sizes.push_back(batch.negatives.size());
+  CHECK(sizes == std::vector<std::size_t>{320, 320, 320, 320, 120});
+}
+
+TEST_CASE("one negative a pair: the batches of version 0.1") {
+  const Interactions train = some_pairs(40, 50, 7);
+  const Adjacency excluded = items_by_user(train, 40);
+  PairSampler sampler(train, excluded, 50, 64, 7), said(train, excluded, 50, 64, 7, 1);
+  const Batch epoch = whole_epoch(sampler, 3);
+  CHECK(epoch.negatives == whole_epoch(said, 3).negatives);
+  const std::vector<Id> users = {24, 28, 10, 29, 31, 10, 2, 16, 11, 19, 12, 0};
+  const std::vector<Id> positives = {24, 43, 13, 38, 31, 19, 20, 22, 14, 19, 21, 18};
+  const std::vector<Id> negatives = {28, 0, 36, 18, 17, 27, 38, 37, 49, 12, 9, 46};
+  CHECK(std::equal(users.begin(), users.end(), epoch.users.begin()));
+  CHECK(std::equal(positives.begin(), positives.end(), epoch.positives.begin()));
+  CHECK(std::equal(negatives.begin(), negatives.end(), epoch.negatives.begin()));
+}
+
 TEST_CASE("next keeps the batch's memory") {
   PairSampler sampler(some_pairs(40, 50, 7), items_by_user(some_pairs(40, 50, 7), 40), 50, 64, 7);
   Batch batch;
@@ -155,6 +197,7 @@ TEST_CASE("the sampler refuses what it cannot sample") {
   const Interactions train = some_pairs(3, 6, 2);
   const Adjacency excluded = items_by_user(train, 3);
   CHECK_THROWS_AS(PairSampler(train, excluded, 6, 0, 1), ConfigError);
+  CHECK(has(error_of<ConfigError>([&] { PairSampler(train, excluded, 6, 4, 1, 0); }), "n_negatives = 0"));
   CHECK_THROWS_AS(PairSampler({}, excluded, 6, 4, 1), DataError);
   CHECK_THROWS_AS(PairSampler(train, excluded, 0, 4, 1), DataError);
   CHECK(has(error_of<DataError>([&] { PairSampler(train, excluded, 5, 4, 1); }), "user 2"));
