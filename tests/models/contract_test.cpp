@@ -217,7 +217,7 @@ TEST_CASE("embeddings and losses of every model are finite with idle users and i
   });
 }
 
-#if !defined(REARM_TEST_CUDA)  // it has no threads to choose
+#if !defined(REARM_TEST_CUDA) && !defined(REARM_TEST_MINIMAL)  // they have no threads to choose
 TEST_CASE("every model has the same bits after an epoch with 1 and with 2 threads") {
   const Dataset data = idle_data(300, 280);  // several chunks of everything
   for_each_model([&]<template <class> class M>() {

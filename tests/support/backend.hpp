@@ -1,11 +1,14 @@
 #pragma once
 /// @file backend.hpp
-/// The backend that a test runs on, the CPU's or with REARM_TEST_CUDA a GPU's, and ways between its memory and ours.
+/// The backend that a test runs on, the CPU's, with REARM_TEST_CUDA a GPU's or with REARM_TEST_MINIMAL the one that has
+/// no more than it must, and ways between its memory and ours.
 
 #include <rearm/autodiff/ops.hpp>
 #include <rearm/train/sampler.hpp>
 #if defined(REARM_TEST_CUDA)
 #include <rearm/cuda.cuh>
+#elif defined(REARM_TEST_MINIMAL)
+#include "tests/support/minimal_backend.hpp"
 #else
 #include <rearm/backend/cpu/cpu_backend.hpp>
 #endif
@@ -21,6 +24,10 @@ template <class T>
 using TestBackend = CudaBackend<T>;
 /// The number of threads is the CPU's.
 inline CudaOptions test_options(int /*threads*/ = 2) { return {}; }
+#elif defined(REARM_TEST_MINIMAL)
+template <class T>
+using TestBackend = MinimalBackend<T>;
+inline MinimalBackend<double>::Options test_options(int /*threads*/ = 1) { return {}; }
 #else
 template <class T>
 using TestBackend = CpuBackend<T>;

@@ -4,6 +4,7 @@
 /// once, as functors (include/rearm/functors) that the primitives run.
 
 #include <rearm/core/csr.hpp>
+#include <rearm/core/index_list.hpp>
 #include <rearm/core/into.hpp>
 #include <rearm/core/lane.hpp>
 #include <rearm/core/macros.hpp>
@@ -11,6 +12,7 @@
 #include <rearm/core/row_sums.hpp>
 
 #include <concepts>
+#include <span>
 #include <string_view>
 
 namespace rearm {
@@ -52,9 +54,14 @@ struct ProbeReduce {
 ///   at `partial`; the totals go where `to` says (core/row_sums.hpp);
 /// - `cached_bytes`: a work array up to this size is still in a cache when it is read again;
 /// - `gemm(ctx, op_a, op_b, alpha, a, b, c, write)`: C = alpha op(A) op(B) (+ C), dense;
-/// - `spmm(ctx, a, x, y, write, then)`: Y = A X (+ Y), A sparse; then(i, lane) follows once row i of Y is complete.
+/// - `spmm(ctx, a, x, y, write, then)`: Y = A X (+ Y), A sparse; then(i, lane) follows once row i of Y is complete;
+/// - `index_list(ctx, ids, n)`: ids in [0, n) sorted and grouped (core/index_list.hpp), in the context's arena.
+/// With these every operator and model runs (tests/support/minimal_backend.hpp has no more). A backend may specialize,
+/// as further static functions that operators look for: `rank_one_attention(_backward)`, `distinct_list`,
+/// `factored_adam`. What it must supply for graphs built from features or counts, and may for ranking, is found by its
+/// context: `co_occurrence_neighbours`, `cosine_knn`, `user_knn`; `rank_items`.
 template <class B>
-concept Backend = requires(Context<B>& ctx, Index n, Out<B> c, In<B> a, CsrView<Real<B>> s) {
+concept Backend = requires(Context<B>& ctx, Index n, Out<B> c, In<B> a, CsrView<Real<B>> s, std::span<const Id> ids) {
   requires std::floating_point<Real<B>>;
   typename B::Memory;
   typename B::Resources;
@@ -65,6 +72,7 @@ concept Backend = requires(Context<B>& ctx, Index n, Out<B> c, In<B> a, CsrView<
   B::reduce_rows(ctx, n, detail::ProbeReduce<Real<B>>{}, RowSums<Real<B>>(c));
   B::gemm(ctx, Op::none, Op::none, Real<B>{1}, a, a, c, Write::overwrite);
   B::spmm(ctx, s, a, c, Write::overwrite, NothingRow{});
+  { B::index_list(ctx, ids, n) } -> std::same_as<IndexList>;
 };
 
 }  // namespace rearm

@@ -35,12 +35,44 @@ inline void require_rows(const Adjacency& lists, Index n_users, Index n_items, c
   }
 }
 
+/// Ranking by the backend's dense product alone, a block of users at a time.
+template <Backend B>
+void rank_by_products(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, std::span<const Id> users,
+                      ConstView<typename B::Scalar> item_rows, const Adjacency* masked, MatrixView<Id> ids,
+                      MatrixView<typename B::Scalar> scores) {
+  using T = typename B::Scalar;
+  static_assert(B::Memory::host_accessible, "a backend whose memory the host cannot read ranks by itself: rank_items");
+  constexpr Index block = 64;
+  Matrix<T> rows(block, user_rows.cols), products(block, item_rows.rows);
+  for (Index first = 0; first < ids.rows; first += block) {
+    const Index n = std::min(block, ids.rows - first);
+    const std::span<const Id> part = users.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(n));
+    for (Index i = 0; i < n; ++i)
+      std::copy_n(user_rows.row(part[static_cast<std::size_t>(i)]), user_rows.cols, rows.row(i));
+    const MatrixView<T> tile = products.view().row_block(0, n);
+    B::gemm(ctx, Op::none, Op::transpose, T{1}, ConstView<T>(rows.view().row_block(0, n)), item_rows, tile,
+            Write::overwrite);
+    for (Index i = 0; i < n; ++i) {
+      const Id user = part[static_cast<std::size_t>(i)];
+      if (masked != nullptr)
+        for (const Id item : masked->row(user)) tile(i, item) = -std::numeric_limits<T>::infinity();
+      const auto best = top_k(std::span<const T>(tile.row(i), static_cast<std::size_t>(tile.cols)), ids.cols);
+      for (Index r = 0; r < ids.cols; ++r) {
+        const Scored<T> entry = static_cast<std::size_t>(r) < best.size() ? best[static_cast<std::size_t>(r)] : Scored<T>{};
+        ids(first + i, r) = entry.id;
+        scores(first + i, r) = entry.score;
+      }
+    }
+  }
+}
+
 }  // namespace detail
 
 /// The k items with the highest score user_rows[u] . item_rows[i] for each of `users`; ties by lower id.
 /// user_rows is n_users x D, item_rows n_items x D, `masked` (may be null) the items of each user to leave out.
 /// Throws ShapeError for widths or rows that do not fit, DataError for ids out of range, ConfigError for k < 1,
-/// NumericError for a NaN score. Ranking is the backend's: include its ranking. Cost: users x items x D, in blocks of
+/// NumericError for a NaN score. A backend may rank faster by a
+/// `rank_items` of its own, which is found by its context. Cost: users x items x D, in blocks of
 /// users; the same bits for any thread number.
 template <Backend B>
 TopK<typename B::Scalar> recommend(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, std::span<const Id> users,
@@ -58,7 +90,11 @@ TopK<typename B::Scalar> recommend(Context<B>& ctx, ConstView<typename B::Scalar
   if (masked != nullptr) detail::require_rows(*masked, user_rows.rows, item_rows.rows, "the mask");
   const Index n = static_cast<Index>(users.size());
   TopK<typename B::Scalar> out{Matrix<Id>(n, k), Matrix<typename B::Scalar>(n, k)};
-  if (n > 0) rank_items(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view());
+  if (n == 0) return out;
+  if constexpr (requires { rank_items(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view()); })
+    rank_items(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view());
+  else
+    detail::rank_by_products(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view());
   return out;
 }
 

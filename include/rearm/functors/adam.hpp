@@ -154,7 +154,7 @@ struct AdamTarget {
         for (Index j = 0; j < here; ++j) now(p[col + j], m[col + j], v[col + j], g[col + j], word[j]);
       }
     } else {
-      // Vector16 l and l + 16 take draw l of a group: each has its elements l and l + 32 there, half of a draw's words.
+      // Lanes l and l + 16 take draw l of a group: each has its elements l and l + 32 there, half of a draw's words.
       const Index l = lane.first();
       for (Index col = 0; col < n; col += MomentWords::group) {
         const std::uint64_t first = MomentWords::first_draw(first_row + i, first_col + col, all_cols);

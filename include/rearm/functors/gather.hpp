@@ -2,6 +2,7 @@
 /// @file gather.hpp
 /// Formulas of one row of a gather, and of one target row of its transpose.
 
+#include <rearm/core/index_list.hpp>
 #include <rearm/functors/elementwise.hpp>
 
 namespace rearm::functors {
@@ -35,6 +36,35 @@ struct ScatterAddRow {
       const T* in = d_y.row(order[e]);
       for (Index j = lane.first(); j < d_x.cols; j += L::step) target[j] += in[j];
     }
+  }
+};
+
+/// to_i = entry i of a (n of them) followed by b.
+struct JoinIdsRow {
+  const Id* a;
+  Index n;
+  const Id* b;
+  Id* to;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    if (lane.leads()) to[i] = i < n ? a[i] : b[i - n];
+  }
+};
+
+/// The distinct ids of a list whose segments are all known to the host, each a segment of its own; i counts the segments
+/// and their end.
+struct DistinctIdsRow {
+  IndexList all;
+  Id* ids;
+  Id* order;
+  Index* segments;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    if (!lane.leads()) return;
+    segments[i] = i;
+    if (i == all.n_segments) return;
+    ids[i] = all.ids[all.order[all.segments[i]]];
+    order[i] = static_cast<Id>(i);
   }
 };
 

@@ -8,6 +8,7 @@
 #include <rearm/models/rearm/rearm.hpp>
 #include <rearm/models/vbpr.hpp>
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,7 @@ struct NoBackend {
   template <class F>
   static void reduce_rows(Context<NoBackend>&, Index, const F&, const RowSums<float>&);
   static void gemm(Context<NoBackend>&, Op, Op, float, ConstView<float>, ConstView<float>, MatrixView<float>, Write);
+  static IndexList index_list(Context<NoBackend>&, std::span<const Id>, Index);
   template <class F>
   static void spmm(Context<NoBackend>&, const CsrView<float>&, ConstView<float>, MatrixView<float>, Write, const F&);
 };

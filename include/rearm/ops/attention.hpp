@@ -32,7 +32,11 @@ template <Backend B>
 void rank_one_attention(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scale, double p, RandomKey key,
                         Out<B> out) {
   detail::require_shape(out, q.rows, q.cols, "rank_one_attention", "output");
-  B::rank_one_attention(ctx, detail::attention_input<Real<B>>(q, k, v, scale, p, key), out);
+  const auto in = detail::attention_input<Real<B>>(q, k, v, scale, p, key);
+  if constexpr (requires { B::rank_one_attention(ctx, in, out); })
+    B::rank_one_attention(ctx, in, out);
+  else
+    B::for_each(ctx, q.rows, functors::AttentionRow<Real<B>>{in, out});
 }
 
 /// Overwrites d_q, d_k, d_v, from the forward's operands, key and result. Weights and mask are computed again.
@@ -43,9 +47,12 @@ void rank_one_attention_backward(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Rea
   detail::require_shape(d_q, q.rows, q.cols, "rank_one_attention_backward", "d_q");
   detail::require_shape(d_k, q.rows, q.cols, "rank_one_attention_backward", "d_k");
   detail::require_shape(d_v, q.rows, q.cols, "rank_one_attention_backward", "d_v");
-  B::rank_one_attention_backward(
-      ctx,
-      functors::AttentionBackwardRow<T>{detail::attention_input<T>(q, k, v, scale, p, key), out, d_out, d_q, d_k, d_v});
+  const functors::AttentionBackwardRow<T> row{
+      detail::attention_input<T>(q, k, v, scale, p, key), out, d_out, d_q, d_k, d_v};
+  if constexpr (requires { B::rank_one_attention_backward(ctx, row); })
+    B::rank_one_attention_backward(ctx, row);
+  else
+    B::for_each(ctx, q.rows, row);
 }
 
 /// The projections of the authors' attention: q = w_0 x + b_0, k = w_1 y + b_1, v = w_2 y + b_2; w, b 3 x 1, everything

@@ -33,7 +33,20 @@ IndexList make_distinct_list(Context<B>& ctx, std::span<const Id> a, std::span<c
     detail::require_ids(a, n_rows);
     detail::require_ids(b, n_rows);
   }
-  return B::distinct_list(ctx, a, b, n_rows);
+  if constexpr (requires { B::distinct_list(ctx, a, b, n_rows); }) {
+    return B::distinct_list(ctx, a, b, n_rows);
+  } else {
+    const auto capacity = static_cast<Index>(a.size() + b.size());
+    Arena<typename B::Memory>& arena = ctx.arena();
+    Id* const both = arena.template allocate<Id>(capacity);
+    Id* const ids = arena.template allocate<Id>(capacity);
+    Id* const order = arena.template allocate<Id>(capacity);
+    Index* const segments = arena.template allocate<Index>(capacity + 1);
+    B::for_each(ctx, capacity, functors::JoinIdsRow{a.data(), static_cast<Index>(a.size()), b.data(), both});
+    const IndexList all = B::index_list(ctx, {both, static_cast<std::size_t>(capacity)}, n_rows);
+    B::for_each(ctx, all.n_segments + 1, functors::DistinctIdsRow{all, ids, order, segments});
+    return {ids, all.n_segments, order, segments, all.n_segments};
+  }
 }
 
 /// y_i = x_{ids[i]}: x n x w, y size x w.

@@ -4,6 +4,7 @@
 
 #include <rearm/core/parameters.hpp>
 #include <rearm/functors/adam.hpp>
+#include <rearm/ops/gemm.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -22,6 +23,28 @@ struct AdamSettings {
   /// table, a third less memory. What an update computes with is the value before rounding.
   bool bfloat16_moments = false;
 };
+
+/// Adam on a table (n x p) whose gradient is d_output (n x d) times weight (d x p); where d_weight is wanted it (+)=
+/// d_output^T table, the table as it was. A backend may do it without storing the gradient.
+template <Backend B>
+void factored_adam(Context<B>& ctx, const functors::AdamTarget<Real<B>>& table, In<B> d_output, In<B> weight,
+                   Into<Real<B>> d_weight) {
+  using T = Real<B>;
+  if constexpr (requires { B::factored_adam(ctx, table, d_output, weight, d_weight); }) {
+    B::factored_adam(ctx, table, d_output, weight, d_weight);
+  } else {
+    if (d_weight.wanted()) {
+      if (table.rounded_value.data != nullptr)
+        linear_backward(ctx, ConstView<BFloat16>(table.rounded_value), d_output, d_weight, {});
+      else
+        gemm(ctx, Op::transpose, Op::none, T{1}, d_output, ConstView<T>(table.value), d_weight);
+    }
+    Scratch<B> scratch(ctx);
+    const MatrixView<T> grad = scratch.template matrix<T>(table.rows(), table.cols());
+    gemm(ctx, Op::none, Op::none, T{1}, d_output, weight, grad);
+    B::for_each(ctx, table.rows(), functors::AdamRow<T>{table, ConstView<T>(grad)});
+  }
+}
 
 /// Updates every trainable parameter that has a gradient and clears its has_grad. Call before the tape is reset:
 /// factored gradients point into the arena. The caller applies its schedule through `learning_rate`.
@@ -49,10 +72,9 @@ class AdamW {
       if (p.trainable && p.has_grad && p.factored) {
         prepare(p);
         Parameter<B>* const w = p.fused_weight;
-        B::factored_adam(ctx, target(ctx, p), p.factor_output, p.factor_weight,
-                         w == nullptr  ? Into<T>{}
-                         : w->has_grad ? add_to(w->grad.view())
-                                       : w->grad.view());
+        Into<T> d_weight;
+        if (w != nullptr) d_weight = w->has_grad ? add_to(w->grad.view()) : Into<T>(w->grad.view());
+        factored_adam(ctx, target(ctx, p), p.factor_output, p.factor_weight, d_weight);
         if (w != nullptr) w->has_grad = true;
         p.fused_weight = nullptr;
         p.has_grad = false;

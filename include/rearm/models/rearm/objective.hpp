@@ -3,6 +3,7 @@
 /// What REARM minimizes (paper, eq. 22), in the authors' form and as printed.
 
 #include <rearm/loss/contrast.hpp>
+#include <rearm/loss/triplets.hpp>
 #include <rearm/models/rearm/config.hpp>
 #include <rearm/models/rearm/orthogonal.hpp>
 #include <rearm/train/recommender.hpp>
@@ -13,20 +14,14 @@
 
 namespace rearm {
 
-/// A batch's ids, sorted once for all that gathers by them.
+/// A batch's ids, and how many nodes of each kind there are.
 template <Backend B>
-struct BatchIds {
+struct BatchIds : TripletIds<B> {
   BatchView<typename B::Memory> batch;
   Index n_users, n_items;
-  IndexList users, positives, negatives;
 
-  BatchIds(Context<B>& ctx, BatchView<typename B::Memory> of, Index n_users_, Index n_items_)
-      : batch(of),
-        n_users(n_users_),
-        n_items(n_items_),
-        users(make_index_list(ctx, of.users, n_users_)),
-        positives(make_index_list(ctx, of.positives, n_items_)),
-        negatives(make_index_list(ctx, of.negatives, n_items_)) {}
+  BatchIds(Context<B>& ctx, const BatchView<typename B::Memory>& of, Index n_users_, Index n_items_)
+      : TripletIds<B>(ctx, of, n_users_, n_items_), batch(of), n_users(n_users_), n_items(n_items_) {}
 };
 
 /// The parts of eq. 22. `modal` are the modalities' rows after LightGCN, users first. A part whose weight is zero, or
