@@ -31,7 +31,7 @@ struct LightGcnConfig {
   }
   static TrainConfig train_defaults() { return mmrec::train_defaults(); }
 
-  /// "synthetic": for make_synthetic(), the best of a few tried. Throws ConfigError for another name.
+  /// "synthetic": for make_synthetic(). Throws ConfigError for another name.
   static auto preset(std::string_view name) {
     if (name != "synthetic") throw ConfigError(detail::message("preset '", name, "': must be synthetic"));
     Settings<LightGcnConfig> s;
