@@ -278,7 +278,7 @@ TEST_CASE("a settings file and flags of version 0.1 go on working") {
                      "# mine\nlearning-rate = 3e-3\nmodalities = ['text']\nuse_uu = false\nuser_knn_k = 5\n"
                      "item_modality_weights = [1.0]\nuu_co_weight = 0.25\nepochs = 1\n");
   bench.train("old", {"--config", (bench.folder / "old.toml").string()});
-  bench.train("new", {"--modalities", "text", "--users-use", "false", "--users-k", "5", "--items-modality-weights", "1",
+  bench.train("new", {"--modalities", "text", "--users-use", "false", "--items-modality-weights", "1",
                       "--users-co-weight", "0.25", "--epochs", "1"});
   CHECK(bench.bytes("old", "config.toml") == bench.bytes("new", "config.toml"));
   CHECK(bench.bytes("old", "model.safetensors") == bench.bytes("new", "model.safetensors"));
