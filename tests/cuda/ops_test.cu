@@ -1,8 +1,8 @@
 // The cases of tests/ops on a GPU: in one file, since most of the time goes into the headers.
 #define REARM_TEST_CUDA
 #include "../ops/attention_test.cpp"
-#include "../ops/broadcast_test.cpp"
 #include "../ops/bpr_epsilon_test.cpp"
+#include "../ops/broadcast_test.cpp"
 #include "../ops/elementwise_test.cpp"
 #include "../ops/frobenius_norm_test.cpp"
 #include "../ops/gemm_test.cpp"

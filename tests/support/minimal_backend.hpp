@@ -1,7 +1,7 @@
 #pragma once
 /// @file minimal_backend.hpp
-/// A backend that has what `concept Backend` asks for and nothing else: naive loops on one thread. What runs on it needs
-/// no specialization.
+/// A backend that has what `concept Backend` asks for and nothing else: naive loops on one thread. What runs on it
+/// needs no specialization.
 
 #include <rearm/backend/cpu/co_occurrence.hpp>
 #include <rearm/backend/cpu/cpu_backend.hpp>

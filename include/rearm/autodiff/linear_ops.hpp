@@ -93,7 +93,7 @@ Var<B> spmm_row_normalize(const SparseOperator<Real<B>, typename B::Memory>& a, 
       });
 }
 
-/// Mean of X, A X, ..., A^L X (LightGCN, paper eq. 10-11). Backward by Horner's rule: two work arrays, whatever L.
+/// Mean of X, A X, ..., A^L X (LightGCN, REARM eq. 10-11). Backward by Horner's rule: two work arrays, whatever L.
 template <Backend B>
 Var<B> propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x, int n_layers) {
   using T = Real<B>;

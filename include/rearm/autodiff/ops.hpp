@@ -6,6 +6,5 @@
 #include <rearm/autodiff/linear_ops.hpp>
 #include <rearm/autodiff/losses.hpp>
 #include <rearm/autodiff/map.hpp>
-#include <rearm/autodiff/meta_network.hpp>
 #include <rearm/autodiff/operators.hpp>
 #include <rearm/autodiff/row_ops.hpp>

@@ -58,7 +58,8 @@ void rank_by_products(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, 
         for (const Id item : masked->row(user)) tile(i, item) = -std::numeric_limits<T>::infinity();
       const auto best = top_k(std::span<const T>(tile.row(i), static_cast<std::size_t>(tile.cols)), ids.cols);
       for (Index r = 0; r < ids.cols; ++r) {
-        const Scored<T> entry = static_cast<std::size_t>(r) < best.size() ? best[static_cast<std::size_t>(r)] : Scored<T>{};
+        const Scored<T> entry =
+            static_cast<std::size_t>(r) < best.size() ? best[static_cast<std::size_t>(r)] : Scored<T>{};
         ids(first + i, r) = entry.id;
         scores(first + i, r) = entry.score;
       }

@@ -1,6 +1,6 @@
 #pragma once
 /// @file attention.hpp
-/// Rank-one attention of one node (paper eq. 5, 7, 8) in its plain form. Backends run faster versions, which are tested
+/// Rank-one attention of one node (REARM eq. 5, 7, 8) in its plain form. Backends run faster versions, which are tested
 /// against this one.
 
 #include <rearm/functors/elementwise.hpp>

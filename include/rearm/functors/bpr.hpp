@@ -1,6 +1,6 @@
 #pragma once
 /// @file bpr.hpp
-/// Bayesian personalized ranking (Rendle et al., UAI'09; paper eq. 21) for one triplet.
+/// Bayesian personalized ranking (Rendle et al., UAI'09; REARM eq. 21) for one triplet.
 
 #include <rearm/functors/map.hpp>
 

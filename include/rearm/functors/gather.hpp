@@ -51,8 +51,8 @@ struct JoinIdsRow {
   }
 };
 
-/// The distinct ids of a list whose segments are all known to the host, each a segment of its own; i counts the segments
-/// and their end.
+/// The distinct ids of a list whose segments are all known to the host, each a segment of its own; i counts the
+/// segments and their end.
 struct DistinctIdsRow {
   IndexList all;
   Id* ids;

@@ -1,6 +1,6 @@
 #pragma once
 /// @file low_rank.hpp
-/// One row of the meta network's product with its own two thin matrices (paper eq. 15).
+/// One row times two thin matrices of its own (REARM eq. 15).
 
 #include <rearm/functors/elementwise.hpp>
 

@@ -1,6 +1,6 @@
 #pragma once
 /// @file fuse.hpp
-/// Weighted sums of sparse graphs: modalities into one similarity graph, co-occurrence and similarity into a homograph.
+/// Weighted sums of sparse graphs: modalities into one similarity graph, co-occurrence and similarity into one graph.
 
 #include <rearm/core/csr.hpp>
 #include <rearm/graph/neighbours.hpp>
@@ -17,7 +17,7 @@ struct WeightedGraph {
   const Csr<double>* graph = nullptr;  ///< may be null where weight is 0
 };
 
-/// G = sum over parts of weight * graph (paper, section 4.2.3), ids ascending, an edge in several parts summed in the
+/// G = sum over parts of weight * graph (REARM, section 4.2.3), ids ascending, an edge in several parts summed in the
 /// order of the parts. Parts of weight zero are not looked at. Throws ShapeError when a part is not n x n.
 inline Csr<double> fuse(Index n, std::span<const WeightedGraph> parts) {
   for (const WeightedGraph& part : parts)

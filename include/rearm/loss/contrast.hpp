@@ -1,6 +1,6 @@
 #pragma once
 /// @file contrast.hpp
-/// Contrast between modalities (paper eq. 12).
+/// Contrast between modalities (REARM eq. 12).
 
 #include <rearm/autodiff/ops.hpp>
 

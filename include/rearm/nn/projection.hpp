@@ -1,6 +1,6 @@
 #pragma once
 /// @file projection.hpp
-/// Raw features of one modality to embeddings of items and of users (paper eq. 3), for all three kinds of features.
+/// Raw features of one modality to embeddings of items and of users (REARM eq. 3), for all three kinds of features.
 
 #include <rearm/data/dataset.hpp>
 #include <rearm/nn/feature_config.hpp>

@@ -1,6 +1,6 @@
 #pragma once
 /// @file propagation.hpp
-/// Message passing on a homograph (paper eq. 4). LightGCN (eq. 10-11) is the operator propagate_mean.
+/// Message passing on a graph. LightGCN (eq. 10-11) is the operator propagate_mean.
 
 #include <rearm/autodiff/ops.hpp>
 

@@ -1,6 +1,6 @@
 #pragma once
 /// @file attention.hpp
-/// Rank-one attention across the dimensions of one node's embedding (paper eq. 5, 7, 8).
+/// Rank-one attention across the dimensions of one node's embedding (REARM eq. 5, 7, 8).
 
 #include <rearm/core/context.hpp>
 #include <rearm/functors/attention.hpp>

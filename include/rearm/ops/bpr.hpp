@@ -1,6 +1,6 @@
 #pragma once
 /// @file bpr.hpp
-/// Bayesian personalized ranking on views (paper eq. 21).
+/// Bayesian personalized ranking on views (REARM eq. 21).
 
 #include <rearm/core/context.hpp>
 #include <rearm/functors/bpr.hpp>

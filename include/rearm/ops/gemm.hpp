@@ -51,7 +51,7 @@ void column_sum(Context<B>& ctx, Real<B> alpha, In<B> x, Into<Real<B>> out) {
   B::reduce_rows(ctx, x.rows, functors::ColumnSumRow<T>{alpha, x}, RowSums<T>(out));
 }
 
-/// Y = X W^T + b (paper eq. 3): X n x p, W d x p, b 1 x d (or empty for none), Y n x d. The feature projection.
+/// Y = X W^T + b (REARM eq. 3): X n x p, W d x p, b 1 x d (or empty for none), Y n x d. The feature projection.
 template <Backend B>
 void linear(Context<B>& ctx, In<B> x, In<B> weight, In<B> bias, Out<B> y) {
   using T = Real<B>;

@@ -1,6 +1,6 @@
 #pragma once
 /// @file info_nce.hpp
-/// InfoNCE between two sets of unit rows on views (paper eq. 12). Only a tile of rows of the n x n similarities
+/// InfoNCE between two sets of unit rows on views (REARM eq. 12). Only a tile of rows of the n x n similarities
 /// exists at a time.
 
 #include <rearm/functors/info_nce.hpp>

@@ -1,6 +1,6 @@
 #pragma once
 /// @file low_rank.hpp
-/// Each row times its own pair of thin matrices: the meta network's transformation (paper eq. 15).
+/// Each row times a pair of thin matrices of its own (REARM eq. 15).
 
 #include <rearm/core/context.hpp>
 #include <rearm/functors/low_rank.hpp>

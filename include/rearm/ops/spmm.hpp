@@ -24,7 +24,7 @@ void spmm_backward(Context<B>& ctx, const SparseOperator<Real<B>, typename B::Me
   spmm(ctx, a.transpose_view(), d_y, d_x);
 }
 
-/// y_i = (A X)_i / max(|(A X)_i|, eps), one layer of a homograph in one pass over Y; norm holds |(A X)_i| (m values).
+/// y_i = (A X)_i / max(|(A X)_i|, eps), one propagation layer in one pass over Y; norm holds |(A X)_i| (m values).
 template <Backend B>
 void spmm_row_normalize(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, Real<B> eps, Out<B> y, Real<B>* norm) {
   spmm(ctx, a, x, y, functors::NormalizeRow<Real<B>>{y, eps, y, norm});

@@ -37,10 +37,8 @@ class MetricsLog {
   void write(const EpochReport& r) {
     nlohmann::ordered_json losses = {{"total", r.losses.total}};
     for (const auto& part : r.losses.parts()) losses[std::string(part.name)] = part.value;
-    const nlohmann::ordered_json line = {{"epoch", r.epoch},
-                                         {"losses", losses},
-                                         {"valid", r.valid},
-                                         {"seconds", r.train_seconds + r.valid_seconds}};
+    const nlohmann::ordered_json line = {
+        {"epoch", r.epoch}, {"losses", losses}, {"valid", r.valid}, {"seconds", r.train_seconds + r.valid_seconds}};
     out_ << line.dump() << '\n' << std::flush;
     if (!out_) throw IoError(path_.string() + ": writing failed (is the disk full?)");
   }

@@ -74,11 +74,11 @@ class BatchSource<CudaBackend<T>> {
     size_ = n;
     Id* const users = batch_.data();
     cuda::launch(ctx_->resources(), cuda::blocks_for(n, 256), 256, cuda::batch_kernel,
-                static_cast<const Id*>(order_.data()), static_cast<const Id*>(users_.data()),
-                static_cast<const Id*>(items_.data()),
-                functors::NegativeDraw{excluded_offsets_.data(), excluded_ids_.data(), n_items_,
-                                       RandomKey{seed_, functors::negative_stream, epoch_}},
-                next_, n, n_negatives_, users, users + capacity_, users + 2 * capacity_);
+                 static_cast<const Id*>(order_.data()), static_cast<const Id*>(users_.data()),
+                 static_cast<const Id*>(items_.data()),
+                 functors::NegativeDraw{excluded_offsets_.data(), excluded_ids_.data(), n_items_,
+                                        RandomKey{seed_, functors::negative_stream, epoch_}},
+                 next_, n, n_negatives_, users, users + capacity_, users + 2 * capacity_);
     next_ += n;
     return true;
   }

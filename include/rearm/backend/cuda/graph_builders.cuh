@@ -136,7 +136,7 @@ NeighbourTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
   using T = typename B::Scalar;
   const Matrix<T, CudaMemory> x = cuda::upload_features<T>(ctx.resources(), features);
   return cuda::cosine_neighbours(ctx.resources(), cuda::ItemFeatures<T>{x.view()}, k,
-                                cuda::knn_block_rows(x.rows(), x.cols()));
+                                 cuda::knn_block_rows(x.rows(), x.cols()));
 }
 /// The same of the users' mean features. Items' neighbors do not fall out of it.
 template <CudaGraphBackend B, class Features>
@@ -147,8 +147,8 @@ NeighbourTable user_knn(Context<B>& ctx, const Adjacency& items_by_user, const F
   const cuda::AdjacencyCopy items(items_by_user);
   const Index n = items_by_user.rows();
   return cuda::cosine_neighbours(ctx.resources(),
-                                cuda::UserFeatures<T>{n, items.offsets.data(), items.ids.data(), x.view()}, k,
-                                cuda::knn_block_rows(n, x.cols()));
+                                 cuda::UserFeatures<T>{n, items.offsets.data(), items.ids.data(), x.view()}, k,
+                                 cuda::knn_block_rows(n, x.cols()));
 }
 
 }  // namespace rearm

@@ -118,8 +118,8 @@ struct RearmConfig {
   static Settings<RearmConfig> preset(std::string_view name);
   /// Fits the homographs' modality weights to the chosen ones of all modalities of a data set: those the user gave
   /// (`set` holds full names, "model.users.modality_weights") for all of them, and a preset's, which are for image and
-  /// text, are cut down by name and scaled to sum 1. Where a preset's do not fit they become equal, and the sentence that
-  /// says so is returned; it is empty otherwise.
+  /// text, are cut down by name and scaled to sum 1. Where a preset's do not fit they become equal, and the sentence
+  /// that says so is returned; it is empty otherwise.
   std::string fit_modalities(const std::vector<std::string>& all, const std::vector<std::string>& chosen,
                              const std::set<std::string>& set);
 };

@@ -2,8 +2,8 @@
 /// @file meta_network.hpp
 /// The modal-shared meta network (paper eq. 13-16): from all modalities of a node to its own rank-k map of its id.
 
-#include <rearm/autodiff/meta_network.hpp>
 #include <rearm/models/rearm/config.hpp>
+#include <rearm/models/rearm/meta_network_tape.hpp>
 #include <rearm/nn/linear.hpp>
 
 #include <string>

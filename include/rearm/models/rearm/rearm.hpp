@@ -68,9 +68,8 @@ class Model {
       user_meta_ = std::make_unique<MetaNetwork<B>>(parameters_, "user_meta", n_modalities, config, seed);
       item_meta_ = std::make_unique<MetaNetwork<B>>(parameters_, "item_meta", n_modalities, config, seed);
     }
-    const bool unit_rows = config.variant == Variant::reference;  // the authors' program divides by the rows' length
-    user_homograph_ = {&graphs_.user_homograph, config.users.n_layers, unit_rows};
-    item_homograph_ = {&graphs_.item_homograph, config.items.n_layers, unit_rows};
+    user_homograph_ = {&graphs_.user_homograph, config.users.n_layers, config.variant == Variant::reference};
+    item_homograph_ = {&graphs_.item_homograph, config.items.n_layers, config.variant == Variant::reference};
     shared_first_ = config.variant == Variant::paper;
   }
   Model(const Model&) = delete;
@@ -136,7 +135,7 @@ class Model {
 
  private:
   using Graph = SparseOperator<T, typename B::Memory>;
-  /// h <- G h, n_layers times; with `unit_rows` each row of the result has length 1.
+  /// h <- G h, n_layers times; with `unit_rows` (the authors' program) each row of the result has length 1.
   struct Homograph {
     const Graph* graph = nullptr;
     int n_layers = 0;

@@ -1,9 +1,9 @@
 #pragma once
-/// @file meta_network.hpp
+/// @file meta_network_tape.hpp
 /// The authors' meta network on tape variables; equation and shapes are those of the operator on views.
 
 #include <rearm/autodiff/apply.hpp>
-#include <rearm/ops/meta_network.hpp>
+#include <rearm/models/rearm/meta_network_operator.hpp>
 
 namespace rearm {
 

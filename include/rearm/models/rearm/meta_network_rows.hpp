@@ -1,6 +1,6 @@
 #pragma once
-/// @file meta_network.hpp
-/// Formulas of one node's row in the meta network, between its dense products (ops/meta_network.hpp).
+/// @file meta_network_rows.hpp
+/// Formulas of one node's row in the meta network, between its dense products (meta_network_operator.hpp).
 
 #include <rearm/functors/low_rank.hpp>
 #include <rearm/functors/normalize.hpp>

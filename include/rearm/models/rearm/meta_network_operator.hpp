@@ -1,9 +1,9 @@
 #pragma once
-/// @file meta_network.hpp
+/// @file meta_network_operator.hpp
 /// The authors' meta network (paper eq. 13-16 as their program computes them) as one operator. It works on blocks of
 /// rows that stay in cache; of the wide intermediates only the learners' unit rows are stored for all rows.
 
-#include <rearm/functors/meta_network.hpp>
+#include <rearm/models/rearm/meta_network_rows.hpp>
 #include <rearm/ops/elementwise.hpp>
 
 #include <algorithm>
