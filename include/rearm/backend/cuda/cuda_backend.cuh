@@ -93,7 +93,8 @@ struct CudaBackend {
     if (table.rounded_value.data != nullptr)
       linear_backward(ctx, ConstView<BFloat16>(table.rounded_value), d_output, d_weight, {});
     else if (d_weight.wanted())
-      gemm(ctx, Op::transpose, Op::none, Scalar{1}, d_output, ConstView<Scalar>(table.value), d_weight);
+      gemm(ctx, Op::transpose, Op::none, Scalar{1}, d_output, ConstView<Scalar>(table.value), d_weight.view,
+           d_weight.write);
     gpu::launch(ctx.resources(),
                 dim3(gpu::blocks_for(table.rows(), gpu::table_tile), gpu::blocks_for(table.cols(), gpu::table_tile)),
                 gpu::table_threads, gpu::factored_adam_kernel<Scalar>, table, d_output, weight);
