@@ -3,12 +3,12 @@
 /// The commands of the program `rearm`, a file each.
 
 #include "model_entry.hpp"
-#include "training.hpp"
 
 #include <CLI/CLI.hpp>
 
 #include <functional>
 #include <memory>
+#include <string>
 
 namespace rearm::cli {
 

@@ -1,7 +1,7 @@
 // rearm evaluate: metrics of a saved model on a split of a data set.
 #include "commands.hpp"
+#include "ranking.hpp"
 
-#include <rearm/backend/cpu/ranking.hpp>
 #include <rearm/data/dataset.hpp>
 #include <rearm/run/model_file.hpp>
 

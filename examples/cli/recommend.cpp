@@ -1,7 +1,7 @@
 // rearm recommend: the best unseen items of users, from a model file alone.
 #include "commands.hpp"
+#include "ranking.hpp"
 
-#include <rearm/backend/cpu/ranking.hpp>
 #include <rearm/run/model_file.hpp>
 
 #include <nlohmann/json.hpp>

@@ -1,11 +1,12 @@
 // rearm train: a model on a folder with a data set, or on generated data; the run's files go to --out.
 #include "commands.hpp"
 #include "progress.hpp"
+#include "ranking.hpp"
 #include "settings_file.hpp"
+#include "training.hpp"
 
 #include <rearm/data/synthetic.hpp>
 #include <rearm/eval/popularity.hpp>
-#include <rearm/rearm.hpp>
 #include <rearm/run/folder.hpp>
 #include <rearm/run/result.hpp>
 

@@ -39,8 +39,13 @@ struct MinimalBackend {
   }
   template <class F>
   static void reduce_rows(Ctx&, Index n, const F& f, const RowSums<Scalar>& to) {
-    std::vector<Scalar> sums(static_cast<std::size_t>(to.width()), Scalar{0});
-    for (Index i = 0; i < n; ++i) f(i, sums.data(), SoleLane{});
+    const auto width = static_cast<std::size_t>(to.width());
+    std::vector<Scalar> sums(width, Scalar{0}), part(width);
+    for (Index begin = 0; begin < n; begin += 256) {  // one long sum of floats would lose too much
+      std::ranges::fill(part, Scalar{0});
+      for (Index i = begin; i < std::min(n, begin + 256); ++i) f(i, part.data(), SoleLane{});
+      for (std::size_t j = 0; j < width; ++j) sums[j] += part[j];
+    }
     for (int group = 0; group < to.n_groups; ++group)
       for (std::size_t j = 0; j < sums.size(); ++j) to.put(group, static_cast<Index>(j), sums[j]);
   }

@@ -10,6 +10,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <iterator>
 #include <map>
 #include <span>
 #include <string>
@@ -18,44 +19,66 @@
 
 namespace rearm {
 
-/// With T the user's relevant items, hit_r whether rank r (from 1) is in T, and m = min(|T|, K):
-/// - recall: sum hit_r / |T|;
-/// - ndcg: sum hit_r / log2(r + 1), over the same sum of m hits in front;
-/// - precision: sum hit_r / K;
-/// - map: (sum over hits of the precision at their rank) / m, as the authors' program computes it;
-/// - hit_rate: 1 if any hit;
-/// - mrr: 1 / rank of the first hit, 0 without one.
+/// A metric of one user's list at a cutoff K; what each is stands in `metric_rules`.
 enum class Metric { recall, ndcg, precision, map, hit_rate, mrr };
 
-/// All of them, in the order above.
-inline constexpr std::array<Metric, 6> all_metrics = {Metric::recall, Metric::ndcg,     Metric::precision,
-                                                      Metric::map,    Metric::hit_rate, Metric::mrr};
+/// What a user's list has within its first K ranks, counted from 1.
+struct Hits {
+  double n_hits = 0;
+  double gain = 0;        ///< sum over hits of 1 / log2(rank + 1)
+  double precisions = 0;  ///< sum over hits of the precision at their rank
+  double first = 0;       ///< 1 / rank of the first hit, 0 without one
+  Index n_relevant = 0;
+  Index k = 0;
+
+  /// Hits that there could be: min(n_relevant, K).
+  Index reachable() const { return std::min(n_relevant, k); }
+  /// The gain of as many hits in front.
+  double ideal_gain() const {
+    double ideal = 0;
+    for (Index r = 1; r <= reachable(); ++r) ideal += 1 / std::log2(static_cast<double>(r) + 1);
+    return ideal;
+  }
+};
+
+/// A metric is an enumerator and a row here. `map` is as the authors' program computes it.
+struct MetricRule {
+  Metric metric;
+  std::string_view name;
+  double (*value)(const Hits&);
+};
+inline constexpr MetricRule metric_rules[] = {
+    {Metric::recall, "recall", [](const Hits& h) { return h.n_hits / static_cast<double>(h.n_relevant); }},
+    {Metric::ndcg, "ndcg", [](const Hits& h) { return h.gain / h.ideal_gain(); }},
+    {Metric::precision, "precision", [](const Hits& h) { return h.n_hits / static_cast<double>(h.k); }},
+    {Metric::map, "map", [](const Hits& h) { return h.precisions / static_cast<double>(h.reachable()); }},
+    {Metric::hit_rate, "hit_rate", [](const Hits& h) { return h.n_hits > 0 ? 1.0 : 0.0; }},
+    {Metric::mrr, "mrr", [](const Hits& h) { return h.first; }},
+};
+
+/// All of them, in that order.
+inline constexpr auto all_metrics = [] {
+  std::array<Metric, std::size(metric_rules)> out{};
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = metric_rules[i].metric;
+  return out;
+}();
 
 constexpr std::string_view to_string(Metric m) {
-  switch (m) {
-    case Metric::recall:
-      return "recall";
-    case Metric::ndcg:
-      return "ndcg";
-    case Metric::precision:
-      return "precision";
-    case Metric::map:
-      return "map";
-    case Metric::hit_rate:
-      return "hit_rate";
-    case Metric::mrr:
-      return "mrr";
-  }
+  for (const MetricRule& rule : metric_rules)
+    if (rule.metric == m) return rule.name;
   return "unknown";
 }
 /// Throws ConfigError naming the allowed metrics.
 inline void parse(std::string_view text, Metric& out) {
-  for (const Metric m : all_metrics)
-    if (text == to_string(m)) {
-      out = m;
+  std::string allowed;
+  for (const MetricRule& rule : metric_rules) {
+    if (text == rule.name) {
+      out = rule.metric;
       return;
     }
-  throw ConfigError(detail::message("metric = '", text, "': must be recall, ndcg, precision, map, hit_rate or mrr"));
+    allowed += (allowed.empty() ? "" : ", ") + std::string(rule.name);
+  }
+  throw ConfigError(detail::message("metric = '", text, "': must be one of ", allowed));
 }
 /// "recall@20".
 inline std::string metric_name(Metric m, Index k) { return detail::message(to_string(m), '@', k); }
@@ -66,35 +89,25 @@ using MetricValues = std::map<std::string, double>;
 namespace detail {
 
 /// `hits`: whether each rank of the list is relevant; ranks beyond the list are misses.
-inline double metric_of_hits(Metric metric, std::span<const unsigned char> hits, Index n_relevant, Index k) {
+inline Hits count_hits(std::span<const unsigned char> hits, Index n_relevant, Index k) {
+  Hits out;
+  out.n_relevant = n_relevant;
+  out.k = k;
   const std::size_t n = std::min(hits.size(), static_cast<std::size_t>(k));
-  double n_hits = 0, gain = 0, precisions = 0, first = 0;
   for (std::size_t r = 0; r < n; ++r) {
     if (hits[r] == 0) continue;
     const double rank = static_cast<double>(r + 1);
-    n_hits += 1;
-    gain += 1 / std::log2(rank + 1);
-    precisions += n_hits / rank;
-    if (first == 0) first = 1 / rank;
+    out.n_hits += 1;
+    out.gain += 1 / std::log2(rank + 1);
+    out.precisions += out.n_hits / rank;
+    if (out.first == 0) out.first = 1 / rank;
   }
-  const Index reachable = std::min(n_relevant, k);
-  switch (metric) {
-    case Metric::recall:
-      return n_hits / static_cast<double>(n_relevant);
-    case Metric::precision:
-      return n_hits / static_cast<double>(k);
-    case Metric::map:
-      return precisions / static_cast<double>(reachable);
-    case Metric::hit_rate:
-      return n_hits > 0 ? 1 : 0;
-    case Metric::mrr:
-      return first;
-    case Metric::ndcg:
-      break;
-  }
-  double ideal = 0;
-  for (Index r = 1; r <= reachable; ++r) ideal += 1 / std::log2(static_cast<double>(r) + 1);
-  return gain / ideal;
+  return out;
+}
+inline double metric_of_hits(Metric metric, std::span<const unsigned char> hits, Index n_relevant, Index k) {
+  for (const MetricRule& rule : metric_rules)
+    if (rule.metric == metric) return rule.value(count_hits(hits, n_relevant, k));
+  return 0;
 }
 
 inline void mark_hits(std::span<const Id> ranked, std::span<const Id> relevant, std::vector<unsigned char>& hits) {

@@ -24,7 +24,7 @@ TEST_CASE("presets hold the published settings") {
   CHECK(sports.model.items == HomographConfig{true, 5, 2, 0.2, {0.2, 0.8}});
   CHECK(preset("baby").model.users.modality_weights == std::vector<double>{0.2, 0.8});
   CHECK(preset("clothing").model.cl_temperature == 0.03);
-  CHECK(has(error_of<ConfigError>([] { preset("books"); }), "baby, sports or clothing"));
+  CHECK(has(error_of<ConfigError>([] { preset("books"); }), "baby, sports, clothing or synthetic"));
   for (const char* name : {"baby", "sports", "clothing"}) {
     CHECK_NOTHROW(validate(preset(name).model, 2));
     CHECK_NOTHROW(check_limits(preset(name).train));

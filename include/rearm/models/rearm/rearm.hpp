@@ -2,7 +2,7 @@
 /// @file rearm.hpp
 /// REARM (Ma et al., "Refining contrastive learning and homography relations for multi-modal recommendation", MM'25):
 /// section 4 of the paper. Where the authors' program and the print differ, RearmConfig::variant decides which blocks
-/// are made; docs/models/rearm.md lists the differences.
+/// are made; docs/concepts.md lists the differences.
 
 #include <rearm/data/dataset.hpp>
 #include <rearm/graph/user_mean.hpp>

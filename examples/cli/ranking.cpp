@@ -1,0 +1,8 @@
+#include "ranking.hpp"
+
+namespace rearm {
+template TopK<float> recommend<cli::Cpu>(Context<cli::Cpu>&, ConstView<float>, std::span<const Id>, ConstView<float>,
+                                         const Adjacency*, Index);
+template MetricValues evaluate<cli::Cpu>(Context<cli::Cpu>&, ConstView<float>, ConstView<float>, const Adjacency*,
+                                         const Adjacency&, std::span<const Index>, std::span<const Metric>);
+}  // namespace rearm

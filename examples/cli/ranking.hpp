@@ -1,0 +1,16 @@
+#pragma once
+/// @file ranking.hpp
+/// Ranking and evaluation, compiled once for all commands.
+
+#include "model_entry.hpp"
+
+#include <rearm/backend/cpu/ranking.hpp>
+#include <rearm/eval/evaluator.hpp>
+
+namespace rearm {
+extern template TopK<float> recommend<cli::Cpu>(Context<cli::Cpu>&, ConstView<float>, std::span<const Id>,
+                                                ConstView<float>, const Adjacency*, Index);
+extern template MetricValues evaluate<cli::Cpu>(Context<cli::Cpu>&, ConstView<float>, ConstView<float>,
+                                                const Adjacency*, const Adjacency&, std::span<const Index>,
+                                                std::span<const Metric>);
+}  // namespace rearm
