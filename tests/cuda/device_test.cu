@@ -28,29 +28,30 @@ bool same_bits(const Weights& a, const Weights& b) {
 }
 
 /// Many steps an epoch, the last of a smaller batch; validated once, so that the last weights are the best.
-Config many_steps() {
-  Config c = tiny_config();
-  c.batch_size = 4;
-  c.epochs = 3;
-  c.eval_every = 3;
-  return c;
+RearmSettings many_steps() {
+  RearmSettings s = tiny_settings();
+  s.train.batch_size = 4;
+  s.train.epochs = 3;
+  s.train.eval_every = 3;
+  return s;
 }
 
-Weights trained(const Dataset& data, const Config& c, TrainOptions options = {}) {
-  Context<B> ctx({}, c.seed);
-  Model<B> model(ctx, data, c, graphs_of<B>(data, c));
-  Trainer<B, Model<B>>(ctx, model, data, c, std::move(options)).run();
+Weights trained(const Dataset& data, const RearmSettings& s, TrainOptions options = {}) {
+  Context<B> ctx({}, s.train.seed);
+  Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
+  Trainer<B>(ctx, model, data, s.train, std::move(options)).run();
   return weights_of(model.parameters());
 }
 
 /// The same steps as a trainer's, none of them recorded.
-Weights trained_one_by_one(const Dataset& data, const Config& c) {
+Weights trained_one_by_one(const Dataset& data, const RearmSettings& s) {
+  const TrainConfig& c = s.train;
   Context<B> ctx({}, c.seed);
-  Model<B> model(ctx, data, c, graphs_of<B>(data, c));
+  Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
   Tape<B> tape(ctx);
   tape.set_fused_tables(true);
   AdamW<B> optimizer({.learning_rate = c.learning_rate,
-                      .weight_decay = c.variant == Variant::reference ? c.weight_decay : 0.0,
+                      .weight_decay = s.model.variant == Variant::reference ? c.weight_decay : 0.0,
                       .bfloat16_moments = c.bfloat16_moments});
   PairSampler sampler(data.train, known_items(data, c.negatives == Negatives::exclude_all), data.n_items, c.batch_size,
                       c.seed);
@@ -62,7 +63,7 @@ Weights trained_one_by_one(const Dataset& data, const Config& c) {
     while (sampler.next(batch)) {
       const BatchThere there(batch);
       tape.reset();
-      tape.backward(model.loss(tape, there, step++).total, AfterBackward::release);
+      tape.backward(model.loss(tape, {there, step++, true}).total(), AfterBackward::release);
       optimizer.step(ctx, model.parameters());
     }
   }
@@ -177,17 +178,17 @@ TEST_CASE("recording is given up when the step throws, and the context goes on")
 
 TEST_CASE("a recorded step of the model starts no more kernels than it used to") {
   const Dataset data = tiny_data();
-  const Config c = many_steps();
-  Context<B> ctx({}, c.seed);
-  Model<B> model(ctx, data, c, graphs_of<B>(data, c));
-  const BatchThere batch(first_batch(data, c));
+  const RearmSettings s = many_steps();
+  Context<B> ctx({}, s.train.seed);
+  Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
+  const BatchThere batch(first_batch(data, s.train));
   AdamW<B> optimizer({.learning_rate = 0.01});
   Tape<B> tape(ctx);
   StepReplay<B> replay(ctx);
   for (std::uint32_t t = 0; t < 10; ++t)
     replay.run(t, 1, optimizer, [&] {
       tape.reset();
-      tape.backward(model.loss(tape, batch, t).total, AfterBackward::release);
+      tape.backward(model.loss(tape, {batch, t, true}).total(), AfterBackward::release);
       optimizer.step(ctx, model.parameters());
     });
   REQUIRE(replay.recorded());
@@ -201,17 +202,17 @@ TEST_CASE("a recorded step of the model starts no more kernels than it used to")
 TEST_CASE("training by recorded steps ends in the same bits as step by step") {
   const Dataset data = tiny_data();
   for (const bool rounded : {false, true}) {
-    Config c = many_steps();
-    c.features = rounded ? Features::residual : Features::trainable;
-    c.bfloat16_moments = rounded;
+    RearmSettings s = many_steps();
+    s.model.features.kind = rounded ? Features::residual : Features::trainable;
+    s.train.bfloat16_moments = rounded;
 #if defined(EMULATED_CUDA)
     const auto before = emulated_cuda::counters().graph_launches;
 #endif
-    const Weights replayed = trained(data, c);
+    const Weights replayed = trained(data, s);
 #if defined(EMULATED_CUDA)
     CHECK(emulated_cuda::counters().graph_launches > before);
 #endif
-    CHECK(same_bits(replayed, trained_one_by_one(data, c)));
+    CHECK(same_bits(replayed, trained_one_by_one(data, s)));
   }
 }
 
@@ -251,18 +252,18 @@ TEST_CASE("without a device a context says so") {
 
 TEST_CASE("a training step that finds no memory leaves the context usable") {
   const Dataset data = tiny_data();
-  const Config c = tiny_config();
+  const RearmSettings s = tiny_settings();
   const std::size_t before = emulated_cuda::allocated_bytes();
   {
-    Context<B> ctx({}, c.seed);
-    Model<B> model(ctx, data, c, graphs_of<B>(data, c));
-    const BatchThere batch(first_batch(data, c));
+    Context<B> ctx({}, s.train.seed);
+    Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
+    const BatchThere batch(first_batch(data, s.train));
     Tape<B> tape(ctx);
     emulated_cuda::set_memory_limit(emulated_cuda::allocated_bytes() + 1000);
-    CHECK_THROWS_WITH_AS(model.loss(tape, batch, 0), doctest::Contains("bytes were asked for"), DeviceError);
+    CHECK_THROWS_WITH_AS(model.loss(tape, {batch, 0, true}), doctest::Contains("bytes were asked for"), DeviceError);
     emulated_cuda::set_memory_limit(emulated_cuda::heap_bytes / 2);
     tape.reset();
-    CHECK(std::isfinite(scalar(model.loss(tape, batch, 0).total)));
+    CHECK(std::isfinite(scalar(model.loss(tape, {batch, 0, true}).total())));
   }
   CHECK(emulated_cuda::allocated_bytes() == before);
 }
@@ -305,10 +306,12 @@ TEST_CASE("the device's batches are the sampler's, epoch for epoch") {
   }
   const Adjacency known = lists_of(excluded);
   Context<B> ctx;
-  for (const Index batch_size : {1, 32, 64, 100000}) {
+  for (const auto& [batch_size, n_negatives] :
+       {std::pair<Index, int>{1, 1}, {32, 1}, {64, 1}, {100000, 1}, {7, 2}, {64, 3}, {100000, 5}}) {
     CAPTURE(batch_size);
-    PairSampler sampler(train, known, n_items, batch_size, 11);
-    BatchSource<B> source(ctx, train, known, n_items, batch_size, 11);
+    CAPTURE(n_negatives);
+    PairSampler sampler(train, known, n_items, batch_size, 11, n_negatives);
+    BatchSource<B> source(ctx, train, known, n_items, batch_size, 11, n_negatives);
     CHECK(source.n_batches() == sampler.n_batches());
     for (const std::uint32_t epoch : {0U, 1U, 5U, 1U}) {
       sampler.begin_epoch(epoch);
@@ -321,7 +324,8 @@ TEST_CASE("the device's batches are the sampler's, epoch for epoch") {
         REQUIRE(got.size() == want.size());
         CHECK(to_host(got.users.data(), got.size()) == want.users);
         CHECK(to_host(got.positives.data(), got.size()) == want.positives);
-        CHECK(to_host(got.negatives.data(), got.size()) == want.negatives);
+        REQUIRE(got.negatives.size() == want.negatives.size());
+        CHECK(to_host(got.negatives.data(), got.size() * n_negatives) == want.negatives);
         ++n;
       }
       CHECK_FALSE(source.next());
@@ -329,6 +333,7 @@ TEST_CASE("the device's batches are the sampler's, epoch for epoch") {
     }
   }
   CHECK_THROWS_AS(BatchSource<B>(ctx, train, known, n_items, 0, 11), ConfigError);
+  CHECK_THROWS_AS(BatchSource<B>(ctx, train, known, n_items, 4, 11, 0), ConfigError);
 }
 
 TEST_CASE("id lists are grouped by id in the order of their positions") {
@@ -469,14 +474,14 @@ TEST_CASE("a model represents users and items as it does on the CPU") {
   const Dataset data = make_synthetic(settings);
   for (const Variant variant : {Variant::reference, Variant::paper})
     for (const Features features : {Features::frozen, Features::residual}) {
-      Config c = tiny_config();
-      c.variant = variant;
-      c.features = features;
-      Context<B> ctx({}, c.seed);
-      Model<B> model(ctx, data, c, graphs_of<B>(data, c));
+      RearmSettings s = tiny_settings();
+      s.model.variant = variant;
+      s.model.features.kind = features;
+      Context<B> ctx({}, s.train.seed);
+      Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
       Tape<B> tape(ctx, false);
-      const Matrix<float> want = host_representation(data, c);
-      check_close(model.representation(tape), tabulate(want.rows(), want.cols(), [&](Index i, Index j) {
+      const Matrix<float> want = host_representation(data, s.model, s.train.seed);
+      check_close(model.forward(tape, {}).representation, tabulate(want.rows(), want.cols(), [&](Index i, Index j) {
                     return static_cast<double>(want(i, j));
                   }));
     }

@@ -3,7 +3,7 @@
 
 #include <rearm/backend/cuda/graph_builders.cuh>
 #include <rearm/data/synthetic.hpp>
-#include <rearm/graph/co_occurrence.hpp>
+#include <rearm/models/rearm/homographs.hpp>
 
 #include <tests/graph/random_data.hpp>
 #include <tests/support/host_graphs.hpp>
@@ -71,19 +71,19 @@ void check_equal(const Graphs<Gpu<T>>& got, const GraphSet<T>& want, double tole
 
 /// Builds both and compares.
 template <class T>
-void check_same_graphs(const Dataset& data, const Config& config, double within = tolerance<T>) {
-  Context<Gpu<T>> gpu;
-  check_equal<T>(build_graphs<Gpu<T>>(gpu, data, config), host_graphs<T>(data, config), within);
+void check_same_graphs(const Dataset& data, const RearmConfig& config, std::uint64_t seed = 2025) {
+  Context<Gpu<T>> gpu({}, seed);
+  check_equal<T>(build_graphs<Gpu<T>>(gpu, data, config), host_graphs<T>(data, config, seed), tolerance<T>);
 }
 
 /// The reference draws padding and adds 1e-7 to degrees.
-Config small_config(Variant variant = Variant::reference) {
-  Config c;
+RearmConfig small_config(Variant variant = Variant::reference) {
+  RearmConfig c;
   c.variant = variant;
-  c.user_knn_k = 8;
-  c.item_knn_k = 5;
-  c.user_modality_weights = {0.3, 0.7};
-  c.item_modality_weights = {0.6, 0.4};
+  c.users.k = 8;
+  c.items.k = 5;
+  c.users.modality_weights = {0.3, 0.7};
+  c.items.modality_weights = {0.6, 0.4};
   return c;
 }
 
@@ -154,17 +154,17 @@ TEST_CASE_TEMPLATE("the device's graphs are the CPU's, for data of several sizes
 TEST_CASE_TEMPLATE("repeated and zero features, users and items without pairs", T, float, double) {
   for (const Variant variant : {Variant::reference, Variant::paper})
     for (const int k : {1, 5, 33, 40}) {
-      Config c = small_config(variant);
-      c.user_knn_k = 2 * k;
-      c.item_knn_k = k;
+      RearmConfig c = small_config(variant);
+      c.users.k = 2 * k;
+      c.items.k = k;
       check_same_graphs<T>(awkward(), c);
     }
 }
 
 TEST_CASE_TEMPLATE("k just below the number of nodes", T, float, double) {
-  Config c = small_config();
-  c.user_knn_k = static_cast<int>(n_users) - 1;
-  c.item_knn_k = static_cast<int>(n_items) - 1;
+  RearmConfig c = small_config();
+  c.users.k = static_cast<int>(n_users) - 1;
+  c.items.k = static_cast<int>(n_items) - 1;
   check_same_graphs<T>(awkward(), c);
   c.variant = Variant::paper;
   check_same_graphs<T>(synthetic(n_users, n_items, 6), c);
@@ -173,21 +173,22 @@ TEST_CASE_TEMPLATE("k just below the number of nodes", T, float, double) {
 TEST_CASE("ablations and weights of zero") {
   const Dataset data = synthetic(150, 61, 6);
   const auto with = [&](const auto& change) {
-    Config c = small_config();
+    RearmConfig c = small_config();
     change(c);
     check_same_graphs<float>(data, c);
     check_same_graphs<double>(data, c);
   };
-  with([](Config& c) { c.use_uu = false, c.user_knn_k = 100'000; });
-  with([](Config& c) { c.use_ii = false; });
-  with([](Config& c) { c.use_uu = c.use_ii = false; });
-  with([](Config& c) { c.use_co = false; });
-  with([](Config& c) { c.use_sim = false; });
-  with([](Config& c) { c.uu_co_weight = 0, c.ii_co_weight = 1; });
-  with([](Config& c) { c.uu_co_weight = 1, c.ii_co_weight = 0; });
-  with([](Config& c) { c.user_modality_weights = {0, 1}, c.item_modality_weights = {1, 0}; });
-  with([](Config& c) { c.user_modality_weights.clear(), c.item_modality_weights.clear(); });
-  with([](Config& c) { c.seed = 99; });
+  with([](RearmConfig& c) { c.users.use = false, c.users.k = 100'000; });
+  with([](RearmConfig& c) { c.items.use = false; });
+  with([](RearmConfig& c) { c.users.use = c.items.use = false; });
+  with([](RearmConfig& c) { c.use_co = false; });
+  with([](RearmConfig& c) { c.use_sim = false; });
+  with([](RearmConfig& c) { c.users.co_weight = 0, c.items.co_weight = 1; });
+  with([](RearmConfig& c) { c.users.co_weight = 1, c.items.co_weight = 0; });
+  with([](RearmConfig& c) { c.users.modality_weights = {0, 1}, c.items.modality_weights = {1, 0}; });
+  with([](RearmConfig& c) { c.users.modality_weights.clear(), c.items.modality_weights.clear(); });
+  check_same_graphs<float>(data, small_config(), 99);
+  check_same_graphs<double>(data, small_config(), 99);
 }
 
 TEST_CASE("a data set without train pairs or without features has defined graphs") {
@@ -197,9 +198,9 @@ TEST_CASE("a data set without train pairs or without features has defined graphs
   check_same_graphs<double>(data, small_config(Variant::paper));
   data = awkward();
   data.modalities.clear();
-  Config c = small_config();
-  c.user_modality_weights.clear();
-  c.item_modality_weights.clear();
+  RearmConfig c = small_config();
+  c.users.modality_weights.clear();
+  c.items.modality_weights.clear();
   c.use_sim = false;
   check_same_graphs<float>(data, c);
 }
@@ -213,11 +214,11 @@ TEST_CASE("stored neighbours stand in for the items' kNN when k suffices and the
       knn.cosines(i, j) = 1.0F / static_cast<float>(j + 1);
     }
   data.modalities[0].knn = std::move(knn);
-  Config c = small_config();
+  RearmConfig c = small_config();
   check_same_graphs<double>(data, c);
-  c.item_knn_k = 7;
+  c.items.k = 7;
   check_same_graphs<double>(data, c);
-  c.item_knn_k = 5;
+  c.items.k = 5;
   c.use_precomputed_knn = false;
   check_same_graphs<float>(data, c);
 }
@@ -233,12 +234,12 @@ TEST_CASE("co-occurrence in batches of rows is the CPU's, bit by bit") {
         const Adjacency& rows = user ? by_user : by_item;
         const Adjacency& columns = user ? by_item : by_user;
         NeighbourTable want = host_co_occurrence(rows, columns, k);
-        const auto got = [&](Variant variant) {
-          return rearm::cuda::co_occurrence_neighbours(gpu.resources(), rows, columns, k, variant, key, scratch);
+        const auto got = [&](Padding padding) {
+          return rearm::cuda::co_occurrence_neighbours(gpu.resources(), rows, columns, k, padding, key, scratch);
         };
-        check_equal(got(Variant::paper), want, 0);
+        check_equal(got(Padding::none), want, 0);
         pad_neighbours(want, rows, key);
-        check_equal(got(Variant::reference), want, 0);
+        check_equal(got(Padding::fill), want, 0);
       }
 }
 
@@ -402,20 +403,19 @@ TEST_CASE("blocks of rows fit what they are given") {
 TEST_CASE("what does not fit is refused by name, before the device is touched") {
   Context<Gpu<float>> gpu;
   Dataset data = awkward();
-  Config c = small_config();
+  RearmConfig c = small_config();
 #ifdef EMULATED_CUDA
   const std::size_t before = emulated_cuda::allocated_bytes();
   emulated_cuda::set_memory_limit(before);
 #endif
-  c.user_knn_k = static_cast<int>(n_users);
-  CHECK_THROWS_WITH_AS(build_graphs(gpu, data, c), doctest::Contains("user_knn_k = 90: must be at least 1"),
-                       ConfigError);
+  c.users.k = static_cast<int>(n_users);
+  CHECK_THROWS_WITH_AS(build_graphs(gpu, data, c), doctest::Contains("users.k = 90: must be at least 1"), ConfigError);
   c = small_config();
-  c.item_knn_k = 1000;
+  c.items.k = 1000;
   CHECK_THROWS_WITH_AS(build_graphs(gpu, data, c), doctest::Contains("number of items (41)"), ConfigError);
   c = small_config();
-  c.user_modality_weights = {1.0};
-  CHECK_THROWS_WITH_AS(build_graphs(gpu, data, c), doctest::Contains("user_modality_weights"), ConfigError);
+  c.users.modality_weights = {1.0};
+  CHECK_THROWS_WITH_AS(build_graphs(gpu, data, c), doctest::Contains("users.modality_weights"), ConfigError);
   c = small_config();
   data.train.items[5] = static_cast<Id>(n_items);
   CHECK_THROWS_WITH_AS(build_graphs(gpu, data, c), doctest::Contains("train pair 5"), DataError);
@@ -489,8 +489,8 @@ TEST_CASE("cache: built once, found again, damage is rebuilt") {
   GraphOptions options;
   options.cache_dir = folder.path / "new" / "cache";
   const Dataset data = awkward();
-  const Config c = small_config();
-  const auto want = host_graphs<double>(data, c);
+  const RearmConfig c = small_config();
+  const auto want = host_graphs<double>(data, c, gpu.seed());
   check_equal<double>(build_graphs(gpu, data, c, options), want, 1e-10);
   const auto files = files_in(options.cache_dir);
   REQUIRE(files.size() == 2);
@@ -499,8 +499,9 @@ TEST_CASE("cache: built once, found again, damage is rebuilt") {
 
   SUBCASE("a hit is read, not rebuilt") {
     const GraphCache cache(options.cache_dir);
-    const detail::GraphPlan plan(data, c);
-    const auto key = detail::homograph_key<double>(plan.user, data, plan.by_user, c, options.gram_bytes, "cuda");
+    const detail::HomographSettings users(c, data, detail::Side::users, gpu.seed());
+    const Adjacency by_user = items_by_user(data.train, n_users);
+    const auto key = detail::homograph_key<double>(users, data, by_user, c, options.gram_bytes, "cuda");
     Csr<double> planted = cast<double>(want.user_homograph.matrix());
     planted.values[0] = 42;
     cache.store("user", key, planted);
@@ -521,13 +522,13 @@ TEST_CASE("cache: built once, found again, damage is rebuilt") {
     }
   }
   SUBCASE("cosines are kept apart from the CPU's; what holds none is shared") {
-    host_graphs<double>(data, c, options);
+    host_graphs<double>(data, c, gpu.seed(), options);
     CHECK(files_in(options.cache_dir).size() == 4);
-    Config co = c;
+    RearmConfig co = c;
     co.use_sim = false;
-    host_graphs<double>(data, co, options);
+    host_graphs<double>(data, co, gpu.seed(), options);
     CHECK(files_in(options.cache_dir).size() == 6);
-    check_equal<double>(build_graphs(gpu, data, co, options), host_graphs<double>(data, co), 0);
+    check_equal<double>(build_graphs(gpu, data, co, options), host_graphs<double>(data, co, gpu.seed()), 0);
     CHECK(files_in(options.cache_dir).size() == 6);
   }
   SUBCASE("another number type is another file") {

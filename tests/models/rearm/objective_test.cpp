@@ -53,9 +53,9 @@ RearmConfig objective_config(Variant variant) {
   return c;
 }
 
-constexpr Index n_users = 9, n_items = 6;
+constexpr Index objective_users = 9, objective_items = 6;
 /// Every user once; items repeat.
-const Batch batch = {{3, 0, 8, 1, 7, 2, 6, 5, 4}, {2, 5, 2, 0, 1, 1, 2, 4, 5}, {0, 1, 3, 3, 4, 0, 2, 2, 5}};
+const Batch objective_batch = {{3, 0, 8, 1, 7, 2, 6, 5, 4}, {2, 5, 2, 0, 1, 1, 2, 4, 5}, {0, 1, 3, 3, 4, 0, 2, 2, 5}};
 
 /// Rows begin + ids of x.
 Matrix<double> rows_of(const Matrix<double>& x, Index begin, const std::vector<Id>& ids) {
@@ -66,10 +66,10 @@ Matrix<double> rows_of(const Matrix<double>& x, Index begin, const std::vector<I
 /// The orthogonality of a variant, on a tape of the context.
 struct Orthogonality {
   RearmConfig config;
-  BatchThere there{batch};
+  BatchThere there{objective_batch};
   explicit Orthogonality(Variant variant) : config(objective_config(variant)) {}
   DoubleVar operator()(DoubleTape& tape, const std::vector<DoubleVar>& modal) const {
-    const BatchIds<Double> ids(tape.context(), there, n_users, n_items);
+    const BatchIds<Double> ids(tape.context(), there, objective_users, objective_items);
     return make_objective<Double>(config)->orthogonality(tape.list(modal), ids);
   }
 };
@@ -82,10 +82,10 @@ TEST_CASE("one modality has neither contrast nor orthogonality, nor has any numb
       CAPTURE(to_string(variant));
       CAPTURE(count);
       Sandbox<double> s;
-      auto in = modalities(count, n_users + n_items, 3);
+      auto in = modalities(count, objective_users + objective_items, 3);
       const VarList<Double> modal = s.tape.list(vars_of(s.tape, in));
-      const BatchThere there(batch);
-      const BatchIds<Double> ids(s.ctx, there, n_users, n_items);
+      const BatchThere there(objective_batch);
+      const BatchIds<Double> ids(s.ctx, there, objective_users, objective_items);
       RearmConfig c = objective_config(variant);
       CHECK(make_objective<Double>(c)->contrast(modal, ids).empty() == (count == 1));
       CHECK(make_objective<Double>(c)->orthogonality(modal, ids).empty() == (count == 1));
@@ -115,12 +115,12 @@ TEST_CASE("only the printed objective has a squared norm, of what is trained") {
 
 TEST_CASE("orthogonality as printed: value and gradients") {
   for (const std::size_t count : {2U, 3U}) {
-    auto in = modalities(count, n_users + n_items, 4);
+    auto in = modalities(count, objective_users + objective_items, 4);
     const auto x = values_of(in);
     Sandbox<double> s;
     const Orthogonality orthogonality(Variant::paper);
     const double want = mean_over_pairs(x, [&](std::size_t a, std::size_t b) {
-      return 0.7 * sum_of(n_users + n_items, [&](Index i) {
+      return 0.7 * sum_of(objective_users + objective_items, [&](Index i) {
                return std::pow(sum_of(4, [&](Index j) { return x[a](i, j) * x[b](i, j); }), 2);
              });
     });
@@ -131,8 +131,9 @@ TEST_CASE("orthogonality as printed: value and gradients") {
 
 TEST_CASE("the authors' orthogonality: value, and gradients with the divisors held") {
   for (const std::size_t count : {2U, 3U}) {
-    auto in = modalities(count, n_users + n_items, 4);
-    const std::pair<Index, const std::vector<Id>*> sides[] = {{0, &batch.users}, {n_users, &batch.positives}};
+    auto in = modalities(count, objective_users + objective_items, 4);
+    const std::pair<Index, const std::vector<Id>*> sides[] = {{0, &objective_batch.users},
+                                                              {objective_users, &objective_batch.positives}};
     const auto gathered = [&](Index begin, const std::vector<Id>& ids) {
       std::vector<Matrix<double>> rows;
       for (const Matrix<double>& x : values_of(in)) rows.push_back(rows_of(x, begin, ids));
