@@ -28,7 +28,7 @@ struct Arguments {
 int compare(const Arguments& args) {
   using Gpu = rearm::CudaBackend<float>;
   if (args.dir.empty() != args.synthetic) throw rearm::ConfigError("give either a folder or --synthetic; see --help");
-  if (rearm::cuda::device_count() == 0)
+  if (rearm::gpu::device_count() == 0)
     throw rearm::ConfigError("there is no CUDA device on this machine (or no driver for it) to compare the CPU with");
   rearm::SyntheticSettings made;
   made.n_users = args.users;

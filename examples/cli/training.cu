@@ -32,7 +32,7 @@ struct MakeModel {
 
 }  // namespace
 
-int cuda_devices() { return cuda::device_count(); }
+int cuda_devices() { return gpu::device_count(); }
 
 void require_cuda(const CudaRun& run) {
   try {

@@ -7,7 +7,7 @@
 int main() {
   using B = rearm::CudaBackend<float>;
   using rearm::Index;
-  if (rearm::cuda::device_count() == 0) {
+  if (rearm::gpu::device_count() == 0) {
     std::printf("rearm %s: consumer links; no CUDA device to run on\n", REARM_VERSION_STRING);
     return 0;
   }

@@ -243,10 +243,10 @@ TEST_CASE("a settled step allocates nothing, waits for nothing and copies nothin
 
 TEST_CASE("without a device a context says so") {
   emulated_cuda::set_device_present(false);
-  CHECK(rearm::cuda::device_count() == 0);
+  CHECK(rearm::gpu::device_count() == 0);
   CHECK_THROWS_WITH_AS(Context<B>(), doctest::Contains("no CUDA device"), DeviceError);
   emulated_cuda::set_device_present(true);
-  CHECK(rearm::cuda::device_count() == 1);
+  CHECK(rearm::gpu::device_count() == 1);
   CHECK_NOTHROW(Context<B>());
 }
 

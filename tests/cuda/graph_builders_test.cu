@@ -229,13 +229,13 @@ TEST_CASE("co-occurrence in batches of rows is the CPU's, bit by bit") {
   const Adjacency by_user = items_by_user(pairs, 120), by_item = users_by_item(pairs, 70);
   const RandomKey key{4, 5, 0};
   for (const Index k : {1, 9, 33, 69, 70})
-    for (const Index scratch : {Index{1}, Index{7 * 120 * 4 + 3}, rearm::cuda::count_bytes})
+    for (const Index scratch : {Index{1}, Index{7 * 120 * 4 + 3}, rearm::gpu::count_bytes})
       for (const bool user : {true, false}) {
         const Adjacency& rows = user ? by_user : by_item;
         const Adjacency& columns = user ? by_item : by_user;
         NeighbourTable want = host_co_occurrence(rows, columns, k);
         const auto got = [&](Padding padding) {
-          return rearm::cuda::co_occurrence_neighbours(gpu.resources(), rows, columns, k, padding, key, scratch);
+          return rearm::gpu::co_occurrence_neighbours(gpu.resources(), rows, columns, k, padding, key, scratch);
         };
         check_equal(got(Padding::none), want, 0);
         pad_neighbours(want, rows, key);
@@ -249,7 +249,7 @@ TEST_CASE_TEMPLATE("kNN over several blocks of rows and columns equals brute for
   const RandomKey key{8, 1, 0};
   Matrix<float> x(n, 37);
   for (Index e = 0; e < x.size(); ++e) x.data()[e] = static_cast<float>(key.normal(static_cast<std::uint64_t>(e)));
-  const Matrix<T, CudaMemory> features = rearm::cuda::upload_features<T>(gpu.resources(), ViewRows<float>{x.view()});
+  const Matrix<T, CudaMemory> features = rearm::gpu::upload_features<T>(gpu.resources(), ViewRows<float>{x.view()});
   const auto brute_force = [](const Dense& rows, Index k) {
     const Dense cosines = naive_cosines(rows);
     NeighbourTable table(rows.rows(), k);
@@ -266,7 +266,7 @@ TEST_CASE_TEMPLATE("kNN over several blocks of rows and columns equals brute for
   for (const Index k : {Index{1}, Index{24}, Index{40}, n - 1})
     for (const Index block : {Index{1}, Index{32}, Index{50}, Index{131}}) {
       check_equal(
-          rearm::cuda::cosine_neighbours(gpu.resources(), rearm::cuda::ItemFeatures<T>{features.view()}, k, block),
+          rearm::gpu::cosine_neighbours(gpu.resources(), rearm::gpu::ItemFeatures<T>{features.view()}, k, block),
           brute_force(to_double(x), k), 1e-13);
     }
 }
@@ -276,10 +276,10 @@ TEST_CASE_TEMPLATE("kNN with cosines equal up to rounding: the greatest values, 
   Context<Gpu<T>> gpu;
   const Matrix<float> x = random_features(n_items, 19, 5);
   const Adjacency items = items_by_user(random_pairs(n_users, n_items, 300, 3), n_users);
-  const auto features = rearm::cuda::upload_features<T>(gpu.resources(), ViewRows<float>{x.view()});
-  const rearm::cuda::AdjacencyCopy copy(items);
+  const auto features = rearm::gpu::upload_features<T>(gpu.resources(), ViewRows<float>{x.view()});
+  const rearm::gpu::AdjacencyCopy copy(items);
   const auto check = [&](const auto& rows, const Dense& raw, Index k, Index block) {
-    const NeighbourTable table = rearm::cuda::cosine_neighbours(gpu.resources(), rows, k, block);
+    const NeighbourTable table = rearm::gpu::cosine_neighbours(gpu.resources(), rows, k, block);
     const Dense cosines = naive_cosines(raw);
     Index wrong = 0;
     for (Index i = 0; i < table.rows(); ++i) {
@@ -300,10 +300,10 @@ TEST_CASE_TEMPLATE("kNN with cosines equal up to rounding: the greatest values, 
   for (Index u = 0; u < n_users; ++u)
     for (const Id item : items.row(u)) incidence(u, item) = 1;
   const Dense means = naive_user_means(incidence, raw);
-  const rearm::cuda::UserFeatures<T> users{n_users, copy.offsets.data(), copy.ids.data(), features.view()};
+  const rearm::gpu::UserFeatures<T> users{n_users, copy.offsets.data(), copy.ids.data(), features.view()};
   for (const Index k : {1, 9, 40})
     for (const Index block : {16, 41}) {
-      check(rearm::cuda::ItemFeatures<T>{features.view()}, raw, k, block);
+      check(rearm::gpu::ItemFeatures<T>{features.view()}, raw, k, block);
       check(users, means, k, block);
       check(users, means, 2 * k + 9, block);
     }
@@ -317,10 +317,10 @@ TEST_CASE("of equal rows at the boundary those of lower id are kept, wherever in
   for (Index i = 0; i < x.rows(); ++i)
     for (Index j = 0; j < x.cols(); ++j)
       x(i, j) = static_cast<float>(key.normal(static_cast<std::uint64_t>(i % 101 * x.cols() + j)));
-  const auto features = rearm::cuda::upload_features<float>(gpu.resources(), ViewRows<float>{x.view()});
+  const auto features = rearm::gpu::upload_features<float>(gpu.resources(), ViewRows<float>{x.view()});
   for (const Index block : {301, 64}) {
     const NeighbourTable table =
-        rearm::cuda::cosine_neighbours(gpu.resources(), rearm::cuda::ItemFeatures<float>{features.view()}, 10, block);
+        rearm::gpu::cosine_neighbours(gpu.resources(), rearm::gpu::ItemFeatures<float>{features.view()}, 10, block);
     Index wrong = 0;
     for (Index i = 0; i < x.rows(); ++i)
       for (const Id id : table.row_ids(i)) wrong += id >= 101 && std::ranges::count(table.row_ids(i), id - 101) == 0;
@@ -339,9 +339,9 @@ TEST_CASE("rows whose products round differently but whose cosines are equal are
     for (Index i = 1; i < x.rows(); ++i)
       for (Index j = 0; j < x.cols(); ++j)
         x(i, (j + 5 * i) % x.cols()) = static_cast<float>(key.below(static_cast<std::uint64_t>(j), 1000)) - 200;
-    const auto features = rearm::cuda::upload_features<float>(gpu.resources(), ViewRows<float>{x.view()});
+    const auto features = rearm::gpu::upload_features<float>(gpu.resources(), ViewRows<float>{x.view()});
     const NeighbourTable table =
-        rearm::cuda::cosine_neighbours(gpu.resources(), rearm::cuda::ItemFeatures<float>{features.view()}, 4, 7);
+        rearm::gpu::cosine_neighbours(gpu.resources(), rearm::gpu::ItemFeatures<float>{features.view()}, 4, 7);
     CHECK(std::ranges::equal(table.row_ids(0), std::vector<Id>{0, 1, 2, 3}));
   }
 }
@@ -355,15 +355,15 @@ TEST_CASE("ties that rounding hides are settled by a sum in one order, then by i
     x(i, 1) = i == 7 || i == 2 ? 0.5F : static_cast<float>(10 + i);
   }
   x(0, 1) = 0;
-  const auto features = rearm::cuda::upload_features<double>(gpu.resources(), ViewRows<float>{x.view()});
+  const auto features = rearm::gpu::upload_features<double>(gpu.resources(), ViewRows<float>{x.view()});
   const double cosine = 1 / std::sqrt(1.25), step = 4 * std::numeric_limits<double>::epsilon();
   const std::vector<Id> given = {0, 7, 2, 1};
   const std::vector<double> scores = {1, cosine, cosine - step, 0.25};
   const Buffer<Id, CudaMemory> ids(given);
   const Buffer<double, CudaMemory> best(scores);
-  rearm::cuda::for_each(
+  rearm::gpu::for_each(
       gpu.resources(), 1,
-      rearm::cuda::SettleTiesRow<rearm::cuda::ItemFeatures<double>>{
+      rearm::gpu::SettleTiesRow<rearm::gpu::ItemFeatures<double>>{
           {features.view()}, 2, {const_cast<Id*>(ids.data()), 1, 4}, {const_cast<double*>(best.data()), 1, 4}});
   std::vector<Id> settled(4);
   std::vector<double> values(4);
@@ -381,9 +381,9 @@ TEST_CASE("kNN: zero rows, exact ties, extreme magnitudes") {
   const float values[6][2] = {{0, 0}, {1e30F, 0}, {0, -2}, {1e-30F, 0}, {0, 3}, {0, 0}};
   for (Index i = 0; i < 6; ++i)
     for (Index j = 0; j < 2; ++j) x(i, j) = values[i][j];
-  const auto features = rearm::cuda::upload_features<float>(gpu.resources(), ViewRows<float>{x.view()});
+  const auto features = rearm::gpu::upload_features<float>(gpu.resources(), ViewRows<float>{x.view()});
   const NeighbourTable table =
-      rearm::cuda::cosine_neighbours(gpu.resources(), rearm::cuda::ItemFeatures<float>{features.view()}, 3, 4);
+      rearm::gpu::cosine_neighbours(gpu.resources(), rearm::gpu::ItemFeatures<float>{features.view()}, 3, 4);
   const auto row = [&](Index i) { return std::vector<Id>(table.row_ids(i).begin(), table.row_ids(i).end()); };
   CHECK(row(0) == std::vector<Id>{0, 1, 2});
   CHECK(row(1) == std::vector<Id>{1, 3, 0});
@@ -394,10 +394,10 @@ TEST_CASE("kNN: zero rows, exact ties, extreme magnitudes") {
 }
 
 TEST_CASE("blocks of rows fit what they are given") {
-  CHECK(rearm::cuda::knn_block_rows(100, 64) == 100);
-  CHECK(rearm::cuda::knn_block_rows(100'000, 4096) == 8192);
-  CHECK(rearm::cuda::knn_block_rows(100'000, 8192) == 4096);
-  CHECK(rearm::cuda::knn_block_rows(100'000, Index{1} << 30) == 32);
+  CHECK(rearm::gpu::knn_block_rows(100, 64) == 100);
+  CHECK(rearm::gpu::knn_block_rows(100'000, 4096) == 8192);
+  CHECK(rearm::gpu::knn_block_rows(100'000, 8192) == 4096);
+  CHECK(rearm::gpu::knn_block_rows(100'000, Index{1} << 30) == 32);
 }
 
 TEST_CASE("what does not fit is refused by name, before the device is touched") {

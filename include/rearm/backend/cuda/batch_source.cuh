@@ -9,7 +9,7 @@
 #include <cstdint>
 
 namespace rearm {
-namespace cuda {
+namespace gpu {
 
 REARM_KERNEL void shuffle_keys_kernel(RandomKey key, Index n, std::uint64_t* keys, Id* pairs) {
   const Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -29,7 +29,7 @@ REARM_KERNEL void batch_kernel(const Id* order, const Id* users, const Id* items
     negatives[r * n_negatives + j] = negative(users[pair], (first + r) * n_negatives + j);
 }
 
-}  // namespace cuda
+}  // namespace gpu
 
 /// Train pairs and excluded items are sent over once; shuffling, batches and negatives are kernels. A batch lies at the
 /// same addresses each time.
@@ -57,14 +57,14 @@ class BatchSource<CudaBackend<T>> {
   void begin_epoch(std::uint32_t epoch) {
     epoch_ = epoch;
     next_ = 0;
-    const cuda::Resources& resources = ctx_->resources();
+    const gpu::Resources& resources = ctx_->resources();
     const Index n = order_.size();
-    cuda::launch(resources, cuda::blocks_for(n, 256), 256, cuda::shuffle_keys_kernel,
-                 RandomKey{seed_, functors::shuffle_stream, epoch}, n, keys_.data(), pairs_.data());
-    cuda::with_work(ctx_->arena(), "cub::DeviceRadixSort::SortPairs", [&](void* work, std::size_t& bytes) {
+    gpu::launch(resources, gpu::blocks_for(n, 256), 256, gpu::shuffle_keys_kernel,
+                RandomKey{seed_, functors::shuffle_stream, epoch}, n, keys_.data(), pairs_.data());
+    gpu::with_work(ctx_->arena(), "cub::DeviceRadixSort::SortPairs", [&](void* work, std::size_t& bytes) {
       return cub::DeviceRadixSort::SortPairs(work, bytes, static_cast<const std::uint64_t*>(keys_.data()),
                                              sorted_keys_.data(), static_cast<const Id*>(pairs_.data()), order_.data(),
-                                             cuda::item_count(n, "shuffle"), 0, 64, resources.stream());
+                                             gpu::item_count(n, "shuffle"), 0, 64, resources.stream());
     });
   }
   /// Makes the next batch; false at the epoch's end.
@@ -73,12 +73,12 @@ class BatchSource<CudaBackend<T>> {
     if (n <= 0) return false;
     size_ = n;
     Id* const users = batch_.data();
-    cuda::launch(ctx_->resources(), cuda::blocks_for(n, 256), 256, cuda::batch_kernel,
-                 static_cast<const Id*>(order_.data()), static_cast<const Id*>(users_.data()),
-                 static_cast<const Id*>(items_.data()),
-                 functors::NegativeDraw{excluded_offsets_.data(), excluded_ids_.data(), n_items_,
-                                        RandomKey{seed_, functors::negative_stream, epoch_}},
-                 next_, n, n_negatives_, users, users + capacity_, users + 2 * capacity_);
+    gpu::launch(ctx_->resources(), gpu::blocks_for(n, 256), 256, gpu::batch_kernel,
+                static_cast<const Id*>(order_.data()), static_cast<const Id*>(users_.data()),
+                static_cast<const Id*>(items_.data()),
+                functors::NegativeDraw{excluded_offsets_.data(), excluded_ids_.data(), n_items_,
+                                       RandomKey{seed_, functors::negative_stream, epoch_}},
+                next_, n, n_negatives_, users, users + capacity_, users + 2 * capacity_);
     next_ += n;
     return true;
   }

@@ -24,7 +24,7 @@ template <std::floating_point Scalar_>
 struct CudaBackend {
   using Scalar = Scalar_;
   using Memory = CudaMemory;
-  using Resources = cuda::Resources;
+  using Resources = gpu::Resources;
   using Options = CudaOptions;
 
   static constexpr std::string_view name() { return "cuda"; }
@@ -34,15 +34,15 @@ struct CudaBackend {
 
   template <class F>
   static void for_each(Context<CudaBackend>& ctx, Index n, const F& f) {
-    cuda::for_each(ctx.resources(), n, f);
+    gpu::for_each(ctx.resources(), n, f);
   }
   template <class F>
   static void reduce_rows(Context<CudaBackend>& ctx, Index n, const F& f, const RowSums<Scalar>& to) {
-    cuda::reduce_rows(ctx.resources(), ctx.arena(), n, f, to);
+    gpu::reduce_rows(ctx.resources(), ctx.arena(), n, f, to);
   }
   static void gemm(Context<CudaBackend>& ctx, Op op_a, Op op_b, Scalar alpha, MatrixView<const Scalar> a,
                    MatrixView<const Scalar> b, MatrixView<Scalar> c, Write write) {
-    cuda::gemm<Scalar>(ctx.resources(), op_a, op_b, alpha, a, b, c, write);
+    gpu::gemm<Scalar>(ctx.resources(), op_a, op_b, alpha, a, b, c, write);
   }
   template <class Then>
   static void spmm(Context<CudaBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
@@ -51,38 +51,38 @@ struct CudaBackend {
     const auto aligned = [](const Scalar* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
     if (ctx.resources().options().deterministic || s.nonzeros == 0 || x.empty() ||
         s.nonzeros > std::numeric_limits<int>::max() || !aligned(x.data) || !aligned(y.data))
-      return cuda::spmm_in_order(ctx.resources(), s, x, y, write, then);
-    cuda::spmm_by_library(ctx.resources(), ctx.arena(), s, x, y, write);
+      return gpu::spmm_in_order(ctx.resources(), s, x, y, write, then);
+    gpu::spmm_by_library(ctx.resources(), ctx.arena(), s, x, y, write);
     if constexpr (!std::is_same_v<Then, NothingRow>) for_each(ctx, s.rows, then);
   }
 
   /// `ids` lie on the device; nobody checks them.
   static IndexList index_list(Context<CudaBackend>& ctx, std::span<const Id> ids, Index n_rows) {
-    return cuda::index_list(ctx.resources(), ctx.arena(), ids, n_rows);
+    return gpu::index_list(ctx.resources(), ctx.arena(), ids, n_rows);
   }
   /// As many ids as a and b have together, `count` of them distinct and the rest padding.
   static IndexList distinct_list(Context<CudaBackend>& ctx, std::span<const Id> a, std::span<const Id> b,
                                  Index n_rows) {
-    return cuda::distinct_list(ctx.resources(), ctx.arena(), a, b, n_rows);
+    return gpu::distinct_list(ctx.resources(), ctx.arena(), a, b, n_rows);
   }
 
   static void rank_one_attention(Context<CudaBackend>& ctx, const functors::AttentionInput<Scalar>& in,
                                  MatrixView<Scalar> out) {
     if (in.q.empty()) return;
-    cuda::launch(ctx.resources(), cuda::blocks_for(in.q.rows, cuda::attention_warps),
-                 cuda::attention_warps * cuda::warp_size,
-                 in.q.cols == cuda::attention_width ? cuda::attention_kernel<Scalar, cuda::attention_width>
-                                                    : cuda::attention_kernel<Scalar, 0>,
-                 in, out);
+    gpu::launch(ctx.resources(), gpu::blocks_for(in.q.rows, gpu::attention_warps),
+                gpu::attention_warps * gpu::warp_size,
+                in.q.cols == gpu::attention_width ? gpu::attention_kernel<Scalar, gpu::attention_width>
+                                                  : gpu::attention_kernel<Scalar, 0>,
+                in, out);
   }
   static void rank_one_attention_backward(Context<CudaBackend>& ctx, const functors::AttentionBackwardRow<Scalar>& f) {
     if (f.in.q.empty()) return;
     Scratch<CudaBackend> scratch(ctx);
-    cuda::launch(ctx.resources(), cuda::blocks_for(f.in.q.rows, cuda::attention_warps),
-                 cuda::attention_warps * cuda::warp_size,
-                 f.in.q.cols == cuda::attention_width ? cuda::attention_backward_kernel<Scalar, cuda::attention_width>
-                                                      : cuda::attention_backward_kernel<Scalar, 0>,
-                 f, scratch.template matrix<Scalar>(f.in.q.rows, f.in.q.cols));
+    gpu::launch(ctx.resources(), gpu::blocks_for(f.in.q.rows, gpu::attention_warps),
+                gpu::attention_warps * gpu::warp_size,
+                f.in.q.cols == gpu::attention_width ? gpu::attention_backward_kernel<Scalar, gpu::attention_width>
+                                                    : gpu::attention_backward_kernel<Scalar, 0>,
+                f, scratch.template matrix<Scalar>(f.in.q.rows, f.in.q.cols));
   }
 
   /// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). When `d_weight` is wanted it (+)=
@@ -95,10 +95,9 @@ struct CudaBackend {
     else if (d_weight.wanted())
       gemm(ctx, Op::transpose, Op::none, Scalar{1}, d_output, ConstView<Scalar>(table.value), d_weight.view,
            d_weight.write);
-    cuda::launch(
-        ctx.resources(),
-        dim3(cuda::blocks_for(table.rows(), cuda::table_tile), cuda::blocks_for(table.cols(), cuda::table_tile)),
-        cuda::table_threads, cuda::factored_adam_kernel<Scalar>, table, d_output, weight);
+    gpu::launch(ctx.resources(),
+                dim3(gpu::blocks_for(table.rows(), gpu::table_tile), gpu::blocks_for(table.cols(), gpu::table_tile)),
+                gpu::table_threads, gpu::factored_adam_kernel<Scalar>, table, d_output, weight);
   }
 };
 

@@ -8,7 +8,7 @@
 #include <cuda_runtime.h>
 #include <cusparse.h>
 
-namespace rearm::cuda {
+namespace rearm::gpu {
 
 inline void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
@@ -27,10 +27,10 @@ inline void check(cusparseStatus_t status, const char* call) {
                                       static_cast<int>(status), "): ", cusparseGetErrorString(status)));
 }
 
-}  // namespace rearm::cuda
+}  // namespace rearm::gpu
 
 /// Calls and checks: REARM_CUDA_CHECK(cudaFree(p)).
-#define REARM_CUDA_CHECK(call) ::rearm::cuda::check((call), #call)
+#define REARM_CUDA_CHECK(call) ::rearm::gpu::check((call), #call)
 
 /// Kernels have internal linkage: a header's kernel is registered once a translation unit, used or not.
 #define REARM_KERNEL [[maybe_unused]] static __global__

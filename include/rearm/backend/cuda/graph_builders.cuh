@@ -15,7 +15,7 @@
 #include <vector>
 
 namespace rearm {
-namespace cuda {
+namespace gpu {
 
 /// Bytes of counters that exist at once.
 inline constexpr Index count_bytes = Index{256} << 20;
@@ -115,17 +115,17 @@ inline NeighbourTable co_occurrence_neighbours(const Resources& resources, const
   return table;
 }
 
-}  // namespace cuda
+}  // namespace gpu
 
 /// A backend whose graphs are built on a CUDA device.
 template <class B>
-concept CudaGraphBackend = Backend<B> && std::same_as<typename B::Resources, cuda::Resources>;
+concept CudaGraphBackend = Backend<B> && std::same_as<typename B::Resources, gpu::Resources>;
 
 /// Of `co_occurrence_graph`; up to 256 MiB of counters. DeviceError when there is too little memory.
 template <CudaGraphBackend B>
 NeighbourTable co_occurrence_neighbours(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, Index k,
                                         Padding padding, RandomKey key) {
-  return cuda::co_occurrence_neighbours(ctx.resources(), rows, columns, k, padding, key);
+  return gpu::co_occurrence_neighbours(ctx.resources(), rows, columns, k, padding, key);
 }
 
 /// The k nearest rows by cosine, as on the CPU (backend/cpu/knn.hpp). Cosines are computed in double for either Scalar,
@@ -134,21 +134,21 @@ NeighbourTable co_occurrence_neighbours(Context<B>& ctx, const Adjacency& rows, 
 template <CudaGraphBackend B, class Features>
 NeighbourTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
   using T = typename B::Scalar;
-  const Matrix<T, CudaMemory> x = cuda::upload_features<T>(ctx.resources(), features);
-  return cuda::cosine_neighbours(ctx.resources(), cuda::ItemFeatures<T>{x.view()}, k,
-                                 cuda::knn_block_rows(x.rows(), x.cols()));
+  const Matrix<T, CudaMemory> x = gpu::upload_features<T>(ctx.resources(), features);
+  return gpu::cosine_neighbours(ctx.resources(), gpu::ItemFeatures<T>{x.view()}, k,
+                                gpu::knn_block_rows(x.rows(), x.cols()));
 }
 /// The same of the users' mean features. Items' neighbors do not fall out of it.
 template <CudaGraphBackend B, class Features>
 NeighbourTable user_knn(Context<B>& ctx, const Adjacency& items_by_user, const Features& features, Index k,
                         std::size_t /*gram_bytes*/, ItemNeighbours* /*of_items*/ = nullptr) {
   using T = typename B::Scalar;
-  const Matrix<T, CudaMemory> x = cuda::upload_features<T>(ctx.resources(), features);
-  const cuda::AdjacencyCopy items(items_by_user);
+  const Matrix<T, CudaMemory> x = gpu::upload_features<T>(ctx.resources(), features);
+  const gpu::AdjacencyCopy items(items_by_user);
   const Index n = items_by_user.rows();
-  return cuda::cosine_neighbours(ctx.resources(),
-                                 cuda::UserFeatures<T>{n, items.offsets.data(), items.ids.data(), x.view()}, k,
-                                 cuda::knn_block_rows(n, x.cols()));
+  return gpu::cosine_neighbours(ctx.resources(),
+                                gpu::UserFeatures<T>{n, items.offsets.data(), items.ids.data(), x.view()}, k,
+                                gpu::knn_block_rows(n, x.cols()));
 }
 
 }  // namespace rearm

@@ -11,7 +11,7 @@
 #include <cmath>
 #include <limits>
 
-namespace rearm::cuda {
+namespace rearm::gpu {
 
 /// Candidates kept beyond k, so that ties at the boundary can be settled.
 inline constexpr Index knn_margin = 8;
@@ -199,4 +199,4 @@ NeighbourTable cosine_neighbours(const Resources& resources, const Rows& feature
   return table;
 }
 
-}  // namespace rearm::cuda
+}  // namespace rearm::gpu

@@ -17,7 +17,7 @@ struct CudaMemory {
     void* p = nullptr;
     const cudaError_t status = cudaMalloc(&p, bytes);
     if (status != cudaErrorMemoryAllocation) {
-      cuda::check(status, "cudaMalloc");
+      gpu::check(status, "cudaMalloc");
       return p;
     }
     cudaGetLastError();

@@ -13,7 +13,7 @@
 #include <span>
 
 namespace rearm {
-namespace cuda {
+namespace gpu {
 
 /// Scores that exist at once.
 inline constexpr Index rank_scores = Index{1} << 25;
@@ -32,7 +32,7 @@ struct MaskRow {
   }
 };
 
-}  // namespace cuda
+}  // namespace gpu
 
 /// The device's part of `recommend` (eval/evaluator.hpp), which has checked the arguments. user_rows and item_rows lie
 /// on the device, the rest on the host; ids and scores without gaps between rows.
@@ -49,7 +49,7 @@ void rank_items(Context<CudaBackend<T>>& ctx, ConstView<T> user_rows, std::span<
     seen = Buffer<Id, CudaMemory>(masked->ids);
   }
   Buffer<int, CudaMemory> failed(1);
-  const Index rows = std::clamp<Index>(cuda::rank_scores / std::max<Index>(item_rows.rows, 1), 1, n);
+  const Index rows = std::clamp<Index>(gpu::rank_scores / std::max<Index>(item_rows.rows, 1), 1, n);
   Scratch<B> scratch(ctx);
   const MatrixView<T> gathered = scratch.template matrix<T>(rows, user_rows.cols);
   const MatrixView<T> tile = scratch.template matrix<T>(rows, item_rows.rows);
@@ -62,10 +62,10 @@ void rank_items(Context<CudaBackend<T>>& ctx, ConstView<T> user_rows, std::span<
     B::for_each(ctx, m, functors::GatherRow<T>{user_rows, block, gathered.row_block(0, m)});
     B::gemm(ctx, Op::none, Op::transpose, T{1}, ConstView<T>(gathered.row_block(0, m)), item_rows, part,
             Write::overwrite);
-    if (masked != nullptr) B::for_each(ctx, m, cuda::MaskRow<T>{block, offsets.data(), seen.data(), part});
+    if (masked != nullptr) B::for_each(ctx, m, gpu::MaskRow<T>{block, offsets.data(), seen.data(), part});
     B::for_each(ctx, m,
-                cuda::KeepBestRow<T>{part, 0, -static_cast<T>(INFINITY), true, best_ids.row_block(0, m),
-                                     best.row_block(0, m), block, failed.data()});
+                gpu::KeepBestRow<T>{part, 0, -static_cast<T>(INFINITY), true, best_ids.row_block(0, m),
+                                    best.row_block(0, m), block, failed.data()});
     CudaMemory::copy_to_host(ids.row(begin), best_ids.data, static_cast<std::size_t>(m * ids.cols) * sizeof(Id));
     CudaMemory::copy_to_host(scores.row(begin), best.data, static_cast<std::size_t>(m * ids.cols) * sizeof(T));
   }

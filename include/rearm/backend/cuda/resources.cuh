@@ -20,7 +20,7 @@ struct CudaOptions {
   bool deterministic = true;
 };
 
-namespace cuda {
+namespace gpu {
 
 /// Bytes that cuBLAS works in; given to it beforehand so that it allocates nothing while a step is recorded.
 inline constexpr std::size_t blas_workspace_bytes = std::size_t{32} << 20;
@@ -116,5 +116,5 @@ void launch(const Resources& resources, dim3 blocks, unsigned threads, void (*ke
 /// Blocks of `per_block` that n takes.
 inline unsigned blocks_for(Index n, Index per_block) { return static_cast<unsigned>((n + per_block - 1) / per_block); }
 
-}  // namespace cuda
+}  // namespace gpu
 }  // namespace rearm

@@ -9,7 +9,7 @@
 #include <cstdint>
 
 namespace rearm {
-namespace cuda {
+namespace gpu {
 
 /// What changes from step to step, where a step reads it, replayed or not.
 template <class T>
@@ -23,7 +23,7 @@ REARM_KERNEL void set_live_kernel(LiveStep<T>* to, LiveStep<T> value) {
   *to = value;
 }
 
-}  // namespace cuda
+}  // namespace gpu
 
 /// The first steps run as they are, until the arena has found its size; then one is recorded, and replayed for every
 /// batch of the same size as long as the arena keeps its addresses. A single batch of another size runs unrecorded. All
@@ -41,8 +41,8 @@ class StepReplay<CudaBackend<T>> {
   /// it reads beside the arena must lie where it lay the last time: call `forget` when it does not.
   template <class F>
   void run(std::uint32_t step, Index batch_size, AdamW<B>& optimizer, const F& f) {
-    cuda::launch(ctx_->resources(), 1, 1, cuda::set_live_kernel<T>, live_.data(),
-                 cuda::LiveStep<T>{step, optimizer.next_step()});
+    gpu::launch(ctx_->resources(), 1, 1, gpu::set_live_kernel<T>, live_.data(),
+                gpu::LiveStep<T>{step, optimizer.next_step()});
     const std::size_t generation = ctx_->arena().generation();
     const bool other_size = batch_size != batch_size_;
     if (other_size && batch_size_ != 0 && !last_was_other_) {  // one such batch: the last of an epoch
@@ -81,7 +81,7 @@ class StepReplay<CudaBackend<T>> {
   template <class F>
   void from_live(std::uint32_t step, AdamW<B>& optimizer, const F& f) {
     struct Source {
-      cuda::Resources& resources;
+      gpu::Resources& resources;
       AdamW<B>& optimizer;
       ~Source() {
         resources.set_step_source(nullptr, 0);
@@ -112,11 +112,11 @@ class StepReplay<CudaBackend<T>> {
     cudaError_t status = cudaGraphGetNodes(recording, nullptr, &launches_);
     if (status == cudaSuccess) status = cudaGraphInstantiate(&graph_, recording, 0);
     cudaGraphDestroy(recording);
-    cuda::check(status, "cudaGraphInstantiate");
+    gpu::check(status, "cudaGraphInstantiate");
   }
 
   Context<B>* ctx_;
-  Buffer<cuda::LiveStep<T>, CudaMemory> live_;
+  Buffer<gpu::LiveStep<T>, CudaMemory> live_;
   cudaGraphExec_t graph_ = nullptr;
   std::size_t launches_ = 0;
   std::size_t generation_ = 0;
