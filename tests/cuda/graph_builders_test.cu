@@ -3,6 +3,7 @@
 
 #include <rearm/backend/cuda/graph_builders.cuh>
 #include <rearm/data/synthetic.hpp>
+#include <rearm/graph/feature_rows.hpp>
 #include <rearm/models/rearm/homographs.hpp>
 
 #include <tests/graph/random_data.hpp>
