@@ -4,6 +4,7 @@
 /// programs), so that they name none.
 
 #include <rearm/autodiff/tape.hpp>
+#include <rearm/core/fields.hpp>
 #include <rearm/core/parameters.hpp>
 #include <rearm/data/batch.hpp>
 #include <rearm/loss/loss.hpp>
