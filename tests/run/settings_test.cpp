@@ -124,7 +124,8 @@ TEST_CASE("flat settings of version 0.1 are understood, all forty") {
   RearmSettings read;
   update_settings(read, flat);
   CHECK(read == s);
-  for (const auto& [name, value] : flat.items()) {
+  for (const auto& entry : flat.items()) {
+    const std::string& name = entry.key();
     CAPTURE(name);
     const std::string path = setting_path(read, name);
     CHECK_FALSE(path.empty());

@@ -91,7 +91,7 @@ void for_each_leaf(const Json& json, const F& f, const std::string& prefix = {})
 /// The full name of a setting, `train.batch_size` or `model.users.k`: of a full name, of one without its table
 /// (`batch_size`, `users.k`), or of one from an earlier version (`user_knn_k`). Empty if there is none.
 template <FieldStruct C>
-std::string setting_path(const Settings<C>& settings, std::string name) {
+std::string setting_path(const Settings<C>& settings, const std::string& name) {
   std::string found;
   const auto look = [&](const char* table, const auto& fields, std::string_view wanted) {
     visit_fields(fields, [&](const std::string& path, const Field&, const auto&) {
