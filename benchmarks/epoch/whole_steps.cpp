@@ -87,18 +87,18 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
   Work work = step_work(data, s.model, graphs, first);
   Model<B> model(ctx, data, s.model, std::move(graphs));
   Index trainable_scalars = 0;
-  for (const Parameter<B>& p : model.parameters()) {
-    if (!p.trainable) continue;
+  model.parameters().for_each([&](const auto& p) {
+    if (!p.trainable) return;
     const Index n = p.rows() * p.cols();
     trainable_scalars += n;
     // Value and two moments, read and written.
     work.streamed += 2.0 * static_cast<double>(n) * ((p.rounded() ? 2 : 4) + (c.bfloat16_moments ? 4 : 8));
-  }
+  });
+  for (FeatureTable<B>& table : model.parameters().tables()) table.fuses_weight_gradient = true;
   BatchSource<B> batches(ctx, data.train, known_items(data, true), data.n_items, c.batch_size, c.seed);
   AdamW<B> optimizer(
       {.learning_rate = c.learning_rate, .weight_decay = c.weight_decay, .bfloat16_moments = c.bfloat16_moments});
   Tape<B> tape(ctx);
-  tape.set_fused_tables(true);
   StepReplay<B> replay(ctx);
   BackendMatrix sums(1, 1 + max_loss_parts);
   std::uint32_t epoch = 0;

@@ -18,14 +18,14 @@ namespace {
 
 using rearm::detail::message;
 
-struct Arguments {
+struct EvaluateArguments {
   std::filesystem::path model, dir;
   std::string split = "test", format = "tsv";
   std::vector<Index> cutoffs = {10, 20};
   int threads = 0;
 };
 
-int evaluate_model(const Arguments& args) {
+int evaluate_model(const EvaluateArguments& args) {
   const auto model = load_model<Cpu>(args.model);
   const Dataset data = load_dataset(args.dir, {.read_knn = false});
   if (model.users.rows() != data.n_users || model.items.rows() != data.n_items)
@@ -49,7 +49,7 @@ int evaluate_model(const Arguments& args) {
 }  // namespace
 
 Command add_evaluate(CLI::App& app) {
-  const auto args = std::make_shared<Arguments>();
+  const auto args = std::make_shared<EvaluateArguments>();
   app.add_option("MODEL", args->model, "model.safetensors of a run")->required();
   app.add_option("DIR", args->dir, "folder with the data set")->required();
   app.add_option("--split", args->split, "test or valid")

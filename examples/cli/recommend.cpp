@@ -21,7 +21,7 @@ namespace {
 
 using rearm::detail::message;
 
-struct Arguments {
+struct RecommendArguments {
   std::filesystem::path model, users_file;
   std::vector<Id> users;
   bool all_users = false, with_seen = false;
@@ -74,7 +74,7 @@ void print_json(std::span<const Id> users, const TopK<float>& top) {
   }
 }
 
-int recommend(Arguments args) {
+int recommend(RecommendArguments args) {
   if (static_cast<int>(!args.users.empty()) + static_cast<int>(!args.users_file.empty()) +
           static_cast<int>(args.all_users) !=
       1)
@@ -109,7 +109,7 @@ int recommend(Arguments args) {
 }  // namespace
 
 Command add_recommend(CLI::App& app) {
-  const auto args = std::make_shared<Arguments>();
+  const auto args = std::make_shared<RecommendArguments>();
   app.add_option("MODEL", args->model, "model.safetensors of a run")->required();
   app.add_option("--users", args->users, "user ids, separated by commas")->delimiter(',')->type_name("A,B,...");
   app.add_option("--users-file", args->users_file, "file with user ids");

@@ -104,7 +104,7 @@ void print_beside_baselines(Context<Cpu>& ctx, const Dataset& data, const TrainR
     entry->take_preset("synthetic");
     TrainOptions options;
     options.interrupted = interrupted;
-    const TrainResult result = Trainer<Cpu>(ctx, entry->make(ctx, data, {}), data, entry->train(), options).run();
+    const TrainResult result = train_in_memory(ctx, *entry, data, options);
     if (result.interrupted) return;
     rows.emplace_back("light_gcn", result.test);
   }
@@ -164,11 +164,7 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
     if (resume) std::printf("continuing after epoch %d\n", last_epoch);
     std::fflush(stdout);
   };
-  const TrainingOutcome outcome =
-      cuda ? run_training_on_cuda(args.cuda, job)
-           : run_training<Cpu>(ctx, job, [&](auto& c, const Dataset& d, const GraphOptions& graphs) {
-               return entry.make(c, d, graphs);
-             });
+  const TrainingOutcome outcome = cuda ? run_training_on_cuda(args.cuda, job) : run_training_on_cpu(ctx, entry, job);
   const TrainResult& result = outcome.result;
   progress.clear();
 

@@ -2,6 +2,7 @@
 /// @file training.hpp
 /// A training run on whichever backend.
 
+#include "model_entry.hpp"
 #include "program.hpp"
 
 #include <rearm/graph/options.hpp>
@@ -50,6 +51,11 @@ TrainingOutcome run_training(Context<B>& ctx, TrainingJob job, const Make& make)
   }
   return out;
 }
+
+/// With the settings that the entry holds.
+TrainingOutcome run_training_on_cpu(Context<Cpu>& ctx, const ModelEntry& entry, TrainingJob job);
+/// Without files and checkpoints.
+TrainResult train_in_memory(Context<Cpu>& ctx, const ModelEntry& entry, const Dataset& data, TrainOptions options);
 
 /// Settings of a GPU run that are not the model's.
 struct CudaRun {

@@ -4,7 +4,6 @@
 
 #include <rearm/backend/cpu/co_occurrence.hpp>
 #include <rearm/backend/cpu/cpu_backend.hpp>
-#include <rearm/backend/cpu/ranking.hpp>
 #include <rearm/backend/cpu/user_knn.hpp>
 #include <rearm/data/synthetic.hpp>
 #include <rearm/eval/popularity.hpp>

@@ -22,32 +22,47 @@ TEST_CASE("gradients of gemm in every orientation") {
     }
 }
 
-TEST_CASE("gradients of linear, with and without bias, full and factored") {
-  for (const bool factored : {false, true})
-    for (const Index width : {1, 7, 65}) {
-      auto x = random_parameter(5, width, 1, 1.0, factored);
-      auto w = random_parameter(3, width, 2);
-      auto b = random_parameter(1, 3, 3);
-      check_gradients({&x, &w}, [](DoubleTape&, const Vars& v) { return linear(v[0], v[1]); });
-      check_gradients({&x, &w, &b}, [](DoubleTape&, const Vars& v) { return linear(v[0], v[1], v[2]); });
-      CHECK(x.grad.empty() == factored);
-    }
+TEST_CASE("gradients of linear, with and without bias") {
+  for (const Index width : {1, 7, 65}) {
+    auto x = random_parameter(5, width, 1);
+    auto w = random_parameter(3, width, 2);
+    auto b = random_parameter(1, 3, 3);
+    check_gradients({&x, &w}, [](DoubleTape&, const Vars& v) { return linear(v[0], v[1]); });
+    check_gradients({&x, &w, &b}, [](DoubleTape&, const Vars& v) { return linear(v[0], v[1], v[2]); });
+  }
 }
 
-TEST_CASE("a factored gradient has one taker, and it is linear") {
+TEST_CASE("gradients of project, of the table and of its weights") {
+  for (const Index width : {1, 7, 65}) {
+    DoubleTable table("table", 5, width);
+    set(table, random_matrix<double>(5, width, 1));
+    auto w = random_parameter(3, width, 2);
+    auto b = random_parameter(1, 3, 3);
+    check_gradients({&w}, [&](DoubleTape& tape, const Vars&) {
+      table.clear_gradient();
+      return project(tape, table, w);
+    });
+    check_gradients({&w, &b}, [&](DoubleTape& tape, const Vars&) {
+      table.clear_gradient();
+      return project(tape, table, w, &b);
+    });
+    check_table_gradient(table, [&](DoubleTape& tape) { return project(tape, table, w, &b); });
+  }
+}
+
+TEST_CASE("a table's gradient has one taker, a frozen table none") {
   Sandbox<double> s;
-  auto x = random_parameter(5, 4, 1, 1.0, true);
+  DoubleTable table("features", 5, 4);
   auto w = random_parameter(3, 4, 2);
-  const auto table = s.tape.parameter(x);
-  const auto weight = s.tape.parameter(w);
-  CHECK_THROWS_AS(s.tape.backward(sum_of_squares(table)), ShapeError);
-  x.has_grad = false;
-  CHECK_THROWS_AS(s.tape.backward(sum_of_squares(add(linear(table, weight), linear(table, weight)))), ShapeError);
-  auto rounded = DoubleParameter::table("features", 5, 4, true);
-  CHECK(s.tape.parameter(rounded).rows() == 5);
-  CHECK_THROWS_WITH_AS(sum_of_squares(s.tape.parameter(rounded)),
-                       "tape: 'features' is kept in bfloat16; only linear reads it", ShapeError);
-  CHECK_THROWS_AS(s.tape.parameter(rounded).rows(1, 2), ShapeError);
+  const auto twice = [&] { return sum_of_squares(add(project(s.tape, table, w), project(s.tape, table, w))); };
+  CHECK_THROWS_WITH_AS(s.tape.backward(twice()), "project: the gradient of 'features' is already taken by another use",
+                       ShapeError);
+  table.clear_gradient();
+  table.trainable = false;
+  s.tape.reset();
+  s.tape.backward(twice());
+  CHECK_FALSE(table.has_grad());
+  CHECK(w.has_grad);
 }
 
 TEST_CASE("gradients of spmm, general and symmetric, of unit rows, and of propagate_mean") {
@@ -139,9 +154,9 @@ TEST_CASE("gradients of prelu, scalar_affine and dropout") {
       return scalar_affine(v[0].rows(1, 4), v[1], v[2], v[0].rows(0, 4));
     });
     check_gradients({&y}, [&](DoubleTape& tape, const Vars& v) {  // the addend alone
-      const auto constant = tape.constant(x.value.view());
-      return add(prelu_add(constant, tape.constant(w.value.view()), v[0]),
-                 scalar_affine(constant, tape.constant(w.value.view()), tape.constant(b.value.view()), v[0]));
+      const auto constant = tape.constant(x.value());
+      return add(prelu_add(constant, tape.constant(w.value()), v[0]),
+                 scalar_affine(constant, tape.constant(w.value()), tape.constant(b.value()), v[0]));
     });
     for (const double p : {0.0, 0.3, 1.0})
       check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return scale(dropout(v[0], p, key), 2.0); });

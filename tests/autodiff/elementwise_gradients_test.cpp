@@ -18,9 +18,9 @@ void check_map_gradient(const F& f) {
   for (const Index width : {1, 3, 65}) {
     auto x = random_parameter(5, width, 1);
     if (std::isnan(f.value(-1.0))) {
-      auto positive = to_host(x.value);
+      auto positive = to_host(x.value());
       for (Index i = 0; i < positive.size(); ++i) positive.data()[i] = std::abs(positive.data()[i]) + 0.1;
-      x.value = upload(positive);
+      set(x, positive);
     }
     check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return map(v[0], f); });
     check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return add(map(v[0], f), v[0]); });  // added to another
@@ -51,7 +51,7 @@ TEST_CASE("gradients of add and mul, the second operand whole, one row, one colu
       check_gradients({&a, &b}, [](DoubleTape&, const Vars& v) { return mul(v[0], v[1]); });
       check_gradients({&a, &b}, [](DoubleTape&, const Vars& v) { return v[1] - v[0] * v[1] + 3.0 * v[0]; });
       check_gradients({&b}, [&](DoubleTape& tape, const Vars& v) {  // no gradient at the first
-        return mul(tape.constant(a.value.view()), v[0]);
+        return mul(tape.constant(a.value()), v[0]);
       });
     }
     check_gradients({&a}, [](DoubleTape&, const Vars& v) { return mul(v[0], v[0]); });

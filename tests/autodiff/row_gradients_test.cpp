@@ -19,13 +19,13 @@ TEST_CASE("gradients of row_normalize") {
 TEST_CASE("row_normalize of a zero row has a zero value and a finite gradient") {
   Sandbox<double> s;
   auto x = random_parameter(3, 4, 1);
-  for (Index j = 0; j < 4; ++j) put(x.value, 4 + j, 0.0);
+  for (Index j = 0; j < 4; ++j) put(x.value(), 4 + j, 0.0);
   const auto y = row_normalize(s.tape.parameter(x), 1e-12);
   TestMatrix<double> weights_there;
   s.tape.backward(weighted_sum(y, weights_there));
   const auto weights = to_host(weights_there);
   const auto value = to_host(y);
-  const auto grad = to_host(x.grad);
+  const auto grad = to_host(x.grad());
   for (Index j = 0; j < 4; ++j) {
     CHECK(value(1, j) == 0.0);
     CHECK(grad(1, j) == doctest::Approx(weights(1, j) * 1e12));  // below eps the norm is the constant eps
@@ -36,12 +36,12 @@ TEST_CASE("row_normalize of a zero row has a zero value and a finite gradient") 
 TEST_CASE("row_scale_detached passes gradients as if its divisor were a constant") {
   Sandbox<double> s;
   auto x = random_parameter(6, 7, 1);
-  for (Index j = 0; j < 7; ++j) put(x.value, 7 + j, 0.0);
-  const auto value = to_host(x.value);
+  for (Index j = 0; j < 7; ++j) put(x.value(), 7 + j, 0.0);
+  const auto value = to_host(x.value());
   TestMatrix<double> weights_there;
   s.tape.backward(weighted_sum(row_scale_detached(s.tape.parameter(x), 1e-6), weights_there));
   const auto weights = to_host(weights_there);
-  check_close(x.grad, tabulate(6, 7, [&](Index i, Index j) {
+  check_close(to_host(x.grad()).view(), tabulate(6, 7, [&](Index i, Index j) {
                 const double norm = std::sqrt(sum_of(7, [&](Index c) { return value(i, c) * value(i, c); }));
                 return weights(i, j) / (norm + 1e-6);
               }));
@@ -121,7 +121,7 @@ TEST_CASE("scalar_attention and its gradients are those of its parts") {
     return fused(tape, {v[0].rows(0, 5), v[0].rows(1, 5), v[1], v[2]});
   });
   check_gradients({&w, &b}, [&](DoubleTape& tape, const Vars& v) {  // no gradient at the operands
-    return fused(tape, {tape.constant(x.value.view()), tape.constant(y.value.view()), v[0], v[1]});
+    return fused(tape, {tape.constant(x.value()), tape.constant(y.value()), v[0], v[1]});
   });
   Sandbox<double> s;
   const auto at = [&](DoubleParameter& p) { return s.tape.parameter(p); };
@@ -155,7 +155,7 @@ TEST_CASE("gradients of bpr") {
     check_gradients({&user, &positive, &negative},
                     [](DoubleTape&, const Vars& v) { return bpr(v[0], v[1], v[2], 0.2); });
     check_gradients({&positive}, [&](DoubleTape& tape, const Vars& v) {  // the others constant
-      return bpr(tape.constant(user.value.view()), v[0], tape.constant(negative.value.view()), 0.2);
+      return bpr(tape.constant(user.value()), v[0], tape.constant(negative.value()), 0.2);
     });
   }
   const auto positives = upload(std::vector<Id>{0, 4, 4});

@@ -6,7 +6,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -24,6 +26,15 @@ TEST_CASE("a buffer is aligned, zeroed and move-only") {
     CHECK(aligned(b.data()));
     for (const float v : b) CHECK(v == 0.0F);
   }
+  // Large ones are mappings of their own, of huge pages and what is left.
+  for (const Index bytes : {(1 << 21) - 1, 1 << 21, (1 << 21) + 1, (1 << 21) + (1 << 16), 3 << 21}) {
+    Buffer<char> b(bytes);
+    CHECK(reinterpret_cast<std::uintptr_t>(b.data()) % (bytes < (1 << 21) ? alignment : 1 << 21) == 0);
+    CHECK(std::ranges::all_of(b, [](char c) { return c == 0; }));
+    std::ranges::fill(b, 'x');
+    CHECK(b[bytes - 1] == 'x');
+  }
+  CHECK_THROWS_AS(Buffer<char>(Index{1} << 62), std::bad_alloc);
   static_assert(!std::is_copy_constructible_v<Buffer<int>>);
   const std::vector<int> values{3, 1, 4};
   Buffer<int> a(values);

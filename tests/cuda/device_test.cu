@@ -18,7 +18,11 @@ using Weights = std::vector<std::vector<float>>;
 
 Weights weights_of(const ParameterStore<B>& parameters) {
   Weights out;
-  for (const Parameter<B>& p : parameters) out.push_back(to_host(p.value.data(), p.value.size()));
+  parameters.for_each([&](const auto& p) {
+    p.with_values([&](auto values) {
+      if constexpr (std::is_same_v<decltype(values), In<B>>) out.push_back(to_host(values.data, values.size()));
+    });
+  });
   return out;
 }
 bool same_bits(const Weights& a, const Weights& b) {
@@ -80,7 +84,7 @@ struct SmallStep {
   AdamW<B> optimizer{{.learning_rate = 0.01, .weight_decay = 0.1, .bfloat16_moments = true}};
   int n_calls = 0;
 
-  SmallStep() { weight.value = upload(random_matrix<float>(5, 7, 2)); }
+  SmallStep() { set(weight, random_matrix<float>(5, 7, 2)); }
   void operator()() {
     ++n_calls;
     tape.reset();

@@ -49,13 +49,13 @@ TEST_CASE("the eight elements of a draw are dropped independently, and rows and 
 TEST_CASE_TEMPLATE("the backward pass drops what the forward pass dropped", T, float, double) {
   Sandbox<T> s;
   Parameter<CpuBackend<T>> x("x", 130, 37);
-  std::fill_n(x.value.data(), x.value.size(), T(1));
+  std::fill_n(x.value().data, x.value().size(), T(1));
   const auto y = dropout(s.tape.parameter(x), 0.3, RandomKey{8, 1, 2});
   // The gradient of half the sum of squares is y, through the mask once more.
   s.tape.backward(sum_of_squares(y, T(0.5)));
   Index differ = 0;
-  for (Index i = 0; i < x.value.size(); ++i)
-    differ += (x.grad.data()[i] != T(0)) != (y.value().data[i] != T(0)) ? 1 : 0;
+  for (Index i = 0; i < x.value().size(); ++i)
+    differ += (x.grad().data[i] != T(0)) != (y.value().data[i] != T(0)) ? 1 : 0;
   CHECK(differ == 0);
 }
 
@@ -66,7 +66,7 @@ TEST_CASE("the attention's mask is the same forward and backward") {
   const RandomKey key{8, 1, 2};
   Matrix<double> zero(3, d);
   Parameter<CpuBackend<double>> v("v", 3, d);
-  std::fill_n(v.value.data(), v.value.size(), 1.0);
+  std::fill_n(v.value().data, v.value().size(), 1.0);
   const Matrix<double> ones = tabulate(d, 1, [](Index, Index) { return 1.0; });
   const auto logits = s(zero.view());
   const auto y = rank_one_attention(logits, logits, s.tape.parameter(v), 1.0, 0.4, key);
@@ -76,6 +76,6 @@ TEST_CASE("the attention's mask is the same forward and backward") {
   };
   check_close(y.value(),
               tabulate(3, d, [&](Index i, Index a) { return sum_of(d, [&](Index b) { return m(i, a, b); }); }));
-  check_close(v.grad.view(),
+  check_close(v.grad(),
               tabulate(3, d, [&](Index i, Index b) { return sum_of(d, [&](Index a) { return m(i, a, b); }); }));
 }

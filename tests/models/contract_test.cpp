@@ -2,6 +2,7 @@
 /// What every model in the list keeps to, whatever it computes: a model that is added is tested without a line here.
 
 #include "tests/models/tiny.hpp"
+#include "tests/support/checkpoint.hpp"
 #include "tests/support/gradient_check.hpp"
 #include "tests/support/steps.hpp"
 
@@ -64,10 +65,14 @@ std::string bytes_of(const fs::path& path) {
 template <Backend B>
 std::vector<Real<B>> weights_of(ParameterStore<B>& parameters) {
   std::vector<Real<B>> out;
-  for (const Parameter<B>& p : parameters) {
-    const Matrix<Real<B>> here = to_host(p.value);
-    out.insert(out.end(), here.data(), here.data() + here.size());
-  }
+  std::as_const(parameters).for_each([&](const auto& p) {
+    p.with_values([&](auto values) {
+      if constexpr (std::is_same_v<decltype(values), In<B>>) {
+        const Matrix<Real<B>> here = to_host(values);
+        out.insert(out.end(), here.data(), here.data() + here.size());
+      }
+    });
+  });
   return out;
 }
 template <class T>
@@ -166,16 +171,16 @@ TEST_CASE("the loss of every model has the gradients that differences say") {
     AnyRecommender<B> any(model);
     any.begin_epoch(ctx, 0);
     const BatchThere batch(first_batch(data, settings.train, any.n_negatives()));
-    for (Parameter<B>& p : any.parameters()) {
+    any.parameters().for_each([&](auto& p) {
       // Initial values that are zero would hide a path. What is kept but not trained stands behind a stopped gradient:
       // at zero it passes nothing on, and differences agree with a gradient that leaves it out.
-      if (!p.trainable && !p.persistent) continue;
+      if (!p.trainable && !p.persistent) return;
       const RandomKey key{3, parameter_stream(p.name), 0};
-      Matrix<double> value = to_host(p.value);
+      Matrix<double> value = to_host(doubles_of(p));
       for (Index i = 0; i < value.size(); ++i)
         value.data()[i] = p.trainable ? value.data()[i] + 0.3 * key.normal(static_cast<std::uint64_t>(i)) : 0.0;
-      p.value = upload(value);
-    }
+      set(p, value);
+    });
     Tape<B> tape(ctx);
     const auto loss = [&] {
       tape.reset();
@@ -183,16 +188,16 @@ TEST_CASE("the loss of every model has the gradients that differences say") {
     };
     tape.backward(loss());
     std::vector<Matrix<double>> gradients;
-    for (const Parameter<B>& p : any.parameters()) gradients.push_back(gradient_of(p));
+    any.parameters().for_each([&](const auto& p) { gradients.push_back(gradient_of(p)); });
     std::size_t index = 0;
-    for (Parameter<B>& p : any.parameters()) {
+    any.parameters().for_each([&](auto& p) {
       const Matrix<double>& gradient = gradients[index++];
-      CHECK((p.trainable || !p.has_grad));
-      if (!p.trainable) continue;
+      CHECK((p.trainable || !has_gradient(p)));
+      if (!p.trainable) return;
       check_gradient(p.name, gradient,
                      central_differences(
-                         p.value, [&] { return scalar(loss()); }, 1e-5, entries_apart, &gradient));
-    }
+                         doubles_of(p), [&] { return scalar(loss()); }, 1e-5, entries_apart, &gradient));
+    });
   });
 }
 
@@ -253,7 +258,7 @@ TEST_CASE("a training step of every model allocates nothing once the arenas have
     AdamW<B> optimizer({.learning_rate = settings.train.learning_rate});
     PairSampler sampler(data.train, known_items(data, false), data.n_items, 256, 7, any.n_negatives());
     Tape<B> tape(ctx);
-    tape.set_fused_tables(true);
+    for (auto& table : model.parameters().tables()) table.fuses_weight_gradient = true;
     Batch batch;
     any.begin_epoch(ctx, 0);
     const auto epoch = [&] {
@@ -320,8 +325,8 @@ TEST_CASE("a run of every model that is cut off and resumed ends in the same byt
     const auto last_of = [&](const fs::path& folder) {
       Context<Float> ctx(test_options(), at_once.settings.train.seed);
       M<Float> model(ctx, data, at_once.settings.model);
-      load_checkpoint<Float>(folder / "checkpoint.safetensors", model.parameters(),
-                             record_settings(model_name<M>, at_once.settings));
+      load_weights(folder / "checkpoint.safetensors", model.parameters(),
+                   record_settings(model_name<M>, at_once.settings));
       return weights_of<Float>(model.parameters());
     };
     CHECK(same_bits(last_of(parts.path()), last_of(whole.path())));

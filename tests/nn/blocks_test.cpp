@@ -34,7 +34,7 @@ TEST_CASE("propagate keeps the last layer, and leaves h alone without a graph") 
   }
   CHECK(propagate(SparseOperator<double, TestMemory>(), v, 2).value().data == v.value().data);
   const Matrix<double> a = dense(random_csr<double>(6, 6, 0.4, 1));
-  const auto value = to_host(h.value);
+  const auto value = to_host(h.value());
   check_close(propagate(g, v, 2), tabulate(6, 3, [&](Index i, Index j) {
                 return sum_of(
                     6, [&](Index r) { return a(i, r) * sum_of(6, [&](Index q) { return a(r, q) * value(q, j); }); });
@@ -44,7 +44,7 @@ TEST_CASE("propagate keeps the last layer, and leaves h alone without a graph") 
 TEST_CASE("a linear map starts uniform within one over the root of its inputs") {
   ParameterStore<Double> store;
   const Linear<Double> layer(store, "layer", 16, 300, 1);
-  const auto weight = to_host(layer.weight().value);
+  const auto weight = to_host(layer.weight().value());
   const double* w = weight.data();
   const double largest = *std::max_element(w, w + 4800);
   const double smallest = *std::min_element(w, w + 4800);

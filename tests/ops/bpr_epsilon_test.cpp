@@ -19,10 +19,11 @@ TEST_CASE_TEMPLATE("an epsilon inside bpr's logarithm bounds a pair's loss", T, 
                 tabulate(1, 1, [&](Index, Index) { return want; }));
     using B = TestBackend<T>;
     Parameter<B> user("user", 1, 1);
-    put(user.value, 0, 1);
+    put(user.value(), 0, 1);
     const Var<B> loss = bpr(s.tape.parameter(user), s(p.view()), s(n.view()), T(1), T(epsilon));
     s.tape.backward(loss);
     const double hit = 1 / (1 + std::exp(-margin)), miss = 1 / (1 + std::exp(margin));
-    check_close(user.grad, tabulate(1, 1, [&](Index, Index) { return -margin * hit * miss / (epsilon + hit); }));
+    check_close(to_host(user.grad()).view(),
+                tabulate(1, 1, [&](Index, Index) { return -margin * hit * miss / (epsilon + hit); }));
   }
 }

@@ -16,8 +16,7 @@ TEST_CASE_TEMPLATE("layer_norm_prelu is prelu of layer_norm", T, float, double) 
       Sandbox<T> s;
       Parameter<B> x("x", n, d), gamma("gamma", 1, d), beta("beta", 1, d), slope("slope", 1, 1);
       Parameter<B>* const all[] = {&x, &gamma, &beta, &slope};
-      for (std::uint32_t i = 0; i < 4; ++i)
-        all[i]->value = upload(random_matrix<T>(all[i]->rows(), all[i]->cols(), i + 1));
+      for (std::uint32_t i = 0; i < 4; ++i) set(*all[i], random_matrix<T>(all[i]->rows(), all[i]->cols(), i + 1));
       const auto weights = random_matrix<T>(n, d, 9);
       const Var<B> v = s.tape.parameter(x), g = s.tape.parameter(gamma), b = s.tape.parameter(beta),
                    a = s.tape.parameter(slope);
@@ -27,7 +26,7 @@ TEST_CASE_TEMPLATE("layer_norm_prelu is prelu of layer_norm", T, float, double) 
         return tabulate(m.rows(), m.cols(), [&](Index i, Index j) { return static_cast<double>(m(i, j)); });
       };
       values[fused] = copy(to_host(y));
-      for (std::size_t i = 0; i < 4; ++i) grads[fused][i] = copy(to_host(all[i]->grad));
+      for (std::size_t i = 0; i < 4; ++i) grads[fused][i] = copy(to_host(all[i]->grad()));
     }
     check_close(values[1].view(), values[0], value_tolerance<T>);
     for (std::size_t i = 0; i < 4; ++i) check_close(grads[1][i].view(), grads[0][i], 10 * value_tolerance<T>);

@@ -50,13 +50,13 @@ TEST_CASE_TEMPLATE("bpr of huge margins is finite, and so are its gradients", T,
   Parameter<B> user("user", 2, 1);
   Matrix<T> positive(2, 1);
   Matrix<T> negative(2, 1);
-  put(user.value, 0, 100);
-  put(user.value, 1, -100);
+  put(user.value(), 0, 100);
+  put(user.value(), 1, -100);
   positive(0, 0) = positive(1, 0) = T(90);
   const auto loss = bpr(s.tape.parameter(user), s(positive.view()), s(negative.view()), T(1));
   CHECK(scalar(loss) == doctest::Approx(9000.0));  // margins 9000 and -9000
   s.tape.backward(loss);
-  const Matrix<T> grad = to_host(user.grad);
+  const Matrix<T> grad = to_host(user.grad());
   CHECK(grad(0, 0) == doctest::Approx(0.0));
   CHECK(grad(1, 0) == doctest::Approx(-90.0));
 }

@@ -1,9 +1,14 @@
 /// @file adamw_test.cpp
-/// The optimiser against the published update in plain loops.
+/// The optimizer against the published update in plain loops.
 
 #include "tests/support/matrices.hpp"
 
+#include <rearm/autodiff/project.hpp>
 #include <rearm/optim/adamw.hpp>
+
+#include <string>
+#include <type_traits>
+#include <utility>
 
 using namespace rearm;
 using namespace rearm::test;
@@ -31,21 +36,57 @@ struct Naive {
 };
 
 template <class T>
-Matrix<double> to_double(const TestMatrix<T>& there) {
-  const Matrix<T> x = to_host(there);
+Matrix<double> to_double(const Matrix<T>& x) {
   return tabulate(x.rows(), x.cols(), [&](Index i, Index j) { return static_cast<double>(x(i, j)); });
+}
+Matrix<double> to_double(const Matrix<BFloat16>& x) {
+  return tabulate(x.rows(), x.cols(), [&](Index i, Index j) { return static_cast<double>(to_float(x(i, j))); });
+}
+
+/// The two moments that an optimizer has of a parameter or table; empty where it has none.
+struct Moments {
+  Matrix<double> m, v;
+  bool rounded = false;
+};
+template <Backend B>
+Moments moments_of(AdamW<B>& optimizer, ParameterStore<B>& store, const std::string& name) {
+  Moments out;
+  optimizer.for_each_moment(store, [&](const auto& x, auto m, auto v) {
+    if (x.name == name) out = {to_double(to_host(m)), to_double(to_host(v)), sizeof *m.data == 2};
+  });
+  return out;
 }
 
 /// A gradient as a backward pass would leave it, different at each step.
 template <class T>
 void set_gradient(Parameter<TestBackend<T>>& p, std::uint32_t stream) {
-  p.grad = upload(random_matrix<T>(p.rows(), p.cols(), stream));
+  const Matrix<T> gradient = random_matrix<T>(p.rows(), p.cols(), stream);
+  TestMemory::copy_from_host(p.grad().data, gradient.data(), sizeof(T) * std::size_t(gradient.size()));
   p.has_grad = true;
 }
 
-template <class T>
-void set_value(Parameter<TestBackend<T>>& p, std::uint32_t stream) {
-  p.value = upload(random_matrix<T>(p.rows(), p.cols(), stream));
+template <class X>
+void set_value(X& p, std::uint32_t stream) {
+  set(p, random_matrix<typename X::T>(p.rows(), p.cols(), stream));
+}
+
+/// A table stored in bfloat16: what it holds, and putting x there, rounded to nearest.
+template <Backend B>
+Matrix<BFloat16> stored_in(const FeatureTable<B>& table) {
+  return table.with_values([](auto there) {
+    if constexpr (std::is_same_v<decltype(there), ConstView<BFloat16>>) return to_host(there);
+    return Matrix<BFloat16>();
+  });
+}
+template <Backend B>
+void store_rounded(FeatureTable<B>& table, const Matrix<double>& x) {
+  table.with_values([&](auto there) {
+    if constexpr (std::is_same_v<decltype(there), MatrixView<BFloat16>>)
+      fill_on_host<TestMemory>(there, [&](Index begin, MatrixView<BFloat16> rows) {
+        for (Index i = 0; i < rows.size(); ++i)
+          rows.data[i] = round_to_nearest(static_cast<float>(x.data()[begin * x.cols() + i]));
+      });
+  });
 }
 
 }  // namespace
@@ -61,22 +102,24 @@ TEST_CASE_TEMPLATE("five steps equal the published update, with and without deca
     b.learning_rate_scale = 5.0;
     set_value(a, 1);
     set_value(b, 2);
-    Naive naive_a(to_double(a.value));
-    Naive naive_b(to_double(b.value));
-    AdamW<B> optimiser(settings);
+    Naive naive_a(to_double(values_of(a)));
+    Naive naive_b(to_double(values_of(b)));
+    AdamW<B> optimizer(settings);
     for (int t = 1; t <= 5; ++t) {
       set_gradient(a, static_cast<std::uint32_t>(10 + t));
       set_gradient(b, static_cast<std::uint32_t>(20 + t));
-      naive_a.step(to_double(a.grad), settings, 1.0, t);
-      naive_b.step(to_double(b.grad), settings, 5.0, t);
-      optimiser.step(ctx, store);
-      CHECK(optimiser.step_count() == t);
+      naive_a.step(to_double(to_host(a.grad())), settings, 1.0, t);
+      naive_b.step(to_double(to_host(b.grad())), settings, 5.0, t);
+      optimizer.step(ctx, store);
+      CHECK(optimizer.step_count() == t);
       CHECK_FALSE(a.has_grad);
     }
-    check_close(a.value, naive_a.value);
-    check_close(b.value, naive_b.value);
-    check_close(a.moment1, naive_a.m);
-    check_close(a.moment2, naive_a.v);
+    check_close(values_of(a).view(), naive_a.value);
+    check_close(values_of(b).view(), naive_b.value);
+    const Moments moments = moments_of(optimizer, store, "a");
+    check_close(moments.m.view(), naive_a.m, value_tolerance<T>);
+    check_close(moments.v.view(), naive_a.v, value_tolerance<T>);
+    check_close(moments_of(optimizer, store, "b").v.view(), naive_b.v, value_tolerance<T>);
   }
 }
 
@@ -87,19 +130,32 @@ TEST_CASE("the learning rate and the step count can be set: a schedule, and resu
   ParameterStore<B> store;
   Parameter<B>& a = store.add("a", 3, 4);
   set_value(a, 1);
-  Naive naive(to_double(a.value));
+  Naive naive(to_double(values_of(a)));
   AdamSettings scheduled = settings;
+  AdamW<B> last(settings);
   for (int t = 1; t <= 4; ++t) {
-    AdamW<B> optimiser(settings);  // a new one each time, told where it stands
-    optimiser.set_step_count(t - 1);
+    AdamW<B> optimizer(settings);  // a new one each time, told where the last one stood
+    optimizer.prepare(store);
+    if (t > 1) {
+      const Moments before = moments_of(last, store, "a");
+      optimizer.for_each_moment(store, [&](const auto&, auto m, auto v) {
+        if constexpr (std::is_same_v<decltype(m), MatrixView<double>>)
+          for (Index i = 0; i < m.size(); ++i) {
+            put(m, i, before.m.data()[i]);
+            put(v, i, before.v.data()[i]);
+          }
+      });
+    }
+    optimizer.set_step_count(t - 1);
     scheduled.learning_rate = 0.02 / t;
-    optimiser.set_learning_rate(scheduled.learning_rate);
-    CHECK(optimiser.settings().learning_rate == scheduled.learning_rate);
+    optimizer.set_learning_rate(scheduled.learning_rate);
+    CHECK(optimizer.settings().learning_rate == scheduled.learning_rate);
     set_gradient(a, static_cast<std::uint32_t>(10 + t));
-    naive.step(to_double(a.grad), scheduled, 1.0, t);
-    optimiser.step(ctx, store);
+    naive.step(to_double(to_host(a.grad())), scheduled, 1.0, t);
+    optimizer.step(ctx, store);
+    last = std::move(optimizer);
   }
-  check_close(a.value, naive.value);
+  check_close(values_of(a).view(), naive.value);
 }
 
 TEST_CASE("parameters without a gradient, and frozen ones, keep value and moments") {
@@ -111,58 +167,103 @@ TEST_CASE("parameters without a gradient, and frozen ones, keep value and moment
   Parameter<B>& frozen = store.add("frozen", 2, 3);
   frozen.trainable = false;
   for (Parameter<B>& p : store) set_value(p, 1);
-  AdamW<B> optimiser(AdamSettings{0.1, 0.9, 0.999, 1e-8, 0.5});
+  AdamW<B> optimizer(AdamSettings{0.1, 0.9, 0.999, 1e-8, 0.5});
   for (Parameter<B>& p : store) set_gradient(p, 2);
-  optimiser.step(ctx, store);
-  const Matrix<double> value = to_host(skipped.value);
-  const Matrix<double> moment1 = to_host(skipped.moment1);
-  const Matrix<double> moment2 = to_host(skipped.moment2);
+  optimizer.step(ctx, store);
+  const Matrix<double> value = values_of(skipped);
+  const Moments before = moments_of(optimizer, store, "skipped");
   CHECK(value(0, 0) != random_matrix<double>(2, 3, 1)(0, 0));
   set_gradient(used, 3);
-  optimiser.step(ctx, store);
-  check_close(skipped.value, value, 0.0);
-  check_close(skipped.moment1, moment1, 0.0);
-  check_close(skipped.moment2, moment2, 0.0);
-  CHECK(to_host(used.value)(0, 0) != value(0, 0));
-  check_close(frozen.value, random_matrix<double>(2, 3, 1), 0.0);
-  CHECK(frozen.moment1.empty());
+  optimizer.step(ctx, store);
+  check_close(values_of(skipped).view(), value, 0.0);
+  const Moments after = moments_of(optimizer, store, "skipped");
+  CHECK(before.m(0, 0) != 0);
+  check_close(after.m.view(), before.m, 0.0);
+  check_close(after.v.view(), before.v, 0.0);
+  CHECK(values_of(used)(0, 0) != value(0, 0));
+  check_close(values_of(frozen).view(), random_matrix<double>(2, 3, 1), 0.0);
+  CHECK(moments_of(optimizer, store, "frozen").m.empty());
 }
 
-TEST_CASE_TEMPLATE("a factored table is updated like one whose gradient is stored", T, float, double) {
+TEST_CASE_TEMPLATE("matrices of any shape are updated together as each by itself", T, float, double) {
+  using B = TestBackend<T>;
+  // Around the width of a piece: several rows in one, one row, a row in several; more of them than one kernel's
+  // arguments would hold.
+  constexpr Index shapes[][2] = {{1, 1},   {3, 1},    {1000, 1}, {7, 64},   {100, 64}, {9, 511}, {9, 512},
+                                 {9, 513}, {2, 1500}, {1, 4097}, {513, 65}, {0, 5},    {5, 0},   {2, 256}};
+  for (const bool rounded : {false, true}) {
+    const AdamSettings settings{.learning_rate = 0.02, .weight_decay = 0.1, .bfloat16_moments = rounded};
+    Context<B> ctx(test_options(2));
+    ParameterStore<B> together;
+    for (int i = 0; i < 4; ++i)
+      for (const auto& shape : shapes) {
+        auto& p = together.add(detail::message("p", i, "-", shape[0], "-", shape[1]), shape[0], shape[1]);
+        p.learning_rate_scale = 1 + i;
+      }
+    const auto prepare = [](Parameter<B>& p, bool first) {
+      if (first) set_value(p, parameter_stream(p.name));
+      set_gradient(p, parameter_stream(p.name) + 1);
+    };
+    AdamW<B> optimizer(settings);
+    for (int t = 0; t < 2; ++t) {
+      for (Parameter<B>& p : together) prepare(p, t == 0);
+      optimizer.step(ctx, together);
+    }
+    for (Parameter<B>& p : together) {
+      CAPTURE(p.name);
+      ParameterStore<B> alone;
+      Parameter<B>& twin = alone.add(p.name, p.rows(), p.cols());
+      twin.learning_rate_scale = p.learning_rate_scale;
+      AdamW<B> own(settings);
+      for (int t = 0; t < 2; ++t) {
+        prepare(twin, t == 0);
+        own.step(ctx, alone);
+      }
+      if (p.value().empty()) continue;
+      check_close(values_of(p).view(), to_double(values_of(twin)), 0.0);
+      const Moments a = moments_of(optimizer, together, p.name), b = moments_of(own, alone, p.name);
+      check_close(a.m.view(), b.m, 0.0);
+      check_close(a.v.view(), b.v, 0.0);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("a table is updated like a parameter, whose gradient is stored", T, float, double) {
   using B = TestBackend<T>;
   // More than a tile of rows, of columns and of the inner dimension (a device's tiles are smaller); the projection's
   // weight is trained too, and updated after the table.
   constexpr bool on_host = TestMemory::host_accessible;
   constexpr Index rows = on_host ? 1100 : 150;
   for (const Index width : {Index{5}, Index{on_host ? 530 : 150}}) {
-    TestMatrix<T> tables[3];
-    TestMatrix<T> weights[3];
-    for (const int mode : {0, 1, 2}) {  // stored, factored, factored and fused with the weight's gradient
-      const bool factored = mode > 0;
+    Matrix<double> tables[3];
+    Matrix<double> weights[3];
+    for (const int mode : {0, 1, 2}) {  // a parameter, a table, a table that updates with the weight's gradient
       Context<B> ctx(test_options(2));
       Tape<B> tape(ctx);
-      tape.set_fused_tables(mode == 2);
       ParameterStore<B> store;
-      Parameter<B>& weight = store.add("weight", 20, width);  // before the table, so that order matters
-      Parameter<B>& table =
-          store.add(factored ? Parameter<B>::table("table", rows, width) : Parameter<B>("table", rows, width));
-      set_value(table, 1);
+      Parameter<B>& weight = store.add("weight", 20, width);
       set_value(weight, 2);
-      AdamW<B> optimiser(AdamSettings{0.01, 0.9, 0.999, 1e-8, 0.1});
+      Parameter<B>* const stored = mode == 0 ? &store.add("table", rows, width) : nullptr;
+      FeatureTable<B>* const table = mode == 0 ? nullptr : &store.add_table("table", rows, width);
+      if (stored != nullptr) set_value(*stored, 1);
+      if (table != nullptr) set_value(*table, 1);
+      if (table != nullptr) table->fuses_weight_gradient = mode == 2;
+      AdamW<B> optimizer(AdamSettings{0.01, 0.9, 0.999, 1e-8, 0.1});
       for (int step = 0; step < 3; ++step) {
         tape.reset();
         const Var<B> w = tape.parameter(weight);  // has a second use, whose gradient is added
-        tape.backward(add(sum_of_squares(linear(tape.parameter(table), w)), sum_of_squares(w), T(3)));
-        CHECK(table.grad.empty() == factored);
-        optimiser.step(ctx, store);
-        CHECK_FALSE(table.has_grad);
+        const Var<B> y = stored != nullptr ? linear(tape.parameter(*stored), w) : project(tape, *table, weight);
+        tape.backward(add(sum_of_squares(y), sum_of_squares(w), T(3)));
+        optimizer.step(ctx, store);
+        CHECK_FALSE(weight.has_grad);
+        if (table != nullptr) CHECK_FALSE(table->has_grad());
       }
-      tables[mode] = std::move(table.value);
-      weights[mode] = std::move(weight.value);
+      tables[mode] = to_double(stored != nullptr ? values_of(*stored) : values_of(*table));
+      weights[mode] = to_double(values_of(weight));
     }
     for (const int mode : {1, 2}) {
-      check_close(tables[mode], to_double(tables[0]));
-      check_close(weights[mode], to_double(weights[0]));
+      check_close(tables[mode].view(), tables[0], value_tolerance<T>);
+      check_close(weights[mode].view(), weights[0], value_tolerance<T>);
     }
   }
 }
@@ -173,22 +274,21 @@ TEST_CASE_TEMPLATE("moments in bfloat16 keep their mean where rounding to neares
   Context<B> ctx(test_options(2));
   ParameterStore<B> store;
   Parameter<B>& p = store.add("a", 70, 130);
-  AdamW<B> optimiser(AdamSettings{.learning_rate = 1e-3, .bfloat16_moments = true});
+  AdamW<B> optimizer(AdamSettings{.learning_rate = 1e-3, .bfloat16_moments = true});
   constexpr int steps = 1000;
   for (int t = 0; t < steps; ++t) {
-    fill(ctx, T(0.5), p.grad.view());
+    fill(ctx, T(0.5), p.grad());
     p.has_grad = true;
-    optimiser.step(ctx, store);
+    optimizer.step(ctx, store);
   }
-  CHECK(p.moment1.empty());
-  const Matrix<BFloat16> moment2 = to_host(p.rounded_moment2);
+  const Moments moments = moments_of(optimizer, store, "a");
+  CHECK(moments.rounded);
   double mean = 0;
-  for (Index i = 0; i < moment2.size(); ++i)
-    mean += static_cast<double>(to_float(moment2.data()[i])) / static_cast<double>(moment2.size());
+  for (Index i = 0; i < moments.v.size(); ++i) mean += moments.v.data()[i] / static_cast<double>(moments.v.size());
   // One step adds less than half a unit of the last place from 0.128 on; nearest would stop there.
   CHECK(mean == doctest::Approx(0.25 * (1 - std::pow(0.999, steps))).epsilon(5e-3));
   // Every element moves by nearly learning_rate a step: Adam of a constant gradient.
-  const Matrix<T> value = to_host(p.value);
+  const Matrix<T> value = values_of(p);
   for (Index i = 0; i < value.size(); ++i)
     CHECK(static_cast<double>(value.data()[i]) == doctest::Approx(-1.0).epsilon(0.05));
 }
@@ -201,25 +301,24 @@ TEST_CASE_TEMPLATE("tables in bfloat16 move as they should where rounding to nea
     Tape<B> tape(ctx);
     ParameterStore<B> store;
     Parameter<B>& weight = store.add("weight", 1, 130);
-    Parameter<B>& table = store.add(Parameter<B>::table("table", 70, 130, true));
+    FeatureTable<B>& table = store.add_table("table", 70, 130, true);
     init_constant(weight, 1.0);
     weight.trainable = false;
-    fill_on_host(table.rounded_value,
-                 [](Index, MatrixView<BFloat16> rows) { std::fill_n(rows.data, rows.size(), round_to_nearest(1.0F)); });
-    AdamW<B> optimiser({.learning_rate = 1e-3, .bfloat16_moments = rounded_moments});
+    store_rounded(table, tabulate(70, 130, [](Index, Index) { return 1.0; }));
+    AdamW<B> optimizer({.learning_rate = 1e-3, .bfloat16_moments = rounded_moments});
     constexpr int steps = 200;
     for (int t = 0; t < steps; ++t) {
       tape.reset();
-      tape.backward(column_mean(linear(tape.parameter(table), tape.parameter(weight))));
-      optimiser.step(ctx, store);
+      tape.backward(column_mean(project(tape, table, weight)));
+      optimizer.step(ctx, store);
     }
     // Adam of a constant gradient: learning_rate a step, a fourth of a unit of the last place.
-    const Matrix<BFloat16> value = to_host(table.rounded_value);
+    const Matrix<BFloat16> value = stored_in(table);
     double mean = 0;
     for (Index i = 0; i < value.size(); ++i)
       mean += static_cast<double>(to_float(value.data()[i])) / static_cast<double>(value.size());
     CHECK(mean == doctest::Approx(1.0 - 1e-3 * steps).epsilon(5e-3));
-    CHECK(table.moment1.empty() == rounded_moments);
+    CHECK(moments_of(optimizer, store, "table").rounded == rounded_moments);
   }
 }
 
@@ -232,22 +331,19 @@ TEST_CASE_TEMPLATE("a table in bfloat16 gives its weight the same gradient befor
     for (const bool fused : {false, true}) {
       Context<B> ctx(test_options(2));
       Tape<B> tape(ctx);
-      tape.set_fused_tables(fused);
       ParameterStore<B> store;
       Parameter<B>& weight = store.add("weight", 6, width);
-      Parameter<B>& table = store.add(Parameter<B>::table("table", 1100, width, true));
+      FeatureTable<B>& table = store.add_table("table", 1100, width, true);
+      table.fuses_weight_gradient = fused;
       set_value(weight, 2);
-      const Matrix<float> initial = random_matrix<float>(1100, width, 1);
-      fill_on_host(table.rounded_value, [&](Index begin, MatrixView<BFloat16> rows) {
-        for (Index i = 0; i < rows.size(); ++i) rows.data[i] = round_to_nearest(initial.data()[begin * width + i]);
-      });
-      const Matrix<BFloat16> before = to_host(table.rounded_value);
-      AdamW<B> optimiser({.learning_rate = 0.01, .weight_decay = 0.1});
-      const auto w = tape.parameter(weight);
-      tape.backward(sum_of_squares(linear(tape.parameter(table), w)));
-      optimiser.step(ctx, store);
-      weights[fused] = to_double(weight.value);
-      tables[fused] = to_host(table.rounded_value);
+      store_rounded(table, to_double(random_matrix<float>(1100, width, 1)));
+      const Matrix<BFloat16> before = stored_in(table);
+      AdamW<B> optimizer({.learning_rate = 0.01, .weight_decay = 0.1});
+      tape.backward(sum_of_squares(project(tape, table, weight)));
+      CHECK(weight.has_grad == !fused);
+      optimizer.step(ctx, store);
+      weights[fused] = to_double(values_of(weight));
+      tables[fused] = stored_in(table);
       Index moved = 0;
       for (Index i = 0; i < before.size(); ++i) {
         const float x = to_float(before.data()[i]);
@@ -308,19 +404,19 @@ TEST_CASE_TEMPLATE("a factored table's bfloat16 moments stay within their roundi
   for (const bool rounded : {false, true}) {
     Context<B> ctx(test_options(2));
     Tape<B> tape(ctx);
-    tape.set_fused_tables(true);
     ParameterStore<B> store;
     Parameter<B>& weight = store.add("weight", 6, 530);
-    Parameter<B>& table = store.add(Parameter<B>::table("table", 1100, 530));
+    FeatureTable<B>& table = store.add_table("table", 1100, 530);
+    table.fuses_weight_gradient = true;
     set_value(table, 1);
     set_value(weight, 2);
-    AdamW<B> optimiser({.learning_rate = 0.01, .weight_decay = 0.1, .bfloat16_moments = rounded});
+    AdamW<B> optimizer({.learning_rate = 0.01, .weight_decay = 0.1, .bfloat16_moments = rounded});
     for (int step = 0; step < 3; ++step) {
       tape.reset();
-      tape.backward(sum_of_squares(linear(tape.parameter(table), tape.parameter(weight))));
-      optimiser.step(ctx, store);
+      tape.backward(sum_of_squares(project(tape, table, weight)));
+      optimizer.step(ctx, store);
     }
-    tables[rounded ? 1 : 0] = to_double(table.value);
+    tables[rounded ? 1 : 0] = to_double(values_of(table));
   }
   double difference = 0;
   for (Index i = 0; i < tables[0].size(); ++i)

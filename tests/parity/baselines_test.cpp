@@ -5,6 +5,7 @@
 /// table knows is read, whatever its sizes.
 
 #include "tests/support/backend.hpp"
+#include "tests/support/gradient_check.hpp"
 #include "tests/support/matrices.hpp"
 #include "tests/support/shared.hpp"
 
@@ -118,18 +119,6 @@ double relative_error(double ours, double theirs) {
   return ours == theirs ? 0 : std::abs(ours - theirs) / std::abs(theirs);
 }
 
-// As a matrix, also where the tape leaves it as two factors.
-template <Backend B>
-Matrix<Real<B>> gradient_of(const Parameter<B>& p) {
-  if (!p.factored) return to_host(p.grad);
-  const auto output = to_host(p.factor_output), weight = to_host(p.factor_weight);
-  Matrix<Real<B>> out(p.rows(), p.cols());
-  for (Index i = 0; i < p.rows(); ++i)
-    for (Index j = 0; j < p.cols(); ++j)
-      for (Index a = 0; a < weight.rows(); ++a) out(i, j) += output(i, a) * weight(a, j);
-  return out;
-}
-
 // Batch `step` of an array of (steps x 2 or 3 x size); without negatives the positives stand in for them.
 BatchThere read_batch(const NpyArray<Id>& batches, Index step) {
   const Index kinds = batches.shape[1], size = batches.shape[2];
@@ -185,7 +174,7 @@ void compare(const fs::path& folder, const Names& names) {
     const Matrix<double> value = shaped(oracle("param." + theirs), p->rows(), p->cols(), transposed);
     Matrix<T> here(p->rows(), p->cols());
     std::transform(value.data(), value.data() + value.size(), here.data(), [](double x) { return static_cast<T>(x); });
-    p->value.assign(upload(here));
+    set(*p, here);
     places[name] = {theirs, transposed};
   }
   for (const Parameter<B>& p : parameters)
@@ -257,8 +246,8 @@ void compare(const fs::path& folder, const Names& names) {
     CAPTURE(name);
     if (without_gradient.contains(name) && std::is_same_v<T, float>) continue;
     const Parameter<B>& p = *parameters.find(name);
-    CHECK(max_difference(to_host(p.value), shaped(oracle("after." + place.array), p.rows(), p.cols(),
-                                                  place.transposed)) <= Tolerance::after);
+    CHECK(max_difference(to_host(p.value()), shaped(oracle("after." + place.array), p.rows(), p.cols(),
+                                                    place.transposed)) <= Tolerance::after);
   }
 }
 

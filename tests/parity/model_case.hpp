@@ -3,6 +3,7 @@
 /// Loads one folder of reference numbers as a data set, graphs, parameters and expected results.
 
 #include "tests/support/backend.hpp"
+#include "tests/support/gradient_check.hpp"
 
 #include <rearm/data/npy.hpp>
 #include <rearm/models/rearm/rearm.hpp>
@@ -135,12 +136,13 @@ inline Dataset read_case_dataset(const std::filesystem::path& dir, const nlohman
   return data;
 }
 
-template <class T>
-void assign(TestMatrix<T>& target, const std::vector<double>& values) {
-  REQUIRE(static_cast<Index>(values.size()) == target.size());
-  Matrix<T> here(target.rows(), target.cols());
-  for (Index i = 0; i < here.size(); ++i) here.data()[i] = static_cast<T>(values[static_cast<std::size_t>(i)]);
-  target = upload(here);
+template <class X>
+void assign(X& target, const std::vector<double>& values) {
+  Matrix<typename X::T> here(target.rows(), target.cols());
+  REQUIRE(static_cast<Index>(values.size()) == here.size());
+  for (Index i = 0; i < here.size(); ++i)
+    here.data()[i] = static_cast<typename X::T>(values[static_cast<std::size_t>(i)]);
+  set(target, here);
 }
 
 /// |a - b| / |b|, or |a - b| where b is zero.
@@ -167,17 +169,6 @@ double max_difference(MatrixView<const T> a, const std::vector<double>& b) {
     for (Index j = 0; j < a.cols; ++j)
       worst = std::max(worst, std::abs(static_cast<double>(a(i, j)) - b[static_cast<std::size_t>(i * a.cols + j)]));
   return worst;
-}
-
-/// A parameter's gradient, formed from its factors where it is kept as such.
-template <Backend B>
-Matrix<typename B::Scalar> gradient_of(Context<B>& ctx, const Parameter<B>& p) {
-  using T = typename B::Scalar;
-  if (!p.has_grad) return Matrix<T>(p.rows(), p.cols());
-  if (!p.factored) return to_host(p.grad);
-  TestMatrix<T> grad(p.rows(), p.cols());
-  gemm(ctx, Op::none, Op::none, T{1}, p.factor_output, p.factor_weight, grad.view());
-  return to_host(grad);
 }
 
 /// Batch `b` of an array of batches (steps x 3 x size), in the backend's memory.

@@ -36,12 +36,12 @@ void check_case(const std::filesystem::path& dir) {
   Context<B> ctx;
   Model<B> model(ctx, data, c, copy_graphs<B>(read_graphs<double>(dir)));
   std::size_t n_trainable = 0;
-  for (Parameter<B>& p : model.parameters()) {
+  model.parameters().for_each([&](auto& p) {
     CAPTURE(p.name);
-    if (!p.trainable) continue;
+    if (!p.trainable) return;
     ++n_trainable;
-    assign(p.value, read_doubles(dir / ("param." + case_name(p.name) + ".npy")));
-  }
+    assign(p, read_doubles(dir / ("param." + case_name(p.name) + ".npy")));
+  });
   CHECK(n_trainable == m.at("parameters").size());
 
   Tape<B> tape(ctx);
@@ -62,13 +62,13 @@ void check_case(const std::filesystem::path& dir) {
         doctest::Approx(expected.at("orthogonal_sum").get<double>()).epsilon(1e-9));
   CHECK(values.at("l2") / c.l2_weight == doctest::Approx(expected.at("l2_sum").get<double>()).epsilon(1e-9));
   tape.backward(total);
-  for (const Parameter<B>& p : model.parameters()) {
+  model.parameters().for_each([&](const auto& p) {
     CAPTURE(p.name);
-    if (!p.trainable) continue;
-    CHECK(p.has_grad);
+    if (!p.trainable) return;
+    CHECK(has_gradient(p));
     const auto file = dir / ("grad." + case_name(p.name) + ".npy");
-    CHECK(relative_error<double>(gradient_of(ctx, p).view(), read_doubles(file)) < 1e-9);
-  }
+    CHECK(relative_error<double>(gradient_of(p).view(), read_doubles(file)) < 1e-9);
+  });
 }
 
 }  // namespace

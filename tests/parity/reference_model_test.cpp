@@ -80,21 +80,22 @@ double norm(const std::vector<double>& x) {
 }
 
 template <Backend B>
-void check_gradients(Context<B>& ctx, Model<B>& model, const std::filesystem::path& dir,
-                     const std::map<std::string, std::string>& names, const Tolerances& tolerance_of) {
-  const auto file_of = [&](const Parameter<B>& p) { return dir / ("grad." + names.at(p.name) + ".npy"); };
+void check_gradients(Model<B>& model, const std::filesystem::path& dir, const std::map<std::string, std::string>& names,
+                     const Tolerances& tolerance_of) {
+  const auto file_of = [&](const auto& p) { return dir / ("grad." + names.at(p.name) + ".npy"); };
   double total = 0;
-  for (const Parameter<B>& p : model.parameters())
+  model.parameters().for_each([&](const auto& p) {
     if (std::filesystem::exists(file_of(p))) total = std::hypot(total, norm(read_doubles(file_of(p))));
-  for (const Parameter<B>& p : model.parameters()) {
+  });
+  model.parameters().for_each([&](const auto& p) {
     CAPTURE(p.name);
-    CHECK(p.has_grad == std::filesystem::exists(file_of(p)));
-    if (!p.has_grad) continue;
+    CHECK(has_gradient(p) == std::filesystem::exists(file_of(p)));
+    if (!has_gradient(p)) return;
     const std::vector<double> expected = read_doubles(file_of(p));
     const double size = norm(expected);
-    const double error = relative_error<typename B::Scalar>(gradient_of(ctx, p).view(), expected) * size;
+    const double error = relative_error<typename B::Scalar>(gradient_of(p).view(), expected) * size;
     CHECK(error < tolerance_of.gradient * std::max(size, tolerance_of.gradient_floor * total));
-  }
+  });
 }
 
 template <class T>
@@ -110,12 +111,13 @@ void check_case(const std::filesystem::path& dir, const Tolerances& tolerance_of
   graphs.item_homograph = program_homograph<T>(dir, manifest, false);
   Model<B> model(ctx, data, settings.model, copy_graphs<B>(graphs));
   const auto names = authors_names();
-  for (Parameter<B>& p : model.parameters()) {
+  std::size_t n_parameters = 0;
+  model.parameters().for_each([&](auto& p) {
     CAPTURE(p.name);
-    assign(p.value, read_doubles(dir / ("param." + names.at(p.name) + ".npy")));
-  }
-  CHECK(std::distance(model.parameters().begin(), model.parameters().end()) ==
-        static_cast<std::ptrdiff_t>(manifest.at("parameters").size()));
+    assign(p, read_doubles(dir / ("param." + names.at(p.name) + ".npy")));
+    ++n_parameters;
+  });
+  CHECK(n_parameters == manifest.at("parameters").size());
 
   Tape<B> tape(ctx);
   AdamW<B> optimizer({.learning_rate = settings.train.learning_rate, .weight_decay = settings.train.weight_decay});
@@ -151,14 +153,14 @@ void check_case(const std::filesystem::path& dir, const Tolerances& tolerance_of
     CHECK(values.at("contrast") == doctest::Approx(expected.at(2).get<double>()).epsilon(tolerance_of.loss));
     CHECK(values.at("orthogonal") == doctest::Approx(expected.at(3).get<double>()).epsilon(tolerance_of.loss));
     tape.backward(total);
-    if (step == 0) check_gradients(ctx, model, dir, names, tolerance_of);
+    if (step == 0) check_gradients(model, dir, names, tolerance_of);
     optimizer.step(ctx, model.parameters());
   }
-  for (const Parameter<B>& p : model.parameters()) {
+  model.parameters().for_each([&](const auto& p) {
     CAPTURE(p.name);
-    CHECK(max_difference<T>(to_host(p.value).view(), read_doubles(dir / ("after." + names.at(p.name) + ".npy"))) <
+    CHECK(max_difference<T>(values_of(p).view(), read_doubles(dir / ("after." + names.at(p.name) + ".npy"))) <
           (p.trainable ? tolerance_of.after : 1e-12));
-  }
+  });
 }
 
 }  // namespace

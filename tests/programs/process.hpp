@@ -3,6 +3,7 @@
 /// Runs the built programs as a user would, and a small data set for them to run on.
 
 #include <tests/data/folder.hpp>
+#include <tests/support/shared.hpp>
 
 #include <rearm/data/npy.hpp>
 #include <rearm/data/synthetic.hpp>
@@ -21,6 +22,8 @@
 #include <iterator>
 #include <string>
 #include <vector>
+
+#define REARM_NEEDS_PROGRAMS() REARM_SKIP_UNLESS(!rearm::test::bin_dir().empty(), "programs (they were not built)")
 
 namespace rearm::test {
 
@@ -116,6 +119,20 @@ inline Dataset write_data(const Folder& folder) {
   folder.write("dataset.json",
                R"json({"name": "Tiny (made up)", "modalities": {"image": "made up", "text": "made up"}})json");
   return data;
+}
+
+/// The program must end with status 2 and one line that has all of `parts`.
+inline void check_refused(const Folder& folder, const std::string& program, const std::vector<std::string>& arguments,
+                          const std::vector<std::string>& parts) {
+  const Finished r = run(folder, program, arguments);
+  INFO("stderr: " << r.err);
+  CHECK(r.status == 2);
+  CHECK(std::ranges::count(r.err, '\n') == 1);
+  CHECK(r.err.starts_with(program.substr(0, program.find(' ')) + ": "));
+  for (const std::string& part : parts) {
+    INFO("part: " << part);
+    CHECK(has(r.err, part));
+  }
 }
 
 }  // namespace rearm::test

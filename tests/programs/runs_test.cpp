@@ -23,8 +23,6 @@ using rearm::test::Folder;
 
 namespace {
 
-#define REARM_NEEDS_PROGRAMS() REARM_SKIP_UNLESS(!test::bin_dir().empty(), "programs (they were not built)")
-
 /// A data set, a folder for runs, and `rearm train` with small settings.
 struct Bench {
   Folder data, folder;
@@ -386,17 +384,4 @@ TEST_CASE("every model of the list trains by name, is continued, evaluated and r
     CHECK(test::has(settings.out, "name = \"" + name + "\""));
   }
   CHECK(n_models >= 4);
-}
-
-TEST_CASE("the examples run") {
-  REARM_NEEDS_PROGRAMS();
-  const Bench bench;
-  bench.train("out", {"--epochs", "1"});
-  const test::Finished top =
-      test::run(bench.folder, "recommend", {(bench.folder / "out" / "model.safetensors").string(), "3", "4"});
-  CHECK(top.status == 0);
-  CHECK(std::ranges::count(top.out, '\n') == 21);
-  const test::Finished custom = test::run(bench.folder, "custom_model", {});
-  CHECK(custom.status == 0);
-  CHECK(test::has(custom.out, "test recall@20"));
 }

@@ -78,10 +78,34 @@ template <class T>
 SparseOperator<T, TestMemory> upload(const SparseOperator<T>& here) {
   return SparseOperator<T, TestMemory>::from_host(here);
 }
+/// The values of a parameter or a table stored in T <- here.
+template <class X, class T>
+void set(X& parameter, const Matrix<T>& here) {
+  detail::require_shape(here.view(), parameter.rows(), parameter.cols(), "set", "values");
+  parameter.with_values([&](auto there) {
+    if constexpr (std::is_same_v<decltype(there), MatrixView<T>>)
+      TestMemory::copy_from_host(there.data, here.data(), sizeof(T) * std::size_t(here.size()));
+    else
+      throw ShapeError("set: stored in another type");
+  });
+}
+/// The values of a parameter or a table stored in the backend's scalar.
+template <class X>
+Matrix<typename X::T> values_of(const X& parameter) {
+  return parameter.with_values([](auto there) {
+    if constexpr (std::is_same_v<decltype(there), ConstView<typename X::T>>) return to_host(there);
+    throw ShapeError("values_of: stored in another type");
+    return Matrix<typename X::T>();
+  });
+}
 /// Entry number `i` <- value.
 template <class T>
+void put(const MatrixView<T>& there, Index i, std::type_identity_t<T> value) {
+  TestMemory::copy_from_host(there.data + i, &value, sizeof value);
+}
+template <class T>
 void put(TestMatrix<T>& there, Index i, std::type_identity_t<T> value) {
-  TestMemory::copy_from_host(there.data() + i, &value, sizeof value);
+  put(there.view(), i, value);
 }
 
 /// A batch in the backend's memory.

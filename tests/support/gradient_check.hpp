@@ -17,13 +17,22 @@ using Double = TestBackend<double>;
 using DoubleVar = Var<Double>;
 using DoubleTape = Tape<Double>;
 using DoubleParameter = Parameter<Double>;
+using DoubleTable = FeatureTable<Double>;
 
-inline DoubleParameter random_parameter(Index rows, Index cols, std::uint32_t stream, double deviation = 1.0,
-                                        bool factored = false) {
-  const std::string name = "p" + std::to_string(stream);
-  DoubleParameter p = factored ? DoubleParameter::table(name, rows, cols) : DoubleParameter(name, rows, cols);
-  p.value = upload(random_matrix<double>(rows, cols, stream, deviation));
+inline DoubleParameter random_parameter(Index rows, Index cols, std::uint32_t stream, double deviation = 1.0) {
+  DoubleParameter p("p" + std::to_string(stream), rows, cols);
+  set(p, random_matrix<double>(rows, cols, stream, deviation));
   return p;
+}
+
+/// The values, which a table in a test of double has as such.
+inline MatrixView<double> doubles_of(DoubleParameter& p) { return p.value(); }
+inline MatrixView<double> doubles_of(DoubleTable& table) {
+  return table.with_values([](auto values) {
+    if constexpr (std::is_same_v<decltype(values), MatrixView<double>>) return values;
+    throw ShapeError("doubles_of: stored in bfloat16");
+    return MatrixView<double>();
+  });
 }
 
 /// Every parameter of the store, and `more`.
@@ -35,25 +44,42 @@ inline std::vector<DoubleParameter*> all_of(ParameterStore<Double>& store, std::
 /// Gives every parameter of the store random values, so that none sits at a symmetric start.
 inline void randomize(ParameterStore<Double>& store) {
   std::uint32_t stream = 50;
-  for (DoubleParameter& p : store) p.value = upload(random_matrix<double>(p.rows(), p.cols(), stream++, 0.7));
+  store.for_each([&](auto& x) { set(x, random_matrix<double>(x.rows(), x.cols(), stream++, 0.7)); });
 }
 
-/// The gradient that a backward pass left in `p`, factors multiplied out; zero when none reached it.
-inline Matrix<double> gradient_of(const DoubleParameter& p) {
-  if (!p.has_grad) return Matrix<double>(p.rows(), p.cols());
-  if (!p.factored) return to_host(p.grad);
-  const auto output = to_host(p.factor_output);
-  const auto weight = to_host(p.factor_weight);
-  return tabulate(p.rows(), p.cols(), [&](Index i, Index j) {
-    return sum_of(weight.rows(), [&](Index a) { return output(i, a) * weight(a, j); });
-  });
+/// Whether a backward pass has left a gradient in x.
+template <Backend B>
+bool has_gradient(const Parameter<B>& x) {
+  return x.has_grad;
+}
+template <Backend B>
+bool has_gradient(const FeatureTable<B>& x) {
+  return x.has_grad();
 }
 
-/// Clears has_grad and poisons the gradient: a backward pass that adds to it shows.
+/// The gradient that a backward pass left, a table's factors multiplied out; zero when none reached it.
+template <Backend B>
+Matrix<Real<B>> gradient_of(const Parameter<B>& p) {
+  return p.has_grad ? to_host(p.grad()) : Matrix<Real<B>>(p.rows(), p.cols());
+}
+template <Backend B>
+Matrix<Real<B>> gradient_of(const FeatureTable<B>& table) {
+  Matrix<Real<B>> out(table.rows(), table.cols());
+  if (!table.has_grad()) return out;
+  const auto output = to_host(table.gradient().d_output);
+  const auto weight = to_host(table.gradient().weight);
+  for (Index i = 0; i < out.rows(); ++i)
+    for (Index a = 0; a < weight.rows(); ++a)
+      for (Index j = 0; j < out.cols(); ++j) out(i, j) += output(i, a) * weight(a, j);
+  return out;
+}
+
+/// Clears the gradient, and poisons it where it is stored: a backward pass that adds to it shows.
 inline void forget_gradient(DoubleParameter& p) {
   p.has_grad = false;
-  p.grad = upload(
-      tabulate(p.grad.rows(), p.grad.cols(), [](Index, Index) { return std::numeric_limits<double>::quiet_NaN(); }));
+  const auto poison =
+      upload(tabulate(p.rows(), p.cols(), [](Index, Index) { return std::numeric_limits<double>::quiet_NaN(); }));
+  TestMemory::copy(p.grad().data, poison.data(), sizeof(double) * std::size_t(poison.size()));
 }
 
 /// sum_ij w_ij y_ij with fixed random w, so that every entry of a gradient matters; 1 x 1 is left as it is. `weights`
@@ -81,10 +107,10 @@ inline void check_gradient(const std::string& name, const Matrix<double>& gradie
 /// (f(x + h) - f(x - h)) / 2h for every entry of `x`, which f reads. With `instead` for every `every`-th entry only,
 /// and its entries for the others.
 template <class F>
-Matrix<double> central_differences(TestMatrix<double>& x, const F& f, double h = 1e-5, Index every = 1,
+Matrix<double> central_differences(const MatrixView<double>& x, const F& f, double h = 1e-5, Index every = 1,
                                    const Matrix<double>* instead = nullptr) {
   const Matrix<double> values = to_host(x);
-  Matrix<double> out = instead != nullptr ? instead->clone() : Matrix<double>(x.rows(), x.cols());
+  Matrix<double> out = instead != nullptr ? instead->clone() : Matrix<double>(x.rows, x.cols);
   for (Index i = 0; i < x.size(); i += every) {
     const double value = values.data()[i];
     put(x, i, value + h);
@@ -115,12 +141,33 @@ void check_gradients(const std::vector<DoubleParameter*>& inputs, const F& f, do
   DoubleTape forward(serial, false);
   for (DoubleParameter* p : inputs)
     check_gradient(p->name, gradient_of(*p),
-                   central_differences(p->value,
+                   central_differences(p->value(),
                                        [&] {
                                          forward.reset();
                                          return scalar(loss(forward));
                                        }),
                    tolerance);
+}
+
+/// Checks d f / d table, multiplied out; f(tape) -> Var of any shape.
+template <class F>
+void check_table_gradient(DoubleTable& table, const F& f, double tolerance = 1e-6) {
+  TestMatrix<double> weights;
+  Context<Double> ctx(test_options(2));
+  DoubleTape tape(ctx);
+  table.clear_gradient();
+  tape.backward(weighted_sum(f(tape), weights));
+  REQUIRE(table.has_grad());
+  const Matrix<double> gradient = gradient_of(table);
+  table.clear_gradient();
+  DoubleTape forward(ctx, false);
+  check_gradient(table.name, gradient,
+                 central_differences(doubles_of(table),
+                                     [&] {
+                                       forward.reset();
+                                       return scalar(weighted_sum(f(forward), weights));
+                                     }),
+                 tolerance);
 }
 
 }  // namespace rearm::test

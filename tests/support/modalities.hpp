@@ -27,7 +27,7 @@ inline std::vector<DoubleVar> vars_of(DoubleTape& tape, std::vector<DoubleParame
 }
 inline std::vector<Matrix<double>> values_of(const std::vector<DoubleParameter>& in) {
   std::vector<Matrix<double>> out;
-  for (const DoubleParameter& p : in) out.push_back(to_host(p.value));
+  for (const DoubleParameter& p : in) out.push_back(to_host(p.value()));
   return out;
 }
 

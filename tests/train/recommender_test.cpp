@@ -53,7 +53,7 @@ class Plain {
     parameters_.add("one", n_items, n_items).trainable = false;
     Matrix<float> one(n_items, n_items);
     for (Index i = 0; i < n_items; ++i) one(i, i) = 1;
-    parameters_.find("one")->value = upload(one);
+    rearm::test::set(*parameters_.find("one"), one);
   }
   ParameterStore<B>& parameters() { return parameters_; }
   Embeddings<B> embeddings(Tape<B>& tape, const Step<B>&) {
@@ -64,8 +64,8 @@ class Plain {
     steps.push_back({step.number, step.training, step.batch.size(), static_cast<Index>(step.batch.negatives.size())});
     return {{"nothing", sum_of_squares(tape.parameter(*parameters_.find("scores")), 0.0F)}};
   }
-  void set(const Matrix<float>& scores) { parameters_.find("scores")->value = upload(scores); }
-  Matrix<float> scores() { return to_host(parameters_.find("scores")->value); }
+  void set(const Matrix<float>& scores) { rearm::test::set(*parameters_.find("scores"), scores); }
+  Matrix<float> scores() { return to_host(parameters_.find("scores")->value()); }
 
   struct Seen {
     std::uint32_t number;

@@ -1,5 +1,6 @@
 // Whole runs: the same bits for any number of threads, resuming, early stopping, model files, and that learning, graphs
 // and modalities matter.
+#include <tests/support/checkpoint.hpp>
 #include <tests/support/small_data.hpp>
 
 #include <doctest/doctest.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include <rearm/eval/popularity.hpp>
+#include <rearm/models/bpr_mf.hpp>
 
 namespace {
 
@@ -48,7 +50,11 @@ struct Run {
 
 std::vector<std::vector<float>> weights_of(const ParameterStore<B>& parameters) {
   std::vector<std::vector<float>> out;
-  for (const Parameter<B>& p : parameters) out.push_back(to_host(p.value.data(), p.value.size()));
+  parameters.for_each([&](const auto& p) {
+    p.with_values([&](auto values) {
+      if constexpr (std::is_same_v<decltype(values), In<B>>) out.push_back(to_host(values.data, values.size()));
+    });
+  });
   return out;
 }
 
@@ -68,7 +74,7 @@ Run last_of(const Dataset& data, const RearmSettings& s, const fs::path& folder)
   Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
   Run run;
   const SettingsRecord settings = record_settings(Model<B>::name, s);
-  run.result.epochs = load_checkpoint<B>(folder / "checkpoint.safetensors", model.parameters(), settings).epoch + 1;
+  run.result.epochs = load_weights(folder / "checkpoint.safetensors", model.parameters(), settings).epoch + 1;
   run.weights = weights_of(model.parameters());
   return run;
 }
@@ -186,6 +192,73 @@ TEST_CASE("a run that is cut off and resumed ends in the same bytes as one that 
   }
 }
 
+namespace {
+
+/// A model that trains a weight of its own, by an optimizer of its own, before each epoch.
+class WithInner : public BprMf<B> {
+ public:
+  static constexpr std::string_view name = "with_inner";
+  WithInner(Context<B>& ctx, const Dataset& data, const BprMfConfig& config) : BprMf<B>(ctx, data, config) {
+    init_normal(weight_, 1.0, ctx.seed());
+  }
+  bool begin_epoch(Context<B>& ctx, int) {
+    Tape<B> tape(ctx);
+    for (int i = 0; i < 3; ++i) {
+      tape.reset();
+      tape.backward(sum_of_squares(tape.parameter(weight_)));
+      optimizer_.step(ctx, inner_);
+    }
+    tape.reset();
+    return false;
+  }
+  std::vector<Trained<B>> inner_networks() { return {{"inner", &inner_, &optimizer_}}; }
+  std::vector<float> weight() const { return to_host(weight_.value().data, weight_.value().size()); }
+  std::int64_t n_updates() const { return optimizer_.step_count(); }
+
+ private:
+  ParameterStore<B> inner_;
+  Parameter<B>& weight_ = inner_.add("user_id", 3, 5);  // the model has that name too
+  AdamW<B> optimizer_{{.learning_rate = 0.01}};
+};
+
+}  // namespace
+
+TEST_CASE("a network that a model trains inside itself goes on with the run") {
+  const Dataset data = tiny_data();
+  Settings<BprMfConfig> settings;
+  settings.train.epochs = 4;
+  settings.train.batch_size = 64;
+  const TemporaryFolder parts("inner_parts");
+  const auto run = [&](int epochs, const RunOptions& where) {
+    settings.train.epochs = epochs;
+    Context<B> ctx(test_options(1), settings.train.seed);
+    WithInner model(ctx, data, settings.model);
+    train(ctx, model, data, settings, where);
+    CHECK(model.n_updates() == 3 * epochs);
+    return model.weight();
+  };
+  const std::vector<float> at_once = run(4, {});
+  CHECK(run(2, {parts.path()}) != at_once);
+  CHECK(run(4, {parts.path(), true}) == at_once);
+  // A checkpoint that says nothing of it is refused, and the model stays as it was.
+  Context<B> ctx(test_options(1), settings.train.seed);
+  BprMf<B> other(ctx, data, settings.model);
+  const SettingsRecord record = record_settings("with_inner", settings);
+  {
+    AdamW<B> optimizer({});
+    const Trained<B> trained{"", &other.parameters(), &optimizer};
+    save_checkpoint<B>(parts.path() / "without", std::span(&trained, 1), record, {});
+  }
+  WithInner model(ctx, data, settings.model);
+  const std::vector<float> before = model.weight();
+  AdamW<B> optimizer({});
+  std::vector<Trained<B>> all = model.inner_networks();
+  all.push_back({"", &model.parameters(), &optimizer});
+  CHECK_THROWS_WITH_AS(load_checkpoint<B>(parts.path() / "without", all, record), doctest::Contains("'inner'"),
+                       DataError);
+  CHECK(model.weight() == before);
+}
+
 TEST_CASE("tables and moments in bfloat16: half the bytes, as good a model, resumed to the same bytes") {
   const Dataset data = make_synthetic(learnable());
   RearmSettings s = learning_settings();
@@ -216,7 +289,7 @@ TEST_CASE("tables and moments in bfloat16: half the bytes, as good a model, resu
   Context<B> ctx(test_options(1), s.train.seed);
   Model<B> model(ctx, data, floats.model, graphs_of<B>(data, floats));
   SafetensorsFile file(whole.path() / "checkpoint.safetensors");
-  CHECK_THROWS_WITH_AS(detail::read_parameters(file, whole.path(), "value/", model.parameters()),
+  CHECK_THROWS_WITH_AS(detail::require_parameters(file, whole.path(), "value/", model.parameters()),
                        doctest::Contains("bfloat16_tables"), DataError);
   // The best weights, not the last, come back from memory as from the file.
   s.train.learning_rate = 2e-2;

@@ -26,44 +26,15 @@ Var<B> gemm(Op op_a, Op op_b, Real<B> alpha, Var<B> a, Var<B> b) {
       });
 }
 
-/// X W^T + b; `bias` may be an empty Var. X may be a parameter with a factored gradient, also one stored in bfloat16:
-/// its gradient has two factors and no slot, so this operator records by itself.
+/// X W^T + b; `bias` may be an empty Var.
 template <Backend B>
 Var<B> linear(Var<B> x, Var<B> weight, Var<B> bias = {}) {
-  using T = Real<B>;
-  Tape<B>& tape = x.tape();
-  Var<B> y = tape.make(x.rows(), weight.rows(), x.requires_grad() || weight.requires_grad() || bias.requires_grad());
-  Parameter<B>* const table = x.node().parameter;
-  const bool rounded = table != nullptr && table->rounded();
-  if (rounded)
-    linear(tape.context(), table->rounded_value.view(), weight.value(), bias.value(), y.value());
-  else
-    linear(tape.context(), x.value(), weight.value(), bias.value(), y.value());
-  tape.record(y, [=, t = &tape] {
-    Into<T> d_x;
-    bool weight_with_table = false;
-    if (table != nullptr && table->factored && x.requires_grad()) {
-      if (table->has_grad)
-        throw ShapeError(
-            detail::message("linear: the factored gradient of '", table->name, "' is already taken by another use"));
-      t->keep_grad(y);
-      table->factor_output = y.grad();
-      table->factor_weight = weight.value();
-      table->has_grad = true;
-      Parameter<B>* const own_weight = weight.node().parameter;
-      weight_with_table = t->fused_tables() && own_weight != nullptr && weight.requires_grad() && !own_weight->factored;
-      table->fused_weight = weight_with_table ? own_weight : nullptr;
-    } else {
-      d_x = t->slot(x);
-    }
-    const auto d_w = weight_with_table ? Into<T>{} : t->slot(weight);
-    const auto d_b = t->slot(bias);
-    if (rounded)
-      linear_backward(t->context(), table->rounded_value.view(), y.grad(), d_w, d_b);
-    else
-      linear_backward(t->context(), x.value(), weight.value(), y.grad(), d_x, d_w, d_b);
-  });
-  return y;
+  return apply(
+      {x, weight, bias}, x.rows(), weight.rows(),
+      [&](Context<B>& ctx, Out<B> y) { linear(ctx, x.value(), weight.value(), bias.value(), y); },
+      [=](Context<B>& ctx, Var<B> y, auto d_x, auto d_weight, auto d_bias) {
+        linear_backward(ctx, x.value(), weight.value(), y.grad(), d_x, d_weight, d_bias);
+      });
 }
 
 /// A X; `a` must outlive the step.

@@ -7,4 +7,5 @@
 #include <rearm/autodiff/losses.hpp>
 #include <rearm/autodiff/map.hpp>
 #include <rearm/autodiff/operators.hpp>
+#include <rearm/autodiff/project.hpp>
 #include <rearm/autodiff/row_ops.hpp>

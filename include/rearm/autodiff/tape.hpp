@@ -60,13 +60,7 @@ class Var {
   Index rows() const { return node_->value.rows; }
   Index cols() const { return node_->value.cols; }
   /// An empty Var has no elements, no value and no gradient.
-  MatrixView<T> value() const {
-    if (empty()) return {};
-    if (node_->value.data == nullptr && node_->parameter != nullptr && node_->parameter->rounded())
-      throw ShapeError(
-          detail::message("tape: '", node_->parameter->name, "' is kept in bfloat16; only linear reads it"));
-    return node_->value;
-  }
+  MatrixView<T> value() const { return empty() ? MatrixView<T>() : node_->value; }
   bool requires_grad() const { return !empty() && node_->requires_grad; }
   bool empty() const { return node_ == nullptr; }
   Tape<B>& tape() const { return *tape_; }
@@ -116,10 +110,6 @@ class Tape {
   Context<B>& context() const noexcept { return *ctx_; }
   bool recording() const noexcept { return recording_; }
   void set_recording(bool recording) noexcept { recording_ = recording; }
-  /// Lets the optimizer form the weight gradient of a linear map on a factored table while it updates the table, which
-  /// saves a pass over it. Until then the weight has no gradient to read.
-  void set_fused_tables(bool fused) noexcept { fused_tables_ = fused; }
-  bool fused_tables() const noexcept { return fused_tables_; }
 
   /// Forgets all values and steps; every Var and every view into the arena becomes invalid.
   void reset() {
@@ -128,12 +118,11 @@ class Tape {
     host_.reset();
     ctx_->arena().reset();
   }
-  /// A parameter; its gradient is written to parameter.grad, or left in factors (Parameter::factored).
+  /// A parameter; its gradient is written to p.grad().
   Var<B> parameter(Parameter<B>& p) {
-    detail::Node<B>& node =
-        make_node(p.rounded() ? MatrixView<T>(nullptr, p.rows(), p.cols()) : p.value.view(), recording_ && p.trainable);
+    detail::Node<B>& node = make_node(p.value(), recording_ && p.trainable);
     node.parameter = &p;
-    if (node.requires_grad && !p.factored) node.grad = p.grad.view();
+    if (node.requires_grad) node.grad = p.grad();
     return {*this, node};
   }
   /// An empty list in the tape's memory. Pass it by reference or move it: a copy allocates.
@@ -210,7 +199,7 @@ class Tape {
       if (releasing_ && last) release(*step->output);
     }
   }
-  /// Keeps the gradient of `x` readable after a backward pass that releases: the optimizer needs it as a factor.
+  /// Keeps the gradient of `x` readable after a backward pass that releases.
   void keep_grad(Var<B> x) { x.node().owned = false; }
 
  private:
@@ -243,9 +232,6 @@ class Tape {
   }
   void ensure_grad(detail::Node<B>& node) {
     if (node.grad.data != nullptr) return;
-    if (node.parameter != nullptr && node.parameter->factored)
-      throw ShapeError(detail::message("parameter '", node.parameter->name,
-                                       "' has a factored gradient: only a linear map may use it directly"));
     node.grad = {reuse(node.value.size()), node.value.rows, node.value.cols};
     if (node.grad.data == nullptr) node.grad = ctx_->arena().template matrix<T>(node.value.rows, node.value.cols);
   }
@@ -286,7 +272,6 @@ class Tape {
 
   Context<B>* ctx_;
   bool recording_;
-  bool fused_tables_ = false;
   bool releasing_ = false;
   Arena<HostMemory> host_;
   ListMemory list_memory_{host_};

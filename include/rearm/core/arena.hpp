@@ -84,7 +84,7 @@ class Arena {
   }
   void release() noexcept {
     ++generation_;
-    for (const Block& block : blocks_) Memory::deallocate(block.data);
+    for (const Block& block : blocks_) Memory::deallocate(block.data, block.size);
     blocks_.clear();
     before_ = 0;
   }

@@ -1,67 +1,125 @@
 #pragma once
 /// @file parameter.hpp
-/// A trainable array with its gradient and optimizer moments.
+/// A trainable array, and the arrays that all of a model's lie in.
 
-#include <rearm/core/bfloat16.hpp>
+#include <rearm/core/backend.hpp>
 #include <rearm/core/matrix.hpp>
 
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace rearm {
 
-/// One named trainable matrix. A large table may opt for a *factored* gradient: the backward pass then leaves
-/// d_value = d_output * weight (n x d times d x width) as its two factors, and the optimizer forms it block by block,
-/// so that no array of the table's size but the table and its moments ever exists.
-template <class B>
-struct Parameter {
-  using Scalar = typename B::Scalar;
+/// The values of a model's parameters one after the other in one array, and their gradients in another, so that an
+/// optimizer works on all of them at once. Either array is made when it is first asked for: by then a model has said
+/// what it is made of, and one that is only evaluated has no gradients.
+template <Backend B>
+class ParameterArrays {
+ public:
+  using T = Real<B>;
   using Memory = typename B::Memory;
 
-  std::string name;
-  Matrix<Scalar, Memory> value;
-  Matrix<BFloat16, Memory> rounded_value;  ///< instead of it, where a table of raw features is kept in bfloat16
-  Matrix<Scalar, Memory> grad;             ///< empty for a factored gradient and for a frozen array
-  Matrix<Scalar, Memory> moment1;          ///< allocated by the optimizer at its first step
-  Matrix<Scalar, Memory> moment2;
-  Matrix<BFloat16, Memory> rounded_moment1;  ///< instead of these, where the optimizer keeps them in bfloat16
-  Matrix<BFloat16, Memory> rounded_moment2;
-  bool trainable = true;                   ///< frozen arrays are saved but never updated
-  bool persistent = true;                  ///< part of a saved model; false for an array that is a copy of the data
-  bool factored = false;                   ///< see above
-  bool has_grad = false;                   ///< set by a backward pass, cleared by the optimizer
-  double learning_rate_scale = 1.0;        ///< multiplies the schedule's learning rate
-  MatrixView<const Scalar> factor_output;  ///< d_output of the factored gradient, valid until the arena is reset
-  MatrixView<const Scalar> factor_weight;
-  /// Of a factored table: the projection weight whose gradient the optimizer forms in the same pass over the table
-  /// (Tape::set_fused_tables); null when the backward pass has formed it.
-  Parameter* fused_weight = nullptr;
-
-  Parameter() = default;
-  Parameter(std::string name_, Index rows, Index cols) : name(std::move(name_)), value(rows, cols), grad(rows, cols) {}
-  /// A table with a factored gradient, in bfloat16 if `rounded`.
-  static Parameter table(const std::string& name, Index rows, Index cols, bool rounded = false) {
-    Parameter p;
-    p.name = name;
-    p.factored = true;
-    if (rounded)
-      p.rounded_value = Matrix<BFloat16, Memory>(rows, cols);
-    else
-      p.value = Matrix<Scalar, Memory>(rows, cols);
-    return p;
+  /// Makes room for `size` scalars and returns where; every parameter begins on a cache line. Arrays that exist already
+  /// are copied to longer ones at their next use, and views into them are no longer valid.
+  Index add(Index size) {
+    constexpr Index granule = static_cast<Index>(alignment / sizeof(T));
+    return std::exchange(size_, size_ + (size + granule - 1) / granule * granule);
   }
-  bool rounded() const noexcept { return !rounded_value.empty(); }
-  Index rows() const noexcept { return rounded() ? rounded_value.rows() : value.rows(); }
-  Index cols() const noexcept { return rounded() ? rounded_value.cols() : value.cols(); }
-  /// f(the matrix that the values are in).
+  /// Entry number i of `size` at `offset` <- entry(i), in the order of these calls.
+  void initialize(Index offset, Index size, std::function<double(std::uint64_t)> entry) {
+    initial_.push_back({offset, size, std::move(entry)});
+  }
+  /// Scalars of all parameters, with the gaps between them.
+  Index size() const noexcept { return size_; }
+  T* values() {
+    grow(values_);
+    for (const Initial& i : std::exchange(initial_, {}))
+      fill_on_host<Memory>(MatrixView<T>(values_.data() + i.offset, i.size, 1), [&](Index begin, MatrixView<T> part) {
+        for (Index j = 0; j < part.size(); ++j)
+          part.data[j] = static_cast<T>(i.entry(static_cast<std::uint64_t>(begin + j)));
+      });
+    return values_.data();
+  }
+  T* gradients() {
+    grow(gradients_);
+    return gradients_.data();
+  }
+
+ private:
+  struct Initial {
+    Index offset, size;
+    std::function<double(std::uint64_t)> entry;
+  };
+  void grow(Buffer<T, Memory>& array) const {
+    if (array.size() == size_) return;
+    Buffer<T, Memory> longer(size_);
+    if (!array.empty()) Memory::copy(longer.data(), array.data(), array.bytes());
+    array = std::move(longer);
+  }
+
+  Index size_ = 0;
+  Buffer<T, Memory> values_;
+  Buffer<T, Memory> gradients_;
+  std::vector<Initial> initial_;
+};
+
+/// One named trainable matrix. Its elements lie in the arrays of the store it belongs to, or in its own where it
+/// belongs to none.
+template <Backend B>
+class Parameter {
+ public:
+  using T = Real<B>;
+
+  std::string name;
+  bool trainable = true;             ///< frozen arrays are saved but never updated
+  bool persistent = true;            ///< part of a saved model; false for an array that is a copy of the data
+  bool has_grad = false;             ///< set by a backward pass, cleared by the optimizer
+  double learning_rate_scale = 1.0;  ///< multiplies the schedule's learning rate
+
+  /// Zero until it is initialized.
+  Parameter(std::string name_, Index rows, Index cols,
+            std::shared_ptr<ParameterArrays<B>> arrays = std::make_shared<ParameterArrays<B>>())
+      : name(std::move(name_)),
+        rows_(rows),
+        cols_(cols),
+        arrays_(std::move(arrays)),
+        offset_(arrays_->add(rows * cols)) {}
+  Parameter(Parameter&&) noexcept = default;
+  Parameter& operator=(Parameter&&) noexcept = default;
+
+  Index rows() const noexcept { return rows_; }
+  Index cols() const noexcept { return cols_; }
+  /// Where its elements begin in the arrays of its store.
+  Index offset() const noexcept { return offset_; }
+  MatrixView<T> value() { return {arrays_->values() + offset_, rows_, cols_}; }
+  ConstView<T> value() const { return {arrays_->values() + offset_, rows_, cols_}; }
+  MatrixView<T> grad() { return {arrays_->gradients() + offset_, rows_, cols_}; }
+  ConstView<T> grad() const { return {arrays_->gradients() + offset_, rows_, cols_}; }
+  /// Element number i, row by row, <- entry(i).
+  void initialize(std::function<double(std::uint64_t)> entry) {
+    arrays_->initialize(offset_, rows_ * cols_, std::move(entry));
+  }
+  static constexpr bool rounded() noexcept { return false; }
+  /// f(the values), as FeatureTable has it.
   template <class F>
   decltype(auto) with_values(const F& f) {
-    return rounded() ? f(rounded_value) : f(value);
+    return f(value());
   }
   template <class F>
   decltype(auto) with_values(const F& f) const {
-    return rounded() ? f(rounded_value) : f(value);
+    return f(value());
   }
+
+ private:
+  Index rows_;
+  Index cols_;
+  std::shared_ptr<ParameterArrays<B>> arrays_;
+  Index offset_;
 };
 
 }  // namespace rearm

@@ -1,13 +1,16 @@
 #pragma once
-/// @file init.hpp
+/// @file parameters.hpp
 /// The store that owns a model's parameters, and their initial values: pure functions of (seed, parameter name).
 
 #include <rearm/core/context.hpp>
+#include <rearm/core/feature_table.hpp>
 #include <rearm/core/parameter.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -20,65 +23,92 @@ constexpr std::uint32_t parameter_stream(std::string_view name) {
   return hash | 0x80000000U;
 }
 
-/// Owns parameters at stable addresses, in the order they were added.
+/// Owns a model's parameters and feature tables at stable addresses, in the order they were added.
 template <Backend B>
 class ParameterStore {
  public:
   using T = Real<B>;
+  ParameterStore() = default;
+  ParameterStore(const ParameterStore&) = delete;
+  ParameterStore& operator=(const ParameterStore&) = delete;
 
-  /// Zero-initialized. Names must be unique (ConfigError).
-  Parameter<B>& add(std::string name, Index rows, Index cols) { return add(Parameter<B>(std::move(name), rows, cols)); }
-  Parameter<B>& add(Parameter<B> p) {
-    if (find(p.name) != nullptr) throw ConfigError(detail::message("parameter '", p.name, "' exists already"));
-    return items_.emplace_back(std::move(p));
+  /// Zero until it is initialized. Names must be unique (ConfigError). Views of values taken earlier are then no longer
+  /// valid.
+  Parameter<B>& add(const std::string& name, Index rows, Index cols) {
+    require_new(name);
+    return parameters_.emplace_back(name, rows, cols, arrays_);
   }
-  Parameter<B>* find(std::string_view name) noexcept {
-    for (Parameter<B>& p : items_)
-      if (p.name == name) return &p;
-    return nullptr;
+  /// A table whose gradient is not stored (core/feature_table.hpp), in bfloat16 if `rounded`.
+  FeatureTable<B>& add_table(const std::string& name, Index rows, Index cols, bool rounded = false) {
+    require_new(name);
+    return tables_.emplace_back(name, rows, cols, rounded);
   }
-  auto begin() noexcept { return items_.begin(); }
-  auto end() noexcept { return items_.end(); }
-  auto begin() const noexcept { return items_.begin(); }
-  auto end() const noexcept { return items_.end(); }
-  /// Number of scalars in all parameters.
-  Index n_scalars() const noexcept {
+  /// The parameter of that name, null where there is none or it is a table.
+  Parameter<B>* find(std::string_view name) noexcept { return find_in(parameters_, name); }
+  FeatureTable<B>* find_table(std::string_view name) noexcept { return find_in(tables_, name); }
+  /// The parameters; tables are apart.
+  auto begin() noexcept { return parameters_.begin(); }
+  auto end() noexcept { return parameters_.end(); }
+  auto begin() const noexcept { return parameters_.begin(); }
+  auto end() const noexcept { return parameters_.end(); }
+  std::deque<FeatureTable<B>>& tables() noexcept { return tables_; }
+  const std::deque<FeatureTable<B>>& tables() const noexcept { return tables_; }
+  /// f(x) for every parameter x and then for every table.
+  template <class F>
+  void for_each(const F& f) {
+    for (Parameter<B>& p : parameters_) f(p);
+    for (FeatureTable<B>& t : tables_) f(t);
+  }
+  template <class F>
+  void for_each(const F& f) const {
+    for (const Parameter<B>& p : parameters_) f(p);
+    for (const FeatureTable<B>& t : tables_) f(t);
+  }
+  /// The arrays that all parameters lie in.
+  ParameterArrays<B>& arrays() const noexcept { return *arrays_; }
+  /// Number of scalars in all parameters and tables.
+  Index n_scalars() const {
     Index n = 0;
-    for (const Parameter<B>& p : items_) n += p.rows() * p.cols();
+    for_each([&](const auto& x) { n += x.rows() * x.cols(); });
     return n;
+  }
+  /// Forgets what a backward pass has left.
+  void clear_gradients() noexcept {
+    for (Parameter<B>& p : parameters_) p.has_grad = false;
+    for (FeatureTable<B>& t : tables_) t.clear_gradient();
   }
 
  private:
-  std::deque<Parameter<B>> items_;
+  template <class X>
+  static X* find_in(std::deque<X>& items, std::string_view name) noexcept {
+    const auto found = std::ranges::find(items, name, [](const X& x) -> std::string_view { return x.name; });
+    return found == items.end() ? nullptr : &*found;
+  }
+  void require_new(const std::string& name) {
+    if (find(name) != nullptr || find_table(name) != nullptr)
+      throw ConfigError(detail::message("parameter '", name, "' exists already"));
+  }
+  std::shared_ptr<ParameterArrays<B>> arrays_ = std::make_shared<ParameterArrays<B>>();
+  std::deque<Parameter<B>> parameters_;
+  std::deque<FeatureTable<B>> tables_;
 };
-
-namespace detail {
-/// Entry number i <- of(i).
-template <Backend B, class F>
-void init_entries(Parameter<B>& p, const F& of) {
-  fill_on_host(p.value, [&](Index begin, Out<B> rows) {
-    for (Index i = 0; i < rows.size(); ++i)
-      rows.data[i] = static_cast<Real<B>>(of(static_cast<std::uint64_t>(begin * p.cols() + i)));
-  });
-}
-}  // namespace detail
 
 /// Every entry `value`.
 template <Backend B>
 void init_constant(Parameter<B>& p, double value) {
-  detail::init_entries(p, [&](std::uint64_t) { return value; });
+  p.initialize([=](std::uint64_t) { return value; });
 }
 /// N(0, deviation^2)
 template <Backend B>
 void init_normal(Parameter<B>& p, double deviation, std::uint64_t seed) {
   const RandomKey key{seed, parameter_stream(p.name), 0};
-  detail::init_entries(p, [&](std::uint64_t i) { return deviation * key.normal(i); });
+  p.initialize([=](std::uint64_t i) { return deviation * key.normal(i); });
 }
 /// U(-bound, bound)
 template <Backend B>
 void init_uniform(Parameter<B>& p, double bound, std::uint64_t seed) {
   const RandomKey key{seed, parameter_stream(p.name), 0};
-  detail::init_entries(p, [&](std::uint64_t i) { return bound * (2.0 * key.uniform(i) - 1.0); });
+  p.initialize([=](std::uint64_t i) { return bound * (2.0 * key.uniform(i) - 1.0); });
 }
 /// N(0, 2 / (fan_in + fan_out)), weight out x in (Glorot & Bengio, AISTATS'10).
 template <Backend B>

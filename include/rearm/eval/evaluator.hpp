@@ -72,8 +72,7 @@ void rank_by_products(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, 
 /// The k items with the highest score user_rows[u] . item_rows[i] for each of `users`; ties by lower id.
 /// user_rows is n_users x D, item_rows n_items x D, `masked` (may be null) the items of each user to leave out.
 /// Throws ShapeError for widths or rows that do not fit, DataError for ids out of range, ConfigError for k < 1,
-/// NumericError for a NaN score. A backend may rank faster by a
-/// `rank_items` of its own, which is found by its context. Cost: users x items x D, in blocks of
+/// NumericError for a NaN score. A backend may have a `rank_items` of its own. Cost: users x items x D, in blocks of
 /// users; the same bits for any thread number.
 template <Backend B>
 TopK<typename B::Scalar> recommend(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, std::span<const Id> users,
@@ -92,8 +91,10 @@ TopK<typename B::Scalar> recommend(Context<B>& ctx, ConstView<typename B::Scalar
   const Index n = static_cast<Index>(users.size());
   TopK<typename B::Scalar> out{Matrix<Id>(n, k), Matrix<typename B::Scalar>(n, k)};
   if (n == 0) return out;
-  if constexpr (requires { rank_items(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view()); })
-    rank_items(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view());
+  if constexpr (requires {
+                  B::rank_items(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view());
+                })
+    B::rank_items(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view());
   else
     detail::rank_by_products(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view());
   return out;

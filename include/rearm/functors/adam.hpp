@@ -11,12 +11,12 @@
 
 namespace rearm::functors {
 
-/// The constants of one step, for a parameter whose learning rate has scale 1.
-template <class T>
+/// What an update takes from where the run stands.
 struct AdamStep {
-  T decay;                     ///< lr wd
-  T step_size;                 ///< lr / (1 - b1^t)
-  T inverse_sqrt_correction2;  ///< 1 / sqrt(1 - b2^t)
+  double learning_rate;
+  double weight_decay;
+  double correction1;               ///< 1 - b1^t
+  double inverse_sqrt_correction2;  ///< 1 / sqrt(1 - b2^t)
 };
 
 /// m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p = p (1 - lr wd) - (lr / c1) m / (sqrt(v) / sqrt(c2) + eps),
@@ -29,20 +29,19 @@ struct AdamUpdate {
   T keep;                      ///< 1 - lr wd
   T step_size;                 ///< lr / (1 - b1^t)
   T inverse_sqrt_correction2;  ///< 1 / sqrt(1 - b2^t)
-  T scale = T{1};              ///< multiplies the learning rate
-  /// In a step that a device may replay, keep, step_size and inverse_sqrt_correction2 are read from here; null
-  /// otherwise.
-  const AdamStep<T>* from = nullptr;
+  double scale = 1;            ///< multiplies the learning rate
+  /// In a step that a device may replay, keep, step_size and inverse_sqrt_correction2 come from here; null otherwise.
+  const AdamStep* from = nullptr;
 
-  REARM_HD AdamUpdate current() const {
+  REARM_HD AdamUpdate at(const AdamStep& step) const {
     AdamUpdate now = *this;
-    if (from != nullptr) {
-      now.keep = T{1} - scale * from->decay;
-      now.step_size = scale * from->step_size;
-      now.inverse_sqrt_correction2 = from->inverse_sqrt_correction2;
-    }
+    const double rate = step.learning_rate * scale;
+    now.keep = static_cast<T>(1.0 - rate * step.weight_decay);
+    now.step_size = static_cast<T>(rate / step.correction1);
+    now.inverse_sqrt_correction2 = static_cast<T>(step.inverse_sqrt_correction2);
     return now;
   }
+  REARM_HD AdamUpdate current() const { return from != nullptr ? at(*from) : *this; }
   REARM_HD void operator()(T& p, T& m, T& v, T g) const {
     m = beta1 * m + (T{1} - beta1) * g;
     v = beta2 * v + (T{1} - beta2) * g * g;
@@ -101,6 +100,16 @@ struct AdamTarget {
   Index all_cols = 0;  ///< columns of the parameter
   MatrixView<BFloat16> rounded_value = {};
 
+  REARM_HD void set_moments(const MatrixView<T>& m, const MatrixView<T>& v) {
+    moment1 = m;
+    moment2 = v;
+  }
+  REARM_HD void set_moments(const MatrixView<BFloat16>& m, const MatrixView<BFloat16>& v) {
+    rounded1 = m;
+    rounded2 = v;
+  }
+  REARM_HD void set_value(const MatrixView<T>& x) { value = x; }
+  REARM_HD void set_value(const MatrixView<BFloat16>& x) { rounded_value = x; }
   REARM_HD Index rows() const { return rounded_value.data != nullptr ? rounded_value.rows : value.rows; }
   REARM_HD Index cols() const { return rounded_value.data != nullptr ? rounded_value.cols : value.cols; }
   REARM_HD AdamTarget tile(Index row, Index n_rows, Index col, Index n_cols) const {
@@ -179,41 +188,71 @@ struct AdamRow {
   }
 };
 
-/// AdamRow for several parameters at once. Rows are cut into pieces of `width` columns, so that a wide matrix of few
-/// rows also has work for many teams; i counts the pieces of all parameters.
-template <class T>
-struct AdamPieces {
-  static constexpr Index width = 1024;                   ///< a multiple of MomentWords::group
-  static constexpr int most = sizeof(T) == 4 ? 12 : 11;  ///< parameters: what fits the arguments of a kernel
-  struct Part {
-    AdamTarget<T> target;
-    MatrixView<const T> grad;
-    Index end;  ///< one past this parameter's last piece
-  };
-  Part part[most];
-  int count = 0;
+/// Where one parameter lies in an array of them.
+struct AdamSegment {
+  Index offset, rows, cols;
+  double scale;          ///< of the learning rate
+  std::uint32_t stream;  ///< of the rounding
+  Index end;             ///< one past its last piece
+  bool operator==(const AdamSegment&) const = default;
+};
 
-  Index pieces() const { return count == 0 ? 0 : part[count - 1].end; }
-  void add(const AdamTarget<T>& target, MatrixView<const T> grad) {
-    const Index begin = pieces();
-    part[count++] = {target, grad, begin + target.rows() * pieces_a_row(target.cols())};
+/// AdamRow for all the parameters of an array at once, M the type of the moments. Call i takes piece i of them: rows as
+/// many as fit `width` elements, or a part of a longer row, so that matrices of any shape have work for many teams.
+template <class T, class M>
+struct AdamSegments {
+  static constexpr Index width = 512;  ///< a multiple of MomentWords::group
+  AdamUpdate<T> update;                ///< without the scale
+  AdamStep step;                       ///< where update.from is null
+  T* value;
+  const T* grad;
+  M* moment1;
+  M* moment2;
+  RandomKey key;  ///< its stream is the segment's
+  const AdamSegment* segment;
+  int n_segments;
+
+  REARM_HD static Index n_pieces(Index rows, Index cols) {
+    return cols > width ? rows * pieces_a_row(cols) : (rows + rows_a_piece(cols) - 1) / rows_a_piece(cols);
   }
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
-    int p = 0;
-    while (i >= part[p].end) ++p;
-    const Part& own = part[p];
-    if (p > 0) i -= part[p - 1].end;
-    const Index cols = own.target.cols();
-    const Index pieces = pieces_a_row(cols);
-    if (pieces == 1) return own.target.update_row(i, own.grad.row(i), lane);
-    const Index row = i / pieces;
-    const Index col = i % pieces * width;
-    own.target.tile(row, 1, col, cols - col < width ? cols - col : width).update_row(0, own.grad.row(row) + col, lane);
+    int first = 0;
+    for (int last = n_segments - 1; first < last;) {
+      const int middle = (first + last) / 2;
+      if (segment[middle].end > i)
+        last = middle;
+      else
+        first = middle + 1;
+    }
+    const AdamSegment own = segment[first];
+    if (first > 0) i -= segment[first - 1].end;
+    const bool narrow = own.cols <= width;
+    const Index row = narrow ? i * rows_a_piece(own.cols) : i / pieces_a_row(own.cols);
+    const Index col = narrow ? 0 : i % pieces_a_row(own.cols) * width;
+    const Index n_rows = narrow ? least(rows_a_piece(own.cols), own.rows - row) : 1;
+    const AdamTarget<T> target = target_of(own).tile(row, n_rows, col, least(width, own.cols - col));
+    const T* const g = grad + own.offset + row * own.cols + col;
+    for (Index r = 0; r < n_rows; ++r) target.update_row(r, g + r * own.cols, lane);
   }
 
  private:
+  REARM_HD static Index least(Index a, Index b) { return a < b ? a : b; }
   REARM_HD static Index pieces_a_row(Index cols) { return (cols + width - 1) / width; }
+  REARM_HD static Index rows_a_piece(Index cols) { return cols > 0 ? width / cols : 1; }
+  REARM_HD AdamTarget<T> target_of(const AdamSegment& s) const {
+    AdamTarget<T> target{update, {value + s.offset, s.rows, s.cols}, {}, {}};
+    target.update.scale = s.scale;
+    target.update = target.update.at(update.from != nullptr ? *update.from : step);
+    target.update.from = nullptr;
+    const MatrixView<M> m(moment1 + s.offset, s.rows, s.cols);
+    const MatrixView<M> v(moment2 + s.offset, s.rows, s.cols);
+    target.set_moments(m, v);
+    target.key = key;
+    target.key.stream = s.stream;
+    target.all_cols = s.cols;
+    return target;
+  }
 };
 
 }  // namespace rearm::functors

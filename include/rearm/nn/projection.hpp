@@ -2,6 +2,7 @@
 /// @file projection.hpp
 /// Raw features of one modality to embeddings of items and of users (REARM eq. 3), for all three kinds of features.
 
+#include <rearm/autodiff/project.hpp>
 #include <rearm/data/dataset.hpp>
 #include <rearm/nn/feature_config.hpp>
 #include <rearm/nn/linear.hpp>
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 
 namespace rearm {
 
@@ -30,7 +32,7 @@ class Projection {
     const bool trainable = config.kind == Features::trainable;
     const bool rounded = config.bfloat16_tables;
     const auto table = [&](const char* owner, Index rows) {
-      return &store.add(Parameter<B>::table(owner + modality.name, rows, width, rounded));
+      return &store.add_table(owner + modality.name, rows, width, rounded);
     };
     items_ = table("item_features.", data.n_items);
     items_->trainable = items_->persistent = trainable;
@@ -53,52 +55,63 @@ class Projection {
   }
 
   Var<B> items(Tape<B>& tape) const {
-    Var<B> projected = item_projection_(tape.parameter(*items_));
+    Var<B> projected = project(tape, *items_, item_projection_.weight(), &item_projection_.bias());
     return item_residual_ == nullptr ? projected : add(projected, tape.parameter(*item_residual_));
   }
   Var<B> users(Tape<B>& tape) const {
-    if (users_ != nullptr) return user_projection_(tape.parameter(*users_));
-    Var<B> of_items = linear(tape.parameter(*items_), tape.parameter(user_projection_.weight()));
-    Var<B> projected = add(spmm(*user_mean_, of_items), tape.parameter(user_projection_.bias()));
+    Parameter<B>& weight = user_projection_.weight();
+    Parameter<B>& bias = user_projection_.bias();
+    if (users_ != nullptr) return project(tape, *users_, weight, &bias);
+    Var<B> of_items = project(tape, *items_, weight);
+    Var<B> projected = add(spmm(*user_mean_, of_items), tape.parameter(bias));
     return user_residual_ == nullptr ? projected : add(projected, tape.parameter(*user_residual_));
   }
 
  private:
   void fill_items(const Modality& modality) {
-    if (!items_->rounded())
-      return fill_on_host(items_->value,
-                          [&](Index begin, MatrixView<T> rows) { modality.features.copy_rows(begin, rows); });
-    Matrix<float> wide(std::min<Index>(256, items_->rows()), items_->cols());
-    fill_on_host(items_->rounded_value, [&](Index begin, MatrixView<BFloat16> rows) {
-      for (Index first = 0; first < rows.rows; first += wide.rows()) {
-        const MatrixView<float> part = wide.view().row_block(0, std::min(wide.rows(), rows.rows - first));
-        modality.features.copy_rows(begin + first, part);
-        const functors::ConvertRow<float, BFloat16> round{part, rows.row_block(first, part.rows)};
-        for (Index i = 0; i < part.rows; ++i) round(i, SoleLane{});
+    items_->with_values([&]<class Stored>(MatrixView<Stored> values) {
+      if constexpr (std::is_same_v<Stored, T>) {
+        fill_on_host<typename B::Memory>(
+            values, [&](Index begin, MatrixView<T> rows) { modality.features.copy_rows(begin, rows); });
+      } else {
+        Matrix<float> wide(std::min<Index>(256, values.rows), values.cols);
+        fill_on_host<typename B::Memory>(values, [&](Index begin, MatrixView<BFloat16> rows) {
+          for (Index first = 0; first < rows.rows; first += wide.rows()) {
+            const MatrixView<float> part = wide.view().row_block(0, std::min(wide.rows(), rows.rows - first));
+            modality.features.copy_rows(begin + first, part);
+            const functors::ConvertRow<float, BFloat16> round{part, rows.row_block(first, part.rows)};
+            for (Index i = 0; i < part.rows; ++i) round(i, SoleLane{});
+          }
+        });
       }
     });
   }
   /// The mean of each user's items.
   void fill_users(Context<B>& ctx) {
-    if (!users_->rounded()) return spmm(ctx, user_mean_->view(), items_->value.view(), users_->value.view());
-    // By columns, so that next to nothing is needed beside the tables.
+    items_->with_values([&]<class X>(MatrixView<X> items) {
+      users_->with_values([&]<class Y>(MatrixView<Y> users) {
+        if constexpr (std::is_same_v<X, Y>) mean_of_items(ctx, items, users);
+      });
+    });
+  }
+  void mean_of_items(Context<B>& ctx, In<B> items, Out<B> users) { spmm(ctx, user_mean_->view(), items, users); }
+  /// By columns, so that next to nothing is needed beside the tables.
+  void mean_of_items(Context<B>& ctx, ConstView<BFloat16> items, MatrixView<BFloat16> users) {
     constexpr Index most = 128;
-    Matrix<T, typename B::Memory> of_items(items_->rows(), most), of_users(users_->rows(), most);
-    for (Index first = 0; first < items_->cols(); first += most) {
-      const Index n = std::min(most, items_->cols() - first);
-      const MatrixView<T> items = of_items.view().col_block(0, n);
-      const MatrixView<T> users = of_users.view().col_block(0, n);
-      B::for_each(ctx, items.rows,
-                  functors::ConvertRow<BFloat16, T>{items_->rounded_value.view().col_block(first, n), items});
-      spmm(ctx, user_mean_->view(), ConstView<T>(items), users);
-      B::for_each(ctx, users.rows,
-                  functors::ConvertRow<T, BFloat16>{users, users_->rounded_value.view().col_block(first, n)});
+    Matrix<T, typename B::Memory> wide_items(items.rows, most), wide_users(users.rows, most);
+    for (Index first = 0; first < items.cols; first += most) {
+      const Index n = std::min(most, items.cols - first);
+      const MatrixView<T> from = wide_items.view().col_block(0, n);
+      const MatrixView<T> to = wide_users.view().col_block(0, n);
+      B::for_each(ctx, from.rows, functors::ConvertRow<BFloat16, T>{items.col_block(first, n), from});
+      spmm(ctx, user_mean_->view(), In<B>(from), to);
+      B::for_each(ctx, to.rows, functors::ConvertRow<T, BFloat16>{to, users.col_block(first, n)});
     }
   }
 
   const SparseOperator<T, typename B::Memory>* user_mean_;
-  Parameter<B>* items_ = nullptr;
-  Parameter<B>* users_ = nullptr;
+  FeatureTable<B>* items_ = nullptr;
+  FeatureTable<B>* users_ = nullptr;
   Parameter<B>* item_residual_ = nullptr;
   Parameter<B>* user_residual_ = nullptr;
   Linear<B> item_projection_;

@@ -97,7 +97,14 @@ void linear_backward(Context<B>& ctx, In<B> x, In<B> weight, In<B> d_y, Into<Rea
   if (d_bias.wanted()) column_sum(ctx, T{1}, d_y, d_bias);
 }
 
-/// The same for a table stored in bfloat16. Its own gradient is not formed; its factors are d_y and the weight.
+/// The same without d_X, of which d_Y and W are the factors.
+template <Backend B>
+void linear_backward(Context<B>& ctx, In<B> x, In<B> d_y, Into<Real<B>> d_weight, Into<Real<B>> d_bias) {
+  using T = Real<B>;
+  if (d_weight.wanted()) gemm(ctx, Op::transpose, Op::none, T{1}, d_y, x, d_weight);
+  if (d_bias.wanted()) column_sum(ctx, T{1}, d_y, d_bias);
+}
+/// Of a table stored in bfloat16.
 template <Backend B>
 void linear_backward(Context<B>& ctx, ConstView<BFloat16> x, In<B> d_y, Into<Real<B>> d_weight, Into<Real<B>> d_bias) {
   using T = Real<B>;

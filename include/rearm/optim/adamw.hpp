@@ -9,6 +9,8 @@
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 namespace rearm {
 
@@ -33,12 +35,10 @@ void factored_adam(Context<B>& ctx, const functors::AdamTarget<Real<B>>& table, 
   if constexpr (requires { B::factored_adam(ctx, table, d_output, weight, d_weight); }) {
     B::factored_adam(ctx, table, d_output, weight, d_weight);
   } else {
-    if (d_weight.wanted()) {
-      if (table.rounded_value.data != nullptr)
-        linear_backward(ctx, ConstView<BFloat16>(table.rounded_value), d_output, d_weight, {});
-      else
-        gemm(ctx, Op::transpose, Op::none, T{1}, d_output, ConstView<T>(table.value), d_weight);
-    }
+    if (table.rounded_value.data != nullptr)
+      linear_backward(ctx, ConstView<BFloat16>(table.rounded_value), d_output, d_weight, {});
+    else
+      linear_backward(ctx, In<B>(table.value), d_output, d_weight, {});
     Scratch<B> scratch(ctx);
     const MatrixView<T> grad = scratch.template matrix<T>(table.rows(), table.cols());
     gemm(ctx, Op::none, Op::none, T{1}, d_output, weight, grad);
@@ -46,8 +46,50 @@ void factored_adam(Context<B>& ctx, const functors::AdamTarget<Real<B>>& table, 
   }
 }
 
-/// Updates every trainable parameter that has a gradient and clears its has_grad. Call before the tape is reset:
-/// factored gradients point into the arena. The caller applies its schedule through `learning_rate`.
+/// The two moments of an array, of T or of BFloat16; those of the other type are empty.
+template <Backend B>
+class AdamMoments {
+ public:
+  using T = Real<B>;
+  using Memory = typename B::Memory;
+  AdamMoments() = default;
+  /// Zero.
+  AdamMoments(Index rows, Index cols, bool rounded) {
+    for (int i = 0; i < 2; ++i)
+      if (rounded)
+        rounded_[i] = Matrix<BFloat16, Memory>(rows, cols);
+      else
+        full_[i] = Matrix<T, Memory>(rows, cols);
+  }
+  Index size() const noexcept { return full_[0].size() + rounded_[0].size(); }
+  /// f(first moment, second moment), views of what they are stored in; nothing where there are none.
+  template <class F>
+  void visit(const F& f) {
+    if (!full_[0].empty()) f(full_[0].view(), full_[1].view());
+    if (!rounded_[0].empty()) f(rounded_[0].view(), rounded_[1].view());
+  }
+  /// The first `size` elements in a longer array, the others zero.
+  void grow(Index size, bool rounded) {
+    AdamMoments longer(1, size, rounded);
+    for (int i = 0; i < 2; ++i) {
+      copy(full_[i], longer.full_[i]);
+      copy(rounded_[i], longer.rounded_[i]);
+    }
+    *this = std::move(longer);
+  }
+
+ private:
+  template <class M>
+  static void copy(const Matrix<M, Memory>& from, Matrix<M, Memory>& to) {
+    if (!from.empty()) Memory::copy(to.data(), from.data(), static_cast<std::size_t>(from.size()) * sizeof(M));
+  }
+  Matrix<T, Memory> full_[2];
+  Matrix<BFloat16, Memory> rounded_[2];
+};
+
+/// Updates every trainable parameter that has a gradient and clears its has_grad. Call before the tape is reset: the
+/// gradients of tables point into the arena. The caller applies its schedule through `learning_rate`. Moments belong to
+/// the optimizer and are made at its first step; one optimizer serves one store.
 template <Backend B>
 class AdamW {
  public:
@@ -61,89 +103,122 @@ class AdamW {
   void set_step_count(std::int64_t count) noexcept { step_count_ = count; }
 
   /// What the next step's update takes from where the run stands.
-  functors::AdamStep<T> next_step() const { return at_step(step_count_ + 1); }
+  functors::AdamStep next_step() const { return at_step(step_count_ + 1); }
   /// In a step that may be replayed: where its updates find that. Null otherwise.
-  void set_step_source(const functors::AdamStep<T>* source) noexcept { step_source_ = source; }
+  void set_step_source(const functors::AdamStep* source) noexcept { step_source_ = source; }
 
   void step(Context<B>& ctx, ParameterStore<B>& parameters) {
+    prepare(parameters);
     ++step_count_;
-    // Factored tables first: their gradient needs the projection weight as the backward pass saw it.
-    for (Parameter<B>& p : parameters)
-      if (p.trainable && p.has_grad && p.factored) {
-        prepare(p);
-        Parameter<B>* const w = p.fused_weight;
+    // Tables first: their gradient needs the projection weight as the backward pass saw it.
+    auto moments = table_moments_.begin();
+    for (FeatureTable<B>& table : parameters.tables()) {
+      if (table.trainable && table.has_grad()) {
+        const auto& grad = table.gradient();
+        Parameter<B>* const weight = grad.fused_weight;
         Into<T> d_weight;
-        if (w != nullptr) d_weight = w->has_grad ? add_to(w->grad.view()) : Into<T>(w->grad.view());
-        factored_adam(ctx, target(ctx, p), p.factor_output, p.factor_weight, d_weight);
-        if (w != nullptr) w->has_grad = true;
-        p.fused_weight = nullptr;
-        p.has_grad = false;
+        if (weight != nullptr) d_weight = weight->has_grad ? add_to(weight->grad()) : Into<T>(weight->grad());
+        factored_adam(ctx, target(ctx, table, *moments), grad.d_output, grad.weight, d_weight);
+        if (weight != nullptr) weight->has_grad = true;
       }
-    functors::AdamPieces<T> pieces{};
-    static_assert(sizeof pieces <= 4000, "a kernel takes 4 KiB of arguments");
-    const auto update = [&] {
-      B::for_each(ctx, pieces.pieces(), pieces);
-      pieces.count = 0;
-    };
-    for (Parameter<B>& p : parameters)
-      if (p.trainable && p.has_grad) {
-        prepare(p);
-        pieces.add(target(ctx, p), p.grad.view());
-        p.has_grad = false;
-        if (pieces.count == pieces.most) update();
-      }
-    update();
+      table.clear_gradient();
+      ++moments;
+    }
+    update(ctx, parameters);
+    parameters.clear_gradients();
+  }
+
+  /// Makes the moments, zero, where that has not been done.
+  void prepare(ParameterStore<B>& parameters) {
+    const bool rounded = settings_.bfloat16_moments;
+    if (moments_.size() < parameters.arrays().size()) moments_.grow(parameters.arrays().size(), rounded);
+    table_moments_.resize(parameters.tables().size());
+    auto moments = table_moments_.begin();
+    for (const FeatureTable<B>& table : parameters.tables()) {
+      if (table.trainable && moments->size() == 0) *moments = AdamMoments<B>(table.rows(), table.cols(), rounded);
+      ++moments;
+    }
+  }
+  /// f(x, its first moment, its second) for every trainable parameter or table x of the store; nothing before the first
+  /// step. The moments are views of T, or of BFloat16 where the settings say so.
+  template <class F>
+  void for_each_moment(ParameterStore<B>& parameters, const F& f) {
+    moments_.visit([&](auto all1, auto all2) {
+      for (Parameter<B>& p : parameters)
+        if (p.trainable && p.offset() < all1.size()) {
+          const auto part = [&](auto all) { return decltype(all)(all.data + p.offset(), p.rows(), p.cols()); };
+          f(p, part(all1), part(all2));
+        }
+    });
+    for (std::size_t i = 0; i < table_moments_.size(); ++i)
+      table_moments_[i].visit([&](auto m, auto v) { f(parameters.tables()[i], m, v); });
   }
 
  private:
-  void prepare(Parameter<B>& p) const {
-    const auto make = [&](auto& moment) {
-      if (moment.empty()) moment = std::decay_t<decltype(moment)>(p.rows(), p.cols());
-    };
-    if (settings_.bfloat16_moments) {
-      make(p.rounded_moment1);
-      make(p.rounded_moment2);
-    } else {
-      make(p.moment1);
-      make(p.moment2);
+  functors::AdamTarget<T> target(const Context<B>& ctx, FeatureTable<B>& table, AdamMoments<B>& moments) const {
+    functors::AdamTarget<T> out{rule(table.learning_rate_scale), {}, {}, {}};
+    table.with_values([&](auto values) { out.set_value(values); });
+    moments.visit([&](auto m, auto v) { out.set_moments(m, v); });
+    out.key = key(ctx, parameter_stream(table.name));
+    out.all_cols = table.cols();
+    return out;
+  }
+  /// All small parameters at once.
+  void update(Context<B>& ctx, ParameterStore<B>& parameters) {
+    Index end = 0;
+    next_.clear();
+    for (const Parameter<B>& p : parameters) {
+      if (!p.trainable || !p.has_grad || p.rows() * p.cols() == 0) continue;
+      end += functors::AdamSegments<T, T>::n_pieces(p.rows(), p.cols());
+      next_.push_back({p.offset(), p.rows(), p.cols(), p.learning_rate_scale, parameter_stream(p.name), end});
     }
+    if (next_.empty()) return;
+    const functors::AdamSegment* const segments = there(next_);
+    moments_.visit([&](auto m, auto v) {
+      B::for_each(ctx, end,
+                  functors::AdamSegments<T, std::remove_pointer_t<decltype(m.data)>>{
+                      rule(1), at_step(step_count_), parameters.arrays().values(), parameters.arrays().gradients(),
+                      m.data, v.data, key(ctx, 0), segments, static_cast<int>(next_.size())});
+    });
+  }
+  /// The list in the backend's memory, kept there: which parameters have a gradient hardly ever changes, and a recorded
+  /// step reads it where it was.
+  const functors::AdamSegment* there(const std::vector<functors::AdamSegment>& list) {
+    for (const Listed& known : lists_)
+      if (known.list == list) return known.there.data();
+    return lists_.emplace_back(Listed{list, Buffer<functors::AdamSegment, typename B::Memory>(list)}).there.data();
   }
   /// The step counts from 1, so these draws are not those of the initial values, step 0 of the same stream.
-  functors::AdamTarget<T> target(const Context<B>& ctx, Parameter<B>& p) const {
-    return {update_for(p),
-            p.value.view(),
-            p.moment1.view(),
-            p.moment2.view(),
-            p.rounded_moment1.view(),
-            p.rounded_moment2.view(),
-            ctx.key(parameter_stream(p.name), static_cast<std::uint32_t>(step_count_)),
-            0,
-            0,
-            p.cols(),
-            p.rounded_value.view()};
+  RandomKey key(const Context<B>& ctx, std::uint32_t stream) const {
+    return ctx.key(stream, static_cast<std::uint32_t>(step_count_));
   }
-  functors::AdamUpdate<T> update_for(const Parameter<B>& p) const {
-    const double scale = p.learning_rate_scale;
-    const auto t = static_cast<double>(step_count_);
-    const double rate = settings_.learning_rate * scale;
-    return {static_cast<T>(settings_.beta1),
-            static_cast<T>(settings_.beta2),
-            static_cast<T>(settings_.epsilon),
-            static_cast<T>(1.0 - rate * settings_.weight_decay),
-            static_cast<T>(rate / (1.0 - std::pow(settings_.beta1, t))),
-            static_cast<T>(1.0 / std::sqrt(1.0 - std::pow(settings_.beta2, t))),
-            static_cast<T>(scale),
-            step_source_};
+  functors::AdamUpdate<T> rule(double scale) const {
+    const functors::AdamUpdate<T> unset{static_cast<T>(settings_.beta1),
+                                        static_cast<T>(settings_.beta2),
+                                        static_cast<T>(settings_.epsilon),
+                                        T{},
+                                        T{},
+                                        T{},
+                                        scale,
+                                        step_source_};
+    return unset.at(at_step(step_count_));
   }
-  functors::AdamStep<T> at_step(std::int64_t count) const {
+  functors::AdamStep at_step(std::int64_t count) const {
     const auto t = static_cast<double>(count);
-    return {static_cast<T>(settings_.learning_rate * settings_.weight_decay),
-            static_cast<T>(settings_.learning_rate / (1.0 - std::pow(settings_.beta1, t))),
-            static_cast<T>(1.0 / std::sqrt(1.0 - std::pow(settings_.beta2, t)))};
+    return {settings_.learning_rate, settings_.weight_decay, 1.0 - std::pow(settings_.beta1, t),
+            1.0 / std::sqrt(1.0 - std::pow(settings_.beta2, t))};
   }
   AdamSettings settings_;
   std::int64_t step_count_ = 0;
-  const functors::AdamStep<T>* step_source_ = nullptr;
+  const functors::AdamStep* step_source_ = nullptr;
+  AdamMoments<B> moments_;                     ///< of the store's array
+  std::vector<AdamMoments<B>> table_moments_;  ///< of its tables, in their order; none of a frozen one
+  struct Listed {
+    std::vector<functors::AdamSegment> list;
+    Buffer<functors::AdamSegment, typename B::Memory> there;
+  };
+  std::vector<functors::AdamSegment> next_;
+  std::vector<Listed> lists_;
 };
 
 }  // namespace rearm

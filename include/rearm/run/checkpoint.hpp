@@ -9,9 +9,9 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
+#include <span>
 #include <string>
-#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace rearm {
@@ -19,21 +19,31 @@ namespace rearm {
 inline constexpr const char* checkpoint_format = "rearm-checkpoint-2";
 inline constexpr const char* checkpoint_format_1 = "rearm-checkpoint-1";
 
+namespace detail {
+/// What the names of its tensors begin with.
+template <Backend B>
+std::string checkpoint_prefix(const Trained<B>& trained) {
+  return trained.name.empty() ? "" : trained.name + "/";
+}
+}  // namespace detail
+
 /// Writes the checkpoint atomically: an older one stays whole until the new one is.
 template <Backend B>
-void save_checkpoint(const std::filesystem::path& path, const ParameterStore<B>& parameters,
+void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<B>> trained,
                      const SettingsRecord& settings, const TrainState& state) {
   detail::TensorList<typename B::Memory> list;
-  for (const Parameter<B>& p : parameters) {
-    if (!p.persistent) continue;
-    p.with_values([&](const auto& values) { list.add("value/" + p.name, values.view()); });
-    const auto add = [&](const std::string& name, const auto& moment) {
-      if (!moment.empty()) list.add(name + p.name, moment.view());
-    };
-    add("moment1/", p.moment1);
-    add("moment2/", p.moment2);
-    add("moment1/", p.rounded_moment1);
-    add("moment2/", p.rounded_moment2);
+  nlohmann::json updates = nlohmann::json::object();
+  for (const Trained<B>& t : trained) {
+    const std::string prefix = detail::checkpoint_prefix(t);
+    std::as_const(*t.parameters).for_each([&](const auto& x) {
+      if (x.persistent) x.with_values([&](auto values) { list.add(prefix + "value/" + x.name, values); });
+    });
+    t.optimizer->for_each_moment(*t.parameters, [&](const auto& x, auto moment1, auto moment2) {
+      if (!x.persistent) return;
+      list.add(prefix + "moment1/" + x.name, moment1);
+      list.add(prefix + "moment2/" + x.name, moment2);
+    });
+    if (!t.name.empty()) updates[t.name] = t.optimizer->step_count();  // the model's own are the run's steps
   }
   const nlohmann::json progress = {{"epoch", state.epoch},
                                    {"step", state.step},
@@ -41,6 +51,7 @@ void save_checkpoint(const std::filesystem::path& path, const ParameterStore<B>&
                                    {"best_epoch", state.stopping.best_epoch},
                                    {"stale_epochs", state.stopping.stale_epochs},
                                    {"best_valid", state.best_valid},
+                                   {"updates", updates},
                                    {"step_seconds", state.step_seconds}};
   write_safetensors(path, list.tensors(),
                     {{"format", checkpoint_format},
@@ -68,6 +79,16 @@ inline TrainState read_train_state(const SafetensorsFile& file, const std::files
   return state;
 }
 
+/// How often the optimizer of that name had been used.
+inline std::int64_t read_updates(const SafetensorsFile& file, const std::filesystem::path& path,
+                                 const std::string& name) {
+  const auto json = nlohmann::json::parse(require_metadata(file, path, "state"), nullptr, false);
+  const auto found = json.is_object() ? json.find("updates") : json.end();
+  if (found == json.end() || !found->is_object() || !found->contains(name) || !found->at(name).is_number_unsigned())
+    throw DataError(message(path.string(), ": does not say how far the optimizer of '", name, "' was"));
+  return found->at(name).get<std::int64_t>();
+}
+
 }  // namespace detail
 
 /// What a checkpoint says of its run, without the tensors. Throws IoError and DataError; ConfigError naming the model
@@ -79,40 +100,43 @@ inline TrainState read_train_state(const std::filesystem::path& path, const Sett
   return detail::read_train_state(file, path);
 }
 
-/// Restores parameters and moments and returns where the run stood. Throws as `read_train_state`, and ShapeError;
+/// Restores parameters and optimizers and returns where the run stood. Throws as `read_train_state`, and ShapeError;
 /// nothing is changed when anything is wrong with the file.
 template <Backend B>
-TrainState load_checkpoint(const std::filesystem::path& path, ParameterStore<B>& parameters,
+TrainState load_checkpoint(const std::filesystem::path& path, std::span<const Trained<B>> trained,
                            const SettingsRecord& settings) {
   SafetensorsFile file(path);
   detail::require_format(file, path, checkpoint_format, checkpoint_format_1);
   detail::require_settings(settings, file, path, {"train.", "model."});
-  const bool rounded = settings.settings.at("train").at("bfloat16_moments").template get<bool>();
   TrainState state = detail::read_train_state(file, path);
-  for (Parameter<B>& p : parameters)
-    for (const char* moment : {"moment1/", "moment2/"}) {
-      if (!file.contains(moment + p.name)) continue;
-      const TensorInfo& tensor = file.info(moment + p.name);
-      if (tensor.shape != std::vector<Index>{p.rows(), p.cols()})
-        throw ShapeError(detail::message(path.string(), ": tensor '", tensor.name, "' is ", shape_string(tensor.shape),
-                                         " but must be ", shape_string(p.rows(), p.cols())));
-      if ((tensor.type == TensorType::bf16) != rounded)
-        throw DataError(detail::message(path.string(), ": tensor '", tensor.name, "' is ", to_string(tensor.type),
-                                        ", which bfloat16_moments in its own config contradicts"));
-    }
-  detail::read_parameters(file, path, "value/", parameters);
-  for (Parameter<B>& p : parameters) {
-    p.has_grad = false;
-    const auto read = [&](const std::string& name, auto& moment, bool here) {
-      moment = std::decay_t<decltype(moment)>();
-      if (!here || !file.contains(name + p.name)) return;
-      moment = std::decay_t<decltype(moment)>(p.rows(), p.cols());
-      detail::read_matrix(file, name + p.name, moment);
-    };
-    read("moment1/", p.moment1, !rounded);
-    read("moment2/", p.moment2, !rounded);
-    read("moment1/", p.rounded_moment1, rounded);
-    read("moment2/", p.rounded_moment2, rounded);
+  // All is looked at before anything is written.
+  std::vector<std::int64_t> updates;
+  for (const Trained<B>& t : trained) {
+    const std::string prefix = detail::checkpoint_prefix(t);
+    updates.push_back(t.name.empty() ? state.step : detail::read_updates(file, path, t.name));
+    detail::require_parameters(file, path, prefix + "value/", *t.parameters);
+    const bool rounded = t.optimizer->settings().bfloat16_moments;
+    t.parameters->for_each([&](const auto& x) {
+      for (const char* moment : {"moment1/", "moment2/"})
+        if (file.contains(prefix + moment + x.name))
+          detail::require_tensor(file, path, prefix + moment + x.name, x.rows(), x.cols(), rounded, "bfloat16_moments");
+    });
+  }
+  std::size_t i = 0;
+  for (const Trained<B>& t : trained) {
+    const std::string prefix = detail::checkpoint_prefix(t);
+    detail::read_parameters(file, prefix + "value/", *t.parameters);
+    t.parameters->clear_gradients();
+    *t.optimizer = AdamW<B>(t.optimizer->settings());
+    t.optimizer->set_step_count(updates[i++]);
+    t.optimizer->prepare(*t.parameters);
+    t.optimizer->for_each_moment(*t.parameters, [&](const auto& x, auto moment1, auto moment2) {
+      const auto read = [&](const std::string& name, auto moment) {
+        if (file.contains(name)) detail::read_matrix<typename B::Memory>(file, name, moment);
+      };
+      read(prefix + "moment1/" + x.name, moment1);
+      read(prefix + "moment2/" + x.name, moment2);
+    });
   }
   return state;
 }

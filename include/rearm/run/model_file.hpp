@@ -78,16 +78,15 @@ inline Index read_count(const SafetensorsFile& file, const std::filesystem::path
   throw DataError(message(path.string(), ": ", key, " = '", text, "' in the metadata is not a count"));
 }
 
-/// A whole tensor into a matrix of its shape, wherever that lies.
-template <class T, class Memory>
-void read_matrix(SafetensorsFile& file, const std::string& name, Matrix<T, Memory>& to) {
+/// A whole tensor into a contiguous matrix of its shape in Memory.
+template <class Memory, class T>
+void read_matrix(SafetensorsFile& file, const std::string& name, const MatrixView<T>& to) {
   if constexpr (Memory::host_accessible) {
-    file.read(name, to.view());
+    file.read(name, to);
   } else {
-    Matrix<T> copy(to.rows(), to.cols());
+    Matrix<T> copy(to.rows, to.cols);
     file.read(name, copy.view());
-    if (!copy.empty())
-      Memory::copy_from_host(to.data(), copy.data(), static_cast<std::size_t>(copy.size()) * sizeof(T));
+    if (!copy.empty()) Memory::copy_from_host(to.data, copy.data(), static_cast<std::size_t>(copy.size()) * sizeof(T));
   }
 }
 
@@ -96,11 +95,11 @@ template <class Memory>
 class TensorList {
  public:
   template <class T>
-  void add(std::string name, MatrixView<const T> m) {
+  void add(std::string name, const MatrixView<T>& m) {
     if constexpr (Memory::host_accessible) {
       tensors_.push_back(tensor_view(std::move(name), m));
     } else {
-      const auto copy = std::make_shared<OnHost<T, Memory>>(m);
+      const auto copy = std::make_shared<OnHost<std::remove_const_t<T>, Memory>>(m);
       tensors_.push_back(tensor_view(std::move(name), copy->view()));
       copies_.push_back(copy);
     }
@@ -113,25 +112,38 @@ class TensorList {
   std::vector<std::shared_ptr<void>> copies_;
 };
 
-/// Reads every persistent parameter from tensors `prefix` + name, checking all names and shapes before writing any.
+/// Throws ShapeError or DataError unless the tensor is rows x cols and stored in bfloat16 or not as `rounded` says,
+/// which comes from that setting.
+inline void require_tensor(const SafetensorsFile& file, const std::filesystem::path& path, const std::string& name,
+                           Index rows, Index cols, bool rounded, const char* setting) {
+  const TensorInfo& tensor = file.info(name);
+  if ((tensor.type == TensorType::bf16) != rounded)
+    throw DataError(message(path.string(), ": tensor '", name, "' is ", to_string(tensor.type), ", which ", setting,
+                            " in its own config contradicts"));
+  if (tensor.shape != std::vector<Index>{rows, cols})
+    throw ShapeError(message(path.string(), ": tensor '", name, "' is ", shape_string(tensor.shape),
+                             " but the model's is ", shape_string(rows, cols)));
+}
+
+/// Throws unless all persistent parameters are there, as tensors `prefix` + name of their shapes.
 template <Backend B>
-void read_parameters(SafetensorsFile& file, const std::filesystem::path& path, const std::string& prefix,
-                     ParameterStore<B>& parameters) {
-  for (Parameter<B>& p : parameters) {
-    if (!p.persistent) continue;
-    if (!file.contains(prefix + p.name))
-      throw DataError(message(path.string(), ": has no tensor '", prefix, p.name, "'; it holds another model"));
-    const TensorInfo& tensor = file.info(prefix + p.name);
-    if ((tensor.type == TensorType::bf16) != p.rounded())
-      throw DataError(message(path.string(), ": tensor '", tensor.name, "' is ", to_string(tensor.type),
-                              ", which bfloat16_tables in its own config contradicts"));
-    const std::vector<Index>& shape = tensor.shape;
-    if (shape.size() != 2 || shape[0] != p.rows() || shape[1] != p.cols())
-      throw ShapeError(message(path.string(), ": tensor '", prefix, p.name, "' is ", shape_string(shape),
-                               " but the model's is ", shape_string(p.rows(), p.cols())));
-  }
-  for (Parameter<B>& p : parameters)
-    if (p.persistent) p.with_values([&](auto& values) { read_matrix(file, prefix + p.name, values); });
+void require_parameters(const SafetensorsFile& file, const std::filesystem::path& path, const std::string& prefix,
+                        const ParameterStore<B>& parameters) {
+  parameters.for_each([&](const auto& x) {
+    if (!x.persistent) return;
+    if (!file.contains(prefix + x.name))
+      throw DataError(message(path.string(), ": has no tensor '", prefix, x.name, "'; it holds another model"));
+    require_tensor(file, path, prefix + x.name, x.rows(), x.cols(), x.rounded(), "bfloat16_tables");
+  });
+}
+
+/// Reads them.
+template <Backend B>
+void read_parameters(SafetensorsFile& file, const std::string& prefix, ParameterStore<B>& parameters) {
+  parameters.for_each([&](auto& x) {
+    if (x.persistent)
+      x.with_values([&](auto values) { read_matrix<typename B::Memory>(file, prefix + x.name, values); });
+  });
 }
 
 }  // namespace detail
@@ -154,8 +166,9 @@ void save_model(const std::filesystem::path& path, const ParameterStore<B>& para
                 const ModelOrigin& origin, int epoch, ConstView<typename B::Scalar> users,
                 ConstView<typename B::Scalar> items) {
   detail::TensorList<typename B::Memory> list;
-  for (const Parameter<B>& p : parameters)
-    if (p.persistent) p.with_values([&](const auto& values) { list.add(p.name, values.view()); });
+  parameters.for_each([&](const auto& x) {
+    if (x.persistent) x.with_values([&](auto values) { list.add(x.name, values); });
+  });
   list.add("representation.user", users);
   list.add("representation.item", items);
   const Adjacency& seen = origin.seen;
@@ -181,7 +194,8 @@ void load_parameters(const std::filesystem::path& path, ParameterStore<B>& param
   SafetensorsFile file(path);
   detail::require_format(file, path, model_format, model_format_1);
   detail::require_settings(settings, file, path, {"model."});
-  detail::read_parameters(file, path, "", parameters);
+  detail::require_parameters(file, path, "", parameters);
+  detail::read_parameters(file, "", parameters);
 }
 
 /// What a model file needs to recommend, whatever the model.
@@ -228,8 +242,8 @@ SavedModel<B> load_model(const std::filesystem::path& path) {
   out.items = decltype(out.items)(items[0], items[1]);
   out.seen.offsets.resize(static_cast<std::size_t>(offsets[1]));
   out.seen.ids.resize(static_cast<std::size_t>(seen[1]));
-  detail::read_matrix(file, "representation.user", out.users);
-  detail::read_matrix(file, "representation.item", out.items);
+  detail::read_matrix<typename B::Memory>(file, "representation.user", out.users.view());
+  detail::read_matrix<typename B::Memory>(file, "representation.item", out.items.view());
   file.read("seen.offsets", MatrixView<Index>{out.seen.offsets.data(), 1, offsets[1]});
   file.read("seen.items", MatrixView<Id>{out.seen.ids.data(), 1, seen[1]});
   if (out.seen.offsets.front() != 0 || out.seen.offsets.back() != seen[1] || !std::ranges::is_sorted(out.seen.offsets))

@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <utility>
 
 namespace rearm {
@@ -24,12 +25,12 @@ class RunFolder final : public TrainStore<B> {
   std::filesystem::path model_file() const { return folder_ / "model.safetensors"; }
   std::filesystem::path checkpoint_file() const { return folder_ / "checkpoint.safetensors"; }
 
-  std::optional<TrainState> restore(ParameterStore<B>& parameters) override {
+  std::optional<TrainState> restore(std::span<const Trained<B>> trained) override {
     if (!resume_ || !std::filesystem::exists(checkpoint_file())) return std::nullopt;
-    return load_checkpoint<B>(checkpoint_file(), parameters, settings_);
+    return load_checkpoint<B>(checkpoint_file(), trained, settings_);
   }
-  void save_checkpoint(const ParameterStore<B>& parameters, const TrainState& state) override {
-    rearm::save_checkpoint<B>(checkpoint_file(), parameters, settings_, state);
+  void save_checkpoint(std::span<const Trained<B>> trained, const TrainState& state) override {
+    rearm::save_checkpoint<B>(checkpoint_file(), trained, settings_, state);
   }
   void save_best(const ParameterStore<B>& parameters, int epoch, ConstView<T> users, ConstView<T> items) override {
     save_model<B>(model_file(), parameters, settings_, origin_, epoch, users, items);

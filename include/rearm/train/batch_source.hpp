@@ -9,15 +9,16 @@
 
 namespace rearm {
 
-/// The batches of a PairSampler; backends whose memory the host cannot reach specialise this and make the same ones.
+/// The batches of a PairSampler.
 template <Backend B>
-class BatchSource {
-  static_assert(B::Memory::host_accessible, "include the backend's own batch source");
+class HostBatchSource {
+  static_assert(B::Memory::host_accessible,
+                "a backend whose memory the host cannot reach has a BatchSource of its own");
 
  public:
   /// Throws what PairSampler's constructor throws.
-  BatchSource(Context<B>&, const Interactions& train, const Adjacency& excluded, Index n_items, Index batch_size,
-              std::uint64_t seed, int n_negatives = 1)
+  HostBatchSource(Context<B>&, const Interactions& train, const Adjacency& excluded, Index n_items, Index batch_size,
+                  std::uint64_t seed, int n_negatives = 1)
       : sampler_(train, excluded, n_items, batch_size, seed, n_negatives) {}
   Index n_batches() const noexcept { return sampler_.n_batches(); }
   void begin_epoch(std::uint32_t epoch) { sampler_.begin_epoch(epoch); }
@@ -29,5 +30,21 @@ class BatchSource {
   PairSampler sampler_;
   Batch batch_;
 };
+
+namespace detail {
+template <class B>
+struct BatchSourceOf {
+  using type = HostBatchSource<B>;
+};
+template <class B>
+requires requires { typename B::BatchSource; }
+struct BatchSourceOf<B> {
+  using type = typename B::BatchSource;
+};
+}  // namespace detail
+
+/// The backend's own, which makes the same batches, or the host's.
+template <Backend B>
+using BatchSource = typename detail::BatchSourceOf<B>::type;
 
 }  // namespace rearm

@@ -8,12 +8,14 @@
 #include <rearm/core/parameters.hpp>
 #include <rearm/data/batch.hpp>
 #include <rearm/loss/loss.hpp>
+#include <rearm/train/store.hpp>
 
 #include <concepts>
 #include <cstdint>
 #include <memory>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace rearm {
 
@@ -41,6 +43,8 @@ struct Step {
 ///   one after the other.
 /// - `bool decays_weights() const`: false if the model's loss has a penalty of its own and TrainConfig::weight_decay is
 ///   not to be applied.
+/// - `std::vector<Trained<B>> inner_networks()`: networks that `begin_epoch` trains, each with a name, a store and an
+///   optimizer of its own; a run's checkpoint has them too.
 /// - `static void check(const Config&, const Dataset&)`: throws ConfigError or DataError for settings that cannot be
 ///   used with that data, before anything is built or overwritten.
 template <class M, class B>
@@ -72,6 +76,7 @@ class AnyRecommender {
   bool begin_epoch(Context<B>& ctx, int epoch) const { return self_->begin_epoch(ctx, epoch); }
   int n_negatives() const { return self_->n_negatives(); }
   bool decays_weights() const { return self_->decays_weights(); }
+  std::vector<Trained<B>> inner_networks() const { return self_->inner_networks(); }
 
  private:
   struct Interface {
@@ -83,6 +88,7 @@ class AnyRecommender {
     virtual bool begin_epoch(Context<B>& ctx, int epoch) = 0;
     virtual int n_negatives() const = 0;
     virtual bool decays_weights() const = 0;
+    virtual std::vector<Trained<B>> inner_networks() = 0;
   };
   template <class M>
   struct Holder final : Interface {
@@ -108,6 +114,12 @@ class AnyRecommender {
         return model->decays_weights();
       else
         return true;
+    }
+    std::vector<Trained<B>> inner_networks() override {
+      if constexpr (requires { model->inner_networks(); })
+        return model->inner_networks();
+      else
+        return {};
     }
     std::shared_ptr<M> model;
   };

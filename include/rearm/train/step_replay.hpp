@@ -9,11 +9,11 @@
 
 namespace rearm {
 
-/// On the host a step is simply run; a backend that can record work and replay it specialises this.
+/// A step is simply run.
 template <Backend B>
-class StepReplay {
+class PlainStep {
  public:
-  explicit StepReplay(Context<B>&) {}
+  explicit PlainStep(Context<B>&) {}
   template <class F>
   void run(std::uint32_t /*step*/, Index /*batch_size*/, AdamW<B>& /*optimizer*/, const F& f) {
     f();
@@ -23,5 +23,21 @@ class StepReplay {
   /// What a recorded step starts on a device.
   std::size_t launches() const noexcept { return 0; }
 };
+
+namespace detail {
+template <class B>
+struct StepReplayOf {
+  using type = PlainStep<B>;
+};
+template <class B>
+requires requires { typename B::StepReplay; }
+struct StepReplayOf<B> {
+  using type = typename B::StepReplay;
+};
+}  // namespace detail
+
+/// That of a backend which can record work and replay it, or the plain one.
+template <Backend B>
+using StepReplay = typename detail::StepReplayOf<B>::type;
 
 }  // namespace rearm

@@ -7,8 +7,11 @@
 #include <rearm/optim/adamw.hpp>
 #include <rearm/train/early_stopping.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 namespace rearm {
@@ -22,6 +25,14 @@ struct TrainState {
   std::vector<double> step_seconds;  ///< median of each epoch
 };
 
+/// Parameters and the optimizer that trains them; `name` is empty for a model's own.
+template <Backend B>
+struct Trained {
+  std::string name;
+  ParameterStore<B>* parameters;
+  AdamW<B>* optimizer;
+};
+
 /// Told by a trainer what to keep. A run's folder is one (run/run_folder.hpp); without any the best weights are kept in
 /// memory.
 template <Backend B>
@@ -30,8 +41,8 @@ class TrainStore {
   using T = Real<B>;
   virtual ~TrainStore() = default;
   /// Puts weights and moments where they were after the last checkpoint; nothing when the run begins anew.
-  virtual std::optional<TrainState> restore(ParameterStore<B>& parameters) = 0;
-  virtual void save_checkpoint(const ParameterStore<B>& parameters, const TrainState& state) = 0;
+  virtual std::optional<TrainState> restore(std::span<const Trained<B>> trained) = 0;
+  virtual void save_checkpoint(std::span<const Trained<B>> trained, const TrainState& state) = 0;
   /// The weights are those of the best epoch so far; `users` and `items` are its embeddings.
   virtual void save_best(const ParameterStore<B>& parameters, int epoch, ConstView<T> users, ConstView<T> items) = 0;
   /// Puts the weights of the best epoch back.
@@ -43,28 +54,30 @@ template <Backend B>
 class MemoryStore final : public TrainStore<B> {
  public:
   using T = Real<B>;
-  std::optional<TrainState> restore(ParameterStore<B>&) override { return std::nullopt; }
-  void save_checkpoint(const ParameterStore<B>&, const TrainState&) override {}
+  std::optional<TrainState> restore(std::span<const Trained<B>>) override { return std::nullopt; }
+  void save_checkpoint(std::span<const Trained<B>>, const TrainState&) override {}
   void save_best(const ParameterStore<B>& parameters, int, ConstView<T>, ConstView<T>) override {
     best_.clear();
-    for (const Parameter<B>& p : parameters)
-      if (p.trainable) best_.push_back({p.value.clone(), p.rounded_value.clone()});
+    parameters.for_each([&](const auto& x) {
+      if (!x.trainable) return;
+      x.with_values([&](auto values) {
+        const auto bytes = values.size() * static_cast<Index>(sizeof *values.data);
+        Memory::copy(best_.emplace_back(bytes).data(), values.data, static_cast<std::size_t>(bytes));
+      });
+    });
   }
   void load_best(ParameterStore<B>& parameters) override {
-    std::size_t i = 0;
-    for (Parameter<B>& p : parameters)
-      if (p.trainable) {
-        p.value.assign(best_[i].value);
-        p.rounded_value.assign(best_[i++].rounded);
-      }
+    auto best = best_.begin();
+    parameters.for_each([&](auto& x) {
+      if (!x.trainable) return;
+      x.with_values([&](auto values) { Memory::copy(values.data, best->data(), best->bytes()); });
+      ++best;
+    });
   }
 
  private:
-  struct Values {
-    Matrix<T, typename B::Memory> value;
-    Matrix<BFloat16, typename B::Memory> rounded;
-  };
-  std::vector<Values> best_;
+  using Memory = typename B::Memory;
+  std::vector<Buffer<std::byte, Memory>> best_;
 };
 
 }  // namespace rearm

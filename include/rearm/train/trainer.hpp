@@ -93,7 +93,6 @@ class Trainer {
         stopping_(config.patience, config.round_validation_metric),
         tape_(ctx),
         replay_(ctx) {
-    tape_.set_fused_tables(true);
     if constexpr (!on_host) loss_sums_ = Matrix<T, typename B::Memory>(1, 1 + max_loss_parts);
   }
 
@@ -116,12 +115,14 @@ class Trainer {
   TrainResult run() {
     BatchSource<B> batches(ctx_, data_.train, known_items(data_, config_.negatives == Negatives::exclude_all),
                            data_.n_items, config_.batch_size, config_.seed, model_.n_negatives());
-    replay_.forget();  // an earlier run had its own batches, and `restore` makes new moments
-    for (Parameter<B>& p : model_.parameters()) p.has_grad = false;  // left by a step that an exception ended
+    replay_.forget();                       // an earlier run had its own batches, and `restore` makes new moments
+    model_.parameters().clear_gradients();  // left by a step that an exception ended
+    for (FeatureTable<B>& table : model_.parameters().tables()) table.fuses_weight_gradient = true;
+    std::vector<Trained<B>> trained = model_.inner_networks();
+    trained.insert(trained.begin(), {"", &model_.parameters(), &optimizer_});
     TrainResult result;
-    if (const auto state = store_.restore(model_.parameters())) {
+    if (const auto state = store_.restore(trained)) {
       state_ = *state;
-      optimizer_.set_step_count(state_.step);
       stopping_ = EarlyStopping(config_.patience, config_.round_validation_metric, state_.stopping);
     }
     while (state_.epoch + 1 < config_.epochs && !stopping_.should_stop()) {
@@ -130,7 +131,7 @@ class Trainer {
       validate_epoch(report);
       state_.epoch = report.epoch;
       state_.stopping = stopping_.state();
-      if ((report.epoch + 1) % options_.checkpoint_every == 0) store_.save_checkpoint(model_.parameters(), state_);
+      if ((report.epoch + 1) % options_.checkpoint_every == 0) store_.save_checkpoint(trained, state_);
       if (options_.on_epoch) options_.on_epoch(report);
     }
     result.epochs = state_.epoch + 1;

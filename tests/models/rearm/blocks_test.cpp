@@ -54,7 +54,7 @@ TEST_CASE("ScalarAttention adds the authors' one-wide attention to its value") {
   randomize(store);
   const auto x = random_matrix<double>(3, 5, 1);
   const auto y = random_matrix<double>(3, 5, 2);
-  const auto w = [&](const char* name, Index i) { return to_host(store.find(name)->value)(i, 0); };
+  const auto w = [&](const char* name, Index i) { return to_host(store.find(name)->value())(i, 0); };
   const auto in = [&](Index i, double v) { return w("a.in_proj.weight", i) * v + w("a.in_proj.bias", i); };
   check_close(attention(s(x.view()), s(y.view()), 0.0, RandomKey{}), tabulate(3, 5, [&](Index i, Index a) {
                 double sum = 0;

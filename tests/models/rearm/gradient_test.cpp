@@ -24,16 +24,16 @@ void check_model(const Case& c, Index sample = 1) {
   Context<B> ctx(test_options(1), c.settings.train.seed);
   Model<B> model(ctx, c.data, c.settings.model, graphs_of<B>(c.data, c.settings));
   const BatchThere batch(first_batch(c.data, c.settings.train));
-  for (Parameter<B>& p : model.parameters()) {
+  model.parameters().for_each([&](auto& p) {
     // Zero weights would hide a path; a detached share layer must not depend on anything.
     const bool share =
         p.name.find("share.weight") != std::string::npos && c.settings.model.variant == Variant::reference;
     const RandomKey key{3, parameter_stream(p.name), 0};
-    Matrix<double> value = to_host(p.value);
+    Matrix<double> value = to_host(doubles_of(p));
     for (Index i = 0; i < value.size(); ++i)
       value.data()[i] = share ? 0.0 : value.data()[i] + 0.3 * key.normal(static_cast<std::uint64_t>(i));
-    p.value = upload(value);
-  }
+    set(p, value);
+  });
   Tape<B> tape(ctx);
   const auto loss = [&] {
     tape.reset();
@@ -41,20 +41,18 @@ void check_model(const Case& c, Index sample = 1) {
   };
   tape.backward(loss());
   std::vector<Matrix<double>> gradients;
-  for (const Parameter<B>& p : model.parameters()) gradients.push_back(gradient_of(p));
+  model.parameters().for_each([&](const auto& p) { gradients.push_back(gradient_of(p)); });
   std::size_t n_checked = 0;
   std::size_t index = 0;
-  for (Parameter<B>& p : model.parameters()) {
+  model.parameters().for_each([&](auto& p) {
     const Matrix<double>& gradient = gradients[index++];
-    if (!p.trainable) {
-      CHECK_FALSE(p.has_grad);
-      continue;
-    }
+    CHECK((p.trainable || !has_gradient(p)));
+    if (!p.trainable) return;
     ++n_checked;
     check_gradient(p.name, gradient,
                    central_differences(
-                       p.value, [&] { return scalar(loss()); }, 1e-5, sample * entries_apart, &gradient));
-  }
+                       doubles_of(p), [&] { return scalar(loss()); }, 1e-5, sample * entries_apart, &gradient));
+  });
   CHECK(n_checked > 10);
 }
 
@@ -126,12 +124,12 @@ TEST_CASE("memory reused during the backward pass changes no gradient") {
       const auto gradients = [&](AfterBackward after) {
         Tape<B> tape(ctx);
         tape.reset();
-        for (Parameter<B>& p : model.parameters()) p.has_grad = false;
+        model.parameters().clear_gradients();
         const auto total = model.loss(tape, {batch, 5, true}).total();
         tape.backward(total, after);
         CHECK(std::isfinite(scalar(total)));
         std::vector<Matrix<double>> out;
-        for (const Parameter<B>& p : model.parameters()) out.push_back(gradient_of(p));
+        model.parameters().for_each([&](const auto& p) { out.push_back(gradient_of(p)); });
         return out;
       };
       const auto kept = gradients(AfterBackward::keep);
@@ -146,7 +144,7 @@ TEST_CASE("memory reused during the backward pass changes no gradient") {
         Tape<B> tape(fresh);
         for (int i = 0; i < 4; ++i) {
           tape.reset();
-          for (Parameter<B>& p : twin.parameters()) p.has_grad = false;
+          twin.parameters().clear_gradients();
           tape.backward(twin.loss(tape, {batch, 5, true}).total(), after);
         }
         return fresh.arena().capacity();
@@ -192,11 +190,10 @@ TEST_CASE("users and items without train pairs get finite representations and gr
     for (Index i = 0; i < representation.rows(); ++i)
       for (Index j = 0; j < representation.cols(); ++j) REQUIRE(std::isfinite(representation(i, j)));
     tape.backward(model.loss(tape, forward, step).total());
-    for (const Parameter<B>& p : model.parameters()) {
-      if (!p.has_grad) continue;
+    model.parameters().for_each([](const auto& p) {
       const Matrix<double> gradient = gradient_of(p);
       for (Index i = 0; i < gradient.size(); ++i) REQUIRE(std::isfinite(gradient.data()[i]));
-    }
+    });
   }
 }
 

@@ -102,7 +102,7 @@ TEST_CASE("one modality has neither contrast nor orthogonality, nor has any numb
 TEST_CASE("only the printed objective has a squared norm, of what is trained") {
   Sandbox<double> s;
   ParameterStore<Double> store;
-  for (const char* name : {"a", "b", "fixed"}) store.add(name, 3, 4).value = upload(random_matrix<double>(3, 4, 5));
+  for (const char* name : {"a", "b", "fixed"}) set(store.add(name, 3, 4), random_matrix<double>(3, 4, 5));
   store.find("fixed")->trainable = false;
   RearmConfig c = objective_config(Variant::paper);
   CHECK(make_objective<Double>(c)->l2(s.tape, store).empty());
@@ -158,6 +158,6 @@ TEST_CASE("the authors' orthogonality: value, and gradients with the divisors he
     const DoubleVar loss = Orthogonality(Variant::reference)(s.tape, vars_of(s.tape, in));
     CHECK(scalar(loss) == doctest::Approx(want()).epsilon(1e-12));
     s.tape.backward(loss);
-    for (DoubleParameter& p : in) check_gradient(p.name, gradient_of(p), central_differences(p.value, want));
+    for (DoubleParameter& p : in) check_gradient(p.name, gradient_of(p), central_differences(p.value(), want));
   }
 }

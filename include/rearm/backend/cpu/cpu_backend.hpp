@@ -17,6 +17,8 @@
 
 namespace rearm {
 
+struct Adjacency;
+
 /// The CPU backend. `Scalar` is float or double.
 template <std::floating_point Scalar_>
 struct CpuBackend {
@@ -136,6 +138,11 @@ struct CpuBackend {
     cpu::factored_adam<CpuBackend>(ctx, table, d_output, weight, d_weight);
   }
 
+  /// Defined in backend/cpu/ranking.hpp, which this header includes.
+  static void rank_items(Context<CpuBackend>& ctx, ConstView<Scalar> user_rows, std::span<const Id> users,
+                         ConstView<Scalar> item_rows, const Adjacency* masked, MatrixView<Id> ids,
+                         MatrixView<Scalar> scores);
+
  private:
   static void gemm_split_inner(Context<CpuBackend>& ctx, Op op_a, Op op_b, Scalar alpha, MatrixView<const Scalar> a,
                                MatrixView<const Scalar> b, MatrixView<Scalar> c, Write write) {
@@ -163,3 +170,5 @@ struct CpuBackend {
 static_assert(Backend<CpuBackend<float>> && Backend<CpuBackend<double>>);
 
 }  // namespace rearm
+
+#include <rearm/backend/cpu/ranking.hpp>  // the definition of rank_items

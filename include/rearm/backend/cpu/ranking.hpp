@@ -82,9 +82,10 @@ class BlockRanker {
 
 /// The CPU's part of `recommend` (eval/evaluator.hpp), which has checked the arguments. Blocks are fixed, so the result
 /// does not depend on the number of threads; scratch is one tile and one block of lists a thread.
-template <class T>
-void rank_items(Context<CpuBackend<T>>& ctx, ConstView<T> user_rows, std::span<const Id> users, ConstView<T> item_rows,
-                const Adjacency* masked, MatrixView<Id> ids, MatrixView<T> scores) {
+template <std::floating_point T>
+void CpuBackend<T>::rank_items(Context<CpuBackend>& ctx, ConstView<T> user_rows, std::span<const Id> users,
+                               ConstView<T> item_rows, const Adjacency* masked, MatrixView<Id> ids,
+                               MatrixView<T> scores) {
   const Index n = static_cast<Index>(users.size());
   const Index n_blocks = (n + cpu::rank_users - 1) / cpu::rank_users;
   const Index n_workers = std::min<Index>(ctx.resources().threads(), n_blocks);

@@ -34,11 +34,11 @@ REARM_KERNEL void batch_kernel(const Id* order, const Id* users, const Id* items
 /// Train pairs and excluded items are sent over once; shuffling, batches and negatives are kernels. A batch lies at the
 /// same addresses each time.
 template <class T>
-class BatchSource<CudaBackend<T>> {
+class CudaBatchSource {
  public:
   /// Throws what PairSampler's constructor throws.
-  BatchSource(Context<CudaBackend<T>>& ctx, const Interactions& train, const Adjacency& excluded, Index n_items,
-              Index batch_size, std::uint64_t seed, int n_negatives = 1)
+  CudaBatchSource(Context<CudaBackend<T>>& ctx, const Interactions& train, const Adjacency& excluded, Index n_items,
+                  Index batch_size, std::uint64_t seed, int n_negatives = 1)
       : ctx_(&ctx), n_items_(n_items), batch_size_(batch_size), seed_(seed), n_negatives_(n_negatives) {
     PairSampler::check(train, excluded, n_items, batch_size, n_negatives);
     users_ = Ids(train.users);

@@ -18,6 +18,12 @@
 
 namespace rearm {
 
+struct Adjacency;
+template <class T>
+class CudaBatchSource;
+template <class T>
+class CudaStepReplay;
+
 /// The GPU backend. `Scalar` is float or double. Everything is started on the context's stream and nothing waits, but
 /// for what reads results on the host: copies, metrics, files.
 template <std::floating_point Scalar_>
@@ -26,6 +32,8 @@ struct CudaBackend {
   using Memory = CudaMemory;
   using Resources = gpu::Resources;
   using Options = CudaOptions;
+  using BatchSource = CudaBatchSource<Scalar>;  ///< defined in backend/cuda/batch_source.cuh
+  using StepReplay = CudaStepReplay<Scalar>;    ///< defined in backend/cuda/step_replay.cuh
 
   static constexpr std::string_view name() { return "cuda"; }
 
@@ -99,6 +107,11 @@ struct CudaBackend {
                 dim3(gpu::blocks_for(table.rows(), gpu::table_tile), gpu::blocks_for(table.cols(), gpu::table_tile)),
                 gpu::table_threads, gpu::factored_adam_kernel<Scalar>, table, d_output, weight);
   }
+
+  /// Defined in backend/cuda/ranking.cuh.
+  static void rank_items(Context<CudaBackend>& ctx, ConstView<Scalar> user_rows, std::span<const Id> users,
+                         ConstView<Scalar> item_rows, const Adjacency* masked, MatrixView<Id> ids,
+                         MatrixView<Scalar> scores);
 };
 
 static_assert(Backend<CudaBackend<float>> && Backend<CudaBackend<double>>);

@@ -29,7 +29,7 @@ struct CudaMemory {
                                       " free; use features = frozen or residual, bfloat16_tables = true, "
                                       "bfloat16_moments = true, a smaller batch_size or another device"));
   }
-  static void deallocate(void* p) noexcept { cudaFree(p); }
+  static void deallocate(void* p, std::size_t /*bytes*/) noexcept { cudaFree(p); }
   static void zero(void* p, std::size_t bytes) {
     REARM_CUDA_CHECK(cudaDeviceSynchronize());
     REARM_CUDA_CHECK(cudaMemset(p, 0, bytes));

@@ -36,9 +36,10 @@ struct MaskRow {
 
 /// The device's part of `recommend` (eval/evaluator.hpp), which has checked the arguments. user_rows and item_rows lie
 /// on the device, the rest on the host; ids and scores without gaps between rows.
-template <class T>
-void rank_items(Context<CudaBackend<T>>& ctx, ConstView<T> user_rows, std::span<const Id> users, ConstView<T> item_rows,
-                const Adjacency* masked, MatrixView<Id> ids, MatrixView<T> scores) {
+template <std::floating_point T>
+void CudaBackend<T>::rank_items(Context<CudaBackend>& ctx, ConstView<T> user_rows, std::span<const Id> users,
+                                ConstView<T> item_rows, const Adjacency* masked, MatrixView<Id> ids,
+                                MatrixView<T> scores) {
   using B = CudaBackend<T>;
   const auto n = static_cast<Index>(users.size());
   const Buffer<Id, CudaMemory> user_ids(users);

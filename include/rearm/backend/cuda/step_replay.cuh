@@ -12,16 +12,12 @@ namespace rearm {
 namespace gpu {
 
 /// What changes from step to step, where a step reads it, replayed or not.
-template <class T>
 struct LiveStep {
   std::uint32_t step;
-  functors::AdamStep<T> adam;
+  functors::AdamStep adam;
 };
 
-template <class T>
-REARM_KERNEL void set_live_kernel(LiveStep<T>* to, LiveStep<T> value) {
-  *to = value;
-}
+REARM_KERNEL void set_live_kernel(LiveStep* to, LiveStep value) { *to = value; }
 
 }  // namespace gpu
 
@@ -29,20 +25,20 @@ REARM_KERNEL void set_live_kernel(LiveStep<T>* to, LiveStep<T> value) {
 /// batch of the same size as long as the arena keeps its addresses. A single batch of another size runs unrecorded. All
 /// of them read what changes from step to step from the same place, so that they compute the same.
 template <class T>
-class StepReplay<CudaBackend<T>> {
+class CudaStepReplay {
  public:
   using B = CudaBackend<T>;
-  explicit StepReplay(Context<B>& ctx) : ctx_(&ctx), live_(1) {}
-  StepReplay(const StepReplay&) = delete;
-  StepReplay& operator=(const StepReplay&) = delete;
-  ~StepReplay() { forget(); }
+  explicit CudaStepReplay(Context<B>& ctx) : ctx_(&ctx), live_(1) {}
+  CudaStepReplay(const CudaStepReplay&) = delete;
+  CudaStepReplay& operator=(const CudaStepReplay&) = delete;
+  ~CudaStepReplay() { forget(); }
 
   /// f() or what was recorded of it. f must start its work on the context's stream alone and wait for nothing, and what
   /// it reads beside the arena must lie where it lay the last time: call `forget` when it does not.
   template <class F>
   void run(std::uint32_t step, Index batch_size, AdamW<B>& optimizer, const F& f) {
-    gpu::launch(ctx_->resources(), 1, 1, gpu::set_live_kernel<T>, live_.data(),
-                gpu::LiveStep<T>{step, optimizer.next_step()});
+    gpu::launch(ctx_->resources(), 1, 1, gpu::set_live_kernel, live_.data(),
+                gpu::LiveStep{step, optimizer.next_step()});
     const std::size_t generation = ctx_->arena().generation();
     const bool other_size = batch_size != batch_size_;
     if (other_size && batch_size_ != 0 && !last_was_other_) {  // one such batch: the last of an epoch
@@ -116,7 +112,7 @@ class StepReplay<CudaBackend<T>> {
   }
 
   Context<B>* ctx_;
-  Buffer<gpu::LiveStep<T>, CudaMemory> live_;
+  Buffer<gpu::LiveStep, CudaMemory> live_;
   cudaGraphExec_t graph_ = nullptr;
   std::size_t launches_ = 0;
   std::size_t generation_ = 0;

@@ -1,0 +1,32 @@
+#pragma once
+/// @file project.hpp
+/// The linear map of a feature table; its gradient stays in two factors.
+
+#include <rearm/autodiff/tape.hpp>
+#include <rearm/core/feature_table.hpp>
+#include <rearm/ops/gemm.hpp>
+
+namespace rearm {
+
+/// X W^T + b of a table X (n x width), W d x width; `bias` may be null. The gradient of a trainable table is left in
+/// the table as d_y and W; that of W too, where the table fuses it (FeatureTable).
+template <Backend B>
+Var<B> project(Tape<B>& tape, FeatureTable<B>& table, Parameter<B>& weight, Parameter<B>* bias = nullptr) {
+  const Var<B> w = tape.parameter(weight);
+  const Var<B> b = bias == nullptr ? Var<B>() : tape.parameter(*bias);
+  const Var<B> y = tape.make(table.rows(), weight.rows(), table.trainable || w.requires_grad() || b.requires_grad());
+  table.with_values([&](auto x) { linear(tape.context(), x, w.value(), b.value(), y.value()); });
+  tape.record(y, [=, t = &tape, x = &table, of_weight = &weight] {
+    const bool fused = x->trainable && x->fuses_weight_gradient && w.requires_grad();
+    if (x->trainable) {
+      t->keep_grad(y);  // the optimizer reads it
+      x->set_gradient({y.grad(), w.value(), fused ? of_weight : nullptr});
+    }
+    const Into<Real<B>> d_w = fused ? Into<Real<B>>() : t->slot(w);
+    const Into<Real<B>> d_b = t->slot(b);
+    x->with_values([&](auto values) { linear_backward(t->context(), values, y.grad(), d_w, d_b); });
+  });
+  return y;
+}
+
+}  // namespace rearm

@@ -1,0 +1,81 @@
+#pragma once
+/// @file feature_table.hpp
+/// A large trainable table, such as raw features of items, whose gradient is never stored.
+
+#include <rearm/core/bfloat16.hpp>
+#include <rearm/core/error.hpp>
+#include <rearm/core/parameter.hpp>
+
+#include <string>
+#include <utility>
+#include <variant>
+
+namespace rearm {
+
+/// n x width, read by one linear map, `project` (autodiff/project.hpp), and nothing else. Its gradient is then the
+/// product d_output (n x d) times weight (d x width): the backward pass leaves the two factors here, and the optimizer
+/// forms the product block by block while it updates the table, so that no array of the table's size but the table and
+/// its moments ever exists. The rows may be stored in bfloat16.
+template <Backend B>
+class FeatureTable {
+ public:
+  using T = Real<B>;
+  using Memory = typename B::Memory;
+
+  /// The table's gradient is d_output times weight; both are valid until the arena is reset.
+  struct Gradient {
+    In<B> d_output;
+    In<B> weight;
+    /// Whose gradient d_output^T table the optimizer adds in the same pass over the table; null if that is done.
+    Parameter<B>* fused_weight = nullptr;
+  };
+
+  std::string name;
+  bool trainable = true;   ///< a frozen table has no gradient
+  bool persistent = true;  ///< part of a saved model; false for a copy of the data
+  /// Leaves the gradient of the map's weight to the optimizer, which saves a pass over the table; until its step the
+  /// weight has then no gradient to read. A trainer sets it.
+  bool fuses_weight_gradient = false;
+  double learning_rate_scale = 1.0;  ///< multiplies the schedule's learning rate
+
+  /// Zero; stored in bfloat16 if `rounded`.
+  FeatureTable(std::string name_, Index rows, Index cols, bool rounded = false) : name(std::move(name_)) {
+    if (rounded)
+      values_ = Matrix<BFloat16, Memory>(rows, cols);
+    else
+      values_ = Matrix<T, Memory>(rows, cols);
+  }
+
+  Index rows() const {
+    return with_values([](const auto& values) { return values.rows; });
+  }
+  Index cols() const {
+    return with_values([](const auto& values) { return values.cols; });
+  }
+  bool rounded() const noexcept { return values_.index() == 1; }
+  /// f(a view of the elements, of T or of BFloat16).
+  template <class F>
+  decltype(auto) with_values(const F& f) {
+    return std::visit([&](auto& values) { return f(values.view()); }, values_);
+  }
+  template <class F>
+  decltype(auto) with_values(const F& f) const {
+    return std::visit([&](const auto& values) { return f(values.view()); }, values_);
+  }
+
+  bool has_grad() const noexcept { return gradient_.d_output.data != nullptr; }
+  const Gradient& gradient() const noexcept { return gradient_; }
+  /// Called by a backward pass. Throws ShapeError for a second map in one step: a product has one pair of factors.
+  void set_gradient(const Gradient& gradient) {
+    if (has_grad())
+      throw ShapeError(detail::message("project: the gradient of '", name, "' is already taken by another use"));
+    gradient_ = gradient;
+  }
+  void clear_gradient() noexcept { gradient_ = {}; }
+
+ private:
+  std::variant<Matrix<T, Memory>, Matrix<BFloat16, Memory>> values_;
+  Gradient gradient_;
+};
+
+}  // namespace rearm
