@@ -12,13 +12,13 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
     $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wno-restrict,-Wno-maybe-uninitialized>)
 endif()
 if(REARM_NATIVE)
-  # errno and floating-point traps are never read; without them more loops vectorise. No -ffast-math: sums keep order.
+  # errno and floating-point traps are never read; without them more loops vectorize. No -ffast-math: sums keep order.
   target_compile_options(rearm_dev INTERFACE
     "$<$<COMPILE_LANGUAGE:CXX>:-march=native;-fno-math-errno;-fno-trapping-math>")
 endif()
 if(REARM_SANITIZE)
   set(sanitize -fsanitize=${REARM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
-  # clang reports every `omp simd` loop that instrumentation keeps from being vectorised
+  # clang reports every `omp simd` loop that instrumentation keeps from being vectorized
   target_compile_options(rearm_dev INTERFACE ${sanitize} $<$<CXX_COMPILER_ID:Clang>:-Wno-pass-failed>)
   target_link_options(rearm_dev INTERFACE ${sanitize})
 endif()

@@ -54,4 +54,5 @@ int main() {
   MyModel<B> model(ctx, data, settings.model);
   const rearm::TrainResult result = rearm::train(ctx, model, data, settings);
   std::printf("best epoch %d, test recall@20 %.4f (synthetic data)\n", result.best_epoch, result.test.at("recall@20"));
+  return std::fflush(stdout) != 0 || std::ferror(stdout) != 0 ? 1 : 0;
 }

@@ -38,5 +38,5 @@ int main() {
   const auto top = rearm::recommend<B>(ctx, users.value(), ids, items.value(), &seen, 10);
   std::printf("for user 7:\n");
   for (rearm::Index i = 0; i < 10; ++i) std::printf("  item %3d  score %.3f\n", top.ids(0, i), top.scores(0, i));
-  return 0;
+  return std::fflush(stdout) != 0 || std::ferror(stdout) != 0 ? 1 : 0;
 }

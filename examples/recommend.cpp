@@ -27,7 +27,7 @@ int main(int argc, char** argv) try {
     for (rearm::Index r = 0; r < top.ids.cols() && top.ids(u, r) >= 0; ++r)
       std::printf("%d\t%td\t%d\t%.9g\n", users[static_cast<std::size_t>(u)], r + 1, top.ids(u, r),
                   static_cast<double>(top.scores(u, r)));
-  return 0;
+  return std::fflush(stdout) != 0 || std::ferror(stdout) != 0 ? 1 : 0;
 } catch (const rearm::Error& e) {
   std::fprintf(stderr, "recommend: %s\n", e.what());
   return 2;

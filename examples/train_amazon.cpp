@@ -36,7 +36,7 @@ int train(const std::filesystem::path& dir, std::string preset, std::filesystem:
   if (result.best_epoch < 0) return 0;
   std::printf("best epoch %d of %d: test recall@20 %.4f, ndcg@20 %.4f; the model is in %s\n", result.best_epoch,
               result.epochs, result.test.at("recall@20"), result.test.at("ndcg@20"), out.c_str());
-  return 0;
+  return std::fflush(stdout) != 0 || std::ferror(stdout) != 0 ? 1 : 0;
 }
 }  // namespace
 

@@ -11,7 +11,7 @@ constexpr int device_steps = 10;
 
 /// What a step on a batch of that many triples cannot avoid, parameters aside. Counted: projections, meta network,
 /// contrast (dense); raw features and the n x 3d arrays (streamed); sparse products and the batch's rows (gathered).
-/// Not counted: exponentials, random bits, normalisations, whatever is computed twice.
+/// Not counted: exponentials, random bits, normalizations, whatever is computed twice.
 Work step_work(const Dataset& data, const RearmConfig& c, const Graphs<B>& graphs, const Batch& batch) {
   const Index n = data.n_users + data.n_items;
   const Index d = c.embedding_dim;

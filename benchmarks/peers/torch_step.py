@@ -8,7 +8,7 @@ multiply by the same matrices. RESULTS.json is what Google Benchmark wrote with 
 would write it for speed: stored transposes instead of sparse autograd, one product for all parts, fused AdamW, no
 Python loop over nodes or batches, and torch.compile for everything between the products where it works (both the
 compiled and the plain step are timed, the faster one counts). On a GPU everything lies on it, batches are drawn there,
-and as for rearm ten steps are timed together between two synchronisations; --tf32 lets dense products use TF32, as
+and as for rearm ten steps are timed together between two synchronizations; --tf32 lets dense products use TF32, as
 `rearm_benchmarks_cuda --tf32` does.
 """
 import argparse

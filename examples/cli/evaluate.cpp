@@ -1,5 +1,6 @@
 // rearm evaluate: metrics of a saved model on a split of a data set.
 #include "commands.hpp"
+#include "program.hpp"
 #include "ranking.hpp"
 
 #include <rearm/data/dataset.hpp>
@@ -33,7 +34,16 @@ int evaluate_model(const EvaluateArguments& args) {
                             " items (", model.dataset, ") but ", args.dir.string(), " has ", data.n_users, " and ",
                             data.n_items, "; evaluate it on the data set it was trained on"));
   Context<Cpu> ctx({.threads = args.threads});
-  const Adjacency relevant = items_by_user(args.split == "test" ? data.test : data.valid, data.n_users);
+  // The users whom the run that made the model counted.
+  const bool cold = model.settings.contains("train") ? model.settings["train"].value("count_cold_users", true) : true;
+  const Interactions& pairs = args.split == "test" ? data.test : data.valid;
+  Interactions counted;
+  for (std::size_t e = 0; e < pairs.users.size(); ++e)
+    if (cold || model.seen.degree(pairs.users[e]) > 0) {
+      counted.users.push_back(pairs.users[e]);
+      counted.items.push_back(pairs.items[e]);
+    }
+  const Adjacency relevant = items_by_user(counted, data.n_users);
   const MetricValues values =
       evaluate<Cpu>(ctx, model.users.view(), model.items.view(), &model.seen, relevant, args.cutoffs, all_metrics);
   if (args.format == "json") {
@@ -55,9 +65,13 @@ Command add_evaluate(CLI::App& app) {
   app.add_option("--split", args->split, "test or valid")
       ->check(CLI::IsMember({"test", "valid"}))
       ->capture_default_str();
-  app.add_option("--cutoffs", args->cutoffs, "list lengths (10,20)")->delimiter(',')->type_name("A,B,...");
+  app.add_option("--cutoffs", args->cutoffs, "list lengths (10,20)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(decimal())
+      ->type_name("A,B,...");
   app.add_option("--format", args->format, "tsv or json")->check(CLI::IsMember({"tsv", "json"}))->capture_default_str();
-  app.add_option("--threads", args->threads, "threads, 0 for all CPUs that may be used")->envname("OMP_NUM_THREADS");
+  add_threads(app, args->threads);
   return [=] { return evaluate_model(*args); };
 }
 

@@ -1,5 +1,6 @@
 // rearm recommend: the best unseen items of users, from a model file alone.
 #include "commands.hpp"
+#include "program.hpp"
 #include "ranking.hpp"
 
 #include <rearm/run/model_file.hpp>
@@ -7,13 +8,17 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <numeric>
 #include <span>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace rearm::cli {
@@ -35,20 +40,18 @@ std::vector<Id> read_users(const std::filesystem::path& path) {
   std::ifstream in(path);
   if (!in || std::filesystem::is_directory(path))
     throw IoError(path.string() + ": cannot be read; give a text file with user ids");
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
+  constexpr std::string_view between = " ,\t\r\n";
   std::vector<Id> users;
-  std::string text;
-  while (in >> std::ws && !in.eof()) {
-    if (in.peek() == ',') {
-      in.get();
-      continue;
-    }
+  for (std::size_t begin = text.find_first_not_of(between); begin != std::string::npos;) {
+    const std::size_t end = std::min(text.find_first_of(between, begin), text.size());
     Id user = 0;
-    if (!(in >> user)) {
-      in.clear();
-      in >> text;
-      throw DataError(path.string() + ": '" + text + "' is not a user id");
-    }
+    const auto [last, error] = std::from_chars(text.data() + begin, text.data() + end, user);
+    if (error != std::errc() || last != text.data() + end)
+      throw DataError(path.string() + ": '" + text.substr(begin, end - begin) + "' is not a user id");
     users.push_back(user);
+    begin = text.find_first_not_of(between, end);
   }
   return users;
 }
@@ -92,8 +95,18 @@ int recommend(RecommendArguments args) {
     if (user < 0 || user >= n_users)
       throw DataError(message("user ", user, " is outside [0, ", n_users, ") of ", args.model.string()));
   Context<Cpu> ctx({.threads = args.threads});
-  // In blocks of users, so that the lists of all users need not be held at once.
-  constexpr std::size_t block = 4096;
+  // In blocks of users, so that the lists of all users need not be held at once, however long they are.
+  const auto block = static_cast<std::size_t>(std::clamp<Index>((Index{1} << 20) / args.k, 1, 4096));
+  // A user of whom the model knows nothing has a representation of zeros, to which every item is as near.
+  Index unknown = 0;
+  for (const Id user : args.users) {
+    const float* const row = model.users.row(user);
+    if (std::any_of(row, row + model.users.cols(), [](float x) { return x != 0; })) continue;
+    if (unknown++ == 0)
+      std::fprintf(stderr, "rearm: user %d has a representation of zeros: the order of its items means nothing\n",
+                   user);
+  }
+  if (unknown > 1) std::fprintf(stderr, "rearm: so have %td users more\n", unknown - 1);
   const std::span<const Id> users(args.users);
   for (std::size_t first = 0; first < users.size(); first += block) {
     const auto part = users.subspan(first, std::min(block, users.size() - first));
@@ -111,15 +124,19 @@ int recommend(RecommendArguments args) {
 Command add_recommend(CLI::App& app) {
   const auto args = std::make_shared<RecommendArguments>();
   app.add_option("MODEL", args->model, "model.safetensors of a run")->required();
-  app.add_option("--users", args->users, "user ids, separated by commas")->delimiter(',')->type_name("A,B,...");
+  app.add_option("--users", args->users, "user ids, separated by commas")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(decimal())
+      ->type_name("A,B,...");
   app.add_option("--users-file", args->users_file, "file with user ids");
   app.add_flag("--all-users", args->all_users, "every user of the model");
-  app.add_option("-k", args->k, "items a user")->capture_default_str();
+  app.add_option("-k", args->k, "items a user")->check(decimal())->capture_default_str();
   app.add_option("--format", args->format, "tsv, or json: an object a line")
       ->check(CLI::IsMember({"tsv", "json"}))
       ->capture_default_str();
   app.add_flag("--with-seen", args->with_seen, "recommend items of the train set, too");
-  app.add_option("--threads", args->threads, "threads, 0 for all CPUs that may be used")->envname("OMP_NUM_THREADS");
+  add_threads(app, args->threads);
   return [=] { return recommend(*args); };
 }
 

@@ -84,7 +84,7 @@ std::set<std::string> apply_settings(const Arguments& args, const SettingFlags& 
     entry.take_preset(args.preset);
   else if (args.synthetic && entry.has_presets())
     entry.take_preset("synthetic");
-  const fs::path own = args.out / "config.toml";
+  const fs::path own = StagedFiles::current(args.out, "config.toml");
   if (args.resume && args.preset.empty() && args.config.empty() && fs::exists(own)) read_settings(own, entry, set);
   if (!args.config.empty()) read_settings(args.config, entry, set);
   flags.apply(entry, set);
@@ -132,11 +132,15 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   const TrainConfig& config = entry.train();
   TrainOptions options;
   Trainer<Cpu>::check(config, options);
+  Trainer<Cpu>::check_data(config, data);
   Context<Cpu> ctx({.threads = args.threads}, config.seed);
-  open_run_folder(args.out, args.resume, args.overwrite);
+  const auto held = std::make_shared<HeldFolder>(args.out);
+  check_run_folder(args.out, args.resume, args.overwrite);
+  SettingsRecord record = entry.record();
+  record.data = data_digests(data);
   const fs::path checkpoint = args.out / "checkpoint.safetensors";
   const bool resume = args.resume && fs::exists(checkpoint);
-  const int last_epoch = resume ? read_train_state(checkpoint, entry.record()).epoch : -1;
+  const int last_epoch = resume ? read_train_state(checkpoint, record).epoch : -1;
 
   catch_signals();
   Progress progress(config.epochs, config.watch);
@@ -147,20 +151,26 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
     log->write(r);
     progress.epoch(r);
   };
-  TrainingJob job{&data,    entry.record(), config,  {.cache_dir = args.cache, .progress = {}},
-                  args.out, resume,         options, {}};
+  TrainingJob job{&data, record, config, {.cache_dir = args.cache, .progress = {}}, args.out, held, resume, options};
   job.graphs.progress = [&](std::string_view stage, double done) {
     progress.stage(stage, done);
     if (interrupted()) throw Interrupted();
   };
-  job.on_begin = [&] {  // nothing of an earlier run was touched so far
-    if (!resume) remove_run(args.out);
-    write_file_atomically(args.out / "config.toml", [&](std::ostream& out) { out << to_toml(entry); });
-    log.emplace(args.out / "metrics.jsonl", last_epoch);
+  job.options.on_begin = [&] {
+    if (resume) {
+      fs::remove(args.out / "result.json");  // of the run as it was; written again when it ends
+      log.emplace(args.out / "metrics.jsonl", last_epoch);
+    } else {
+      // An earlier run's files stay until this one's first checkpoint takes their place.
+      for (const char* name : run_files) held->staged.remove(name);
+      log.emplace(held->staged.path("metrics.jsonl"), -1);
+    }
+    write_file_atomically(held->staged.path("config.toml"), [&](std::ostream& out) { out << to_toml(entry); });
     std::printf("%s: %td users, %td items, %td train pairs; features: %s; model: %s\n", data.name.c_str(), data.n_users,
                 data.n_items, data.train.size(), data.features_are.c_str(), std::string(entry.name()).c_str());
     for (const std::string& warning : data.warnings) std::printf("note: %s\n", warning.c_str());
     if (!note.empty()) std::printf("note: %s\n", note.c_str());
+    if (config.negatives == Negatives::exclude_all) std::printf("note: %s\n", leaking_negatives);
     if (resume) std::printf("continuing after epoch %d\n", last_epoch);
     std::fflush(stdout);
   };
@@ -168,9 +178,10 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   const TrainResult& result = outcome.result;
   progress.clear();
 
-  const std::string source = args.synthetic ? "--synthetic" : args.dir.string();
+  const std::string source = args.synthetic ? "--synthetic" : quoted(args.dir.string());
   if (result.interrupted)
-    std::printf("interrupted; continue with: rearm train %s --out %s --resume\n", source.c_str(), args.out.c_str());
+    std::printf("interrupted; continue with: rearm train %s --out %s --resume\n", source.c_str(),
+                quoted(args.out.string()).c_str());
   if (result.best_epoch < 0) {
     std::printf("no epoch was finished, so no model was saved\n");
     return 0;
@@ -207,7 +218,7 @@ std::string chosen_model(int argc, char** argv) {
   if (const auto file = value_of("--config", argc, argv)) look(*file);
   const bool resume =
       std::any_of(argv + 1, argv + argc, [](const char* arg) { return std::string(arg) == "--resume"; });
-  if (const auto out = value_of("--out", argc, argv); out && resume) look(fs::path(*out) / "config.toml");
+  if (const auto out = value_of("--out", argc, argv); out && resume) look(StagedFiles::current(*out, "config.toml"));
   return of_file.value_or("rearm");
 }
 
@@ -223,8 +234,8 @@ Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
   app.add_option("--out", args->out, "folder of the run (out/<name of the data set>)");
   app.add_option("--cache", args->cache, "folder of built graphs (OUT/cache)");
   app.add_flag("--resume", args->resume, "continue the run in OUT from its last checkpoint");
-  app.add_flag("--overwrite", args->overwrite, "replace the run in OUT");
-  app.add_option("--threads", args->threads, "threads, 0 for all CPUs that may be used")->envname("OMP_NUM_THREADS");
+  app.add_flag("--overwrite", args->overwrite, "replace the run in OUT")->excludes("--resume");
+  add_threads(app, args->threads);
   app.add_option("--backend", args->backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   app.add_flag("--tf32", args->cuda.tf32, "cuda: dense products in TF32");
   app.add_flag("--deterministic,!--no-deterministic", args->cuda.deterministic,

@@ -6,12 +6,14 @@
 #include "program.hpp"
 
 #include <rearm/graph/options.hpp>
+#include <rearm/run/folder.hpp>
 #include <rearm/run/run_folder.hpp>
 #include <rearm/train/trainer.hpp>
 
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -24,9 +26,9 @@ struct TrainingJob {
   TrainConfig train;
   GraphOptions graphs;
   std::filesystem::path out;
+  std::shared_ptr<HeldFolder> held;  ///< `out`
   bool resume = false;
   TrainOptions options;
-  std::function<void()> on_begin;  ///< called when all input is known to be good, before the first step
 };
 
 struct TrainingOutcome {
@@ -41,12 +43,17 @@ TrainingOutcome run_training(Context<B>& ctx, TrainingJob job, const Make& make)
   const auto start = std::chrono::steady_clock::now();
   const AnyRecommender<B> model = make(ctx, *job.data, job.graphs);
   out.graph_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  RunFolder<B> folder(job.out, job.settings, origin_of(*job.data), job.resume);
+  RunFolder<B> folder(job.out, job.settings, origin_of(*job.data), job.resume, job.held);
+  bool begun = false;
+  job.options.on_begin = [&, then = std::move(job.options.on_begin)] {
+    if (then) then();
+    begun = true;
+  };
   Trainer<B> trainer(ctx, model, *job.data, job.train, std::move(job.options), &folder);
-  if (job.on_begin) job.on_begin();
   try {
     out.result = trainer.run();
   } catch (const IoError& e) {
+    if (!begun) throw;  // what the run was to go on with
     throw FailedLate(e.what());
   }
   return out;

@@ -17,7 +17,7 @@ namespace {
 
 /// Values equal the k greatest, best first; ids are distinct and have the cosine they are listed with, so that only
 /// cosines equal up to rounding may stand in another order.
-void check_neighbours(const NeighbourTable& table, const Dense& cosines, Index k, double tolerance) {
+void check_neighbors(const NeighborTable& table, const Dense& cosines, Index k, double tolerance) {
   REQUIRE(table.rows() == cosines.rows());
   REQUIRE(table.capacity() == k);
   for (Index i = 0; i < table.rows(); ++i) {
@@ -45,7 +45,7 @@ TEST_CASE_TEMPLATE("cosine kNN equals brute force", T, float, double) {
     const Matrix<float> x = random_features(n, 19, 5);
     const Dense cosines = naive_cosines(to_double(x));
     for (const Index k : {Index{1}, n / 3 + 1, n - 1})
-      if (k < n) check_neighbours(cosine_knn(ctx, ViewRows<float>{x.view()}, k), cosines, k, tolerance<T>);
+      if (k < n) check_neighbors(cosine_knn(ctx, ViewRows<float>{x.view()}, k), cosines, k, tolerance<T>);
   }
 }
 
@@ -56,7 +56,7 @@ TEST_CASE("cosine kNN over several blocks of rows and columns equals brute force
   const Index dim = 60'000;
   REQUIRE(detail::knn_block_rows<double>(150, dim) == 64);
   const Matrix<float> x = random_features(150, dim, 8);
-  check_neighbours(cosine_knn(ctx, ViewRows<float>{x.view()}, 9), naive_cosines(to_double(x)), 9, 1e-12);
+  check_neighbors(cosine_knn(ctx, ViewRows<float>{x.view()}, 9), naive_cosines(to_double(x)), 9, 1e-12);
 }
 
 TEST_CASE("cosine kNN: zero rows, exact ties, extreme magnitudes") {
@@ -66,7 +66,7 @@ TEST_CASE("cosine kNN: zero rows, exact ties, extreme magnitudes") {
   const float values[6][2] = {{0, 0}, {1e30F, 0}, {0, -2}, {1e-30F, 0}, {0, 3}, {0, 0}};
   for (Index i = 0; i < 6; ++i)
     for (Index j = 0; j < 2; ++j) x(i, j) = values[i][j];
-  const NeighbourTable table = cosine_knn(ctx, ViewRows<float>{x.view()}, 3);
+  const NeighborTable table = cosine_knn(ctx, ViewRows<float>{x.view()}, 3);
   const auto row = [&](Index i) { return std::vector<Id>(table.row_ids(i).begin(), table.row_ids(i).end()); };
   CHECK(row(0) == std::vector<Id>{0, 1, 2});
   CHECK(row(1) == std::vector<Id>{1, 3, 0});
@@ -75,7 +75,7 @@ TEST_CASE("cosine kNN: zero rows, exact ties, extreme magnitudes") {
   CHECK(table.values(0, 0) == 0.0);
   CHECK(table.values(1, 0) == 1.0);
   // Of five, the opposite direction is kept with its negative cosine.
-  const NeighbourTable wide = cosine_knn(ctx, ViewRows<float>{x.view()}, 5);
+  const NeighborTable wide = cosine_knn(ctx, ViewRows<float>{x.view()}, 5);
   CHECK(wide.values(2, 4) == 0.0);
   Matrix<float> opposite(2 + 1, 1);
   opposite(0, 0) = 1;
@@ -89,11 +89,11 @@ TEST_CASE("of equal rows at the boundary those of lower id are kept, wherever in
   Context<B> ctx({.threads = 2});
   Matrix<float> x(1301, 384);
   const RandomKey key{3, 3, 0};
-  // Row i equals row i - 433 copy: three copies each, so that ten neighbours cut one group of copies.
+  // Row i equals row i - 433 copy: three copies each, so that ten neighbors cut one group of copies.
   for (Index i = 0; i < x.rows(); ++i)
     for (Index j = 0; j < x.cols(); ++j)
       x(i, j) = static_cast<float>(key.normal(static_cast<std::uint64_t>(i % 433 * x.cols() + j)));
-  const NeighbourTable table = cosine_knn(ctx, ViewRows<float>{x.view()}, 10);
+  const NeighborTable table = cosine_knn(ctx, ViewRows<float>{x.view()}, 10);
   Index wrong = 0;
   for (Index i = 0; i < x.rows(); ++i)
     for (const Id id : table.row_ids(i)) wrong += id >= 433 && std::ranges::count(table.row_ids(i), id - 433) == 0;
@@ -114,14 +114,14 @@ TEST_CASE_TEMPLATE("user kNN, directly and through the items, equals brute force
   CHECK(max_difference(to_double(user_mean_features(ctx, items, features)), means) < tolerance<T>);
   const Dense cosines = naive_cosines(means);
   for (const Index k : {1, 40, 330}) {
-    check_neighbours(user_knn_direct(ctx, items, features, k), cosines, k, tolerance<T>);
-    check_neighbours(user_knn_through_items(ctx, items, features, k), cosines, k, 3 * tolerance<T>);
+    check_neighbors(user_knn_direct(ctx, items, features, k), cosines, k, tolerance<T>);
+    check_neighbors(user_knn_through_items(ctx, items, features, k), cosines, k, 3 * tolerance<T>);
   }
   for (const Index k : {1, 12, 46}) {
-    ItemNeighbours of_items{k, {}};
+    ItemNeighbors of_items{k, {}};
     user_knn_through_items(ctx, items, features, 3, &of_items);
     REQUIRE(of_items.table);
-    check_neighbours(*of_items.table, naive_cosines(to_double(x)), k, tolerance<T>);
+    check_neighbors(*of_items.table, naive_cosines(to_double(x)), k, tolerance<T>);
   }
 }
 
@@ -143,7 +143,7 @@ TEST_CASE("users whose items cancel out have cosine 0 with all") {
     }
 }
 
-TEST_CASE("the way to the users' neighbours follows the work and the memory") {
+TEST_CASE("the way to the users' neighbors follows the work and the memory") {
   // Baby: through the items; without memory for their cosines, or with few narrow features, directly.
   CHECK(cheaper_through_items<float>(19'445, 7'050, 118'551, 4'096, std::size_t{1} << 30));
   CHECK_FALSE(cheaper_through_items<float>(19'445, 7'050, 118'551, 4'096, std::size_t{1} << 20));
@@ -156,7 +156,7 @@ TEST_CASE("kNN does not depend on the number of threads") {
   const Matrix<float> x = random_features(333, 40, 9);
   const Adjacency items = items_by_user(random_pairs(400, 333, 2000, 4), 400);
   const ViewRows<float> rows{x.view()};
-  const auto same = [](const NeighbourTable& a, const NeighbourTable& b) {
+  const auto same = [](const NeighborTable& a, const NeighborTable& b) {
     return std::equal(a.ids.data(), a.ids.data() + a.ids.size(), b.ids.data()) &&
            std::equal(a.values.data(), a.values.data() + a.values.size(), b.values.data());
   };
@@ -185,7 +185,7 @@ TEST_CASE("MovieLens: the features' kNN is the stored graph") {
   const auto ids = read_npy<std::int64_t>(dir / "text_knn10_idx.npy");
   const auto cosines = read_npy<float>(dir / "text_knn10_cos.npy");
   Context<CpuBackend<float>> ctx({.threads = 2});
-  const NeighbourTable table = cosine_knn(ctx, features, 10);
+  const NeighborTable table = cosine_knn(ctx, features, 10);
   Index common = 0;
   double worst = 0;
   for (Index i = 0; i < table.rows(); ++i) {

@@ -9,7 +9,7 @@
 
 using namespace rearm;
 
-TEST_CASE("the mean over all roundings is the number itself, and both neighbours are within a unit of it") {
+TEST_CASE("the mean over all roundings is the number itself, and both neighbors are within a unit of it") {
   for (const float x : {1.0F, 1.2345678F, -3.1415927F, 6.02e-31F, -1.7e30F, 1e-40F, 0.0F}) {
     double sum = 0;
     for (std::uint32_t random = 0; random < 65536; ++random) {

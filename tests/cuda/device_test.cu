@@ -234,7 +234,7 @@ TEST_CASE("a settled step allocates nothing, waits for nothing and copies nothin
     const auto& now = at.back();
     const auto& then = at[at.size() - 2];
     CHECK(now.allocations == then.allocations);
-    CHECK(now.synchronisations == then.synchronisations);
+    CHECK(now.synchronizations == then.synchronizations);
     CHECK(now.copies_to_host == then.copies_to_host);
     CHECK(now.copies_to_device == then.copies_to_device);
     CHECK(now.graph_launches == then.graph_launches + 1);

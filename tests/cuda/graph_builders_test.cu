@@ -108,7 +108,7 @@ FeatureMatrix whole_features(Index cols, std::uint64_t seed) {
 }
 
 /// Repeated and zero rows, a user and an item without pairs, many equal cosines. Features are whole numbers and users
-/// have 1, 2, 4 ... items, so that equal cosines are equal however they are computed, and all agree on the neighbours.
+/// have 1, 2, 4 ... items, so that equal cosines are equal however they are computed, and all agree on the neighbors.
 Dataset awkward() {
   Dataset data = random_dataset(n_users, n_items, 300, 2);
   data.modalities[0].features = whole_features(12, 2);
@@ -124,7 +124,7 @@ Dataset awkward() {
 }
 
 /// Ids equal and values close; rows may be short.
-void check_equal(const NeighbourTable& got, const NeighbourTable& want, double tolerance) {
+void check_equal(const NeighborTable& got, const NeighborTable& want, double tolerance) {
   REQUIRE(got.rows() == want.rows());
   REQUIRE(got.capacity() == want.capacity());
   Index wrong = 0;
@@ -206,7 +206,7 @@ TEST_CASE("a data set without train pairs or without features has defined graphs
   check_same_graphs<float>(data, c);
 }
 
-TEST_CASE("stored neighbours stand in for the items' kNN when k suffices and they are wanted") {
+TEST_CASE("stored neighbors stand in for the items' kNN when k suffices and they are wanted") {
   Dataset data = awkward();
   KnnTable knn{Matrix<Id>(n_items, 6), Matrix<float>(n_items, 6)};
   for (Index i = 0; i < n_items; ++i)
@@ -234,12 +234,12 @@ TEST_CASE("co-occurrence in batches of rows is the CPU's, bit by bit") {
       for (const bool user : {true, false}) {
         const Adjacency& rows = user ? by_user : by_item;
         const Adjacency& columns = user ? by_item : by_user;
-        NeighbourTable want = host_co_occurrence(rows, columns, k);
+        NeighborTable want = host_co_occurrence(rows, columns, k);
         const auto got = [&](Padding padding) {
-          return rearm::gpu::co_occurrence_neighbours(gpu.resources(), rows, columns, k, padding, key, scratch);
+          return rearm::gpu::co_occurrence_neighbors(gpu.resources(), rows, columns, k, padding, key, scratch);
         };
         check_equal(got(Padding::none), want, 0);
-        pad_neighbours(want, rows, key);
+        pad_neighbors(want, rows, key);
         check_equal(got(Padding::fill), want, 0);
       }
 }
@@ -253,7 +253,7 @@ TEST_CASE_TEMPLATE("kNN over several blocks of rows and columns equals brute for
   const Matrix<T, CudaMemory> features = rearm::gpu::upload_features<T>(gpu.resources(), ViewRows<float>{x.view()});
   const auto brute_force = [](const Dense& rows, Index k) {
     const Dense cosines = naive_cosines(rows);
-    NeighbourTable table(rows.rows(), k);
+    NeighborTable table(rows.rows(), k);
     for (Index i = 0; i < rows.rows(); ++i) {
       const auto order = naive_order(cosines, i);
       table.counts[i] = k;
@@ -266,9 +266,8 @@ TEST_CASE_TEMPLATE("kNN over several blocks of rows and columns equals brute for
   };
   for (const Index k : {Index{1}, Index{24}, Index{40}, n - 1})
     for (const Index block : {Index{1}, Index{32}, Index{50}, Index{131}}) {
-      check_equal(
-          rearm::gpu::cosine_neighbours(gpu.resources(), rearm::gpu::ItemFeatures<T>{features.view()}, k, block),
-          brute_force(to_double(x), k), 1e-13);
+      check_equal(rearm::gpu::cosine_neighbors(gpu.resources(), rearm::gpu::ItemFeatures<T>{features.view()}, k, block),
+                  brute_force(to_double(x), k), 1e-13);
     }
 }
 
@@ -280,7 +279,7 @@ TEST_CASE_TEMPLATE("kNN with cosines equal up to rounding: the greatest values, 
   const auto features = rearm::gpu::upload_features<T>(gpu.resources(), ViewRows<float>{x.view()});
   const rearm::gpu::AdjacencyCopy copy(items);
   const auto check = [&](const auto& rows, const Dense& raw, Index k, Index block) {
-    const NeighbourTable table = rearm::gpu::cosine_neighbours(gpu.resources(), rows, k, block);
+    const NeighborTable table = rearm::gpu::cosine_neighbors(gpu.resources(), rows, k, block);
     const Dense cosines = naive_cosines(raw);
     Index wrong = 0;
     for (Index i = 0; i < table.rows(); ++i) {
@@ -314,14 +313,14 @@ TEST_CASE("of equal rows at the boundary those of lower id are kept, wherever in
   Context<Gpu<float>> gpu;
   Matrix<float> x(301, 96);
   const RandomKey key{3, 3, 0};
-  // Three copies of each row, so that ten neighbours cut one group of copies.
+  // Three copies of each row, so that ten neighbors cut one group of copies.
   for (Index i = 0; i < x.rows(); ++i)
     for (Index j = 0; j < x.cols(); ++j)
       x(i, j) = static_cast<float>(key.normal(static_cast<std::uint64_t>(i % 101 * x.cols() + j)));
   const auto features = rearm::gpu::upload_features<float>(gpu.resources(), ViewRows<float>{x.view()});
   for (const Index block : {301, 64}) {
-    const NeighbourTable table =
-        rearm::gpu::cosine_neighbours(gpu.resources(), rearm::gpu::ItemFeatures<float>{features.view()}, 10, block);
+    const NeighborTable table =
+        rearm::gpu::cosine_neighbors(gpu.resources(), rearm::gpu::ItemFeatures<float>{features.view()}, 10, block);
     Index wrong = 0;
     for (Index i = 0; i < x.rows(); ++i)
       for (const Id id : table.row_ids(i)) wrong += id >= 101 && std::ranges::count(table.row_ids(i), id - 101) == 0;
@@ -341,8 +340,8 @@ TEST_CASE("rows whose products round differently but whose cosines are equal are
       for (Index j = 0; j < x.cols(); ++j)
         x(i, (j + 5 * i) % x.cols()) = static_cast<float>(key.below(static_cast<std::uint64_t>(j), 1000)) - 200;
     const auto features = rearm::gpu::upload_features<float>(gpu.resources(), ViewRows<float>{x.view()});
-    const NeighbourTable table =
-        rearm::gpu::cosine_neighbours(gpu.resources(), rearm::gpu::ItemFeatures<float>{features.view()}, 4, 7);
+    const NeighborTable table =
+        rearm::gpu::cosine_neighbors(gpu.resources(), rearm::gpu::ItemFeatures<float>{features.view()}, 4, 7);
     CHECK(std::ranges::equal(table.row_ids(0), std::vector<Id>{0, 1, 2, 3}));
   }
 }
@@ -383,8 +382,8 @@ TEST_CASE("kNN: zero rows, exact ties, extreme magnitudes") {
   for (Index i = 0; i < 6; ++i)
     for (Index j = 0; j < 2; ++j) x(i, j) = values[i][j];
   const auto features = rearm::gpu::upload_features<float>(gpu.resources(), ViewRows<float>{x.view()});
-  const NeighbourTable table =
-      rearm::gpu::cosine_neighbours(gpu.resources(), rearm::gpu::ItemFeatures<float>{features.view()}, 3, 4);
+  const NeighborTable table =
+      rearm::gpu::cosine_neighbors(gpu.resources(), rearm::gpu::ItemFeatures<float>{features.view()}, 3, 4);
   const auto row = [&](Index i) { return std::vector<Id>(table.row_ids(i).begin(), table.row_ids(i).end()); };
   CHECK(row(0) == std::vector<Id>{0, 1, 2});
   CHECK(row(1) == std::vector<Id>{1, 3, 0});

@@ -9,6 +9,8 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <locale>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -57,7 +59,9 @@ TEST_CASE("a folder of splits and features is read, modalities in declared order
   CHECK(!data.modalities[0].knn);
   CHECK(data.features_are == "unknown");
   CHECK(data.warnings ==
-        std::vector<std::string>{"1 of 3 users have no train pairs", "1 of 4 items have no train pairs"});
+        std::vector<std::string>{"1 of 3 users have no train pairs", "1 of 4 items have no train pairs",
+                                 "1 users of test have no train pairs and count in the means of metrics; "
+                                 "count_cold_users = false leaves them out"});
 }
 
 TEST_CASE("an (N, 2) array is its transpose, int32 is accepted") {
@@ -80,8 +84,12 @@ TEST_CASE("duplicates are dropped, overlaps counted") {
   const Dataset data = load_dataset(folder.path());
   CHECK(data.train.users == std::vector<Id>{1, 0, 0, 2});
   CHECK(data.train.items == std::vector<Id>{1, 0, 2, 3});
-  CHECK(data.warnings == std::vector<std::string>{"train: 2 duplicate pairs dropped", "train and valid share 2 pairs",
-                                                  "train and test share 2 pairs", "valid and test share 1 pairs"});
+  CHECK(data.warnings == std::vector<std::string>{"train: 2 duplicate pairs dropped",
+                                                  "train and valid share 2 pairs; what a user has in train is never "
+                                                  "recommended, so these count as misses: drop them",
+                                                  "train and test share 2 pairs; what a user has in train is never "
+                                                  "recommended, so these count as misses: drop them",
+                                                  "valid and test share 1 pairs"});
 }
 
 TEST_CASE("dataset.json names the set, its sizes and what the features are") {
@@ -167,7 +175,7 @@ TEST_CASE("empty and missing splits are refused by name; without features there 
   CHECK_THROWS_AS(load_dataset(folder / "absent"), IoError);
 }
 
-TEST_CASE("precomputed neighbours: the largest k, checked") {
+TEST_CASE("precomputed neighbors: the largest k, checked") {
   const Folder folder;
   write_small(folder);
   write_npy(folder / "text_knn1_idx.npy", std::vector<std::int32_t>{0, 1, 2, 3}, {4, 1});
@@ -187,7 +195,7 @@ TEST_CASE("precomputed neighbours: the largest k, checked") {
     std::vector<std::int64_t> wrong = ids;
     wrong[5] = bad;
     write_npy(folder / "text_knn2_idx.npy", wrong, {4, 2});
-    CHECK(has(data_error(folder), "neighbour " + std::to_string(bad) + " at row 2, column 1"));
+    CHECK(has(data_error(folder), "neighbor " + std::to_string(bad) + " at row 2, column 1"));
   }
   write_npy(folder / "text_knn2_idx.npy", ids, {4, 2});
   std::vector<double> wrong = cosines;
@@ -235,8 +243,44 @@ TEST_CASE("an MMRec .inter file gives the same data set") {
   CHECK(has(error(head + "0\t-1\t0\n"), "line 2: item id -1"));
   CHECK(has(error(head + "0\t0\t0\n0\t1\t1\n"), "the test split is empty"));
   CHECK(has(error(head + "0\t0\t0\n0\t1\t1\n1\t9\t2\n"), "small.inter: line 4: item id 9 is outside [0, 4)"));
+  // Quotes around fields are none of them.
+  inter.write("small.inter", "\"userID\"\t\"itemID\"\t\"x_label\"\n\"0\"\t\"1\"\t\"0\"\n1\t2\t1\n2\t3\t\"2\"\n");
+  CHECK(load_dataset(inter.path()).test.items == std::vector<Id>{3});
+  inter.write("small.inter", "version https://git-lfs.github.com/spec/v1\n");
+  CHECK(has(error_of<IoError>([&] { load_dataset(inter.path()); }), "Git LFS pointer"));
   inter.write("other.inter", head);
-  CHECK(has(error_of<IoError>([&] { load_dataset(inter.path()); }), "2 found"));
+  CHECK(has(error_of<IoError>([&] { load_dataset(inter.path()); }), "2 .inter files"));
+}
+
+TEST_CASE("hidden files are no data, and what the file system refuses is an IoError with its path") {
+  const Folder folder;
+  write_small(folder);
+  folder.write("._text_feat.npy", "macOS writes such things");
+  folder.write("._small.inter", "and such");
+  folder.write(".hidden_feat.npy", "");
+  CHECK(load_dataset(folder.path()).modalities.size() == 2);
+  const std::filesystem::path circle = folder / "circle";
+  std::filesystem::create_symlink(circle, circle);
+  CHECK(has(error_of<IoError>([&] { load_dataset(circle); }), "circle"));
+}
+
+TEST_CASE("a program's locale does not reach what machines read") {
+  struct Grouped : std::numpunct<char> {
+    char do_thousands_sep() const override { return '.'; }
+    std::string do_grouping() const override { return "\3"; }
+    char do_decimal_point() const override { return ','; }
+  };
+  const std::locale before = std::locale::global(std::locale(std::locale::classic(), new Grouped));
+  const Folder folder;
+  write_npy(folder / "a.npy", std::vector<float>(1000, 1.0F), {1000, 1});
+  const std::string text = detail::message("recall@", 1000, ' ', 0.5);
+  const std::size_t n = read_npy<float>(folder / "a.npy").values.size();
+  std::ostringstream theirs;
+  theirs << 1000;
+  std::locale::global(before);
+  CHECK(theirs.str() == "1.000");
+  CHECK(text == "recall@1000 0.5");
+  CHECK(n == 1000);
 }
 
 TEST_CASE("known_items joins the splits that negatives must avoid") {
@@ -268,7 +312,7 @@ TEST_CASE("TikTok: real features, users and items without train pairs") {
   CHECK(warned(data, "465 of 6710 items have no train pairs"));
 }
 
-TEST_CASE("Baby: surrogate features and the original neighbours") {
+TEST_CASE("Baby: surrogate features and the original neighbors") {
   const auto shared = rearm::test::shared_dir();
   REARM_SKIP_UNLESS(shared, "shared/data is not there");
   const Dataset data = load_dataset(*shared / "data" / "baby");

@@ -76,6 +76,67 @@ TEST_CASE("versions 2 and 3, float16, int64 and unaligned data are read") {
   CHECK(read_npy<std::int32_t>(folder / "i.npy").values == std::vector<std::int32_t>{1, -5});
 }
 
+TEST_CASE("integers of every width and sign are read where they fit") {
+  const Folder folder;
+  const auto check = [&](const std::string& type, const auto& stored) {
+    CAPTURE(type);
+    const std::string name = type.substr(1) + ".npy";
+    folder.write_raw_npy(name, dict(type, "(" + std::to_string(stored.size()) + ",)"), bytes_of(stored));
+    CHECK(read_npy<std::int64_t>(folder / name).values == std::vector<std::int64_t>(stored.begin(), stored.end()));
+  };
+  check("|i1", std::vector<std::int8_t>{1, -5, 127});
+  check("<i2", std::vector<std::int16_t>{1, -5, 32767});
+  check("<i4", std::vector<std::int32_t>{1, -5});
+  check("|u1", std::vector<std::uint8_t>{0, 255});
+  check("<u2", std::vector<std::uint16_t>{0, 65535});
+  check("<u4", std::vector<std::uint32_t>{0, 4'294'967'295U});
+  check("<u8", std::vector<std::uint64_t>{0, 1ULL << 62});
+  CHECK(has(error_of<DataError>([&] { read_npy<std::int32_t>(folder / "u4.npy"); }), "4294967295 at position 1"));
+  folder.write_raw_npy("u8.npy", dict("<u8", "(1,)"), bytes_of(std::vector<std::uint64_t>{1ULL << 63}));
+  CHECK(has(error_of<DataError>([&] { read_npy<std::int64_t>(folder / "u8.npy"); }), "9223372036854775808"));
+}
+
+TEST_CASE("an array in Fortran order is the same array") {
+  const Folder folder;
+  folder.write_raw_npy("a.npy", dict("<f4", "(2, 3)", "True"), bytes_of(std::vector<float>{0, 10, 1, 11, 2, 12}));
+  CHECK(read_npy<float>(folder / "a.npy").values == std::vector<float>{0, 1, 2, 10, 11, 12});
+  folder.write_raw_npy("b.npy", dict("<i4", "(2, 1, 2)", "True"), bytes_of(std::vector<std::int32_t>{0, 10, 1, 11}));
+  CHECK(read_npy<std::int64_t>(folder / "b.npy").values == std::vector<std::int64_t>{0, 1, 10, 11});
+  CHECK(has(error_of<IoError>([&] { FeatureMatrix::open(folder / "a.npy"); }), "Fortran"));
+  folder.write_raw_npy("c.npy", dict("<f4", "(3, 1)", "True"), bytes_of(std::vector<float>{1, 2, 3}));
+  CHECK(FeatureMatrix::open(folder / "c.npy").rows() == 3);  // of one column the orders are one
+}
+
+TEST_CASE("features that change while they are read are an error, not a signal and not other numbers") {
+  const Folder folder;
+  const std::vector<float> values(4096, 1.0F), others(4096, 2.0F);
+  Matrix<float> out(64, 64);
+  const auto open = [&] {
+    write_npy(folder / "f.npy", values, {64, 64});
+    return FeatureMatrix::open(folder / "f.npy");
+  };
+  {
+    const FeatureMatrix features = open();
+    std::filesystem::resize_file(folder / "f.npy", 1000);
+    CHECK(has(error_of<IoError>([&] { features.copy_rows<float>(0, out.view()); }), "f.npy: was changed while"));
+  }
+  {
+    const FeatureMatrix features = open();
+    std::fstream file(folder / "f.npy", std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(128);
+    file.write(reinterpret_cast<const char*>(others.data()), 64);
+    file.close();
+    // The clock of a file system is coarse: another time in any case.
+    std::filesystem::last_write_time(folder / "f.npy",
+                                     std::filesystem::last_write_time(folder / "f.npy") + std::chrono::seconds(1));
+    CHECK(has(error_of<IoError>([&] { features.copy_rows<float>(0, out.view()); }), "was changed"));
+  }
+  const FeatureMatrix features = open();
+  write_npy(folder / "f.npy", others, {64, 64});  // another file of that name: what was opened goes on
+  features.copy_rows<float>(0, out.view());
+  CHECK(out(63, 63) == 1.0F);
+}
+
 TEST_CASE("write_npy refuses a wrong shape or folder and keeps what was there") {
   const Folder folder;
   const std::vector<float> values = {1, 2, 3};
@@ -122,8 +183,9 @@ TEST_CASE("bad NPY files are refused with what and where") {
   CHECK(has(error("object.npy"), "pickled"));
   folder.write_raw_npy("fields.npy", "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (4,), }", data);
   CHECK(has(error("fields.npy"), "structured"));
-  folder.write_raw_npy("fortran.npy", dict("<f4", "(2, 2)", "True"), data);
-  CHECK(has(error("fortran.npy"), "Fortran"));
+  folder.write("pointer.npy", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n");
+  CHECK(has(error("pointer.npy"), "Git LFS pointer"));
+  CHECK(has(error("pointer.npy"), "git lfs pull"));
   folder.write_raw_npy("big.npy", dict(">f4", "(4,)"), data);
   CHECK(has(error("big.npy"), "big endian"));
   folder.write_raw_npy("complex.npy", dict("<c8", "(2,)"), data);
@@ -172,7 +234,7 @@ TEST_CASE("numbers of another kind and integers that do not fit are DataErrors")
   CHECK(has(text, "3000000000 at position 2"));
 }
 
-TEST_CASE("FeatureMatrix copies converted rows from a mapped file or from memory") {
+TEST_CASE("FeatureMatrix copies converted rows from a file or from memory") {
   const Folder folder;
   std::vector<double> values(5 * 3);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.5 * static_cast<double>(i);

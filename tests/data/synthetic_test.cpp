@@ -38,7 +38,7 @@ double recall_at_20(const Dataset& data, const Score& score) {
   }
   return sum / static_cast<double>(n);
 }
-void normalise(std::vector<double>& v) {
+void normalize(std::vector<double>& v) {
   const double norm = std::sqrt(std::inner_product(v.begin(), v.end(), v.begin(), 1e-12));
   for (double& x : v) x /= norm;
 }
@@ -98,7 +98,7 @@ TEST_CASE("co-occurrence and each modality carry what popularity does not") {
     for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<double>(users.degree(static_cast<Index>(i)));
     return out;
   };
-  // Two steps of a normalised walk from the user's items: what one LightGCN layer pair spreads.
+  // Two steps of a normalized walk from the user's items: what one LightGCN layer pair spreads.
   const auto walk = [&](const std::vector<double>& from) {
     std::vector<double> out(n, 0.0);
     for (std::size_t i = 0; i < n; ++i) {
@@ -115,7 +115,7 @@ TEST_CASE("co-occurrence and each modality carry what popularity does not") {
     std::vector<double> start(n, 0.0);
     for (const Id i : train.row(u)) start[static_cast<std::size_t>(i)] = 1;
     std::vector<double> out = walk(start);
-    normalise(out);
+    normalize(out);
     return out;
   };
   std::vector<Matrix<double>> features;
@@ -124,7 +124,7 @@ TEST_CASE("co-occurrence and each modality carry what popularity does not") {
     m.features.copy_rows<double>(0, x.view());
     for (Index i = 0; i < x.rows(); ++i) {
       std::vector<double> row(x.row(i), x.row(i) + x.cols());
-      normalise(row);
+      normalize(row);
       std::ranges::copy(row, x.row(i));
     }
     features.push_back(std::move(x));
@@ -135,7 +135,7 @@ TEST_CASE("co-occurrence and each modality carry what popularity does not") {
     for (const Id i : train.row(u))
       for (std::size_t j = 0; j < n; ++j)
         out[j] += std::inner_product(x.row(i), x.row(i) + x.cols(), x.row(static_cast<Index>(j)), 0.0);
-    normalise(out);
+    normalize(out);
     return out;
   };
   const auto joint = [&](bool image, bool text) {

@@ -68,7 +68,7 @@ TEST_CASE("co-occurrence top-k: higher count first, then lower id; only what is 
   Case c;
   const Dense counts = naive_counts(c.incidence);
   for (const Index k : {1, 7, 299}) {
-    const NeighbourTable table = co_occurrence_top_k(c.ctx, c.by_user, c.by_item, k);
+    const NeighborTable table = co_occurrence_top_k(c.ctx, c.by_user, c.by_item, k);
     for (Index i = 0; i < n_users; ++i) {
       const auto order = naive_order(counts, i);
       Index expected = 0;
@@ -128,7 +128,7 @@ TEST_CASE("padded co-occurrence graph: short rows are padded from themselves, em
       }
     } else if (r > 0) {
       ++shorter;
-      // Undoing the softmax, every neighbour is there a whole number of times, at least once, k times in all.
+      // Undoing the softmax, every neighbor is there a whole number of times, at least once, k times in all.
       const Id first = order[0];
       CHECK(graph.offsets[i + 1] - graph.offsets[i] == r);
       double copies_of_first = 0;
@@ -161,14 +161,14 @@ TEST_CASE("padded co-occurrence graph: short rows are padded from themselves, em
   CHECK(empty > 0);
 }
 
-TEST_CASE("padding draws each neighbour equally often and depends on the key alone") {
-  // Users 0 to 3 share one item, so each has the three others as neighbours.
+TEST_CASE("padding draws each neighbor equally often and depends on the key alone") {
+  // Users 0 to 3 share one item, so each has the three others as neighbors.
   const Interactions pairs{{0, 1, 2, 3}, {0, 0, 0, 0}};
   const Index n = 2000, k = 1203;
   const Adjacency by_user = items_by_user(pairs, n), by_item = users_by_item(pairs, 1);
   Context<CpuBackend<double>> one({.threads = 1}), two({.threads = 2});
-  NeighbourTable table = co_occurrence_top_k(one, by_user, by_item, k);
-  pad_neighbours(table, by_user, {7, 1, 0});
+  NeighborTable table = co_occurrence_top_k(one, by_user, by_item, k);
+  pad_neighbors(table, by_user, {7, 1, 0});
   std::map<Id, Index> drawn;
   for (Index i = 0; i < 4; ++i) {
     drawn.clear();

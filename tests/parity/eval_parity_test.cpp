@@ -24,28 +24,9 @@ using rearm::Id;
 using rearm::Index;
 using rearm::Metric;
 
-/// The pairs of a 2 x n array of int64 as lists of items by user. The reference's test.npy is in Fortran order, which
-/// the library refuses, so its few bytes are read here: n pairs one after the other instead of two rows.
 rearm::Adjacency lists(const std::filesystem::path& path, Index n_users) {
-  std::ifstream in(path, std::ios::binary);
-  std::string bytes{std::istreambuf_iterator<char>(in), {}};
-  REQUIRE(bytes.size() > 10);
-  const auto header_end =
-      std::size_t{10} + static_cast<unsigned char>(bytes[8]) + std::size_t{256} * static_cast<unsigned char>(bytes[9]);
-  REQUIRE(bytes.size() > header_end);
-  const std::string header = bytes.substr(0, header_end);
-  REQUIRE(header.find("'<i8'") != std::string::npos);
-  REQUIRE(header.find("'shape': (2, ") != std::string::npos);
-  const bool fortran = header.find("'fortran_order': True") != std::string::npos;
-  std::vector<std::int64_t> values((bytes.size() - header_end) / sizeof(std::int64_t));
-  std::memcpy(values.data(), bytes.data() + header_end, values.size() * sizeof(std::int64_t));
-  const std::size_t n = values.size() / 2;
-  std::vector<Id> users, items;
-  for (std::size_t e = 0; e < n; ++e) {
-    users.push_back(static_cast<Id>(values[fortran ? 2 * e : e]));
-    items.push_back(static_cast<Id>(values[fortran ? 2 * e + 1 : n + e]));
-  }
-  return rearm::group(users, items, n_users);
+  const rearm::Interactions pairs = rearm::detail::read_pairs_npy(path).pairs;
+  return rearm::group(pairs.users, pairs.items, n_users);
 }
 
 }  // namespace

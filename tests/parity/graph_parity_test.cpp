@@ -71,7 +71,7 @@ void check_co_occurrence(const Dense& ours, const Dense& theirs, const Dense& co
         CHECK(ours(i, j) == 0);
         CHECK(theirs(i, j) == 0);
       }
-      // A short row has all its neighbours, however the padding fell.
+      // A short row has all its neighbors, however the padding fell.
       if (least == 0 && counts(i, j) > 0) CHECK(ours(i, j) > 0);
     }
     CHECK(std::abs(sum - 1) < 1e-6);

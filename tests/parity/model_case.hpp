@@ -104,7 +104,7 @@ SparseOperator<T> program_homograph(const std::filesystem::path& dir, const nloh
     for (const Id j : order) share += at(co, j) / std::exp(at(counts, j)) / static_cast<double>(k);
     Id last = -1;
     for (const Id j : order) {
-      CHECK(at(co, j) > 0);  // the order's first k are the row's neighbours
+      CHECK(at(co, j) > 0);  // the order's first k are the row's neighbors
       const double times = std::round(at(co, j) / std::exp(at(counts, j)) / share);
       const float c = static_cast<float>(w) * static_cast<float>(at(co, j) / times);
       const float s = static_cast<float>(1 - w) * static_cast<float>(at(similar, j));

@@ -3,12 +3,17 @@
 
 #include <tests/support/shared.hpp>
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
+#include <string>
 
 using namespace rearm;
+using nlohmann::json;
 using rearm::test::check_refused;
 using rearm::test::Folder;
 
@@ -48,6 +53,9 @@ TEST_CASE("wrong usage of `rearm train` is refused") {
   refused({dir, "--out", out, "--learning-rate", "fast"}, {"learning_rate = 'fast'"});
   refused({dir, "--out", out, "--learning-rate", "nan"}, {"learning_rate"});
   refused({dir, "--out", out, "--use-uu", "maybe"}, {"users.use = 'maybe'", "true or false"});
+  refused({dir, "--out", out, "--resume", "--overwrite"}, {"--overwrite", "--resume"});
+  for (const char* number : {"0x10", "", "1.5", " 5", "1_000"})
+    refused({dir, "--out", out, "--batch-size", number}, {"batch_size"});
   refused({dir, "--out", out, "--model", "matrix"}, {"matrix", "light_gcn", "rearm"});
   refused({dir, "--out", out, "--model", "bpr_mf", "--rank", "3"}, {"--rank"});
   refused({dir, "--out", out, "--model", "bpr_mf", "--preset", "baby"}, {"bpr_mf", "preset"});
@@ -182,8 +190,49 @@ TEST_CASE("wrong usage of the other commands is refused") {
   check_refused(folder, "rearm recommend", {(folder / "none").string(), "--users", "0"}, {"none"});
   check_refused(folder, "rearm recommend", {model, "--users", "zero"}, {"zero"});
   check_refused(folder, "rearm recommend", {model, "--users", "0", "--format", "xml"}, {"xml"});
+  for (const char* number : {"010", "0x1", "", "1e2", " 5", "5 ", "five"}) {
+    check_refused(folder, "rearm recommend", {model, "--users", "0", "-k", number}, {"-k"});
+    check_refused(folder, "rearm recommend", {model, "--users", number}, {"--users"});
+    check_refused(folder, "rearm recommend", {model, "--users", "0", "--threads", number}, {"--threads"});
+    check_refused(folder, "rearm evaluate", {model, "/", "--cutoffs", number}, {"--cutoffs"});
+  }
   check_refused(folder, "rearm evaluate", {model}, {"DIR"});
   check_refused(folder, "rearm evaluate", {model, "/nowhere"}, {"model.safetensors"});
   check_refused(folder, "rearm models", {"matrix"}, {"matrix", "rearm"});
   check_refused(folder, "rearm", {}, {"--help"});
+}
+
+TEST_CASE("standard output that cannot be written is exit 1, and a closed one is no file's") {
+  REARM_NEEDS_PROGRAMS();
+  const Folder data, folder;
+  test::write_data(data);
+  const std::string program = "'" + (test::bin_dir() / "rearm").string() + "' ";
+  const auto status = [&](const std::string& command, const std::string& to) {
+    const int s = std::system((program + command + " " + to + " 2>'" + (folder / "err").string() + "'").c_str());
+    return WIFEXITED(s) ? WEXITSTATUS(s) : -1;
+  };
+  const std::string out = "'" + (folder / "out").string() + "'";
+  const std::string train = "train '" + data.path().string() + "' --model bpr_mf --epochs 1 --out " + out;
+  CHECK(status(train, ">/dev/null") == 0);
+  const std::string model = "'" + (folder / "out/model.safetensors").string() + "'";
+  for (const std::string to : {">/dev/full", ">&-"}) {
+    CAPTURE(to);
+    CHECK(status("models", to) == 1);
+    CHECK(status("--help", to) == 1);
+    CHECK(status("train --help", to) == 1);
+    CHECK(status("recommend " + model + " --all-users", to) == 1);
+    CHECK(status("recommend --users 1,2 " + model, to) == 1);
+    CHECK(status("evaluate --cutoffs 5 " + model + " '" + data.path().string() + "'", to) == 1);
+    CHECK(status(train + " --overwrite", to) == 1);
+    CHECK(test::has(test::read_file(folder / "err"), "standard output cannot be written"));
+  }
+  // Nothing that was printed is in a file of the run.
+  const json result = json::parse(test::read_file(folder / "out/result.json"));
+  CHECK(result["epochs"] == 1);
+  CHECK(status("evaluate --cutoffs 5 " + model + " '" + data.path().string() + "'", "<&- >/dev/null") == 0);
+  CHECK(status("recommend " + model + " --users 1", ">/dev/null") == 0);
+  // One of OpenMP's lists of threads.
+  ::setenv("OMP_NUM_THREADS", "2,1", 1);
+  CHECK(status("recommend " + model + " --users 1", ">/dev/null") == 0);
+  ::unsetenv("OMP_NUM_THREADS");
 }

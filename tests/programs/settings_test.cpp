@@ -71,10 +71,11 @@ TEST_CASE("folders of runs have plain names and are not used twice") {
   const Folder folder;
   const auto base = folder / "synthetic";
   CHECK(unused_folder(base) == base);
-  open_run_folder(base, false, false);
+  { const RunLock made(base); }
+  check_run_folder(base, false, false);
   CHECK(unused_folder(base) == base);  // made, but no run yet
   folder.write("synthetic/result.json", "{}");
   CHECK(unused_folder(base) == folder / "synthetic-2");
-  CHECK(has(error_of<ConfigError>([&] { open_run_folder(base, false, false); }), "--overwrite"));
-  CHECK_NOTHROW(open_run_folder(base, false, true));
+  CHECK(has(error_of<ConfigError>([&] { check_run_folder(base, false, false); }), "--overwrite"));
+  CHECK_NOTHROW(check_run_folder(base, false, true));
 }

@@ -19,7 +19,7 @@ GraphSet<T> host_graphs(const Dataset& data, const RearmConfig& config, std::uin
 template GraphSet<float> host_graphs(const Dataset&, const RearmConfig&, std::uint64_t, const GraphOptions&);
 template GraphSet<double> host_graphs(const Dataset&, const RearmConfig&, std::uint64_t, const GraphOptions&);
 
-NeighbourTable host_co_occurrence(const Adjacency& rows, const Adjacency& columns, Index k) {
+NeighborTable host_co_occurrence(const Adjacency& rows, const Adjacency& columns, Index k) {
   Context<CpuBackend<double>> ctx;
   return co_occurrence_top_k(ctx, rows, columns, k);
 }

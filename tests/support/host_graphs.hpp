@@ -4,7 +4,7 @@
 /// nvcc the same inline functions would exist in another form.
 
 #include <rearm/data/dataset.hpp>
-#include <rearm/graph/neighbours.hpp>
+#include <rearm/graph/neighbors.hpp>
 #include <rearm/models/rearm/homographs.hpp>
 
 #include <cstdint>
@@ -16,7 +16,7 @@ template <class T>
 GraphSet<T> host_graphs(const Dataset& data, const RearmConfig& config, std::uint64_t seed,
                         const GraphOptions& options = {});
 /// `co_occurrence_top_k` of the CPU.
-NeighbourTable host_co_occurrence(const Adjacency& rows, const Adjacency& columns, Index k);
+NeighborTable host_co_occurrence(const Adjacency& rows, const Adjacency& columns, Index k);
 /// What a model on the CPU represents users and items by.
 Matrix<float> host_representation(const Dataset& data, const RearmConfig& config, std::uint64_t seed);
 

@@ -89,18 +89,18 @@ struct MinimalBackend {
 
 // Graphs are data to these tests: the CPU's.
 template <class T, class... Args>
-NeighbourTable co_occurrence_neighbours(Context<MinimalBackend<T>>&, const Args&... args) {
+NeighborTable co_occurrence_neighbors(Context<MinimalBackend<T>>&, const Args&... args) {
   Context<CpuBackend<T>> cpu({.threads = 1});
-  return rearm::co_occurrence_neighbours(cpu, args...);
+  return rearm::co_occurrence_neighbors(cpu, args...);
 }
 template <class T, class Features>
-NeighbourTable cosine_knn(Context<MinimalBackend<T>>&, const Features& features, Index k) {
+NeighborTable cosine_knn(Context<MinimalBackend<T>>&, const Features& features, Index k) {
   Context<CpuBackend<T>> cpu({.threads = 1});
   return rearm::cosine_knn(cpu, features, k);
 }
 template <class T, class Features>
-NeighbourTable user_knn(Context<MinimalBackend<T>>&, const Adjacency& items_by_user, const Features& features, Index k,
-                        std::size_t gram_bytes, ItemNeighbours* of_items) {
+NeighborTable user_knn(Context<MinimalBackend<T>>&, const Adjacency& items_by_user, const Features& features, Index k,
+                       std::size_t gram_bytes, ItemNeighbors* of_items) {
   Context<CpuBackend<T>> cpu({.threads = 1});
   return rearm::user_knn(cpu, items_by_user, features, k, gram_bytes, of_items);
 }

@@ -138,7 +138,7 @@ TEST_CASE("the same seed gives the same bits with 1, 2 and 3 threads, and twice 
 
 #if !defined(EMULATED_CUDA)  // too long
 TEST_CASE("REARM learns: three times popularity, and the homographs are worth 5 %") {
-  // Few pairs a user and many items: what a user has seen says little, neighbours and features say more.
+  // Few pairs a user and many items: what a user has seen says little, neighbors and features say more.
   SyntheticSettings sparse;
   sparse.n_users = 900;
   sparse.n_items = 1000;

@@ -59,7 +59,7 @@ struct ProbeReduce {
 /// With these every operator and model runs (tests/support/minimal_backend.hpp has no more). What it does better than
 /// the generic code it says by further members, for which that looks: the functions `rank_one_attention(_backward)`,
 /// `distinct_list`, `factored_adam` and `rank_items`, the types `BatchSource` and `StepReplay`. Graphs of neighbors are
-/// built by algorithms for a kind of memory (`co_occurrence_neighbours`, `cosine_knn`, `user_knn`), the host's or a
+/// built by algorithms for a kind of memory (`co_occurrence_neighbors`, `cosine_knn`, `user_knn`), the host's or a
 /// CUDA device's.
 template <class B>
 concept Backend = requires(Context<B>& ctx, Index n, Out<B> c, In<B> a, CsrView<Real<B>> s, std::span<const Id> ids) {

@@ -2,6 +2,7 @@
 /// @file error.hpp
 /// The library's exceptions. Every message says what was wrong, where, and what to do about it.
 
+#include <locale>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -39,10 +40,12 @@ struct DeviceError : Error {
 
 namespace detail {
 
-/// Joins its arguments with operator<< into one message.
+/// Joins its arguments with operator<< into one text: a message, a file's name, a metric's. A program's global locale
+/// does not reach it, so a thousand is 1000.
 template <class... Args>
 std::string message(const Args&... args) {
   std::ostringstream out;
+  out.imbue(std::locale::classic());
   (out << ... << args);
   return out.str();
 }

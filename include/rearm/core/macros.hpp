@@ -2,6 +2,10 @@
 /// @file macros.hpp
 /// Attributes and loop hints that compilers spell differently.
 
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "rearm looks for NaN and infinity, which -ffast-math and -ffinite-math-only assume away: compile without them"
+#endif
+
 #if defined(__CUDACC__)
 #define REARM_HD __host__ __device__
 #else

@@ -3,6 +3,7 @@
 /// A data set: three splits of user-item pairs and one feature table a modality; read from a folder and checked.
 
 #include <rearm/data/features.hpp>
+#include <rearm/data/formats/formats.hpp>
 #include <rearm/data/interactions.hpp>
 #include <rearm/data/npy.hpp>
 #include <rearm/data/splits.hpp>
@@ -19,6 +20,7 @@
 #include <filesystem>
 #include <fstream>
 #include <initializer_list>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <optional>
@@ -30,7 +32,7 @@
 
 namespace rearm {
 
-/// Precomputed neighbours of every item, the item itself included: n_items x k ids and their cosines.
+/// Precomputed neighbors of every item, the item itself included: n_items x k ids and their cosines.
 struct KnnTable {
   Matrix<Id> indices;
   Matrix<float> cosines;
@@ -87,7 +89,9 @@ inline DatasetManifest read_manifest(const std::filesystem::path& dir) {
   std::ifstream in(out.path);
   if (!in) throw_io(out.path, "cannot be opened for reading", errno);
   try {
-    const nlohmann::json json = nlohmann::json::parse(in);
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    require_no_pointer(text, out.path);
+    const nlohmann::json json = nlohmann::json::parse(text);
     if (!json.is_object()) throw DataError(message(out.path.string(), ": must hold one JSON object"));
     out.name = json.value("name", out.name);
     out.n_users = manifest_count(json, "n_users", out.path);
@@ -101,18 +105,6 @@ inline DatasetManifest read_manifest(const std::filesystem::path& dir) {
   return out;
 }
 
-/// Names of the files in `dir` that end in `suffix`, without it, sorted.
-inline std::vector<std::string> stems(const std::filesystem::path& dir, std::string_view suffix) {
-  std::vector<std::string> out;
-  for (const auto& entry : std::filesystem::directory_iterator(dir)) {
-    const std::string name = entry.path().filename().string();
-    if (name.size() > suffix.size() && name.ends_with(suffix))
-      out.push_back(name.substr(0, name.size() - suffix.size()));
-  }
-  std::ranges::sort(out);
-  return out;
-}
-
 /// image, text, audio, then the rest alphabetically: the declared order of modalities.
 inline void sort_modalities(std::vector<std::string>& names) {
   const auto rank = [](std::string_view name) {
@@ -121,24 +113,6 @@ inline void sort_modalities(std::vector<std::string>& names) {
   std::ranges::sort(names, [&](const std::string& a, const std::string& b) {
     return rank(a) != rank(b) ? rank(a) < rank(b) : a < b;
   });
-}
-
-inline std::array<SourcedPairs, 3> read_splits(const std::filesystem::path& dir) {
-  std::array<SourcedPairs, 3> out;
-  if (std::filesystem::exists(dir / "train.npy")) {
-    for (std::size_t s = 0; s < 3; ++s) out[s] = read_pairs_npy(dir / (std::string(split_names[s]) + ".npy"));
-  } else {
-    const std::vector<std::string> inter = stems(dir, ".inter");
-    if (inter.size() != 1)
-      throw IoError(message(dir.string(), ": has neither train.npy nor exactly one .inter file (", inter.size(),
-                            " found); expected train.npy, valid.npy, test.npy, or <name>.inter"));
-    out = read_inter(dir / (inter[0] + ".inter"));
-  }
-  for (std::size_t s = 0; s < 3; ++s)
-    if (out[s].pairs.size() == 0)
-      throw DataError(message(out[s].path.string(), ": the ", split_names[s],
-                              " split is empty; train, valid and test each need at least one pair"));
-  return out;
 }
 
 /// The largest k for which `dir` holds <modality>_knn<k>_idx.npy; 0 for none.
@@ -163,7 +137,7 @@ inline std::optional<KnnTable> read_knn(const std::filesystem::path& dir, const 
   for (const auto& path : {idx, cos}) {
     const NpyHeader header = read_npy_header(path);
     if (header.shape != std::vector<Index>{n_items, k})
-      throw DataError(message(path.string(), ": neighbours have shape ", shape_string(header.shape),
+      throw DataError(message(path.string(), ": neighbors have shape ", shape_string(header.shape),
                               " but must be (items, k) = ", shape_string({n_items, k})));
   }
   const NpyArray<std::int64_t> ids = read_npy<std::int64_t>(idx);
@@ -173,11 +147,11 @@ inline std::optional<KnnTable> read_knn(const std::filesystem::path& dir, const 
     const std::int64_t id = ids.values[static_cast<std::size_t>(e)];
     const float cosine = cosines.values[static_cast<std::size_t>(e)];
     if (id < 0 || id >= n_items)
-      throw DataError(message(idx.string(), ": neighbour ", id, " at row ", e / k, ", column ", e % k,
-                              " is outside [0, ", n_items, "); build the neighbours from these features"));
+      throw DataError(message(idx.string(), ": neighbor ", id, " at row ", e / k, ", column ", e % k,
+                              " is outside [0, ", n_items, "); build the neighbors from these features"));
     if (!std::isfinite(cosine))
       throw DataError(message(cos.string(), ": cosine ", cosine, " at row ", e / k, ", column ", e % k,
-                              " is not finite; build the neighbours again"));
+                              " is not finite; build the neighbors again"));
     out.indices.data()[e] = static_cast<Id>(id);
     out.cosines.data()[e] = cosine;
   }
@@ -215,11 +189,32 @@ inline void tidy_splits(Dataset& data) {
       data.warnings.push_back(message(split_names[s], ": ", dropped, " duplicate pairs dropped"));
   for (const auto& [a, b] : {std::pair<std::size_t, std::size_t>{0, 1}, {0, 2}, {1, 2}})
     if (const Index common = count_common(*splits[a], *splits[b]); common > 0)
-      data.warnings.push_back(message(split_names[a], " and ", split_names[b], " share ", common, " pairs"));
-  if (const Index idle = data.n_users - count_distinct(data.train.users); idle > 0)
-    data.warnings.push_back(message(idle, " of ", data.n_users, " users have no train pairs"));
-  if (const Index idle = data.n_items - count_distinct(data.train.items); idle > 0)
-    data.warnings.push_back(message(idle, " of ", data.n_items, " items have no train pairs"));
+      data.warnings.push_back(message(
+          split_names[a], " and ", split_names[b], " share ", common, " pairs",
+          a == 0 ? "; what a user has in train is never recommended, so these count as misses: drop them" : ""));
+  // What has no pair at all still has a row in every table and product.
+  const auto idle = [&](std::vector<Id> Interactions::*ids, Index n, const char* what) {
+    const Index without = n - count_distinct(data.train.*ids);
+    if (without == 0) return;
+    std::vector<Id> all = data.train.*ids;
+    for (const Interactions* more : {&data.valid, &data.test})
+      all.insert(all.end(), (more->*ids).begin(), (more->*ids).end());
+    const Index unused = n - count_distinct(std::move(all));
+    std::string text = message(without, " of ", n, " ", what, " have no train pairs");
+    if (unused > n / 2)
+      text += message("; ", unused, " ids are not used at all, which gives every table, graph and step ",
+                      n / (n - unused), " times the rows that they need: number ids without gaps");
+    data.warnings.push_back(std::move(text));
+  };
+  idle(&Interactions::users, data.n_users, "users");
+  idle(&Interactions::items, data.n_items, "items");
+  const Adjacency train = items_by_user(data.train, data.n_users);
+  std::vector<Id> cold;
+  for (const Id user : data.test.users)
+    if (train.degree(user) == 0) cold.push_back(user);
+  if (const Index n = count_distinct(std::move(cold)); n > 0)
+    data.warnings.push_back(message(n, " users of test have no train pairs and count in the means of metrics; ",
+                                    "count_cold_users = false leaves them out"));
 }
 
 inline void set_counts(Dataset& data, const DatasetManifest& manifest, const std::array<SourcedPairs, 3>& splits) {
@@ -250,42 +245,47 @@ inline void set_counts(Dataset& data, const DatasetManifest& manifest, const std
   data.n_items = items.value_or(seen_items);
 }
 
-}  // namespace detail
-
-/// Reads a folder: train.npy, valid.npy, test.npy (integers (2, N), row 0 users, row 1 items; an (N, 2) array is taken
-/// as its transpose) or one MMRec <name>.inter; any <modality>_feat.npy (mapped, not loaded); their neighbours; and
-/// dataset.json, which when there decides the numbers of users and items. Otherwise items = feature rows, and what no
-/// file says is the largest id + 1. Without feature files `modalities` is empty.
-/// Throws IoError for files that cannot be read; DataError naming file, position and value for negative ids or ids out
-/// of range, an empty split, feature rows that differ, NaN or infinite features, damaged neighbours or manifest.
-inline Dataset load_dataset(const std::filesystem::path& dir, LoadOptions options = {}) {
+/// `load_dataset`.
+inline Dataset read_dataset(const std::filesystem::path& dir, LoadOptions options) {
   if (!std::filesystem::is_directory(dir))
-    throw IoError(detail::message(dir.string(), ": there is no such folder; check the path"));
-  const detail::DatasetManifest manifest = detail::read_manifest(dir);
-  std::array<detail::SourcedPairs, 3> splits = detail::read_splits(dir);
+    throw IoError(message(dir.string(), ": there is no such folder; check the path"));
+  const DatasetManifest manifest = read_manifest(dir);
+  std::array<SourcedPairs, 3> splits = read_splits(dir);
   Dataset data;
   data.name = manifest.name;
-  std::vector<std::string> names = detail::stems(dir, "_feat.npy");
-  detail::sort_modalities(names);
+  std::vector<std::string> names = stems(dir, "_feat.npy");
+  sort_modalities(names);
   for (const std::string& name : names) {
     const auto said = manifest.modalities.find(name);
     data.modalities.push_back({name, said == manifest.modalities.end() ? "unknown" : said->second,
                                FeatureMatrix::open(dir / (name + "_feat.npy")), std::nullopt});
   }
-  detail::set_counts(data, manifest, splits);
+  set_counts(data, manifest, splits);
   for (Modality& m : data.modalities) {
     m.features.check_finite(m.name);
-    if (options.read_knn) m.knn = detail::read_knn(dir, m.name, data.n_items);
+    if (options.read_knn) m.knn = read_knn(dir, m.name, data.n_items);
   }
-  data.features_are = detail::joint_features_are(data.modalities);
+  data.features_are = joint_features_are(data.modalities);
   for (const auto& [name, kind] : manifest.modalities)
     if (std::ranges::find(names, name) == names.end())
-      data.warnings.push_back(detail::message("dataset.json declares ", name, " but ", name, "_feat.npy is not there"));
+      data.warnings.push_back(message("dataset.json declares ", name, " but ", name, "_feat.npy is not there"));
   data.train = std::move(splits[0].pairs);
   data.valid = std::move(splits[1].pairs);
   data.test = std::move(splits[2].pairs);
-  detail::tidy_splits(data);
+  tidy_splits(data);
   return data;
+}
+
+}  // namespace detail
+
+/// Reads a folder: train.npy, valid.npy, test.npy (integers (2, N), row 0 users, row 1 items; an (N, 2) array is taken
+/// as its transpose) or one MMRec <name>.inter; any <modality>_feat.npy (read in blocks, not loaded); their neighbors;
+/// and dataset.json, which when there decides the numbers of users and items. Otherwise items = feature rows, and what
+/// no file says is the largest id + 1. Without feature files `modalities` is empty. Throws IoError for files that
+/// cannot be read; DataError naming file, position and value for negative ids or ids out of range, an empty split,
+/// feature rows that differ, NaN or infinite features, damaged neighbors or manifest.
+inline Dataset load_dataset(const std::filesystem::path& dir, LoadOptions options = {}) {
+  return detail::with_io_errors([&] { return detail::read_dataset(dir, options); });
 }
 
 namespace detail {
@@ -302,7 +302,7 @@ inline void require_consistent(const Dataset& data) {
     const Index rows = m.features.rows();
     if (rows != data.n_items || (m.knn && m.knn->indices.rows() != rows))
       throw DataError(message("modality '", m.name, "': ", rows, " feature rows and ",
-                              m.knn ? m.knn->indices.rows() : rows, " rows of neighbours but there are ", data.n_items,
+                              m.knn ? m.knn->indices.rows() : rows, " rows of neighbors but there are ", data.n_items,
                               " items; every item needs one row"));
   }
 }

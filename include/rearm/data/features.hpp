@@ -1,56 +1,70 @@
 #pragma once
 /// @file features.hpp
-/// Raw features of the items, one row each: a memory-mapped NPY file, or a matrix in memory.
+/// Raw features of the items, one row each: an NPY file that is read in blocks, or a matrix in memory.
 
 #include <rearm/core/matrix.hpp>
 #include <rearm/data/npy.hpp>
 
 #include <fcntl.h>
-#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <concepts>
 #include <cstddef>
 #include <filesystem>
 #include <limits>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace rearm {
 namespace detail {
 
-/// A whole file mapped read-only (POSIX); the pages are the system's, shared and clean. Must not shrink while mapped.
-class MappedFile {
+/// A file that is read block by block and must stay what it was when it was opened: every read looks at its size and
+/// time. It is not mapped, because a mapping of a file that somebody truncates ends in a signal.
+class SteadyFile {
  public:
-  MappedFile() = default;
-  MappedFile(const std::filesystem::path& path, Index bytes) : bytes_(static_cast<std::size_t>(bytes)) {
-    const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (file.get() < 0) throw_io(path, "cannot be opened for reading", errno);
-    void* p = ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, file.get(), 0);
-    if (p == MAP_FAILED) throw_io(path, "cannot be mapped into memory", errno);
-    data_ = static_cast<const char*>(p);
+  SteadyFile() = default;
+  explicit SteadyFile(std::filesystem::path path) : path_(std::move(path)) {
+    fd_ = std::make_unique<FileDescriptor>(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    if (fd_->get() < 0) throw_io(path_, "cannot be opened for reading", errno);
+    opened_ = status();
   }
-  MappedFile(MappedFile&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-  MappedFile& operator=(MappedFile&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(bytes_, other.bytes_);
-    return *this;
-  }
-  ~MappedFile() {
-    if (data_ != nullptr) ::munmap(const_cast<char*>(data_), bytes_);
-  }
-  const char* data() const noexcept { return data_; }
-  /// Lets the system take back the pages in memory; reading brings them in again.
-  void drop_pages() const noexcept {
-    if (data_ != nullptr) ::madvise(const_cast<char*>(data_), bytes_, MADV_DONTNEED);
+  const std::filesystem::path& path() const noexcept { return path_; }
+  bool is_open() const noexcept { return fd_ != nullptr; }
+  /// The n bytes at `offset`. Throws IoError where they cannot be read or are no longer those of the opened file.
+  void read(Index offset, char* out, Index n) const {
+    for (Index done = 0; done < n;) {
+      const ::ssize_t got =
+          ::pread(fd_->get(), out + done, static_cast<std::size_t>(n - done), static_cast<::off_t>(offset + done));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) throw_io(path_, "reading failed", errno);
+      if (got == 0) throw_changed();
+      done += static_cast<Index>(got);
+    }
+    const struct ::stat now = status();
+    if (now.st_size != opened_.st_size || now.st_mtim.tv_sec != opened_.st_mtim.tv_sec ||
+        now.st_mtim.tv_nsec != opened_.st_mtim.tv_nsec)
+      throw_changed();
   }
 
  private:
-  const char* data_ = nullptr;
-  std::size_t bytes_ = 0;
+  struct ::stat status() const {
+    struct ::stat out {};
+    if (::fstat(fd_->get(), &out) != 0) throw_io(path_, "cannot be looked at", errno);
+    return out;
+  }
+  [[noreturn]] void throw_changed() const {
+    throw IoError(message(path_.string(), ": was changed while it was read; start again when it is whole"));
+  }
+  std::filesystem::path path_;
+  std::unique_ptr<FileDescriptor> fd_;
+  struct ::stat opened_ {};
 };
 
 }  // namespace detail
@@ -60,9 +74,12 @@ class FeatureMatrix {
  public:
   FeatureMatrix() = default;
 
-  /// Maps a two-dimensional NPY of float16, float32 or float64. Throws what read_npy_header throws, and DataError for
-  /// integers, another number of dimensions, or no rows or columns.
+  /// Opens a two-dimensional NPY of float16, float32 or float64, to be read block by block. Throws what read_npy_header
+  /// throws, IoError for Fortran order, DataError for integers, another number of dimensions, or no rows or columns.
+  /// Reading throws IoError if the file has been changed since.
   static FeatureMatrix open(const std::filesystem::path& path) {
+    detail::npy_file_bytes(path);   // says what is wrong where there is no file
+    detail::SteadyFile file(path);  // opened first: the header is of what is read later
     const NpyHeader header = read_npy_header(path);
     if (!is_floating(header.dtype))
       throw DataError(detail::message(path.string(), ": features are ", to_string(header.dtype),
@@ -70,13 +87,16 @@ class FeatureMatrix {
     if (header.shape.size() != 2 || header.size == 0)
       throw DataError(detail::message(path.string(), ": features have shape ", shape_string(header.shape),
                                       " but must be (items, width), neither 0"));
+    if (header.by_columns)
+      throw IoError(detail::message(path.string(),
+                                    ": the array is in Fortran order and features are read by rows; save "
+                                    "it as numpy.ascontiguousarray(array)"));
     FeatureMatrix out;
-    out.path_ = path;
     out.dtype_ = header.dtype;
     out.rows_ = header.shape[0];
     out.cols_ = header.shape[1];
     out.offset_ = header.data_offset;
-    out.file_ = detail::MappedFile(path, header.data_offset + header.size * item_size(header.dtype));
+    out.file_ = std::move(file);
     return out;
   }
   static FeatureMatrix from(Matrix<float> values) {
@@ -89,8 +109,8 @@ class FeatureMatrix {
 
   Index rows() const noexcept { return rows_; }
   Index cols() const noexcept { return cols_; }
-  /// The mapped file; empty for a matrix in memory.
-  const std::filesystem::path& path() const noexcept { return path_; }
+  /// The file; empty for a matrix in memory.
+  const std::filesystem::path& path() const noexcept { return file_.path(); }
 
   /// out = rows [begin, begin + out.rows), converted. Throws ShapeError when they are not all there.
   template <std::floating_point T>
@@ -101,16 +121,13 @@ class FeatureMatrix {
     visit_rows(begin, out.rows, [&](Index i, Index j, auto value) { out(i, j) = static_cast<T>(value); });
   }
 
-  /// Says that the rows are not needed for now: a mapped file no longer counts as memory in use.
-  void drop_pages() const noexcept { file_.drop_pages(); }
-
   /// Throws DataError naming the file (or `name`), row, column and value of the first number that is NaN, infinite or
   /// too large for a float. Reads everything once.
   void check_finite(std::string_view name) const {
     visit_rows(0, rows_, [&](Index i, Index j, auto value) {
       // Written so that NaN fails.
       if (!(value <= std::numeric_limits<float>::max() && value >= std::numeric_limits<float>::lowest()))
-        throw DataError(detail::message(path_.empty() ? std::string(name) : path_.string(), ": features of '", name,
+        throw DataError(detail::message(path().empty() ? std::string(name) : path().string(), ": features of '", name,
                                         "' hold ", value, " at row ", i, ", column ", j,
                                         "; replace it, for instance with numpy.nan_to_num"));
     });
@@ -120,28 +137,34 @@ class FeatureMatrix {
   /// f(row - begin, column, value as stored; float16 as float).
   template <class F>
   void visit_rows(Index begin, Index n, const F& f) const {
-    if (file_.data() == nullptr) {
+    if (!file_.is_open()) {
       for (Index i = 0; i < n; ++i)
         for (Index j = 0; j < cols_; ++j) f(i, j, owned_(begin + i, j));
       return;
     }
-    detail::visit_npy_type(dtype_, [&](auto stored) {
-      using Stored = decltype(stored);
-      if constexpr (!std::signed_integral<Stored>) {
-        using Value = std::conditional_t<std::same_as<Stored, double>, double, float>;
-        const char* p = file_.data() + offset_ + begin * cols_ * static_cast<Index>(sizeof(Stored));
-        for (Index i = 0; i < n; ++i)
-          for (Index j = 0; j < cols_; ++j, p += sizeof(Stored)) f(i, j, detail::load_npy<Value, Stored>(p));
-      }
-    });
+    const Index row_bytes = cols_ * item_size(dtype_);
+    const Index block = std::clamp<Index>((Index{1} << 18) / row_bytes, 1, std::max<Index>(n, 1));
+    std::vector<char> raw(static_cast<std::size_t>(block * row_bytes));
+    for (Index first = 0; first < n; first += block) {
+      const Index rows = std::min(block, n - first);
+      file_.read(offset_ + (begin + first) * row_bytes, raw.data(), rows * row_bytes);
+      detail::visit_npy_type(dtype_, [&](auto stored) {
+        using Stored = decltype(stored);
+        if constexpr (!std::integral<Stored>) {
+          using Value = std::conditional_t<std::same_as<Stored, double>, double, float>;
+          const char* p = raw.data();
+          for (Index i = first; i < first + rows; ++i)
+            for (Index j = 0; j < cols_; ++j, p += sizeof(Stored)) f(i, j, detail::load_npy<Value, Stored>(p));
+        }
+      });
+    }
   }
 
-  std::filesystem::path path_;
   NpyType dtype_ = NpyType::float32;
   Index rows_ = 0;
   Index cols_ = 0;
   Index offset_ = 0;
-  detail::MappedFile file_;
+  detail::SteadyFile file_;
   Matrix<float> owned_;
 };
 

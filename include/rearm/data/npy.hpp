@@ -18,6 +18,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <string>
@@ -30,25 +31,27 @@ namespace rearm {
 
 static_assert(std::endian::native == std::endian::little, "NPY files are read and written as little-endian memory");
 
-enum class NpyType { float16, float32, float64, int32, int64 };
+enum class NpyType { float16, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64 };
 
 constexpr std::string_view to_string(NpyType t) {
-  constexpr std::string_view names[] = {"float16", "float32", "float64", "int32", "int64"};
+  constexpr std::string_view names[] = {"float16", "float32", "float64", "int8",   "int16", "int32",
+                                        "int64",   "uint8",   "uint16",  "uint32", "uint64"};
   return names[static_cast<int>(t)];
 }
 /// Bytes an element.
 constexpr Index item_size(NpyType t) {
-  constexpr Index sizes[] = {2, 4, 8, 4, 8};
+  constexpr Index sizes[] = {2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8};
   return sizes[static_cast<int>(t)];
 }
-constexpr bool is_floating(NpyType t) { return t != NpyType::int32 && t != NpyType::int64; }
+constexpr bool is_floating(NpyType t) { return t <= NpyType::float64; }
 
 /// What an NPY file holds. Every field has been checked against the file's size.
 struct NpyHeader {
   NpyType dtype = NpyType::float32;
   std::vector<Index> shape;
-  Index data_offset = 0;  ///< bytes before the first element
-  Index size = 1;         ///< elements: the product of `shape`
+  bool by_columns = false;  ///< in Fortran order, and not the same in C order
+  Index data_offset = 0;    ///< bytes before the first element
+  Index size = 1;           ///< elements: the product of `shape`
 };
 
 /// "(2, 118551)", for messages.
@@ -77,7 +80,7 @@ class NpyDict {
         out.dtype = descr();
         seen_descr = true;
       } else if (key == "fortran_order" && !seen_order) {
-        order();
+        out.by_columns = order();
         seen_order = true;
       } else if (key == "shape" && !seen_shape) {
         out.shape = tuple();
@@ -91,6 +94,8 @@ class NpyDict {
       }
     }
     if (!seen_descr || !seen_order || !seen_shape) fail("descr, fortran_order and shape must all be there");
+    // Of a row, a column or nothing the orders are the same.
+    out.by_columns = out.by_columns && std::ranges::count_if(out.shape, [](Index n) { return n != 1; }) > 1;
     return out;
   }
 
@@ -132,24 +137,22 @@ class NpyDict {
     if (d == "<f2") return NpyType::float16;
     if (d == "<f4") return NpyType::float32;
     if (d == "<f8") return NpyType::float64;
-    if (d == "<i4") return NpyType::int32;
-    if (d == "<i8") return NpyType::int64;
+    constexpr std::string_view integers[] = {"|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8"};
+    if (const auto* const at = std::ranges::find(integers, d); at != std::end(integers))
+      return static_cast<NpyType>(static_cast<int>(NpyType::int8) + (at - std::begin(integers)));
     if (d.find('O') != std::string_view::npos)
       refuse(message("dtype '", d, "' means pickled Python objects, which are never loaded"),
              "save a plain numeric array: numpy.save(path, array.astype(numpy.float32), allow_pickle=False)");
     if (!d.empty() && d[0] == '>')
       refuse(message("dtype '", d, "' is big endian"), "convert it: array.astype(array.dtype.newbyteorder('<'))");
-    refuse(message("dtype '", d, "' is unsupported"), "use float16, float32, float64, int32 or int64");
+    refuse(message("dtype '", d, "' is unsupported"), "use a floating-point or integer type");
   }
-  void order() {
+  bool order() {
     skip_space();
-    if (text_.substr(at_, 5) == "False") {
-      at_ += 5;
-    } else if (text_.substr(at_, 4) == "True") {
-      refuse("the array is in Fortran order", "save it as numpy.ascontiguousarray(array)");
-    } else {
-      fail("fortran_order must be True or False");
-    }
+    const bool fortran = text_.substr(at_, 4) == "True";
+    if (!fortran && text_.substr(at_, 5) != "False") fail("fortran_order must be True or False");
+    at_ += fortran ? 4 : 5;
+    return fortran;
   }
   std::vector<Index> tuple() {
     std::vector<Index> out;
@@ -211,6 +214,11 @@ inline void read_exactly(std::istream& in, char* out, Index n, Index offset, con
 inline NpyHeader parse_npy_header(std::istream& in, Index file_bytes, const std::filesystem::path& path) {
   char prefix[12] = {};
   read_exactly(in, prefix, std::min<Index>(file_bytes, 10), 0, path);
+  if (std::string_view(prefix, 10) == "version ht") {
+    std::string line;
+    std::getline(in, line);
+    require_no_pointer("version ht" + line, path);
+  }
   if (std::memcmp(prefix, "\x93NUMPY", 6) != 0)
     throw IoError(message(path.string(), ": not an NPY file (bad magic at byte 0)",
                           prefix[0] == '\x80' ? "; it looks like a pickle, which is never loaded" : "",
@@ -248,18 +256,35 @@ inline Index npy_file_bytes(const std::filesystem::path& path) {
   return static_cast<Index>(std::filesystem::file_size(path));
 }
 
-/// Calls f with a value of the C++ type that stores `dtype`; float16 is std::uint16_t.
+/// A float16 as it is stored.
+struct StoredHalf {
+  std::uint16_t bits;
+};
+
+/// Calls f with a value of the C++ type that stores `dtype`.
 template <class F>
 decltype(auto) visit_npy_type(NpyType dtype, F&& f) {
   switch (dtype) {
     case NpyType::float16:
-      return f(std::uint16_t{});
+      return f(StoredHalf{});
     case NpyType::float32:
       return f(float{});
     case NpyType::float64:
       return f(double{});
+    case NpyType::int8:
+      return f(std::int8_t{});
+    case NpyType::int16:
+      return f(std::int16_t{});
     case NpyType::int32:
       return f(std::int32_t{});
+    case NpyType::uint8:
+      return f(std::uint8_t{});
+    case NpyType::uint16:
+      return f(std::uint16_t{});
+    case NpyType::uint32:
+      return f(std::uint32_t{});
+    case NpyType::uint64:
+      return f(std::uint64_t{});
     default:
       return f(std::int64_t{});
   }
@@ -270,8 +295,8 @@ template <class T, class Stored>
 T load_npy(const char* p) {
   Stored stored;
   std::memcpy(&stored, p, sizeof stored);
-  if constexpr (std::same_as<Stored, std::uint16_t>)
-    return static_cast<T>(half_to_float(stored));
+  if constexpr (std::same_as<Stored, StoredHalf>)
+    return static_cast<T>(half_to_float(stored.bits));
   else
     return static_cast<T>(stored);
 }
@@ -280,10 +305,24 @@ template <class T>
 concept NpyElement =
     std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, std::int32_t> || std::same_as<T, std::int64_t>;
 
+/// Values in Fortran order, the first index fastest, in C order, the last one fastest.
+template <class T>
+std::vector<T> in_c_order(const std::vector<T>& values, const std::vector<Index>& shape) {
+  std::vector<T> out(values.size());
+  std::vector<Index> at(shape.size(), 0);
+  for (const T& value : values) {
+    Index place = 0;
+    for (std::size_t d = 0; d < shape.size(); ++d) place = place * shape[d] + at[d];
+    out[static_cast<std::size_t>(place)] = value;
+    for (std::size_t d = 0; d < shape.size() && ++at[d] == shape[d]; ++d) at[d] = 0;
+  }
+  return out;
+}
+
 }  // namespace detail
 
 /// Reads and checks the header, not the data. Throws IoError for a file that is missing, no NPY, truncated, pickled,
-/// in Fortran order, big endian or of another type, naming path, offset and value.
+/// big endian or of another type, naming path, offset and value.
 inline NpyHeader read_npy_header(const std::filesystem::path& path) {
   const Index bytes = detail::npy_file_bytes(path);
   std::ifstream in(path, std::ios::binary);
@@ -298,9 +337,9 @@ struct NpyArray {
   std::vector<T> values;
 };
 
-/// Reads a whole array, T = float, double, int32 or int64, converting float to float and integer to integer.
-/// Throws what read_npy_header throws; DataError for integers where T is floating or the reverse, and for an int64
-/// outside int32 (path, position and value).
+/// Reads a whole array, T = float, double, int32 or int64, converting float to float and integer to integer; one in
+/// Fortran order is put into C order. Throws what read_npy_header throws; DataError for integers where T is floating or
+/// the reverse, and for one that T cannot hold (path, position in the file and value).
 template <detail::NpyElement T>
 NpyArray<T> read_npy(const std::filesystem::path& path) {
   const Index bytes = detail::npy_file_bytes(path);
@@ -322,16 +361,17 @@ NpyArray<T> read_npy(const std::filesystem::path& path) {
     detail::visit_npy_type(header.dtype, [&](auto stored) {
       using Stored = decltype(stored);
       for (Index i = 0; i < n; ++i) {
-        if constexpr (std::same_as<Stored, std::int64_t> && std::same_as<T, std::int32_t>) {
-          const auto value = detail::load_npy<std::int64_t, Stored>(raw.data() + i * width);
-          if (!std::in_range<std::int32_t>(value))
-            throw DataError(
-                detail::message(path.string(), ": value ", value, " at position ", begin + i, " does not fit 32 bits"));
+        if constexpr (std::integral<Stored> && std::integral<T>) {
+          const auto value = detail::load_npy<Stored, Stored>(raw.data() + i * width);
+          if (!std::in_range<T>(value))
+            throw DataError(detail::message(path.string(), ": value ", +value, " at position ", begin + i,
+                                            " does not fit ", 8 * sizeof(T), " bits"));
         }
         out.values[static_cast<std::size_t>(begin + i)] = detail::load_npy<T, Stored>(raw.data() + i * width);
       }
     });
   }
+  if (header.by_columns) out.values = detail::in_c_order(out.values, out.shape);
   return out;
 }
 

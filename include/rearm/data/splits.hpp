@@ -1,23 +1,18 @@
 #pragma once
 /// @file splits.hpp
-/// Train, validation and test pairs from files: the authors' three .npy, or MMRec's one .inter.
+/// Train, validation and test pairs as they were read, and what is odd about them; formats/ reads them.
 
 #include <rearm/data/interactions.hpp>
-#include <rearm/data/npy.hpp>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <limits>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -45,95 +40,16 @@ inline Id checked_id(Index value, const char* what, const std::string& place) {
   return static_cast<Id>(value);
 }
 
-/// Integers (2, N), row 0 users, row 1 items; (N, 2) where N is not 2.
-inline SourcedPairs read_pairs_npy(const std::filesystem::path& path) {
-  const NpyArray<std::int64_t> array = read_npy<std::int64_t>(path);
-  SourcedPairs out{{}, path, {}};
-  if (array.values.empty()) return out;
-  const bool flat = array.shape.size() != 2;
-  if (flat || (array.shape[0] != 2 && array.shape[1] != 2))
-    throw DataError(message(path.string(), ": shape is ", shape_string(array.shape),
-                            " but must be (2, N): row 0 users, row 1 items"));
-  const bool by_rows = array.shape[0] == 2;
-  const Index n = by_rows ? array.shape[1] : array.shape[0];
-  out.pairs.users.reserve(static_cast<std::size_t>(n));
-  out.pairs.items.reserve(static_cast<std::size_t>(n));
-  for (Index e = 0; e < n; ++e) {
-    const auto user = static_cast<std::size_t>(by_rows ? e : 2 * e);
-    const auto item = static_cast<std::size_t>(by_rows ? n + e : 2 * e + 1);
-    if (array.values[user] < 0 || array.values[item] < 0 || array.values[user] >= std::numeric_limits<Id>::max() ||
-        array.values[item] >= std::numeric_limits<Id>::max()) {
-      checked_id(array.values[user], "user", out.place(e));
-      checked_id(array.values[item], "item", out.place(e));
-    }
-    out.pairs.users.push_back(static_cast<Id>(array.values[user]));
-    out.pairs.items.push_back(static_cast<Id>(array.values[item]));
+/// Names of the files in `dir` that end in `suffix`, without it, sorted. Hidden files, macOS's `._*` among them, are no
+/// data.
+inline std::vector<std::string> stems(const std::filesystem::path& dir, std::string_view suffix) {
+  std::vector<std::string> out;
+  for (const auto& entry : std::filesystem::directory_iterator(dir)) {
+    const std::string name = entry.path().filename().string();
+    if (name.size() > suffix.size() && name.ends_with(suffix) && !name.starts_with('.'))
+      out.push_back(name.substr(0, name.size() - suffix.size()));
   }
-  return out;
-}
-
-inline std::vector<std::string_view> split_tabs(std::string_view line) {
-  if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-  std::vector<std::string_view> out;
-  for (std::size_t begin = 0;;) {
-    const std::size_t end = line.find('\t', begin);
-    out.push_back(line.substr(begin, end - begin));
-    if (end == std::string_view::npos) return out;
-    begin = end + 1;
-  }
-}
-
-/// "user_id:token" and "userID" are the same column: letters only, lower case, up to the colon.
-inline std::string column_key(std::string_view name) {
-  std::string out;
-  for (const char c : name.substr(0, name.find(':')))
-    if (c != '_' && c != ' ') out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return out;
-}
-
-/// Tab-separated with a header line that names userID, itemID and x_label (0 train, 1 valid, 2 test) in any order.
-inline std::array<SourcedPairs, 3> read_inter(const std::filesystem::path& path) {
-  std::ifstream in(path);
-  if (!in) throw_io(path, "cannot be opened for reading", errno);
-  std::string line;
-  std::getline(in, line);
-  if (line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
-  std::array<std::size_t, 3> column{};
-  const std::array<const char*, 3> keys = {"userid", "itemid", "xlabel"};
-  const std::array<const char*, 3> titles = {"userID", "itemID", "x_label"};
-  std::vector<std::string> header;
-  for (const std::string_view name : split_tabs(line)) header.push_back(column_key(name));
-  for (std::size_t c = 0; c < 3; ++c) {
-    const auto at = std::ranges::find(header, keys[c]);
-    if (at == header.end())
-      throw DataError(message(path.string(), ": line 1 names no column ", titles[c],
-                              "; the header must be tab-separated and name userID, itemID and x_label"));
-    column[c] = static_cast<std::size_t>(at - header.begin());
-  }
-  std::array<SourcedPairs, 3> out;
-  for (auto& split : out) split.path = path;
-  for (Index number = 2; std::getline(in, line); ++number) {
-    if (line.empty() || line == "\r") continue;
-    const std::vector<std::string_view> fields = split_tabs(line);
-    const std::string place = message(path.string(), ": line ", number);
-    std::array<Index, 3> value{};
-    for (std::size_t c = 0; c < 3; ++c) {
-      if (column[c] >= fields.size())
-        throw DataError(
-            message(place, " has ", fields.size(), " columns but ", titles[c], " is column ", column[c] + 1));
-      const std::string_view field = fields[column[c]];
-      const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value[c]);
-      if (error != std::errc() || end != field.data() + field.size())
-        throw DataError(message(place, ": ", titles[c], " is '", field, "' but must be a whole number"));
-    }
-    if (value[2] < 0 || value[2] > 2)
-      throw DataError(message(place, ": x_label is ", value[2], " but must be 0 (train), 1 (valid) or 2 (test)"));
-    SourcedPairs& split = out[static_cast<std::size_t>(value[2])];
-    split.pairs.users.push_back(checked_id(value[0], "user", place));
-    split.pairs.items.push_back(checked_id(value[1], "item", place));
-    split.lines.push_back(number);
-  }
-  if (in.bad()) throw_io(path, "reading failed", errno);
+  std::ranges::sort(out);
   return out;
 }
 

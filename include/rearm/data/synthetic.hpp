@@ -143,12 +143,12 @@ class SyntheticWorld {
   }
   /// Unit-variance factors, half of it shared by the items of a category.
   Matrix<float> clustered_items() const {
-    const Matrix<float> centres = normals(category_stream, n_categories_, dim_);
+    const Matrix<float> centers = normals(category_stream, n_categories_, dim_);
     Matrix<float> out = normals(item_stream, s_.n_items, dim_);
     const RandomKey member{s_.seed, member_stream, 1};
     for (Index i = 0; i < s_.n_items; ++i) {
       const Index c = member.below(static_cast<std::uint64_t>(i), static_cast<std::uint32_t>(n_categories_));
-      for (Index a = 0; a < dim_; ++a) out(i, a) = std::sqrt(0.5F) * (centres(c, a) + out(i, a));
+      for (Index a = 0; a < dim_; ++a) out(i, a) = std::sqrt(0.5F) * (centers(c, a) + out(i, a));
     }
     return out;
   }

@@ -23,16 +23,16 @@ inline Csr<double> interaction_graph(const Adjacency& items_by_user, const Adjac
   const Index n = n_users + users_by_item.rows();
   const Index pairs = static_cast<Index>(items_by_user.ids.size());
   Csr<double> a{n, n, Buffer<Index>(n + 1), Buffer<Id>(2 * pairs), Buffer<double>(2 * pairs)};
-  const auto neighbours = [&](Index node) {
+  const auto neighbors = [&](Index node) {
     return node < n_users ? items_by_user.row(node) : users_by_item.row(node - n_users);
   };
   std::vector<double> scale(static_cast<std::size_t>(n), 0.0);
   for (Index i = 0; i < n; ++i)
-    if (const auto degree = neighbours(i).size(); degree > 0)
+    if (const auto degree = neighbors(i).size(); degree > 0)
       scale[static_cast<std::size_t>(i)] = 1.0 / std::sqrt(static_cast<double>(degree) + epsilon);
   Index e = 0;
   for (Index i = 0; i < n; ++i) {
-    for (const Id id : neighbours(i)) {
+    for (const Id id : neighbors(i)) {
       const Index j = i < n_users ? id + n_users : id;
       a.indices[e] = static_cast<Id>(j);
       a.values[e++] = scale[static_cast<std::size_t>(i)] * scale[static_cast<std::size_t>(j)];

@@ -5,7 +5,7 @@
 #include <rearm/core/context.hpp>
 #include <rearm/core/random.hpp>
 #include <rearm/data/interactions.hpp>
-#include <rearm/graph/neighbours.hpp>
+#include <rearm/graph/neighbors.hpp>
 #include <rearm/graph/normalize.hpp>
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 
 namespace rearm {
 
-/// What becomes of a node with fewer than k neighbors: it keeps those it has, or gets more (`pad_neighbours`).
+/// What becomes of a node with fewer than k neighbors: it keeps those it has, or gets more (`pad_neighbors`).
 enum class Padding { none, fill };
 
 namespace detail {
@@ -30,10 +30,10 @@ inline bool counts_before(const CountedId& a, const CountedId& b) {
 
 }  // namespace detail
 
-/// Every row filled to k, as the authors' program does: a row with some neighbours draws more of its own uniformly at
+/// Every row filled to k, as the authors' program does: a row with some neighbors draws more of its own uniformly at
 /// random (position (row, slot) of `key`); an empty row takes the k nodes with the most pairs, then lower id, valued
 /// count / sum of the k counts. Throws ConfigError when k > n.
-inline void pad_neighbours(NeighbourTable& table, const Adjacency& rows, RandomKey key) {
+inline void pad_neighbors(NeighborTable& table, const Adjacency& rows, RandomKey key) {
   const Index n = table.rows();
   const Index k = table.capacity();
   if (k > n)
@@ -64,11 +64,11 @@ inline void pad_neighbours(NeighbourTable& table, const Adjacency& rows, RandomK
 /// C, n x n: the softmax over the counts of each row's k strongest co-occurrences. `rows` is R, `columns` its
 /// transpose; counts are those of R R^T without the diagonal, higher first, then lower id. Without padding an empty row
 /// stays empty. Throws ConfigError unless 1 <= k, and k <= n where it pads. Counting is the backend's
-/// (`co_occurrence_neighbours`), the rest O(n k) on the host.
+/// (`co_occurrence_neighbors`), the rest O(n k) on the host.
 template <Backend B>
 Csr<double> co_occurrence_graph(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, Index k,
                                 Padding padding, RandomKey key) {
-  NeighbourTable table = co_occurrence_neighbours(ctx, rows, columns, k, padding, key);
+  NeighborTable table = co_occurrence_neighbors(ctx, rows, columns, k, padding, key);
   for (Index i = 0; i < table.rows(); ++i)
     softmax_in_place({table.values.row(i), static_cast<std::size_t>(table.counts[i])});
   return to_csr(table);

@@ -3,7 +3,7 @@
 /// Weighted sums of sparse graphs: modalities into one similarity graph, co-occurrence and similarity into one graph.
 
 #include <rearm/core/csr.hpp>
-#include <rearm/graph/neighbours.hpp>
+#include <rearm/graph/neighbors.hpp>
 
 #include <span>
 #include <utility>

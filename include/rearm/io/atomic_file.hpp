@@ -11,8 +11,10 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <locale>
 #include <ostream>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace rearm {
@@ -49,6 +51,23 @@ class TemporaryFile {
   std::filesystem::path path_;
 };
 
+/// f(), a failure of the file system in it as an IoError that names the path.
+template <class F>
+decltype(auto) with_io_errors(const F& f) {
+  try {
+    return f();
+  } catch (const std::filesystem::filesystem_error& e) {
+    throw IoError(
+        message(e.path1().string(), e.path2().empty() ? "" : " and ", e.path2().string(), ": ", e.code().message()));
+  }
+}
+
+/// Throws IoError where the first bytes of a file are those of a Git LFS pointer.
+inline void require_no_pointer(std::string_view first_bytes, const std::filesystem::path& path) {
+  if (first_bytes.starts_with("version https://git-lfs"))
+    throw IoError(message(path.string(), ": is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`"));
+}
+
 [[noreturn]] inline void throw_io(const std::filesystem::path& path, const char* what, int error) {
   throw IoError(message(path.string(), ": ", what, error != 0 ? ": " : "", error != 0 ? std::strerror(error) : ""));
 }
@@ -74,7 +93,9 @@ void write_file_atomically(const std::filesystem::path& path, Writer&& write) {
   if (fd < 0) detail::throw_io(path, "cannot create a temporary file beside it", errno);
   const detail::FileDescriptor file(fd);
   detail::TemporaryFile guard(temporary);
-  std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
+  std::ofstream out;
+  out.imbue(std::locale::classic());  // machines read it, whatever the program's locale
+  out.open(temporary, std::ios::binary | std::ios::trunc);
   errno = 0;
   if (out) write(static_cast<std::ostream&>(out));
   out.close();

@@ -37,7 +37,6 @@ class Projection {
     items_ = table("item_features.", data.n_items);
     items_->trainable = items_->persistent = trainable;
     fill_items(modality);
-    modality.features.drop_pages();
     if (trainable) {
       users_ = table("user_features.", data.n_users);
       fill_users(ctx);

@@ -31,7 +31,6 @@ template <Backend B>
 Matrix<Real<B>, typename B::Memory> raw_features(const Modality& modality) {
   Matrix<Real<B>, typename B::Memory> out(modality.features.rows(), modality.features.cols());
   fill_on_host(out, [&](Index begin, Out<B> rows) { modality.features.copy_rows(begin, rows); });
-  modality.features.drop_pages();
   return out;
 }
 

@@ -53,11 +53,12 @@ void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<
                                    {"best_valid", state.best_valid},
                                    {"updates", updates},
                                    {"step_seconds", state.step_seconds}};
-  write_safetensors(path, list.tensors(),
-                    {{"format", checkpoint_format},
-                     {"model", settings.model},
-                     {"settings", settings.settings.dump()},
-                     {"state", progress.dump()}});
+  TensorMetadata metadata = {{"format", checkpoint_format},
+                             {"model", settings.model},
+                             {"settings", settings.settings.dump()},
+                             {"state", progress.dump()}};
+  if (!settings.data.is_null()) metadata["data"] = settings.data.dump();
+  write_safetensors(path, list.tensors(), metadata);
 }
 
 namespace detail {
@@ -91,12 +92,13 @@ inline std::int64_t read_updates(const SafetensorsFile& file, const std::filesys
 
 }  // namespace detail
 
-/// What a checkpoint says of its run, without the tensors. Throws IoError and DataError; ConfigError naming the model
-/// or the setting that is another now and must not be.
+/// What a checkpoint says of its run, without the tensors. Throws IoError and DataError; ConfigError naming the model,
+/// the setting or the part of the data that is another now and must not be.
 inline TrainState read_train_state(const std::filesystem::path& path, const SettingsRecord& settings) {
   const SafetensorsFile file(path);
   detail::require_format(file, path, checkpoint_format, checkpoint_format_1);
   detail::require_settings(settings, file, path, {"train.", "model."});
+  require_same_data(settings, detail::read_data_digests(file, path), path.string());
   return detail::read_train_state(file, path);
 }
 
@@ -108,6 +110,7 @@ TrainState load_checkpoint(const std::filesystem::path& path, std::span<const Tr
   SafetensorsFile file(path);
   detail::require_format(file, path, checkpoint_format, checkpoint_format_1);
   detail::require_settings(settings, file, path, {"train.", "model."});
+  require_same_data(settings, detail::read_data_digests(file, path), path.string());
   TrainState state = detail::read_train_state(file, path);
   // All is looked at before anything is written.
   std::vector<std::int64_t> updates;

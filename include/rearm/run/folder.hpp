@@ -5,13 +5,23 @@
 #include <rearm/core/error.hpp>
 #include <rearm/io/atomic_file.hpp>
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <filesystem>
+#include <fstream>
+#include <memory>
 #include <ostream>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 namespace rearm {
 
@@ -46,27 +56,136 @@ inline std::filesystem::path unused_folder(const std::filesystem::path& base) {
   return dir;
 }
 
-/// Makes the folder and proves that it can be written, before anything costly. Throws IoError; ConfigError when it
-/// holds a run that is neither to be resumed nor to be overwritten, or nothing to resume.
-inline void open_run_folder(const std::filesystem::path& dir, bool resume, bool overwrite) {
-  const bool used = holds_run(dir);
+/// A run's folder for as long as this exists: another process that asks for it is refused. The lock is the system's
+/// (flock) and ends with the process, however that ends.
+class RunLock {
+ public:
+  /// Makes the folder if it is not there. Throws IoError where it cannot be written, ConfigError saying who holds it.
+  /// Temporary files that killed runs have left in it are removed.
+  explicit RunLock(const std::filesystem::path& dir) : path_(dir / ".lock") {
+    std::error_code error;
+    std::filesystem::create_directories(dir, error);
+    if (error) throw IoError(dir.string() + ": cannot be made: " + error.message() + "; choose another --out");
+    for (;;) {
+      file_ = std::make_unique<detail::FileDescriptor>(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+      if (file_->get() < 0) detail::throw_io(dir, "cannot be written into; choose another --out", errno);
+      if (::flock(file_->get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK) detail::throw_io(path_, "cannot be locked", errno);
+        std::ifstream in(path_);
+        std::string holder;
+        std::getline(in, holder);
+        throw ConfigError(dir.string() + ": is in use by " + (holder.empty() ? "another process" : holder) +
+                          "; wait for it to end, or choose another --out");
+      }
+      // The last holder may have removed the file between our two calls.
+      struct ::stat ours {
+      }, there{};
+      if (::fstat(file_->get(), &ours) == 0 && ::stat(path_.c_str(), &there) == 0 && ours.st_ino == there.st_ino) break;
+    }
+    char host[256] = "";
+    ::gethostname(host, sizeof host - 1);
+    const std::string holder = detail::message("process ", ::getpid(), " on ", host, '\n');
+    if (::ftruncate(file_->get(), 0) != 0 ||
+        ::pwrite(file_->get(), holder.data(), holder.size(), 0) != static_cast<::ssize_t>(holder.size())) {
+      const int failed = errno;
+      ::unlink(path_.c_str());
+      detail::throw_io(dir, "cannot be written into; choose another --out", failed);
+    }
+    detail::with_io_errors([&] {
+      for (const auto& entry : std::filesystem::directory_iterator(dir)) {
+        const std::string name = entry.path().filename().string();
+        if (name.starts_with('.') && name.ends_with(".tmp")) std::filesystem::remove(entry.path());
+      }
+    });
+  }
+  RunLock(const RunLock&) = delete;
+  RunLock& operator=(const RunLock&) = delete;
+  ~RunLock() { ::unlink(path_.c_str()); }
+
+ private:
+  std::filesystem::path path_;
+  std::unique_ptr<detail::FileDescriptor> file_;
+};
+
+/// Files of a folder that change together: they are written beside it, into `.next`, and moved into place by commit().
+/// A process that is killed before that leaves the old ones as they were; one that is killed in the middle of it has
+/// its moves finished by the next one. To be used by who holds the folder's lock.
+class StagedFiles {
+ public:
+  /// Finishes or forgets what a killed process has left.
+  explicit StagedFiles(std::filesystem::path dir) : dir_(std::move(dir)), next_(dir_ / ".next") {
+    detail::with_io_errors([&] {
+      if (std::filesystem::exists(next_ / "commit"))
+        finish();
+      else
+        std::filesystem::remove_all(next_);
+    });
+  }
+  StagedFiles(const StagedFiles&) = delete;
+  StagedFiles& operator=(const StagedFiles&) = delete;
+  /// What has not been committed is gone.
+  ~StagedFiles() {
+    std::error_code ignored;
+    if (!std::filesystem::exists(next_ / "commit", ignored)) std::filesystem::remove_all(next_, ignored);
+  }
+  /// Where the file `name` of that folder is, a commit that was cut off counted as done.
+  static std::filesystem::path current(const std::filesystem::path& dir, const std::string& name) {
+    const std::filesystem::path next = dir / ".next";
+    return std::filesystem::exists(next / "commit") && std::filesystem::exists(next / name) ? next / name : dir / name;
+  }
+  /// Where to write the file `name`.
+  std::filesystem::path path(const std::string& name) const {
+    return detail::with_io_errors([&] {
+      std::filesystem::create_directories(next_);
+      return next_ / name;
+    });
+  }
+  /// Lets the next commit remove a file that is not written by then.
+  void remove(const std::string& name) { removed_.push_back(name); }
+  /// Throws IoError.
+  void commit() {
+    std::erase_if(removed_, [&](const std::string& name) { return std::filesystem::exists(next_ / name); });
+    write_file_atomically(path("commit"), [&](std::ostream& out) {
+      for (const std::string& name : removed_) out << name << '\n';
+    });
+    detail::with_io_errors([&] { finish(); });
+    removed_.clear();
+  }
+
+ private:
+  void finish() const {
+    std::ifstream list(next_ / "commit");
+    for (std::string name; std::getline(list, name);) std::filesystem::remove(dir_ / name);
+    for (const auto& entry : std::filesystem::directory_iterator(next_)) {
+      const std::string name = entry.path().filename().string();
+      if (name != "commit" && !name.starts_with('.')) std::filesystem::rename(entry.path(), dir_ / name);
+    }
+    const detail::FileDescriptor folder(::open(dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder.get() >= 0) ::fsync(folder.get());
+    std::filesystem::remove_all(next_);
+  }
+  std::filesystem::path dir_;
+  std::filesystem::path next_;
+  std::vector<std::string> removed_;
+};
+
+/// A run's folder in the hands of this process.
+struct HeldFolder {
+  explicit HeldFolder(const std::filesystem::path& dir) : lock(dir), staged(dir) {}
+  RunLock lock;
+  StagedFiles staged;
+};
+
+/// Throws ConfigError when the folder holds a run that is neither to be resumed nor to be overwritten, or lost its
+/// checkpoint.
+inline void check_run_folder(const std::filesystem::path& dir, bool resume, bool overwrite) {
+  const bool used = detail::with_io_errors([&] { return holds_run(dir); });
   if (resume && used && !std::filesystem::exists(dir / "checkpoint.safetensors"))
     throw ConfigError(dir.string() + ": holds a run without checkpoint.safetensors, which --resume needs; choose " +
                       "another folder with --out, or replace the run with --overwrite");
   if (used && !resume && !overwrite)
     throw ConfigError(dir.string() + ": holds a run already; continue it with --resume, choose another folder with " +
                       "--out, or replace it with --overwrite");
-  std::error_code error;
-  std::filesystem::create_directories(dir, error);
-  if (error) throw IoError(dir.string() + ": cannot be made: " + error.message() + "; choose another --out");
-  const std::filesystem::path probe = dir / ".writable";
-  write_file_atomically(probe, [](std::ostream&) {});
-  std::filesystem::remove(probe, error);
-}
-
-/// Deletes the files of an earlier run.
-inline void remove_run(const std::filesystem::path& dir) {
-  for (const char* name : run_files) std::filesystem::remove(dir / name);
 }
 
 }  // namespace rearm

@@ -5,6 +5,7 @@
 
 #include <rearm/core/parameters.hpp>
 #include <rearm/data/dataset.hpp>
+#include <rearm/data/digest.hpp>
 #include <rearm/data/interactions.hpp>
 #include <rearm/eval/evaluator.hpp>
 #include <rearm/io/safetensors.hpp>
@@ -54,6 +55,15 @@ inline StoredSettings read_settings(const SafetensorsFile& file, const std::file
   if (!json.is_object()) throw DataError(message(path.string(), ": ", key, " in the metadata is not a JSON object"));
   if (former) json.emplace("watch", "recall@20");  // nothing else was watched
   return {former ? "rearm" : require_metadata(file, path, "model"), std::move(json)};
+}
+
+/// What a file says of the data that it was made with; null where it says nothing.
+inline nlohmann::json read_data_digests(const SafetensorsFile& file, const std::filesystem::path& path) {
+  const auto found = file.metadata().find("data");
+  if (found == file.metadata().end()) return nullptr;
+  auto json = nlohmann::json::parse(found->second, nullptr, false);
+  if (!json.is_object()) throw DataError(message(path.string(), ": data in the metadata is not a JSON object"));
+  return json;
 }
 
 /// Throws ConfigError when a file is of another model than `ours`, or as `require_same_settings` for the tables.
@@ -151,10 +161,11 @@ void read_parameters(SafetensorsFile& file, const std::string& prefix, Parameter
 /// Where a model file's embeddings come from, beside the model.
 struct ModelOrigin {
   std::string dataset, features_are, modalities;
-  Adjacency seen;  ///< each user's train items
+  Adjacency seen;       ///< each user's train items
+  nlohmann::json data;  ///< digests of what it is made of
 };
 inline ModelOrigin origin_of(const Dataset& data) {
-  ModelOrigin out{data.name, data.features_are, {}, items_by_user(data.train, data.n_users)};
+  ModelOrigin out{data.name, data.features_are, {}, items_by_user(data.train, data.n_users), data_digests(data)};
   for (const Modality& m : data.modalities) out.modalities += (out.modalities.empty() ? "" : ",") + m.name;
   return out;
 }
@@ -183,6 +194,7 @@ void save_model(const std::filesystem::path& path, const ParameterStore<B>& para
                      {"dataset", origin.dataset},
                      {"features_are", origin.features_are},
                      {"modalities", origin.modalities},
+                     {"data", origin.data.dump()},
                      {"n_users", std::to_string(users.rows)},
                      {"n_items", std::to_string(items.rows)}});
 }

@@ -55,6 +55,12 @@ inline long peak_rss_bytes() {
   return usage.ru_maxrss * 1024L;
 }
 
+/// Of a run whose negatives avoid what is held out.
+inline constexpr const char* leaking_negatives =
+    "negatives are drawn outside train, valid and test, as the authors' program does, which tells the model what is "
+    "held "
+    "out; negatives = exclude_train draws them outside train alone";
+
 /// Writes result.json; `extra` follows the fields that every run has.
 inline void write_result(const std::filesystem::path& dir, const Dataset& data, const SettingsRecord& record,
                          std::string_view backend, int threads, const TrainResult& r,
@@ -74,6 +80,7 @@ inline void write_result(const std::filesystem::path& dir, const Dataset& data, 
                                  {"step_seconds_median", r.step_seconds_median},
                                  {"peak_rss_bytes", peak_rss_bytes()},
                                  {"settings", record.settings}};
+  if (train.at("negatives") == "exclude_all") json["note"] = leaking_negatives;
   json.update(extra);
   write_file_atomically(dir / "result.json", [&](std::ostream& out) { out << json.dump(2) << '\n'; });
 }

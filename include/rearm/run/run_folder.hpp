@@ -3,45 +3,81 @@
 /// The folder of a run: its best model and its checkpoint.
 
 #include <rearm/run/checkpoint.hpp>
+#include <rearm/run/folder.hpp>
 #include <rearm/run/model_file.hpp>
 #include <rearm/train/store.hpp>
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 
 namespace rearm {
 
-/// model.safetensors (best weights) and checkpoint.safetensors in a folder.
+/// model.safetensors (best weights) and checkpoint.safetensors in a folder. Both change together, so that the weights
+/// are always those of the checkpoint's best epoch, whenever the process is killed. No other process can use the folder
+/// meanwhile.
 template <Backend B>
 class RunFolder final : public TrainStore<B> {
  public:
   using T = Real<B>;
-  /// With `resume` the run goes on from the folder's checkpoint if there is one.
-  RunFolder(std::filesystem::path folder, SettingsRecord settings, ModelOrigin origin, bool resume = false)
-      : folder_(std::move(folder)), settings_(std::move(settings)), origin_(std::move(origin)), resume_(resume) {}
+  /// With `resume` the run goes on from the folder's checkpoint if there is one. `held` is the folder if the caller
+  /// holds it already. Throws IoError where it cannot be written, ConfigError where another process has it.
+  RunFolder(std::filesystem::path folder, SettingsRecord settings, ModelOrigin origin, bool resume = false,
+            std::shared_ptr<HeldFolder> held = nullptr)
+      : folder_(std::move(folder)),
+        settings_(std::move(settings)),
+        origin_(std::move(origin)),
+        resume_(resume),
+        held_(held != nullptr ? std::move(held) : std::make_shared<HeldFolder>(folder_)) {
+    settings_.data = origin_.data;
+    replaces_ = !resume_ && std::filesystem::exists(model_file());
+  }
 
-  std::filesystem::path model_file() const { return folder_ / "model.safetensors"; }
-  std::filesystem::path checkpoint_file() const { return folder_ / "checkpoint.safetensors"; }
+  std::filesystem::path model_file() const { return folder_ / model_name; }
+  std::filesystem::path checkpoint_file() const { return folder_ / checkpoint_name; }
 
   std::optional<TrainState> restore(std::span<const Trained<B>> trained) override {
     if (!resume_ || !std::filesystem::exists(checkpoint_file())) return std::nullopt;
+    check_best(read_train_state(checkpoint_file(), settings_).stopping.best_epoch, *trained.front().parameters);
     return load_checkpoint<B>(checkpoint_file(), trained, settings_);
   }
   void save_checkpoint(std::span<const Trained<B>> trained, const TrainState& state) override {
-    rearm::save_checkpoint<B>(checkpoint_file(), trained, settings_, state);
+    rearm::save_checkpoint<B>(held_->staged.path(checkpoint_name), trained, settings_, state);
+    // An earlier run's files stay until there is a model in place of theirs.
+    if (replaces_ && !std::filesystem::exists(held_->staged.path(model_name))) return;
+    replaces_ = false;
+    held_->staged.commit();
   }
   void save_best(const ParameterStore<B>& parameters, int epoch, ConstView<T> users, ConstView<T> items) override {
-    save_model<B>(model_file(), parameters, settings_, origin_, epoch, users, items);
+    save_model<B>(held_->staged.path(model_name), parameters, settings_, origin_, epoch, users, items);
   }
   void load_best(ParameterStore<B>& parameters) override { load_parameters<B>(model_file(), parameters, settings_); }
 
  private:
+  static constexpr const char* model_name = "model.safetensors";
+  static constexpr const char* checkpoint_name = "checkpoint.safetensors";
+
+  /// Before anything is trained: the best weights so far are there, whole, and those of that epoch.
+  void check_best(int best_epoch, const ParameterStore<B>& parameters) const {
+    if (best_epoch < 0) return;
+    const SafetensorsFile file(model_file());
+    detail::require_parameters(file, model_file(), "", parameters);
+    const auto said = file.metadata().find("epoch");  // version 0.1 did not say it
+    if (said != file.metadata().end() && said->second != std::to_string(best_epoch))
+      throw DataError(detail::message(model_file().string(), ": holds the weights of epoch ", said->second,
+                                      " but the best epoch of ", checkpoint_file().string(), " is ", best_epoch,
+                                      "; they are not of one run, so that it cannot go on"));
+  }
+
   std::filesystem::path folder_;
   SettingsRecord settings_;
   ModelOrigin origin_;
   bool resume_;
+  bool replaces_ = false;  ///< the folder still holds an earlier run
+  std::shared_ptr<HeldFolder> held_;
 };
 
 }  // namespace rearm

@@ -135,6 +135,7 @@ struct SettingsRecord {
   nlohmann::ordered_json settings;            ///< as by to_json(Settings)
   std::set<std::string> may_differ;           ///< full names of those that a resumed run may have otherwise
   std::map<std::string, std::string> former;  ///< full name by the name in version 0.1
+  nlohmann::json data = nullptr;              ///< of the run's data set (data/digest.hpp); null where it is not known
 };
 
 template <FieldStruct C>
@@ -152,6 +153,21 @@ SettingsRecord record_settings(std::string_view model, const Settings<C>& settin
     for (const FormerName& name : C::former_names)
       out.former.emplace(std::string(name.former), "model." + std::string(name.now));
   return out;
+}
+
+/// Throws ConfigError naming what differs between our data set and the one that `theirs` are the digests of.
+inline void require_same_data(const SettingsRecord& ours, const nlohmann::json& theirs, const std::string& where) {
+  if (ours.data.is_null() || !theirs.is_object()) return;
+  std::string differ;
+  const auto compare = [&](const nlohmann::json& a, const nlohmann::json& b, bool here) {
+    for (const auto& [name, digest] : a.items())
+      if (!b.contains(name) || (here && b.at(name) != digest)) differ += (differ.empty() ? "" : ", ") + name;
+  };
+  compare(ours.data, theirs, true);
+  compare(theirs, ours.data, false);
+  if (!differ.empty())
+    throw ConfigError(detail::message(where, " is of other data than this: ", differ,
+                                      " differ; use the same data, or another folder for the run"));
 }
 
 /// Throws ConfigError naming the first setting under `table` ("train." or "model.") in which `theirs` is not `ours`,

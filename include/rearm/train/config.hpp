@@ -31,6 +31,7 @@ struct TrainConfig {
   int eval_every = 1;
   std::string watch = "recall@20";
   bool round_validation_metric = false;
+  bool count_cold_users = true;
   std::uint64_t seed = 2025;
 
   friend bool operator==(const TrainConfig&, const TrainConfig&) = default;
@@ -52,6 +53,8 @@ struct TrainConfig {
     f(Field{"watch", "validation metric that decides which epoch is best, such as recall@20"}, c.watch);
     f(Field{"round_validation_metric", "compare that metric rounded to 4 decimals, as the authors' program does"},
       c.round_validation_metric);
+    f(Field{"count_cold_users", "users without train pairs count in the metrics' means (MMRec leaves them out)"},
+      c.count_cold_users);
     f(Field{"seed", "seed of every random number"}, c.seed);
   }
 };

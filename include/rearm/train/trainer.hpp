@@ -46,9 +46,12 @@ struct EpochReport {
 };
 
 struct TrainOptions {
-  int checkpoint_every = 1;  ///< epochs
+  /// Called by run() when all that the run needs is known to be good, a checkpoint and data included, before the first
+  /// step.
+  std::function<void()> on_begin;
+  int checkpoint_every = 1;  ///< epochs; a new best epoch is kept in any case
   std::function<void(const StepReport&)> on_step;
-  std::function<void(const EpochReport&)> on_epoch;
+  std::function<void(const EpochReport&)> on_epoch;  ///< before the epoch's checkpoint
   /// A device's losses are read every that many steps, for which the host waits; 0: at the epoch's end. A loss that is
   /// not finite is noticed then. The host's are read every step.
   int read_losses_every = 50;
@@ -85,8 +88,8 @@ class Trainer {
         options_(std::move(options)),
         store_(store != nullptr ? *store : in_memory_),
         seen_(items_by_user(data.train, data.n_users)),
-        valid_(items_by_user(data.valid, data.n_users)),
-        test_(items_by_user(data.test, data.n_users)),
+        valid_(relevant(data.valid)),
+        test_(relevant(data.test)),
         optimizer_({.learning_rate = config.learning_rate,
                     .weight_decay = model_.decays_weights() ? config.weight_decay : 0.0,
                     .bfloat16_moments = config.bfloat16_moments}),
@@ -110,9 +113,25 @@ class Trainer {
                                       computed.empty() ? "none is asked for" : computed));
   }
 
+  /// Throws ConfigError or DataError where no batches can be drawn from the data.
+  static void check_data(const TrainConfig& config, const Dataset& data, int n_negatives = 1) {
+    const bool held_out = config.negatives == Negatives::exclude_all;
+    const Adjacency known = known_items(data, held_out);
+    if (held_out) {
+      const Adjacency train = known_items(data, false);
+      for (Index u = 0; u < known.rows(); ++u)
+        if (train.degree(u) > 0 && train.degree(u) < data.n_items && known.degree(u) >= data.n_items)
+          throw DataError(detail::message("user ", u, " has all ", data.n_items, " items in train, valid and test ",
+                                          "together, so that no negative can be drawn; use negatives = exclude_train ",
+                                          "(--negatives exclude_train), or drop that user's pairs"));
+    }
+    PairSampler::check(data.train, known, data.n_items, config.batch_size, n_negatives);
+  }
+
   /// Runs to early stopping, the last epoch or an interruption; afterwards the model holds the best weights.
   /// Throws NumericError when a loss is not finite (the last checkpoint and best weights stay).
   TrainResult run() {
+    check_data(config_, data_, model_.n_negatives());
     BatchSource<B> batches(ctx_, data_.train, known_items(data_, config_.negatives == Negatives::exclude_all),
                            data_.n_items, config_.batch_size, config_.seed, model_.n_negatives());
     replay_.forget();                       // an earlier run had its own batches, and `restore` makes new moments
@@ -125,14 +144,17 @@ class Trainer {
       state_ = *state;
       stopping_ = EarlyStopping(config_.patience, config_.round_validation_metric, state_.stopping);
     }
+    if (options_.on_begin) options_.on_begin();
     while (state_.epoch + 1 < config_.epochs && !stopping_.should_stop()) {
       EpochReport report = train_epoch(batches, state_.epoch + 1, result);
       if (result.interrupted) break;
       validate_epoch(report);
       state_.epoch = report.epoch;
       state_.stopping = stopping_.state();
-      if ((report.epoch + 1) % options_.checkpoint_every == 0) store_.save_checkpoint(trained, state_);
       if (options_.on_epoch) options_.on_epoch(report);
+      // A new best also, so that what is kept as best belongs to the checkpoint.
+      if ((report.epoch + 1) % options_.checkpoint_every == 0 || report.improved)
+        store_.save_checkpoint(trained, state_);
     }
     result.epochs = state_.epoch + 1;
     result.best_epoch = stopping_.best_epoch();
@@ -163,6 +185,17 @@ class Trainer {
     const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
     std::nth_element(values.begin(), middle, values.end());
     return *middle;
+  }
+  /// A split's items of the users that count.
+  Adjacency relevant(const Interactions& split) const {
+    if (config_.count_cold_users) return items_by_user(split, data_.n_users);
+    Interactions warm;
+    for (std::size_t e = 0; e < split.users.size(); ++e)
+      if (seen_.degree(split.users[e]) > 0) {
+        warm.users.push_back(split.users[e]);
+        warm.items.push_back(split.items[e]);
+      }
+    return items_by_user(warm, data_.n_users);
   }
   /// Valid until the tape is reset.
   Embeddings<B> embeddings() {

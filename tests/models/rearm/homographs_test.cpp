@@ -162,7 +162,7 @@ TEST_CASE("ablations leave graphs out, equal weights are the default") {
   CHECK(same(equal, build_graphs(ctx, data, c)));
 }
 
-TEST_CASE("stored neighbours stand in for the items' kNN when k suffices and they are wanted") {
+TEST_CASE("stored neighbors stand in for the items' kNN when k suffices and they are wanted") {
   Context<B> ctx({.threads = 1});
   Dataset data = random_dataset(n_users, n_items, 300, 2);
   RearmConfig c = small_config();

@@ -32,7 +32,7 @@ __global__ void pass_back(int sync, int* numbers) {
   meet(sync);
   numbers[t] = taken;
 }
-// Neighbours within eight bytes are not one place.
+// Neighbors within eight bytes are not one place.
 __global__ void write_halves(unsigned short* numbers) {
   numbers[threadIdx.x] = static_cast<unsigned short>(threadIdx.x);
 }
@@ -128,7 +128,7 @@ TEST_CASE("blocks need a fence on both sides of an atomic operation") {
   CHECK(contains(says(2, 32, pass_device, 0, 3, numbers.p, sum.p), "race"));  // two blocks, the same places
 }
 
-TEST_CASE("atomic operations agree among themselves only, and neighbours do not collide") {
+TEST_CASE("atomic operations agree among themselves only, and neighbors do not collide") {
   const Device<int> counter(std::vector<int>{0});
   CHECK(says(2, 64, count, false, counter.p) == "");
   CHECK(contains(says(1, 64, count, true, counter.p), "race"));

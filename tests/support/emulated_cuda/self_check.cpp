@@ -291,7 +291,7 @@ TEST_CASE("copies are checked") {
   cudaGetLastError();
 }
 
-TEST_CASE("work waits in the queue until something synchronises") {
+TEST_CASE("work waits in the queue until something synchronizes") {
   const Device<float> p(4);
   const Stream one, two;
   float* pinned = nullptr;
@@ -336,7 +336,7 @@ TEST_CASE("work waits in the queue until something synchronises") {
   CHECK(counters.launches == 3);
   CHECK(counters.copies_to_host == 2);
   CHECK(counters.copies_to_device == 2);
-  CHECK(counters.synchronisations == 2);
+  CHECK(counters.synchronizations == 2);
   cudaGetLastError();
 }
 

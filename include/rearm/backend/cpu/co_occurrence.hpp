@@ -6,7 +6,7 @@
 #include <rearm/core/random.hpp>
 #include <rearm/data/interactions.hpp>
 #include <rearm/graph/co_occurrence.hpp>
-#include <rearm/graph/neighbours.hpp>
+#include <rearm/graph/neighbors.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -58,9 +58,9 @@ Csr<double> co_occurrence_counts(Context<B>& ctx, const Adjacency& rows, const A
 /// Of every row of R R^T without the diagonal the k highest counts: higher count first, then lower id; fewer where a
 /// row has fewer. Throws ConfigError unless k >= 1. Time O(sum over columns of degree^2), memory O(n k).
 template <HostBackend B>
-NeighbourTable co_occurrence_top_k(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, Index k) {
+NeighborTable co_occurrence_top_k(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, Index k) {
   if (k < 1) throw ConfigError(detail::message("co-occurrence: k = ", k, ": must be at least 1"));
-  NeighbourTable table(rows.rows(), k);
+  NeighborTable table(rows.rows(), k);
   detail::for_each_co_occurrence_row(ctx, rows, columns, [&](Index i, std::vector<detail::CountedId>& found) {
     const Index kept = std::min(k, static_cast<Index>(found.size()));
     std::partial_sort(found.begin(), found.begin() + kept, found.end(), detail::counts_before);
@@ -75,10 +75,10 @@ NeighbourTable co_occurrence_top_k(Context<B>& ctx, const Adjacency& rows, const
 
 /// `co_occurrence_top_k`, padded with numbers of `key` where asked for: the CPU's part of `co_occurrence_graph`.
 template <HostBackend B>
-NeighbourTable co_occurrence_neighbours(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, Index k,
-                                        Padding padding, RandomKey key) {
-  NeighbourTable table = co_occurrence_top_k(ctx, rows, columns, k);
-  if (padding == Padding::fill) pad_neighbours(table, rows, key);
+NeighborTable co_occurrence_neighbors(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, Index k,
+                                      Padding padding, RandomKey key) {
+  NeighborTable table = co_occurrence_top_k(ctx, rows, columns, k);
+  if (padding == Padding::fill) pad_neighbors(table, rows, key);
   return table;
 }
 

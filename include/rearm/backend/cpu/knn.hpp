@@ -1,11 +1,11 @@
 #pragma once
 /// @file knn.hpp
-/// Cosine k-nearest neighbours, block by block with a running top-k: never an n x n matrix.
+/// Cosine k-nearest neighbors, block by block with a running top-k: never an n x n matrix.
 
 #include <rearm/backend/cpu/graph_backend.hpp>
 #include <rearm/eval/top_k.hpp>
 #include <rearm/graph/feature_rows.hpp>
-#include <rearm/graph/neighbours.hpp>
+#include <rearm/graph/neighbors.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -111,11 +111,11 @@ void rank_exactly(const Features& features, Index i, std::span<Scored<T>> entrie
 /// The k best of each list as a table of n x k. A product's rounding depends on where in a block a row stands, so that
 /// even equal rows differ in the last bits: where the choice of the k-th hangs on that, it is made in double.
 template <HostBackend B, class Features>
-NeighbourTable collect(Context<B>& ctx, const Features& features, std::vector<TopKSelector<typename B::Scalar>>& best,
-                       Index k) {
+NeighborTable collect(Context<B>& ctx, const Features& features, std::vector<TopKSelector<typename B::Scalar>>& best,
+                      Index k) {
   using T = typename B::Scalar;
   constexpr T rounding = 16 * std::numeric_limits<T>::epsilon();
-  NeighbourTable table(static_cast<Index>(best.size()), k);
+  NeighborTable table(static_cast<Index>(best.size()), k);
   B::for_each(ctx, table.rows(), [&](Index i, SoleLane) {
     const auto sorted = best[static_cast<std::size_t>(i)].sorted();
     std::vector<Scored<T>> list(sorted.begin(), sorted.end());
@@ -140,7 +140,7 @@ NeighbourTable collect(Context<B>& ctx, const Features& features, std::vector<To
 /// cosines are not clamped. A zero row has cosine 0 with all, itself too. Throws ConfigError unless 1 <= k < n,
 /// DataError on NaN or infinity. n^2 dim / 2 multiply-adds, about 64 MB beside the result.
 template <HostBackend B, FeatureRows<typename B::Scalar> Features>
-NeighbourTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
+NeighborTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
   using T = typename B::Scalar;
   detail::require_knn_k(k, features.rows(), "k", "rows");
   const Index block = detail::knn_block_rows<T>(features.rows(), features.cols());

@@ -1,11 +1,11 @@
 #pragma once
 /// @file user_knn.hpp
-/// Users' features (the mean of their items') and their nearest neighbours, directly or through the items' cosines.
+/// Users' features (the mean of their items') and their nearest neighbors, directly or through the items' cosines.
 
 #include <rearm/backend/cpu/knn.hpp>
 #include <rearm/backend/cpu/simd.hpp>
 #include <rearm/data/interactions.hpp>
-#include <rearm/graph/item_neighbours.hpp>
+#include <rearm/graph/item_neighbors.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -54,7 +54,7 @@ Matrix<typename B::Scalar> user_mean_features(Context<B>& ctx, const Adjacency& 
 
 /// Cosine kNN of the users' mean features, by products of their rows. Cost and errors of `cosine_knn`.
 template <HostBackend B, FeatureRows<typename B::Scalar> Features>
-NeighbourTable user_knn_direct(Context<B>& ctx, const Adjacency& items_by_user, const Features& features, Index k) {
+NeighborTable user_knn_direct(Context<B>& ctx, const Adjacency& items_by_user, const Features& features, Index k) {
   return cosine_knn(ctx, UserMeanRows<Features>{items_by_user, features}, k);
 }
 
@@ -184,12 +184,12 @@ class UserCosines {
 
 }  // namespace detail
 
-/// The same neighbours without forming a user's features: the cosine of two means depends on the items' cosines alone.
+/// The same neighbors without forming a user's features: the cosine of two means depends on the items' cosines alone.
 /// M^2 dim / 2 + pairs (M + N) multiply-adds and M^2 numbers, for M items, N users. A user without items, or whose
 /// items cancel out, has cosine 0 with all. Throws as `cosine_knn`. Fills `of_items` when that is wanted.
 template <HostBackend B, FeatureRows<typename B::Scalar> Features>
-NeighbourTable user_knn_through_items(Context<B>& ctx, const Adjacency& items_by_user, const Features& features,
-                                      Index k, ItemNeighbours* of_items = nullptr) {
+NeighborTable user_knn_through_items(Context<B>& ctx, const Adjacency& items_by_user, const Features& features, Index k,
+                                     ItemNeighbors* of_items = nullptr) {
   using T = typename B::Scalar;
   const Index n = items_by_user.rows();
   detail::require_knn_k(k, n, "k", "users");
@@ -222,8 +222,8 @@ bool cheaper_through_items(Index n_users, Index n_items, Index pairs, Index dim,
 /// Cosine kNN of the users' mean features by the cheaper way, with at most `gram_bytes` for the items' cosines. The way
 /// through the items fills `of_items`.
 template <HostBackend B, FeatureRows<typename B::Scalar> Features>
-NeighbourTable user_knn(Context<B>& ctx, const Adjacency& items_by_user, const Features& features, Index k,
-                        std::size_t gram_bytes, ItemNeighbours* of_items = nullptr) {
+NeighborTable user_knn(Context<B>& ctx, const Adjacency& items_by_user, const Features& features, Index k,
+                       std::size_t gram_bytes, ItemNeighbors* of_items = nullptr) {
   const bool through_items = cheaper_through_items<typename B::Scalar>(
       items_by_user.rows(), features.rows(), static_cast<Index>(items_by_user.ids.size()), features.cols(), gram_bytes);
   return through_items ? user_knn_through_items(ctx, items_by_user, features, k, of_items)

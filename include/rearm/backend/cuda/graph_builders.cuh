@@ -6,7 +6,7 @@
 #include <rearm/core/random.hpp>
 #include <rearm/data/interactions.hpp>
 #include <rearm/graph/co_occurrence.hpp>
-#include <rearm/graph/item_neighbours.hpp>
+#include <rearm/graph/item_neighbors.hpp>
 
 #include <algorithm>
 #include <concepts>
@@ -41,7 +41,7 @@ REARM_KERNEL void co_occurrence_kernel(const Index* row_offsets, const Id* row_i
 }
 
 /// Row i of `values`: the counts. Where there is a list of popular nodes, short and empty rows are filled as by
-/// `pad_neighbours` (graph/co_occurrence.hpp).
+/// `pad_neighbors` (graph/co_occurrence.hpp).
 struct CountedRow {
   MatrixView<Id> ids;
   MatrixView<const int> counts;
@@ -74,11 +74,11 @@ struct CountedRow {
 };
 
 /// Of every row of R R^T without the diagonal the k highest counts, as `co_occurrence_top_k`, padded with
-/// numbers of `key` where asked for, as `pad_neighbours`. `rows` is R, `columns` its transpose; 1 <= k <= n.
+/// numbers of `key` where asked for, as `pad_neighbors`. `rows` is R, `columns` its transpose; 1 <= k <= n.
 /// `scratch_bytes` of counters, and at least a row of them.
-inline NeighbourTable co_occurrence_neighbours(const Resources& resources, const Adjacency& rows,
-                                               const Adjacency& columns, Index k, Padding padding, RandomKey key,
-                                               Index scratch_bytes = count_bytes) {
+inline NeighborTable co_occurrence_neighbors(const Resources& resources, const Adjacency& rows,
+                                             const Adjacency& columns, Index k, Padding padding, RandomKey key,
+                                             Index scratch_bytes = count_bytes) {
   const Index n = rows.rows();
   const AdjacencyCopy by_row(rows), by_column(columns);
   Matrix<Id, CudaMemory> ids(n, k);
@@ -110,7 +110,7 @@ inline NeighbourTable co_occurrence_neighbours(const Resources& resources, const
   Matrix<double, CudaMemory> values(n, k);
   for_each(resources, n,
            CountedRow{ids.view(), best.view(), values.view(), key, popular.view(), popular_counts.view()});
-  NeighbourTable table(n, k);
+  NeighborTable table(n, k);
   copy_lists(ids, values, table);  // waits: nothing is under way when the counters go
   return table;
 }
@@ -123,32 +123,32 @@ concept CudaGraphBackend = Backend<B> && std::same_as<typename B::Resources, gpu
 
 /// Of `co_occurrence_graph`; up to 256 MiB of counters. DeviceError when there is too little memory.
 template <CudaGraphBackend B>
-NeighbourTable co_occurrence_neighbours(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, Index k,
-                                        Padding padding, RandomKey key) {
-  return gpu::co_occurrence_neighbours(ctx.resources(), rows, columns, k, padding, key);
+NeighborTable co_occurrence_neighbors(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, Index k,
+                                      Padding padding, RandomKey key) {
+  return gpu::co_occurrence_neighbors(ctx.resources(), rows, columns, k, padding, key);
 }
 
 /// The k nearest rows by cosine, as on the CPU (backend/cpu/knn.hpp). Cosines are computed in double for either Scalar,
 /// so the neighbors are the same unless cosines are equal within the rounding of the arithmetic. On the device: the
 /// features whole, and up to 1 GiB of blocks of unit rows and products; all given back.
 template <CudaGraphBackend B, class Features>
-NeighbourTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
+NeighborTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
   using T = typename B::Scalar;
   const Matrix<T, CudaMemory> x = gpu::upload_features<T>(ctx.resources(), features);
-  return gpu::cosine_neighbours(ctx.resources(), gpu::ItemFeatures<T>{x.view()}, k,
-                                gpu::knn_block_rows(x.rows(), x.cols()));
+  return gpu::cosine_neighbors(ctx.resources(), gpu::ItemFeatures<T>{x.view()}, k,
+                               gpu::knn_block_rows(x.rows(), x.cols()));
 }
 /// The same of the users' mean features. Items' neighbors do not fall out of it.
 template <CudaGraphBackend B, class Features>
-NeighbourTable user_knn(Context<B>& ctx, const Adjacency& items_by_user, const Features& features, Index k,
-                        std::size_t /*gram_bytes*/, ItemNeighbours* /*of_items*/ = nullptr) {
+NeighborTable user_knn(Context<B>& ctx, const Adjacency& items_by_user, const Features& features, Index k,
+                       std::size_t /*gram_bytes*/, ItemNeighbors* /*of_items*/ = nullptr) {
   using T = typename B::Scalar;
   const Matrix<T, CudaMemory> x = gpu::upload_features<T>(ctx.resources(), features);
   const gpu::AdjacencyCopy items(items_by_user);
   const Index n = items_by_user.rows();
-  return gpu::cosine_neighbours(ctx.resources(),
-                                gpu::UserFeatures<T>{n, items.offsets.data(), items.ids.data(), x.view()}, k,
-                                gpu::knn_block_rows(n, x.cols()));
+  return gpu::cosine_neighbors(ctx.resources(),
+                               gpu::UserFeatures<T>{n, items.offsets.data(), items.ids.data(), x.view()}, k,
+                               gpu::knn_block_rows(n, x.cols()));
 }
 
 }  // namespace rearm

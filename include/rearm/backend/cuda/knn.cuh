@@ -1,11 +1,11 @@
 #pragma once
 /// @file knn.cuh
-/// Cosine k-nearest neighbours on the device: products of blocks of unit rows in double, and a running top-k by a warp
+/// Cosine k-nearest neighbors on the device: products of blocks of unit rows in double, and a running top-k by a warp
 /// a row. Never an n x n matrix.
 
 #include <rearm/backend/cuda/cuda_backend.cuh>
 #include <rearm/backend/cuda/top_k.cuh>
-#include <rearm/graph/neighbours.hpp>
+#include <rearm/graph/neighbors.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -156,7 +156,7 @@ inline Index knn_block_rows(Index n, Index dim) {
 
 /// The first table.capacity() columns of lists on the device; a row ends at the first id below 0.
 inline void copy_lists(const Matrix<Id, CudaMemory>& ids, const Matrix<double, CudaMemory>& values,
-                       NeighbourTable& table) {
+                       NeighborTable& table) {
   const OnHost<Id, CudaMemory> host_ids(ids.view());
   const OnHost<double, CudaMemory> host_values(values.view());
   for (Index i = 0; i < table.rows(); ++i) {
@@ -172,7 +172,7 @@ inline void copy_lists(const Matrix<Id, CudaMemory>& ids, const Matrix<double, C
 /// them, greatest first, ties by lower id; the rules of `cosine_knn` (graph/knn.hpp) with all arithmetic in double. 1
 /// <= k < n. n^2 dim multiply-adds; `block` rows at a time (see `knn_block_rows`).
 template <class Rows>
-NeighbourTable cosine_neighbours(const Resources& resources, const Rows& features, Index k, Index block) {
+NeighborTable cosine_neighbors(const Resources& resources, const Rows& features, Index k, Index block) {
   const Index n = features.rows();
   const Index width = std::min(k + knn_margin, n);
   Matrix<Id, CudaMemory> ids(n, width);
@@ -194,7 +194,7 @@ NeighbourTable cosine_neighbours(const Resources& resources, const Rows& feature
     }
   }
   for_each(resources, n, SettleTiesRow<Rows>{features, k, ids.view(), best.view()});
-  NeighbourTable table(n, k);
+  NeighborTable table(n, k);
   copy_lists(ids, best, table);  // waits: nothing is under way when the blocks go
   return table;
 }

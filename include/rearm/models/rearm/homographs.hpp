@@ -8,8 +8,8 @@
 #include <rearm/graph/cache.hpp>
 #include <rearm/graph/co_occurrence.hpp>
 #include <rearm/graph/fuse.hpp>
-#include <rearm/graph/item_neighbours.hpp>
-#include <rearm/graph/neighbours.hpp>
+#include <rearm/graph/item_neighbors.hpp>
+#include <rearm/graph/neighbors.hpp>
 #include <rearm/graph/options.hpp>
 #include <rearm/models/rearm/config.hpp>
 
@@ -93,15 +93,15 @@ struct HomographSettings {
   }
 };
 
-/// The stored neighbours that stand in for the items' kNN, or null.
+/// The stored neighbors that stand in for the items' kNN, or null.
 inline const KnnTable* usable_knn(const Modality& m, const RearmConfig& config, Side side) {
   const bool usable =
       side == Side::items && config.use_precomputed_knn && m.knn && m.knn->indices.cols() >= config.items.k;
   return usable ? &*m.knn : nullptr;
 }
 
-inline NeighbourTable first_neighbours(const KnnTable& knn, Index k) {
-  NeighbourTable table(knn.indices.rows(), k);
+inline NeighborTable first_neighbors(const KnnTable& knn, Index k) {
+  NeighborTable table(knn.indices.rows(), k);
   for (Index i = 0; i < table.rows(); ++i) {
     table.counts[i] = k;
     for (Index j = 0; j < k; ++j) {
@@ -132,7 +132,7 @@ ContentHash::Digest homograph_key(const HomographSettings& s, const Dataset& dat
     hash.add(s.modality_weights[m]);
     hash.add(gram_bytes);
     if (const KnnTable* knn = usable_knn(data.modalities[m], config, s.side)) {
-      const NeighbourTable table = first_neighbours(*knn, s.k);
+      const NeighborTable table = first_neighbors(*knn, s.k);
       hash.add(std::span<const Id>(table.ids.data(), static_cast<std::size_t>(table.ids.size())));
       hash.add(std::span<const double>(table.values.data(), static_cast<std::size_t>(table.values.size())));
       continue;
@@ -155,7 +155,7 @@ ContentHash::Digest homograph_key(const HomographSettings& s, const Dataset& dat
 /// result does not depend on the number of threads. With a cache folder a homograph is read where it was built before
 /// from the same pairs, features and settings, and written where not. Counting, cosines and their k nearest are the
 /// backend's own
-/// (`co_occurrence_neighbours`, `user_knn`, `cosine_knn`); what costs O(pairs + n k) is done on the host.
+/// (`co_occurrence_neighbors`, `user_knn`, `cosine_knn`); what costs O(pairs + n k) is done on the host.
 /// Throws, before anything is built: ConfigError for k >= nodes or weights that do not fit the modalities, DataError
 /// for ids or feature rows that do not fit, IoError for a cache folder that cannot be written.
 template <Backend B>
@@ -181,16 +181,16 @@ Graphs<B> build_graphs(Context<B>& ctx, const Dataset& data, const RearmConfig& 
       SparseOperator<T>::symmetric(cast<T>(interaction_graph(by_user, by_item, degree_epsilon(config.variant))));
 
   // One a modality: filled by the users' graph where it can, used by the items'.
-  std::vector<ItemNeighbours> item_neighbours(data.modalities.size());
+  std::vector<ItemNeighbors> item_neighbors(data.modalities.size());
   for (std::size_t m = 0; m < data.modalities.size(); ++m)
     if (of_items.enabled && of_items.co_weight != 1 && of_items.modality_weights[m] != 0 &&
         detail::usable_knn(data.modalities[m], config, Side::items) == nullptr)
-      item_neighbours[m].k = of_items.k;
-  const auto neighbours = [&](const HomographSettings& s, std::size_t m) -> NeighbourTable {
+      item_neighbors[m].k = of_items.k;
+  const auto neighbors = [&](const HomographSettings& s, std::size_t m) -> NeighborTable {
     if (const KnnTable* knn = detail::usable_knn(data.modalities[m], config, s.side))
-      return detail::first_neighbours(*knn, s.k);
+      return detail::first_neighbors(*knn, s.k);
     const FeatureMatrix& features = data.modalities[m].features;
-    ItemNeighbours& items = item_neighbours[m];
+    ItemNeighbors& items = item_neighbors[m];
     if (s.side == Side::users) return user_knn(ctx, by_user, features, s.k, options.gram_bytes, &items);
     return items.table ? std::move(*items.table) : cosine_knn(ctx, features, s.k);
   };
@@ -200,7 +200,7 @@ Graphs<B> build_graphs(Context<B>& ctx, const Dataset& data, const RearmConfig& 
     std::vector<WeightedGraph> parts;
     for (std::size_t m = 0; m < of_modality.size(); ++m) {
       if (s.modality_weights[m] == 0) continue;
-      of_modality[m] = to_csr(neighbours(s, m), similarity_scale(config.variant, s.k));
+      of_modality[m] = to_csr(neighbors(s, m), similarity_scale(config.variant, s.k));
       parts.push_back({s.modality_weights[m], &of_modality[m]});
     }
     return fuse(s.n, parts);

@@ -156,7 +156,7 @@ namespace emulated_cuda {
 // Calls which gave the device work (or memory) at once: what a capture records is counted when neither recorded nor
 // replayed, a replay counts as one graph launch. Library calls are not launches.
 struct Counters {
-  unsigned long long launches, copies_to_host, copies_to_device, allocations, synchronisations, graph_launches,
+  unsigned long long launches, copies_to_host, copies_to_device, allocations, synchronizations, graph_launches,
       sparse_products;  // of the library, recorded ones too
 };
 
@@ -223,7 +223,7 @@ struct Runtime {
     const std::size_t end = offset + round_up(bytes) + alignment;
     for (std::size_t i = offset + bytes; i < end; ++i) {
       if (heap[i] != '\xFF') {
-        stop("a write past the end of an allocation of %zu bytes, at byte %zu, since the last synchronisation", bytes,
+        stop("a write past the end of an allocation of %zu bytes, at byte %zu, since the last synchronization", bytes,
              i - offset);
       }
     }
@@ -513,7 +513,7 @@ cudaError_t cudaFuncSetAttribute(F*, cudaFuncAttribute, int) {
 inline cudaError_t cudaDeviceSynchronize() {
   return emulated_cuda::call([](emulated_cuda::Runtime& r) {
     if (r.spoils_capture(nullptr, true)) return cudaErrorStreamCaptureUnsupported;
-    ++r.counters.synchronisations;
+    ++r.counters.synchronizations;
     return r.run_all(), cudaSuccess;
   });
 }
@@ -603,7 +603,7 @@ inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
     if (stream != nullptr && !r.streams.contains(stream)) return cudaErrorInvalidResourceHandle;
     if (r.spoils_capture(stream)) return cudaErrorStreamCaptureUnsupported;
-    ++r.counters.synchronisations;
+    ++r.counters.synchronizations;
     return r.run_stream(stream), cudaSuccess;
   });
 }
@@ -666,7 +666,7 @@ inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     if (event == nullptr) return cudaErrorInvalidResourceHandle;
     if (r.spoils_capture()) return cudaErrorStreamCaptureUnsupported;
     if (event->state->captured) return cudaErrorCapturedEvent;
-    ++r.counters.synchronisations;
+    ++r.counters.synchronizations;
     r.run_while([&] { return event->state->pending != 0; });
     return cudaSuccess;
   });

@@ -1,6 +1,6 @@
 #pragma once
-/// @file neighbours.hpp
-/// For each node a short list of weighted neighbours, and its sparse matrix.
+/// @file neighbors.hpp
+/// For each node a short list of weighted neighbors, and its sparse matrix.
 
 #include <rearm/core/csr.hpp>
 
@@ -14,13 +14,13 @@
 namespace rearm {
 
 /// n rows of up to k (id, value), best first; row i has counts[i] of them. An id may repeat (padding).
-struct NeighbourTable {
+struct NeighborTable {
   Matrix<Id> ids;         ///< n x k
   Matrix<double> values;  ///< n x k
   Buffer<Index> counts;   ///< n
 
-  NeighbourTable() = default;
-  NeighbourTable(Index n, Index k) : ids(n, k), values(n, k), counts(n) {}
+  NeighborTable() = default;
+  NeighborTable(Index n, Index k) : ids(n, k), values(n, k), counts(n) {}
   Index rows() const noexcept { return ids.rows(); }
   Index capacity() const noexcept { return ids.cols(); }
   std::span<const Id> row_ids(Index i) const noexcept { return {ids.row(i), static_cast<std::size_t>(counts[i])}; }
@@ -59,8 +59,8 @@ struct CsrBuilder {
 
 }  // namespace detail
 
-/// The n x n matrix whose row i holds scale * value at each neighbour of i; ids ascend, repeats are summed.
-inline Csr<double> to_csr(const NeighbourTable& table, double scale = 1.0) {
+/// The n x n matrix whose row i holds scale * value at each neighbor of i; ids ascend, repeats are summed.
+inline Csr<double> to_csr(const NeighborTable& table, double scale = 1.0) {
   detail::CsrBuilder builder;
   std::vector<std::pair<Id, double>> row;
   for (Index i = 0; i < table.rows(); ++i) {

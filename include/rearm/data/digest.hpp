@@ -1,0 +1,41 @@
+#pragma once
+/// @file digest.hpp
+/// What a data set is known by again: a digest of each of its parts.
+
+#include <rearm/data/dataset.hpp>
+#include <rearm/io/content_hash.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace rearm {
+
+/// Of the numbers of users and items, the pairs of each split in their order, and each modality's features: an object
+/// of a name and a text each. Reads all features once.
+inline nlohmann::json data_digests(const Dataset& data) {
+  nlohmann::json out = {{"users", std::to_string(data.n_users)}, {"items", std::to_string(data.n_items)}};
+  const std::pair<const char*, const Interactions*> splits[] = {
+      {"train pairs", &data.train}, {"valid pairs", &data.valid}, {"test pairs", &data.test}};
+  for (const auto& [name, pairs] : splits) {
+    ContentHash hash;
+    hash.add(std::span<const Id>(pairs->users));
+    hash.add(std::span<const Id>(pairs->items));
+    out[name] = ContentHash::text(hash.digest());
+  }
+  for (const Modality& m : data.modalities) {
+    ContentHash hash;
+    Matrix<float> rows(std::min<Index>(m.features.rows(), 64), m.features.cols());
+    for (Index i = 0; i < m.features.rows(); i += rows.rows()) {
+      const MatrixView<float> part = rows.view().row_block(0, std::min(rows.rows(), m.features.rows() - i));
+      m.features.copy_rows(i, part);
+      hash.add(std::span<const float>(part.data, static_cast<std::size_t>(part.size())));
+    }
+    out["features of " + m.name] = ContentHash::text(hash.digest());
+  }
+  return out;
+}
+
+}  // namespace rearm

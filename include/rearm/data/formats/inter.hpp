@@ -1,0 +1,103 @@
+#pragma once
+/// @file inter.hpp
+/// MMRec's format: one <name>.inter.
+
+#include <rearm/data/splits.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+namespace rearm::detail {
+
+/// The fields of a line; quotes around a whole field are none of it.
+inline std::vector<std::string_view> split_tabs(std::string_view line) {
+  if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+  std::vector<std::string_view> out;
+  for (std::size_t begin = 0;;) {
+    const std::size_t end = line.find('\t', begin);
+    std::string_view field = line.substr(begin, end - begin);
+    if (field.size() > 1 && field.front() == '"' && field.back() == '"') field = field.substr(1, field.size() - 2);
+    out.push_back(field);
+    if (end == std::string_view::npos) return out;
+    begin = end + 1;
+  }
+}
+
+/// "user_id:token" and "userID" are the same column: letters only, lower case, up to the colon.
+inline std::string column_key(std::string_view name) {
+  std::string out;
+  for (const char c : name.substr(0, name.find(':')))
+    if (c != '_' && c != ' ') out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return out;
+}
+
+/// Tab-separated with a header line that names userID, itemID and x_label (0 train, 1 valid, 2 test) in any order.
+inline std::array<SourcedPairs, 3> read_inter(const std::filesystem::path& path) {
+  std::ifstream in(path);
+  if (!in) throw_io(path, "cannot be opened for reading", errno);
+  std::string line;
+  std::getline(in, line);
+  require_no_pointer(line, path);
+  if (line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
+  std::array<std::size_t, 3> column{};
+  const std::array<const char*, 3> keys = {"userid", "itemid", "xlabel"};
+  const std::array<const char*, 3> titles = {"userID", "itemID", "x_label"};
+  std::vector<std::string> header;
+  for (const std::string_view name : split_tabs(line)) header.push_back(column_key(name));
+  for (std::size_t c = 0; c < 3; ++c) {
+    const auto at = std::ranges::find(header, keys[c]);
+    if (at == header.end())
+      throw DataError(message(path.string(), ": line 1 names no column ", titles[c],
+                              "; the header must be tab-separated and name userID, itemID and x_label"));
+    column[c] = static_cast<std::size_t>(at - header.begin());
+  }
+  std::array<SourcedPairs, 3> out;
+  for (auto& split : out) split.path = path;
+  for (Index number = 2; std::getline(in, line); ++number) {
+    if (line.empty() || line == "\r") continue;
+    const std::vector<std::string_view> fields = split_tabs(line);
+    const std::string place = message(path.string(), ": line ", number);
+    std::array<Index, 3> value{};
+    for (std::size_t c = 0; c < 3; ++c) {
+      if (column[c] >= fields.size())
+        throw DataError(
+            message(place, " has ", fields.size(), " columns but ", titles[c], " is column ", column[c] + 1));
+      const std::string_view field = fields[column[c]];
+      const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value[c]);
+      if (error != std::errc() || end != field.data() + field.size())
+        throw DataError(message(place, ": ", titles[c], " is '", field, "' but must be a whole number"));
+    }
+    if (value[2] < 0 || value[2] > 2)
+      throw DataError(message(place, ": x_label is ", value[2], " but must be 0 (train), 1 (valid) or 2 (test)"));
+    SourcedPairs& split = out[static_cast<std::size_t>(value[2])];
+    split.pairs.users.push_back(checked_id(value[0], "user", place));
+    split.pairs.items.push_back(checked_id(value[1], "item", place));
+    split.lines.push_back(number);
+  }
+  if (in.bad()) throw_io(path, "reading failed", errno);
+  return out;
+}
+
+namespace inter {
+
+inline bool found(const std::filesystem::path& dir) { return !stems(dir, ".inter").empty(); }
+
+inline std::array<SourcedPairs, 3> read(const std::filesystem::path& dir) {
+  const std::vector<std::string> names = stems(dir, ".inter");
+  if (names.size() != 1)
+    throw IoError(message(dir.string(), ": has ", names.size(), " .inter files (", names[0], ".inter, ", names[1],
+                          ".inter, ...); keep the one that is to be read"));
+  return read_inter(dir / (names[0] + ".inter"));
+}
+
+}  // namespace inter
+}  // namespace rearm::detail
