@@ -22,15 +22,15 @@ struct Shape {
   std::function<Dataset()> load;
 };
 
-/// The same features from a file, as a user has them: memory that they take can be given back.
-inline FeatureMatrix mapped(FeatureMatrix features) {
+/// The same features, read from a file as a user's are.
+inline FeatureMatrix from_a_file(FeatureMatrix features) {
   Matrix<float> copy(features.rows(), features.cols());
   features.copy_rows(0, copy.view());
   const auto file = std::filesystem::temp_directory_path() / ("rearm_benchmark_" + std::to_string(::getpid()) + ".npy");
   write_npy(file, std::span<const float>(copy.data(), static_cast<std::size_t>(copy.size())),
             {copy.rows(), copy.cols()});
   FeatureMatrix from_file = FeatureMatrix::open(file);
-  std::filesystem::remove(file);  // the mapping stays
+  std::filesystem::remove(file);  // the open file stays
   return from_file;
 }
 
@@ -44,7 +44,7 @@ inline Shape generated_shape(const std::string& name, const std::string& preset,
             s.pairs_per_user = pairs_per_user;
             s.widths = widths;
             Dataset data = make_synthetic(s);
-            for (Modality& m : data.modalities) m.features = mapped(std::move(m.features));
+            for (Modality& m : data.modalities) m.features = from_a_file(std::move(m.features));
             return data;
           }};
 }

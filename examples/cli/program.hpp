@@ -24,7 +24,7 @@
 
 namespace rearm::cli {
 
-/// A file that could not be written in mid-training: no bad input any more.
+/// A file that could not be written in mid-training, which is no longer bad input.
 struct FailedLate : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -94,7 +94,7 @@ int run_program(CLI::App& app, int argc, char** argv, const Body& body) {
     std::fputs((chosen.empty() ? app : *chosen.front()).help().c_str(), stdout);
     return finish(0);
   } catch (const Interrupted&) {
-    std::fputs("interrupted before training began; nothing was changed\n", stdout);
+    std::fputs("interrupted before training began; earlier files are as they were\n", stdout);
     return finish(0);
   } catch (const CLI::ParseError& e) {
     return fail(2, std::string(e.what()) + "; see --help");

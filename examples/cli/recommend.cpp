@@ -106,7 +106,7 @@ int recommend(RecommendArguments args) {
       std::fprintf(stderr, "rearm: user %d has a representation of zeros: the order of its items means nothing\n",
                    user);
   }
-  if (unknown > 1) std::fprintf(stderr, "rearm: so have %td users more\n", unknown - 1);
+  if (unknown > 1) std::fprintf(stderr, "rearm: the same holds for %td more\n", unknown - 1);
   const std::span<const Id> users(args.users);
   for (std::size_t first = 0; first < users.size(); first += block) {
     const auto part = users.subspan(first, std::min(block, users.size() - first));

@@ -5,6 +5,7 @@
 #include "settings_file.hpp"
 #include "training.hpp"
 
+#include <rearm/data/digest.hpp>
 #include <rearm/data/synthetic.hpp>
 #include <rearm/eval/popularity.hpp>
 #include <rearm/run/folder.hpp>
@@ -16,7 +17,9 @@
 #include <deque>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
+#include <ostream>
 #include <set>
 #include <string>
 #include <utility>
@@ -136,6 +139,7 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   Context<Cpu> ctx({.threads = args.threads}, config.seed);
   const auto held = std::make_shared<HeldFolder>(args.out);
   check_run_folder(args.out, args.resume, args.overwrite);
+  const bool replaces = args.overwrite && holds_run(args.out);
   SettingsRecord record = entry.record();
   record.data = data_digests(data);
   const fs::path checkpoint = args.out / "checkpoint.safetensors";
@@ -158,7 +162,8 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   };
   job.options.on_begin = [&] {
     if (resume) {
-      fs::remove(args.out / "result.json");  // of the run as it was; written again when it ends
+      // Of the run as it was; written again when it ends.
+      rearm::detail::with_io_errors([&] { fs::remove(args.out / "result.json"); });
       log.emplace(args.out / "metrics.jsonl", last_epoch);
     } else {
       // An earlier run's files stay until this one's first checkpoint takes their place.
@@ -179,15 +184,23 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   progress.clear();
 
   const std::string source = args.synthetic ? "--synthetic" : quoted(args.dir.string());
+  if (replaces && result.best_epoch < 0) {
+    std::printf("interrupted before there was a model; the earlier run in %s is as it was\n", args.out.c_str());
+    return 0;
+  }
   if (result.interrupted)
     std::printf("interrupted; continue with: rearm train %s --out %s --resume\n", source.c_str(),
                 quoted(args.out.string()).c_str());
   if (result.best_epoch < 0) {
-    std::printf("no epoch was finished, so no model was saved\n");
+    std::printf("no epoch was validated, so no model was saved\n");
     return 0;
   }
-  write_result(args.out, data, job.settings, cuda ? "cuda" : "cpu", ctx.resources().threads(), result,
-               {{"graph_seconds", outcome.graph_seconds}, {"interrupted", result.interrupted}});
+  try {
+    write_result(args.out, data, job.settings, cuda ? "cuda" : "cpu", ctx.resources().threads(), result,
+                 {{"graph_seconds", outcome.graph_seconds}, {"interrupted", result.interrupted}});
+  } catch (const IoError& e) {
+    throw FailedLate(e.what());
+  }
   std::printf("best epoch %d of %d: test recall@20 %.4f, ndcg@20 %.4f; model and result.json in %s\n",
               result.best_epoch, result.epochs, result.test.at("recall@20"), result.test.at("ndcg@20"),
               args.out.c_str());

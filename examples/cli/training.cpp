@@ -3,6 +3,8 @@
 
 #include "ranking.hpp"
 
+#include <utility>
+
 namespace rearm::cli {
 
 TrainingOutcome run_training_on_cpu(Context<Cpu>& ctx, const ModelEntry& entry, TrainingJob job) {

@@ -43,7 +43,7 @@ TrainingOutcome run_training(Context<B>& ctx, TrainingJob job, const Make& make)
   const auto start = std::chrono::steady_clock::now();
   const AnyRecommender<B> model = make(ctx, *job.data, job.graphs);
   out.graph_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  RunFolder<B> folder(job.out, job.settings, origin_of(*job.data), job.resume, job.held);
+  RunFolder<B> folder(job.out, job.settings, origin_of(*job.data, job.settings.data), job.resume, job.held);
   bool begun = false;
   job.options.on_begin = [&, then = std::move(job.options.on_begin)] {
     if (then) then();

@@ -53,7 +53,7 @@ Weights trained_one_by_one(const Dataset& data, const RearmSettings& s) {
   Context<B> ctx({}, c.seed);
   Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
   Tape<B> tape(ctx);
-  tape.set_fused_tables(true);
+  for (auto& table : model.parameters().tables()) table.fuses_weight_gradient = true;
   AdamW<B> optimizer({.learning_rate = c.learning_rate,
                       .weight_decay = s.model.variant == Variant::reference ? c.weight_decay : 0.0,
                       .bfloat16_moments = c.bfloat16_moments});

@@ -40,8 +40,9 @@ while ((killed < kills)); do
     else
       wait $pid || { ((++refused)) && cat "$work/err"; }
     fi
-    [[ -e $run/.next ]] || how=--resume # an overwriting run that left nothing is begun again
-    [[ $how != --overwrite || ! -e $run/.next/commit ]] || how=--resume
+    # An overwriting run is begun again until it has taken the place of the earlier one.
+    [[ $how == --resume || -e $run/.next/commit ]] && how=--resume
+    cmp -s "$run/checkpoint.safetensors" "$work/whole/checkpoint.safetensors" || how=--resume
     if [[ -e $run/result.json ]]; then
       python3 - "$run" <<'PY' || ((++stale))
 import json, sys

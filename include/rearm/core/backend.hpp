@@ -56,8 +56,8 @@ struct ProbeReduce {
 /// - `gemm(ctx, op_a, op_b, alpha, a, b, c, write)`: C = alpha op(A) op(B) (+ C), dense;
 /// - `spmm(ctx, a, x, y, write, then)`: Y = A X (+ Y), A sparse; then(i, lane) follows once row i of Y is complete;
 /// - `index_list(ctx, ids, n)`: ids in [0, n) sorted and grouped (core/index_list.hpp), in the context's arena.
-/// With these every operator and model runs (tests/support/minimal_backend.hpp has no more). What it does better than
-/// the generic code it says by further members, for which that looks: the functions `rank_one_attention(_backward)`,
+/// With these every operator and model runs (tests/support/minimal_backend.hpp has no more). It replaces generic
+/// code by further members, which that code looks for: the functions `rank_one_attention(_backward)`,
 /// `distinct_list`, `factored_adam` and `rank_items`, the types `BatchSource` and `StepReplay`. Graphs of neighbors are
 /// built by algorithms for a kind of memory (`co_occurrence_neighbors`, `cosine_knn`, `user_knn`), the host's or a
 /// CUDA device's.

@@ -14,7 +14,22 @@
 #include <utility>
 #include <vector>
 
+// The address sanitizer guards what operator new gives, not mappings.
+#if defined(__SANITIZE_ADDRESS__)
+#define REARM_MAPS_LARGE_ARRAYS 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define REARM_MAPS_LARGE_ARRAYS 0
+#endif
+#endif
+#if !defined(REARM_MAPS_LARGE_ARRAYS)
 #if defined(__linux__)
+#define REARM_MAPS_LARGE_ARRAYS 1
+#else
+#define REARM_MAPS_LARGE_ARRAYS 0
+#endif
+#endif
+#if REARM_MAPS_LARGE_ARRAYS
 #include <sys/mman.h>
 #endif
 
@@ -29,7 +44,7 @@ struct HostMemory {
   /// rows gathered from gigabytes miss the address caches less often, and what is given back is free at once, where a
   /// heap keeps the hole that an array leaves below others (a tenth of a training's peak).
   static void* allocate(std::size_t bytes) {
-#if defined(__linux__)
+#if REARM_MAPS_LARGE_ARRAYS
     if (bytes >= huge_page) {
       // A whole number of huge pages from a boundary of theirs: what is mapped too much goes back.
       const std::size_t room = mapped(bytes) + huge_page;
@@ -48,7 +63,7 @@ struct HostMemory {
   }
   /// `bytes` as they were asked for.
   static void deallocate(void* p, [[maybe_unused]] std::size_t bytes) noexcept {
-#if defined(__linux__)
+#if REARM_MAPS_LARGE_ARRAYS
     if (bytes >= huge_page) {
       ::munmap(p, mapped(bytes));
       return;

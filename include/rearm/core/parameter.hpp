@@ -5,7 +5,6 @@
 #include <rearm/core/backend.hpp>
 #include <rearm/core/matrix.hpp>
 
-#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -38,11 +37,12 @@ class ParameterArrays {
   Index size() const noexcept { return size_; }
   T* values() {
     grow(values_);
-    for (const Initial& i : std::exchange(initial_, {}))
+    for (const Initial& i : initial_)
       fill_on_host<Memory>(MatrixView<T>(values_.data() + i.offset, i.size, 1), [&](Index begin, MatrixView<T> part) {
         for (Index j = 0; j < part.size(); ++j)
           part.data[j] = static_cast<T>(i.entry(static_cast<std::uint64_t>(begin + j)));
       });
+    initial_.clear();
     return values_.data();
   }
   T* gradients() {
@@ -76,10 +76,11 @@ class Parameter {
   using T = Real<B>;
 
   std::string name;
-  bool trainable = true;             ///< frozen arrays are saved but never updated
-  bool persistent = true;            ///< part of a saved model; false for an array that is a copy of the data
-  bool has_grad = false;             ///< set by a backward pass, cleared by the optimizer
-  double learning_rate_scale = 1.0;  ///< multiplies the schedule's learning rate
+  bool trainable = true;   ///< frozen arrays are saved but never updated
+  bool persistent = true;  ///< part of a saved model; false for an array that is a copy of the data
+  bool has_grad = false;   ///< set by a backward pass, cleared by the optimizer
+  /// Multiplies the schedule's learning rate; fixed while a run trains, since a recorded step keeps it.
+  double learning_rate_scale = 1.0;
 
   /// Zero until it is initialized.
   Parameter(std::string name_, Index rows, Index cols,

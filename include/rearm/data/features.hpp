@@ -36,6 +36,12 @@ class SteadyFile {
     opened_ = status();
   }
   const std::filesystem::path& path() const noexcept { return path_; }
+  /// Throws IoError unless the path still leads to the opened file.
+  void require_same() const {
+    struct stat there = {};
+    if (::stat(path_.c_str(), &there) != 0 || there.st_dev != opened_.st_dev || there.st_ino != opened_.st_ino)
+      throw_changed();
+  }
   bool is_open() const noexcept { return fd_ != nullptr; }
   /// The n bytes at `offset`. Throws IoError where they cannot be read or are no longer those of the opened file.
   void read(Index offset, char* out, Index n) const {
@@ -47,15 +53,15 @@ class SteadyFile {
       if (got == 0) throw_changed();
       done += static_cast<Index>(got);
     }
-    const struct ::stat now = status();
+    const struct stat now = status();
     if (now.st_size != opened_.st_size || now.st_mtim.tv_sec != opened_.st_mtim.tv_sec ||
         now.st_mtim.tv_nsec != opened_.st_mtim.tv_nsec)
       throw_changed();
   }
 
  private:
-  struct ::stat status() const {
-    struct ::stat out {};
+  struct stat status() const {
+    struct stat out = {};
     if (::fstat(fd_->get(), &out) != 0) throw_io(path_, "cannot be looked at", errno);
     return out;
   }
@@ -64,7 +70,7 @@ class SteadyFile {
   }
   std::filesystem::path path_;
   std::unique_ptr<FileDescriptor> fd_;
-  struct ::stat opened_ {};
+  struct stat opened_ = {};
 };
 
 }  // namespace detail
@@ -78,9 +84,10 @@ class FeatureMatrix {
   /// throws, IoError for Fortran order, DataError for integers, another number of dimensions, or no rows or columns.
   /// Reading throws IoError if the file has been changed since.
   static FeatureMatrix open(const std::filesystem::path& path) {
-    detail::npy_file_bytes(path);   // says what is wrong where there is no file
-    detail::SteadyFile file(path);  // opened first: the header is of what is read later
+    detail::npy_file_bytes(path);  // says what is wrong where there is no file
+    detail::SteadyFile file(path);
     const NpyHeader header = read_npy_header(path);
+    file.require_same();
     if (!is_floating(header.dtype))
       throw DataError(detail::message(path.string(), ": features are ", to_string(header.dtype),
                                       " but must be floating-point; convert them with array.astype(numpy.float32)"));
@@ -121,6 +128,17 @@ class FeatureMatrix {
     visit_rows(begin, out.rows, [&](Index i, Index j, auto value) { out(i, j) = static_cast<T>(value); });
   }
 
+  /// Reads the file into memory, if that takes at most `most_bytes`, until the returned object goes: for who asks for
+  /// single rows again and again. Neither call nor return while rows are copied; the matrix must stay where it is.
+  [[nodiscard]] std::shared_ptr<void> hold(std::size_t most_bytes) const {
+    const Index bytes = rows_ * cols_ * item_size(dtype_);
+    if (!file_.is_open() || held_ != nullptr || static_cast<std::size_t>(bytes) > most_bytes) return nullptr;
+    const auto all = std::make_shared<Buffer<char>>(bytes);
+    file_.read(offset_, all->data(), bytes);
+    held_ = all->data();
+    return {all.get(), [this, all](void*) { held_ = nullptr; }};
+  }
+
   /// Throws DataError naming the file (or `name`), row, column and value of the first number that is NaN, infinite or
   /// too large for a float. Reads everything once.
   void check_finite(std::string_view name) const {
@@ -143,20 +161,23 @@ class FeatureMatrix {
       return;
     }
     const Index row_bytes = cols_ * item_size(dtype_);
+    const auto visit = [&](Index first, Index rows, const char* p) {
+      detail::visit_npy_type(dtype_, [&](auto stored) {
+        using Stored = decltype(stored);
+        if constexpr (!std::integral<Stored>) {
+          using Value = std::conditional_t<std::same_as<Stored, double>, double, float>;
+          for (Index i = first; i < first + rows; ++i)
+            for (Index j = 0; j < cols_; ++j, p += sizeof(Stored)) f(i, j, detail::load_npy<Value, Stored>(p));
+        }
+      });
+    };
+    if (held_ != nullptr) return visit(0, n, held_ + begin * row_bytes);
     const Index block = std::clamp<Index>((Index{1} << 18) / row_bytes, 1, std::max<Index>(n, 1));
     std::vector<char> raw(static_cast<std::size_t>(block * row_bytes));
     for (Index first = 0; first < n; first += block) {
       const Index rows = std::min(block, n - first);
       file_.read(offset_ + (begin + first) * row_bytes, raw.data(), rows * row_bytes);
-      detail::visit_npy_type(dtype_, [&](auto stored) {
-        using Stored = decltype(stored);
-        if constexpr (!std::integral<Stored>) {
-          using Value = std::conditional_t<std::same_as<Stored, double>, double, float>;
-          const char* p = raw.data();
-          for (Index i = first; i < first + rows; ++i)
-            for (Index j = 0; j < cols_; ++j, p += sizeof(Stored)) f(i, j, detail::load_npy<Value, Stored>(p));
-        }
-      });
+      visit(first, rows, raw.data());
     }
   }
 
@@ -165,6 +186,7 @@ class FeatureMatrix {
   Index cols_ = 0;
   Index offset_ = 0;
   detail::SteadyFile file_;
+  mutable const char* held_ = nullptr;  ///< all rows, while somebody holds them
   Matrix<float> owned_;
 };
 

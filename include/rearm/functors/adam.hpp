@@ -36,7 +36,7 @@ struct AdamUpdate {
   REARM_HD AdamUpdate at(const AdamStep& step) const {
     AdamUpdate now = *this;
     const double rate = step.learning_rate * scale;
-    now.keep = static_cast<T>(1.0 - rate * step.weight_decay);
+    now.keep = static_cast<T>(std::fma(-rate, step.weight_decay, 1.0));  // one rounding, wherever it is computed
     now.step_size = static_cast<T>(rate / step.correction1);
     now.inverse_sqrt_correction2 = static_cast<T>(step.inverse_sqrt_correction2);
     return now;

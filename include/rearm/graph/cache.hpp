@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -26,8 +27,13 @@ namespace rearm {
 /// nothing written.
 class GraphCache {
  public:
-  /// Makes the folder. Throws IoError when that fails, before any graph is built.
+  /// Removes temporary files that killed processes left more than an hour ago.
   explicit GraphCache(std::filesystem::path folder) : folder_(std::move(folder)) {
+    if (!folder_.empty()) detail::remove_temporaries(folder_, std::chrono::hours(1));  // no file takes that long
+  }
+
+  /// Makes the folder. Throws IoError where a graph could not be written.
+  void require_writable() const {
     if (folder_.empty()) return;
     std::error_code error;
     std::filesystem::create_directories(folder_, error);
@@ -41,12 +47,13 @@ class GraphCache {
   }
 
   /// The graph stored under key(), or else build(), which is then stored. Without a folder key() is not called: it
-  /// reads all that the graph depends on. Throws what build and `store` throw.
+  /// reads all that the graph depends on. Throws what build, `require_writable` and `store` throw.
   template <class T, class Key, class Build>
   Csr<T> keep(std::string_view name, const Key& key, const Build& build) const {
     if (folder_.empty()) return build();
     const ContentHash::Digest digest = key();
     if (std::optional<Csr<T>> found = load<T>(name, digest)) return std::move(*found);
+    require_writable();  // before the work; one that only holds the graphs need not be
     Csr<T> graph = build();
     store(name, digest, graph);
     return graph;

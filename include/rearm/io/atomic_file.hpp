@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -70,6 +71,19 @@ inline void require_no_pointer(std::string_view first_bytes, const std::filesyst
 
 [[noreturn]] inline void throw_io(const std::filesystem::path& path, const char* what, int error) {
   throw IoError(message(path.string(), ": ", what, error != 0 ? ": " : "", error != 0 ? std::strerror(error) : ""));
+}
+
+/// Removes the temporary files in a folder not written to for `age`: their processes were killed.
+inline void remove_temporaries(const std::filesystem::path& folder, std::chrono::seconds age) {
+  std::error_code error;
+  const auto now = std::filesystem::file_time_type::clock::now();
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with('.') || !name.ends_with(".tmp")) continue;
+    std::error_code ignored;
+    const auto written = std::filesystem::last_write_time(entry->path(), ignored);
+    if (!ignored && written + age <= now) std::filesystem::remove(entry->path(), ignored);
+  }
 }
 
 }  // namespace detail

@@ -145,7 +145,7 @@ class AdamW {
   void for_each_moment(ParameterStore<B>& parameters, const F& f) {
     moments_.visit([&](auto all1, auto all2) {
       for (Parameter<B>& p : parameters)
-        if (p.trainable && p.offset() < all1.size()) {
+        if (p.trainable && p.offset() + p.rows() * p.cols() <= all1.size()) {
           const auto part = [&](auto all) { return decltype(all)(all.data + p.offset(), p.rows(), p.cols()); };
           f(p, part(all1), part(all2));
         }
@@ -163,7 +163,7 @@ class AdamW {
     out.all_cols = table.cols();
     return out;
   }
-  /// All small parameters at once.
+  /// All parameters at once; tables are apart.
   void update(Context<B>& ctx, ParameterStore<B>& parameters) {
     Index end = 0;
     next_.clear();

@@ -1,6 +1,6 @@
 #pragma once
 /// @file folder.hpp
-/// Whose a folder is: the files of a run, and what may become of those of an earlier one.
+/// Who owns a run's folder: the files of a run, and what may become of those of an earlier one.
 
 #include <rearm/core/error.hpp>
 #include <rearm/io/atomic_file.hpp>
@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -57,7 +58,7 @@ inline std::filesystem::path unused_folder(const std::filesystem::path& base) {
 }
 
 /// A run's folder for as long as this exists: another process that asks for it is refused. The lock is the system's
-/// (flock) and ends with the process, however that ends.
+/// (flock) and ends with the process, however that ends. Where the file system has no locks nobody is refused.
 class RunLock {
  public:
   /// Makes the folder if it is not there. Throws IoError where it cannot be written, ConfigError saying who holds it.
@@ -70,7 +71,8 @@ class RunLock {
       file_ = std::make_unique<detail::FileDescriptor>(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
       if (file_->get() < 0) detail::throw_io(dir, "cannot be written into; choose another --out", errno);
       if (::flock(file_->get(), LOCK_EX | LOCK_NB) != 0) {
-        if (errno != EWOULDBLOCK) detail::throw_io(path_, "cannot be locked", errno);
+        if (errno == EINTR) continue;
+        if (errno != EWOULDBLOCK) break;  // a file system without locks: go on without one
         std::ifstream in(path_);
         std::string holder;
         std::getline(in, holder);
@@ -78,8 +80,8 @@ class RunLock {
                           "; wait for it to end, or choose another --out");
       }
       // The last holder may have removed the file between our two calls.
-      struct ::stat ours {
-      }, there{};
+      struct stat ours = {};
+      struct stat there = {};
       if (::fstat(file_->get(), &ours) == 0 && ::stat(path_.c_str(), &there) == 0 && ours.st_ino == there.st_ino) break;
     }
     char host[256] = "";
@@ -91,12 +93,7 @@ class RunLock {
       ::unlink(path_.c_str());
       detail::throw_io(dir, "cannot be written into; choose another --out", failed);
     }
-    detail::with_io_errors([&] {
-      for (const auto& entry : std::filesystem::directory_iterator(dir)) {
-        const std::string name = entry.path().filename().string();
-        if (name.starts_with('.') && name.ends_with(".tmp")) std::filesystem::remove(entry.path());
-      }
-    });
+    detail::remove_temporaries(dir, std::chrono::seconds(0));
   }
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;
@@ -109,7 +106,7 @@ class RunLock {
 
 /// Files of a folder that change together: they are written beside it, into `.next`, and moved into place by commit().
 /// A process that is killed before that leaves the old ones as they were; one that is killed in the middle of it has
-/// its moves finished by the next one. To be used by who holds the folder's lock.
+/// its moves finished by the next one. Only for the holder of the folder's lock.
 class StagedFiles {
  public:
   /// Finishes or forgets what a killed process has left.
@@ -136,6 +133,7 @@ class StagedFiles {
   /// Where to write the file `name`.
   std::filesystem::path path(const std::string& name) const {
     return detail::with_io_errors([&] {
+      if (name != "commit" && std::filesystem::exists(next_ / "commit")) finish();  // one that failed half-way
       std::filesystem::create_directories(next_);
       return next_ / name;
     });
@@ -144,7 +142,10 @@ class StagedFiles {
   void remove(const std::string& name) { removed_.push_back(name); }
   /// Throws IoError.
   void commit() {
-    std::erase_if(removed_, [&](const std::string& name) { return std::filesystem::exists(next_ / name); });
+    detail::with_io_errors([&] {
+      std::erase_if(removed_, [&](const std::string& name) { return std::filesystem::exists(next_ / name); });
+    });
+    sync();  // `.next` must be there before anything in the folder goes
     write_file_atomically(path("commit"), [&](std::ostream& out) {
       for (const std::string& name : removed_) out << name << '\n';
     });
@@ -156,13 +157,17 @@ class StagedFiles {
   void finish() const {
     std::ifstream list(next_ / "commit");
     for (std::string name; std::getline(list, name);) std::filesystem::remove(dir_ / name);
-    for (const auto& entry : std::filesystem::directory_iterator(next_)) {
-      const std::string name = entry.path().filename().string();
-      if (name != "commit" && !name.starts_with('.')) std::filesystem::rename(entry.path(), dir_ / name);
-    }
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(next_))
+      names.push_back(entry.path().filename().string());
+    for (const std::string& name : names)
+      if (name != "commit" && !name.starts_with('.')) std::filesystem::rename(next_ / name, dir_ / name);
+    sync();
+    std::filesystem::remove_all(next_);
+  }
+  void sync() const {
     const detail::FileDescriptor folder(::open(dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (folder.get() >= 0) ::fsync(folder.get());
-    std::filesystem::remove_all(next_);
   }
   std::filesystem::path dir_;
   std::filesystem::path next_;

@@ -11,10 +11,16 @@
 #include <rearm/io/safetensors.hpp>
 #include <rearm/run/settings.hpp>
 
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
 #include <filesystem>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -164,11 +170,14 @@ struct ModelOrigin {
   Adjacency seen;       ///< each user's train items
   nlohmann::json data;  ///< digests of what it is made of
 };
-inline ModelOrigin origin_of(const Dataset& data) {
-  ModelOrigin out{data.name, data.features_are, {}, items_by_user(data.train, data.n_users), data_digests(data)};
+/// `digests` are data_digests(data), which reads all features once.
+inline ModelOrigin origin_of(const Dataset& data, nlohmann::json digests) {
+  ModelOrigin out{data.name, data.features_are, {}, items_by_user(data.train, data.n_users), std::move(digests)};
   for (const Modality& m : data.modalities) out.modalities += (out.modalities.empty() ? "" : ",") + m.name;
   return out;
 }
+
+inline ModelOrigin origin_of(const Dataset& data) { return origin_of(data, data_digests(data)); }
 
 /// Writes parameters, embeddings and seen items; atomically, so an older file survives a failure. `epoch` is that of
 /// the weights.

@@ -129,6 +129,7 @@ class Trainer {
   }
 
   /// Runs to early stopping, the last epoch or an interruption; afterwards the model holds the best weights.
+  /// Feature tables then leave their weights' gradients to the optimizer (FeatureTable::fuses_weight_gradient).
   /// Throws NumericError when a loss is not finite (the last checkpoint and best weights stay).
   TrainResult run() {
     check_data(config_, data_, model_.n_negatives());

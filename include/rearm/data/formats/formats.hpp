@@ -5,6 +5,11 @@
 #include <rearm/data/formats/inter.hpp>
 #include <rearm/data/formats/npy_splits.hpp>
 
+#include <array>
+#include <cstddef>
+#include <filesystem>
+#include <string>
+
 namespace rearm::detail {
 
 struct SplitFormat {

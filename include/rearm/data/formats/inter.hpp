@@ -3,6 +3,7 @@
 /// MMRec's format: one <name>.inter.
 
 #include <rearm/data/splits.hpp>
+#include <rearm/io/atomic_file.hpp>
 
 #include <algorithm>
 #include <array>

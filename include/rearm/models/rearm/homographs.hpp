@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -190,6 +191,7 @@ Graphs<B> build_graphs(Context<B>& ctx, const Dataset& data, const RearmConfig& 
     if (const KnnTable* knn = detail::usable_knn(data.modalities[m], config, s.side))
       return detail::first_neighbors(*knn, s.k);
     const FeatureMatrix& features = data.modalities[m].features;
+    const std::shared_ptr<void> held = features.hold(options.gram_bytes);
     ItemNeighbors& items = item_neighbors[m];
     if (s.side == Side::users) return user_knn(ctx, by_user, features, s.k, options.gram_bytes, &items);
     return items.table ? std::move(*items.table) : cosine_knn(ctx, features, s.k);
