@@ -139,11 +139,10 @@ TEST_CASE("the learning rate and the step count can be set: a schedule, and resu
     if (t > 1) {
       const Moments before = moments_of(last, store, "a");
       optimizer.for_each_moment(store, [&](const auto&, auto m, auto v) {
-        if constexpr (std::is_same_v<decltype(m), MatrixView<double>>)
-          for (Index i = 0; i < m.size(); ++i) {
-            put(m, i, before.m.data()[i]);
-            put(v, i, before.v.data()[i]);
-          }
+        if constexpr (std::is_same_v<decltype(m), MatrixView<double>>) {
+          for (Index i = 0; i < m.size(); ++i) put(m, i, before.m.data()[i]);
+          for (Index i = 0; i < v.size(); ++i) put(v, i, before.v.data()[i]);
+        }
       });
     }
     optimizer.set_step_count(t - 1);
