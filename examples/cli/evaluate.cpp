@@ -37,13 +37,7 @@ int evaluate_model(const EvaluateArguments& args) {
   // The users whom the run that made the model counted.
   const bool cold = model.settings.contains("train") ? model.settings["train"].value("count_cold_users", true) : true;
   const Interactions& pairs = args.split == "test" ? data.test : data.valid;
-  Interactions counted;
-  for (std::size_t e = 0; e < pairs.users.size(); ++e)
-    if (cold || model.seen.degree(pairs.users[e]) > 0) {
-      counted.users.push_back(pairs.users[e]);
-      counted.items.push_back(pairs.items[e]);
-    }
-  const Adjacency relevant = items_by_user(counted, data.n_users);
+  const Adjacency relevant = cold ? items_by_user(pairs, data.n_users) : items_by_warm_user(pairs, model.seen);
   const MetricValues values =
       evaluate<Cpu>(ctx, model.users.view(), model.items.view(), &model.seen, relevant, args.cutoffs, all_metrics);
   if (args.format == "json") {

@@ -160,7 +160,7 @@ TEST_CASE("--overwrite keeps the earlier run until the new one has a model") {
 TEST_CASE("a run that is killed again and again ends as one that is not") {
   REARM_NEEDS_PROGRAMS();
   const Runs runs;
-  constexpr int epochs = 12;
+  constexpr int epochs = 120;  // longer than a process takes to start
   const std::vector<std::string> length = {"--epochs", std::to_string(epochs), "--patience", "1000"};
   REQUIRE(runs.train("whole", length).status == 0);
   // After 0, 4, 8, ... milliseconds; each is continued by the next.

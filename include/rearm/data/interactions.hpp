@@ -60,6 +60,16 @@ inline Adjacency group(std::span<const Id> keys, std::span<const Id> values, Ind
 inline Adjacency items_by_user(const Interactions& pairs, Index n_users) {
   return group(pairs.users, pairs.items, n_users);
 }
+/// The same without users who have nothing in `train`.
+inline Adjacency items_by_warm_user(const Interactions& pairs, const Adjacency& train) {
+  Interactions warm;
+  for (std::size_t e = 0; e < pairs.users.size(); ++e)
+    if (train.degree(pairs.users[e]) > 0) {
+      warm.users.push_back(pairs.users[e]);
+      warm.items.push_back(pairs.items[e]);
+    }
+  return items_by_user(warm, train.rows());
+}
 /// The users of each item.
 inline Adjacency users_by_item(const Interactions& pairs, Index n_items) {
   return group(pairs.items, pairs.users, n_items);

@@ -121,7 +121,6 @@ class AdamW {
         factored_adam(ctx, target(ctx, table, *moments), grad.d_output, grad.weight, d_weight);
         if (weight != nullptr) weight->has_grad = true;
       }
-      table.clear_gradient();
       ++moments;
     }
     update(ctx, parameters);

@@ -189,14 +189,7 @@ class Trainer {
   }
   /// A split's items of the users that count.
   Adjacency relevant(const Interactions& split) const {
-    if (config_.count_cold_users) return items_by_user(split, data_.n_users);
-    Interactions warm;
-    for (std::size_t e = 0; e < split.users.size(); ++e)
-      if (seen_.degree(split.users[e]) > 0) {
-        warm.users.push_back(split.users[e]);
-        warm.items.push_back(split.items[e]);
-      }
-    return items_by_user(warm, data_.n_users);
+    return config_.count_cold_users ? items_by_user(split, data_.n_users) : items_by_warm_user(split, seen_);
   }
   /// Valid until the tape is reset.
   Embeddings<B> embeddings() {
