@@ -71,10 +71,15 @@ struct HostMemory {
 #endif
     ::operator delete (p, std::align_val_t{alignment});
   }
-  static void zero(void* p, std::size_t bytes) { std::memset(p, 0, bytes); }
-  static void copy(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
-  static void copy_to_host(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
-  static void copy_from_host(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
+  // Empty arrays have no address, which the functions of C forbid even for no bytes.
+  static void zero(void* p, std::size_t bytes) {
+    if (bytes > 0) std::memset(p, 0, bytes);
+  }
+  static void copy(void* to, const void* from, std::size_t bytes) {
+    if (bytes > 0) std::memcpy(to, from, bytes);
+  }
+  static void copy_to_host(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
+  static void copy_from_host(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
   static constexpr bool host_accessible = true;
 
  private:
