@@ -208,7 +208,7 @@ tests() {
 # All cases but parity's, by folder and side by side: an error that leaves a process without its device, or a case that
 # hangs, costs those behind it in the same folder.
 all_tests() {
-  local -A folders=([autodiff]='*/autodiff/*' [model]='*/model/*' [train]='*/train/*' [device]='*_test.cu')
+  local -A folders=([autodiff]='*/autodiff/*' [models]='*/models/*' [train]='*/train/*' [device]='*_test.cu')
   local names=("${!folders[@]}" others) name status failed=0
   local seconds=$((REARM_STEP_SECONDS > 12 ? REARM_STEP_SECONDS - 8 : 4))
   local others="${folders[*]} */parity/*"
@@ -389,7 +389,7 @@ else
   result SKIPPED 'device' 0 'no device'
 fi
 
-configure=(--preset cuda -B "$build" -D "CMAKE_CUDA_ARCHITECTURES=$architecture" -D REARM_INSTALL=OFF)
+configure=(--preset cuda -B "$build" -D "CMAKE_CUDA_ARCHITECTURES=$architecture" -D REARM_INSTALL=OFF -D REARM_TEST_UNITY=OFF)
 [[ -z $deps ]] || configure+=(-D "CMAKE_PREFIX_PATH=$deps")
 programs=(rearm_tests_cuda rearm_program compare_backends rearm_benchmarks_cuda)
 rm -rf "$build/CMakeCache.txt" "${programs[@]/#/$bin/}" "$bin/rearm" # none of an earlier build is to be checked

@@ -3,6 +3,8 @@
 
 #include "tests/support/gradient_check.hpp"
 
+namespace autodiff_dense_gradients_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -185,3 +187,5 @@ TEST_CASE("gradients of operators whose operands are one variable") {
                scalar_affine(v[0].cols(1, 3), v[1], v[1], v[0].cols(0, 3)));
   });
 }
+
+}  // namespace autodiff_dense_gradients_test

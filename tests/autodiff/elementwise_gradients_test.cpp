@@ -5,6 +5,8 @@
 
 #include <tuple>
 
+namespace autodiff_elementwise_gradients_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -64,3 +66,5 @@ TEST_CASE("gradients of add and mul, the second operand whole, one row, one colu
   check_gradients({&tall, &row, &number},
                   [](DoubleTape&, const Vars& v) { return column_mean(v[0] * v[1] * v[2] + v[2]); });
 }
+
+}  // namespace autodiff_elementwise_gradients_test

@@ -1,6 +1,8 @@
 // Finite differences of the operators that regularizers are made of, and of BPR with an epsilon.
 #include "tests/support/gradient_check.hpp"
 
+namespace autodiff_norm_gradients_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -26,3 +28,5 @@ TEST_CASE("gradients of bpr with an epsilon inside its logarithm") {
     check_gradients({&user, &positive, &negative},
                     [&](DoubleTape&, const Vars& v) { return bpr(v[0], v[1], v[2], 0.2, epsilon); });
 }
+
+}  // namespace autodiff_norm_gradients_test

@@ -3,6 +3,8 @@
 
 #include "tests/support/gradient_check.hpp"
 
+namespace autodiff_row_gradients_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -209,3 +211,5 @@ TEST_CASE("value and gradients of info_nce over several tiles equal those of its
   for (std::size_t i = 0; i < fused.size(); ++i)
     check_gradient("array " + std::to_string(i), fused[i], composed[i], 1e-10);
 }
+
+}  // namespace autodiff_row_gradients_test

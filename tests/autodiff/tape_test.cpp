@@ -3,6 +3,8 @@
 
 #include "tests/support/gradient_check.hpp"
 
+namespace autodiff_tape_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -200,3 +202,5 @@ TEST_CASE("a steady-state step takes no new memory and repeats its addresses") {
   for (int round = 0; round < 2; ++round) CHECK(step() == addresses);
   CHECK(s.ctx.arena().capacity() == capacity);
 }
+
+}  // namespace autodiff_tape_test

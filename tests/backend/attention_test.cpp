@@ -9,6 +9,8 @@
 #include <initializer_list>
 #include <limits>
 
+namespace backend_attention_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -100,3 +102,5 @@ TEST_CASE("a block of Philox draws is the draws one by one") {
       CHECK(differ == 0);
     }
 }
+
+}  // namespace backend_attention_test

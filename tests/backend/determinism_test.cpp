@@ -7,6 +7,8 @@
 
 #include <cstring>
 
+namespace backend_determinism_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -128,3 +130,5 @@ TEST_CASE_TEMPLATE("the fused update of a table, with its weight's gradient and 
     CpuBackend<T>::factored_adam(ctx, table, d_output.view(), weight.view());
   });
 }
+
+}  // namespace backend_determinism_test

@@ -10,6 +10,8 @@
 #include <limits>
 #include <set>
 
+namespace backend_knn_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -200,3 +202,5 @@ TEST_CASE("MovieLens: the features' kNN is the stored graph") {
   CHECK(static_cast<double>(common) >= 0.999 * static_cast<double>(table.ids.size()));
   CHECK(worst < 1e-5);
 }
+
+}  // namespace backend_knn_test

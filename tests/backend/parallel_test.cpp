@@ -18,6 +18,8 @@
 #include <thread>
 #include <vector>
 
+namespace backend_parallel_test {
+
 using namespace rearm;
 
 TEST_CASE("the number of threads is checked and named") {
@@ -170,3 +172,5 @@ TEST_CASE("quotas of control groups: the smallest on the way up, either version,
   std::filesystem::remove_all(root);
   CHECK(cpu::available_cpus() >= 1);
 }
+
+}  // namespace backend_parallel_test

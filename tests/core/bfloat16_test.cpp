@@ -7,6 +7,8 @@
 #include <initializer_list>
 #include <limits>
 
+namespace core_bfloat16_test {
+
 using namespace rearm;
 
 TEST_CASE("the mean over all roundings is the number itself, and both neighbors are within a unit of it") {
@@ -43,3 +45,5 @@ TEST_CASE("infinities and NaN stay what they are, with every random word") {
       CHECK(std::isnan(to_float(round_at_random(__builtin_bit_cast(float, nan), random))));
   }
 }
+
+}  // namespace core_bfloat16_test

@@ -3,6 +3,8 @@
 
 #include "tests/support/matrices.hpp"
 
+namespace core_csr_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -51,3 +53,5 @@ TEST_CASE("a sparse operator knows its transpose; a symmetric one is its own") {
   CHECK(symmetric.transpose_view().offsets == symmetric.view().offsets);
   CHECK(SparseOperator<double>().empty());
 }
+
+}  // namespace core_csr_test

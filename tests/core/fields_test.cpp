@@ -14,17 +14,20 @@
 #include <utility>
 #include <vector>
 
-namespace {
+namespace core_fields_test {
 
 enum class Color { red, dark_green };
 
-}  // namespace
+}  // namespace core_fields_test
 
 template <>
-struct rearm::EnumNames<Color> {
-  static constexpr std::pair<Color, std::string_view> values[] = {{Color::red, "red"},
-                                                                  {Color::dark_green, "dark_green"}};
+struct rearm::EnumNames<core_fields_test::Color> {
+  using enum core_fields_test::Color;
+  static constexpr std::pair<core_fields_test::Color, std::string_view> values[] = {{red, "red"},
+                                                                                    {dark_green, "dark_green"}};
 };
+
+namespace core_fields_test {
 
 namespace {
 
@@ -166,3 +169,5 @@ TEST_CASE("a former name leads to the field as it is called now, any other name 
   static_assert(!FieldStruct<int>);
   static_assert(!FieldStruct<std::string>);
 }
+
+}  // namespace core_fields_test

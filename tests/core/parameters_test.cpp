@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string>
 
+namespace core_parameters_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -76,3 +78,5 @@ TEST_CASE("initial values are functions of seed and name, with the asked-for spr
   CHECK(to_host(normal("b", 1).value())(3, 4) != values(3, 4));
   CHECK(to_host(normal("a", 2).value())(3, 4) != values(3, 4));
 }
+
+}  // namespace core_parameters_test

@@ -10,6 +10,8 @@
 #include <cmath>
 #include <vector>
 
+namespace core_random_test {
+
 using namespace rearm;
 
 namespace {
@@ -105,3 +107,5 @@ TEST_CASE("below reaches every value equally often and nothing else") {
   for (std::uint64_t i = 0; i < n_draws; ++i) mean += key.below(i, 0xFFFFFFFF) / 4294967295.0 / n_draws;
   CHECK(std::abs(mean - 0.5) < 0.003);
 }
+
+}  // namespace core_random_test

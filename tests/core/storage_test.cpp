@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+namespace core_storage_test {
+
 using namespace rearm;
 
 namespace {
@@ -36,7 +38,7 @@ TEST_CASE("a buffer is aligned, zeroed and move-only") {
     std::ranges::fill(b, 'x');
     CHECK(b[bytes - 1] == 'x');
   }
-#if REARM_MAPS_LARGE_ARRAYS // the allocator of AddressSanitizer ends the program instead
+#if REARM_MAPS_LARGE_ARRAYS  // the allocator of AddressSanitizer ends the program instead
   CHECK_THROWS_AS(Buffer<char>(Index{1} << 62), std::bad_alloc);
 #endif
   static_assert(!std::is_copy_constructible_v<Buffer<int>>);
@@ -202,3 +204,5 @@ TEST_CASE("rewind gives back what came after the mark, unless the arena grew sin
   CHECK(after != scratch);
   CHECK(kept[0] == 5);
 }
+
+}  // namespace core_storage_test

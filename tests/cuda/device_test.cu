@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+namespace cuda_device_test {
+
 namespace {
 
 using namespace rearm;
@@ -342,7 +344,7 @@ TEST_CASE("the device's batches are the sampler's, epoch for epoch") {
 
 TEST_CASE("id lists are grouped by id in the order of their positions") {
   Context<B> ctx;
-  for (const Index n : {1, 2, 31, 256, 257, 3000, 8192, 8193})
+  for (const Index n : {1, 2, 31, 256, 257, 8192, 8193})
     for (const Index n_rows : {1, 2, 40, 100000}) {
       if (n > 8000 && n_rows != 40) continue;  // where counting ends, whatever the rows
       CAPTURE(n);
@@ -370,7 +372,7 @@ TEST_CASE("id lists are grouped by id in the order of their positions") {
 
 TEST_CASE("distinct lists have each id once, ascending, and valid padding") {
   Context<B> ctx;
-  for (const Index n_a : {1, 40, 300, 8100})
+  for (const Index n_a : {1, 40, 8100})
     for (const Index n_b : {0, 1, 300})
       for (const Index n_rows : {1, 40, 100000}) {
         if (n_a > 8000 && n_rows != 40) continue;
@@ -490,3 +492,5 @@ TEST_CASE("a model represents users and items as it does on the CPU") {
                   }));
     }
 }
+
+}  // namespace cuda_device_test

@@ -5,6 +5,8 @@
 
 #include <vector>
 
+namespace train_training_test {
+
 TEST_CASE("a trainer that runs again takes its new batches and moments, wherever they lie") {
   const Dataset data = tiny_data();
   RearmSettings s = tiny_settings();
@@ -30,3 +32,5 @@ TEST_CASE("a trainer that runs again takes its new batches and moments, wherever
     CHECK(bytes_of(folder.model_file()) == bytes_of(whole.path() / "model.safetensors"));
   }
 }
+
+}  // namespace train_training_test

@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+namespace data_dataset_test {
+
 namespace {
 
 using namespace rearm;
@@ -361,3 +363,5 @@ TEST_CASE("Sports stores its features as float16, Clothing none") {
 }
 
 }  // namespace
+
+}  // namespace data_dataset_test

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+namespace data_npy_test {
+
 namespace {
 
 using namespace rearm;
@@ -299,3 +301,5 @@ TEST_CASE("check_finite names file, row and column; open refuses what is no tabl
 }
 
 }  // namespace
+
+}  // namespace data_npy_test

@@ -8,6 +8,8 @@
 #include <numeric>
 #include <vector>
 
+namespace data_synthetic_test {
+
 namespace {
 
 using namespace rearm;
@@ -192,3 +194,5 @@ TEST_CASE("settings out of range are refused by name") {
 }
 
 }  // namespace
+
+}  // namespace data_synthetic_test

@@ -11,6 +11,8 @@
 #include <numeric>
 #include <vector>
 
+namespace eval_evaluator_test {
+
 namespace {
 
 using rearm::Adjacency;
@@ -199,3 +201,5 @@ TEST_CASE("popularity recommends the most taken items a user has not") {
   CHECK(best.scores(1, 0) == 3);
   CHECK_THROWS_AS(rearm::popularity<float>(train, 3), rearm::DataError);
 }
+
+}  // namespace eval_evaluator_test

@@ -8,6 +8,8 @@
 #include <set>
 #include <vector>
 
+namespace eval_metrics_test {
+
 namespace {
 
 using rearm::Id;
@@ -134,3 +136,5 @@ TEST_CASE("mean_metrics leaves out users without relevant items and refuses what
   CHECK_THROWS_AS(rearm::metric_at_k(Metric::recall, users, none, 1), rearm::DataError);
   CHECK_THROWS_AS(rearm::metric_at_k(Metric::recall, users, users, 0), rearm::ConfigError);
 }
+
+}  // namespace eval_metrics_test

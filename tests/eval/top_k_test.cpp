@@ -7,6 +7,8 @@
 #include <limits>
 #include <vector>
 
+namespace eval_top_k_test {
+
 namespace {
 
 template <class T>
@@ -56,3 +58,5 @@ TEST_CASE("top_k refuses NaN wherever it stands, and k below 1") {
   CHECK_THROWS_AS(rearm::top_k<float>(scores, 0), rearm::ConfigError);
   CHECK_THROWS_AS(rearm::top_k<float>(scores, -1), rearm::ConfigError);
 }
+
+}  // namespace eval_top_k_test

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <string>
 
+namespace examples_test {
+
 using namespace rearm;
 using rearm::test::check_refused;
 using rearm::test::Folder;
@@ -37,3 +39,5 @@ TEST_CASE("the examples run, and refuse wrong usage") {
   check_refused(folder, "recommend", {(folder / "other").string(), "3"}, {"other"});
   check_refused(folder, "recommend", {model, "--all-users"}, {"--all-users", "rearm recommend"});
 }
+
+}  // namespace examples_test

@@ -3,6 +3,8 @@
 
 #include "tests/support/matrices.hpp"
 
+namespace functors_dropout_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -79,3 +81,5 @@ TEST_CASE("the attention's mask is the same forward and backward") {
   check_close(v.grad(),
               tabulate(3, d, [&](Index i, Index b) { return sum_of(d, [&](Index a) { return m(i, a, b); }); }));
 }
+
+}  // namespace functors_dropout_test

@@ -10,6 +10,8 @@
 #include <cmath>
 #include <limits>
 
+namespace functors_exp_test {
+
 using namespace rearm;
 using functors::fast_exp;
 
@@ -75,3 +77,5 @@ TEST_CASE("sigmoid and tanh of a float are within 3e-7 of what they are, and kee
   CHECK(std::isnan(functors::Tanh::value(nan)));
   CHECK(std::isnan(functors::Sigmoid::value(nan)));
 }
+
+}  // namespace functors_exp_test

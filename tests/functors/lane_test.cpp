@@ -22,6 +22,8 @@
 #include <utility>
 #include <vector>
 
+namespace functors_lane_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -450,3 +452,5 @@ TEST_CASE_TEMPLATE("32 lanes: Adam, moments rounded with the same random bits", 
     if (cols >= 64) CHECK(rounded > n_rows * cols / 4);  // the random words did matter
   }
 }
+
+}  // namespace functors_lane_test

@@ -10,6 +10,8 @@
 #include <cmath>
 #include <map>
 
+namespace graph_builders_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -205,3 +207,5 @@ TEST_CASE("fuse sums parts, skips weight zero and refuses other shapes") {
   CHECK(max_difference(to_dense(fused), expected) < 1e-14);
   CHECK_THROWS_AS(fuse(n_users + 1, parts), ShapeError);
 }
+
+}  // namespace graph_builders_test

@@ -12,6 +12,8 @@
 #include <stdexcept>
 #include <string>
 
+namespace io_atomic_file_test {
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -103,3 +105,5 @@ TEST_CASE("folders that cannot be written into are refused by name") {
   CHECK_THROWS_AS(write(folder.path / "file"), rearm::IoError);
   CHECK(folder.text("file") == "x");
 }
+
+}  // namespace io_atomic_file_test

@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+namespace io_safetensors_test {
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -289,3 +291,5 @@ TEST_CASE("safetensors: a refused write names its reason and leaves the old file
   write({good});
   CHECK(rearm::SafetensorsFile(path).contains("a"));
 }
+
+}  // namespace io_safetensors_test

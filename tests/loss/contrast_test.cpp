@@ -5,6 +5,8 @@
 
 #include <rearm/loss/contrast.hpp>
 
+namespace loss_contrast_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -41,3 +43,5 @@ TEST_CASE("modality_contrast: value and gradients") {
     check_gradients(pointers(in), [](DoubleTape&, const auto& v) { return modality_contrast<Double>(v, 0.2, 0.7); });
   }
 }
+
+}  // namespace loss_contrast_test

@@ -7,6 +7,8 @@
 
 #include <vector>
 
+namespace loss_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -65,3 +67,5 @@ TEST_CASE("numbers of a loss are averaged part by part") {
   REQUIRE(mean.parts().size() == 2);
   CHECK(mean.parts()[1].name == "b");
 }
+
+}  // namespace loss_test

@@ -3,6 +3,7 @@
 
 #include "tests/models/tiny.hpp"
 #include "tests/support/checkpoint.hpp"
+#include "tests/support/count_allocations.hpp"
 #include "tests/support/gradient_check.hpp"
 #include "tests/support/steps.hpp"
 
@@ -26,15 +27,14 @@
 
 #include <unistd.h>
 
+namespace models_contract_test {
+
 namespace {
 
 using namespace rearm;
 using namespace rearm::test;
 namespace fs = std::filesystem;
 using Float = TestBackend<float>;
-
-// A device has the CPU's formulas and the operators' own checks: a sample of a model's entries shows how it runs them.
-constexpr Index entries_apart = Double::Memory::host_accessible ? 1 : 13;
 
 // A stopped gradient is the derivative of another function than the loss, with which differences cannot agree. A model
 // that has one leaves it out here; its authors' numbers are to test it (tests/parity/baselines_test.cpp).
@@ -196,7 +196,7 @@ TEST_CASE("the loss of every model has the gradients that differences say") {
       if (!p.trainable) return;
       check_gradient(p.name, gradient,
                      central_differences(
-                         doubles_of(p), [&] { return scalar(loss()); }, 1e-5, entries_apart, &gradient));
+                         doubles_of(p), [&] { return scalar(loss()); }, gradient));
     });
   });
 }
@@ -242,9 +242,6 @@ TEST_CASE("every model has the same bits after an epoch with 1 and with 2 thread
     CHECK_FALSE(same_bits(one.weights, other.weights));
   });
 }
-
-/// Calls of operator new so far (count_allocations_test.cpp).
-extern std::atomic<long> allocations;
 
 TEST_CASE("a training step of every model allocates nothing once the arenas have their size") {
   using B = Float;
@@ -353,3 +350,5 @@ TEST_CASE("every model computes on a device what it computes on the CPU") {
   });
 }
 #endif
+
+}  // namespace models_contract_test

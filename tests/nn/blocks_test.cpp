@@ -9,6 +9,8 @@
 
 #include <algorithm>
 
+namespace nn_blocks_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -53,3 +55,5 @@ TEST_CASE("a linear map starts uniform within one over the root of its inputs") 
   CHECK(smallest >= -0.25);
   CHECK(smallest < -0.249);
 }
+
+}  // namespace nn_blocks_test

@@ -7,6 +7,8 @@
 
 #include <memory>
 
+namespace nn_projection_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -128,3 +130,5 @@ TEST_CASE("gradients of the projection reach all that is trainable and nothing t
       if (kind == Features::residual) CHECK(f.parameter("user_residual.image").learning_rate_scale == 3.0);
     }
 }
+
+}  // namespace nn_projection_test

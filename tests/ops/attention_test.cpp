@@ -3,6 +3,8 @@
 
 #include "tests/support/matrices.hpp"
 
+namespace ops_attention_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -139,3 +141,5 @@ TEST_CASE_TEMPLATE("low_rank_product applies each row's two thin matrices in eit
                        "low_rank_product: W2 is 2x7 but must be 2x6", ShapeError);
   CHECK_THROWS_AS(low_rank_product(s(x.view()), s(wrong.view()), s(w.view()), LowRankOrder::left_to_right), ShapeError);
 }
+
+}  // namespace ops_attention_test

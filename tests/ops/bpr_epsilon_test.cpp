@@ -3,6 +3,8 @@
 
 #include "tests/support/matrices.hpp"
 
+namespace ops_bpr_epsilon_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -27,3 +29,5 @@ TEST_CASE_TEMPLATE("an epsilon inside bpr's logarithm bounds a pair's loss", T, 
                 tabulate(1, 1, [&](Index, Index) { return -margin * hit * miss / (epsilon + hit); }));
   }
 }
+
+}  // namespace ops_bpr_epsilon_test

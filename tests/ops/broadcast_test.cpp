@@ -5,6 +5,8 @@
 
 #include <rearm/autodiff/operators.hpp>
 
+namespace ops_broadcast_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -118,3 +120,5 @@ TEST_CASE("sums and products by element name both shapes") {
   CHECK_THROWS_AS(s(a.view()) - s(b.view()), ShapeError);
   CHECK_THROWS_AS(s(b.view()) * s(a.view()), ShapeError);
 }
+
+}  // namespace ops_broadcast_test

@@ -5,6 +5,8 @@
 
 #include <span>
 
+namespace ops_elementwise_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -136,3 +138,5 @@ TEST_CASE("elementwise operators name both shapes") {
   Matrix<double> b(2, 3);
   CHECK_THROWS_WITH_AS(row_dot(s(a.view()), s(b.view())), "row_dot: second operand is 2x3 but must be 4x3", ShapeError);
 }
+
+}  // namespace ops_elementwise_test

@@ -3,6 +3,8 @@
 
 #include "tests/support/matrices.hpp"
 
+namespace ops_frobenius_norm_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -34,3 +36,5 @@ TEST_CASE_TEMPLATE("the gradient of frobenius_norm at a zero matrix is 0", T, fl
   CHECK(x.has_grad);
   check_close(to_host(x.grad()).view(), tabulate(5, 3, [](Index, Index) { return 0.0; }));
 }
+
+}  // namespace ops_frobenius_norm_test

@@ -5,6 +5,8 @@
 
 #include <string>
 
+namespace ops_gemm_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -130,3 +132,5 @@ TEST_CASE_TEMPLATE("linear of a table in bfloat16 is that of its numbers, severa
               }));
   check_close(d_b, tabulate(1, d, [&](Index, Index a) { return sum_of(n, [&](Index i) { return at(d_y, i, a); }); }));
 }
+
+}  // namespace ops_gemm_test

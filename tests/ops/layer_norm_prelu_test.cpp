@@ -3,6 +3,8 @@
 
 #include "tests/support/gradient_check.hpp"
 
+namespace ops_layer_norm_prelu_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -56,3 +58,5 @@ TEST_CASE("layer_norm_prelu refuses shapes that do not fit") {
   CHECK_THROWS_WITH_AS(layer_norm_prelu(s(x.view()), s(row.view()), s(row.view()), 1e-5, s(row.view())),
                        "layer_norm_prelu: slope is 1x4 but must be 1x1", ShapeError);
 }
+
+}  // namespace ops_layer_norm_prelu_test

@@ -3,6 +3,8 @@
 
 #include "tests/support/matrices.hpp"
 
+namespace ops_losses_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -91,3 +93,5 @@ TEST_CASE_TEMPLATE("info_nce equals the n x n similarities written out", T, floa
   CHECK_THROWS_AS(info_nce(s(a.view()), s(a.view()), T(0), T(1)), ConfigError);
   CHECK_THROWS_AS(info_nce(s(a.view()), s(a.view()), T(-1), T(1)), ConfigError);
 }
+
+}  // namespace ops_losses_test

@@ -7,6 +7,8 @@
 
 #include <tuple>
 
+namespace ops_map_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -77,3 +79,5 @@ TEST_CASE_TEMPLATE("map_backward writes and adds d_y f'(x)", T, float, double) {
   map_backward<functors::Square>(s.ctx, x_there, x_there, d_y_there, add_to(d_x.view()));
   check_close(d_x, want(2));
 }
+
+}  // namespace ops_map_test

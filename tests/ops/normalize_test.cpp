@@ -3,6 +3,8 @@
 
 #include "tests/support/matrices.hpp"
 
+namespace ops_normalize_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -139,3 +141,5 @@ TEST_CASE_TEMPLATE("cosine", T, float, double) {
   CHECK_THROWS_WITH_AS(cosine(s(a.view()), s(b.view()), T(1)), "cosine: second operand is 2x4 but must be 2x3",
                        ShapeError);
 }
+
+}  // namespace ops_normalize_test

@@ -5,6 +5,8 @@
 
 #include <string>
 
+namespace ops_sparse_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -166,3 +168,5 @@ TEST_CASE("sparse operands that do not fit are refused with shapes, ids with pos
   CHECK_THROWS_WITH_AS(take(-1), "gather: id -1 at position 2 is outside [0, 5)", DataError);
 #endif
 }
+
+}  // namespace ops_sparse_test

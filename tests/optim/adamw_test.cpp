@@ -10,6 +10,8 @@
 #include <type_traits>
 #include <utility>
 
+namespace optim_adamw_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -423,3 +425,5 @@ TEST_CASE_TEMPLATE("a factored table's bfloat16 moments stay within their roundi
   CHECK(difference < 0.03 * 3 * 0.01);  // of what three steps move; one rounding is up to 0.8 %
   CHECK(difference > 0);
 }
+
+}  // namespace optim_adamw_test

@@ -28,6 +28,8 @@
 #include <string>
 #include <vector>
 
+namespace parity_baselines_test {
+
 namespace {
 
 using namespace rearm;
@@ -311,3 +313,5 @@ TEST_CASE("baselines compute their authors' numbers in float, as near as float i
   REARM_SKIP_UNLESS(!case_folders("REARM_MODELS_DIR", "models").empty(), "no reference numbers of models");
   CHECK(compare_all(&Row::in_float) > 0);
 }
+
+}  // namespace parity_baselines_test

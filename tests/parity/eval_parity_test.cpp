@@ -18,6 +18,8 @@
 #include <string>
 #include <vector>
 
+namespace parity_eval_parity_test {
+
 namespace {
 
 using rearm::Id;
@@ -89,3 +91,5 @@ TEST_CASE("parity: top-20 lists from given scores are exact and metrics agree to
     }
   }
 }
+
+}  // namespace parity_eval_parity_test

@@ -13,6 +13,8 @@
 #include <fstream>
 #include <string>
 
+namespace parity_graph_parity_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -167,3 +169,5 @@ TEST_CASE("graphs equal those of the paper's equations") {
     CHECK(max_difference(to_dense(graphs.item_homograph.matrix()), c.array("graph_item")) < 1e-9);
   }
 }
+
+}  // namespace parity_graph_parity_test

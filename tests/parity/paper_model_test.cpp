@@ -1,6 +1,8 @@
 // The paper variant against one float64 case of the printed equations.
 #include <tests/parity/model_case.hpp>
 
+namespace parity_paper_model_test {
+
 namespace {
 
 using namespace rearm;
@@ -78,3 +80,5 @@ TEST_CASE("paper variant, double: representation, losses, gradients") {
   REARM_SKIP_UNLESS(!folders.empty(), "parity folders for the paper model");
   for (const auto& dir : folders) check_case(dir);
 }
+
+}  // namespace parity_paper_model_test

@@ -6,6 +6,8 @@
 
 #include <map>
 
+namespace parity_reference_model_test {
+
 namespace {
 
 using namespace rearm;
@@ -177,3 +179,5 @@ TEST_CASE("reference variant, float: representation, losses, gradients") {
   // Adam's first steps divide by the gradient's own size: a tiny gradient's rounding moves a weight by up to the rate.
   for (const auto& dir : folders) check_case<float>(dir, {1e-5, 1e-5, 1e-3, 1e-3, 0.05});
 }
+
+}  // namespace parity_reference_model_test

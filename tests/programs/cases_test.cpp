@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+namespace programs_cases_test {
+
 using namespace rearm;
 using nlohmann::json;
 using rearm::test::Folder;
@@ -89,3 +91,5 @@ TEST_CASE("odd folders are read, or refused with what is wrong") {
   CHECK(gaps.status == 0);
   CHECK(test::has(gaps.out, "times the rows that they need: number ids without gaps"));
 }
+
+}  // namespace programs_cases_test

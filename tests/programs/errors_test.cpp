@@ -12,6 +12,8 @@
 #include <limits>
 #include <string>
 
+namespace programs_errors_test {
+
 using namespace rearm;
 using nlohmann::json;
 using rearm::test::check_refused;
@@ -236,3 +238,5 @@ TEST_CASE("standard output that cannot be written is exit 1, and a closed one is
   CHECK(status("recommend " + model + " --users 1", ">/dev/null") == 0);
   ::unsetenv("OMP_NUM_THREADS");
 }
+
+}  // namespace programs_errors_test

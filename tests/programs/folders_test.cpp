@@ -15,6 +15,8 @@
 #include <thread>
 #include <vector>
 
+namespace programs_folders_test {
+
 using namespace rearm;
 using nlohmann::json;
 using rearm::test::check_refused;
@@ -190,3 +192,5 @@ TEST_CASE("a run that is killed again and again ends as one that is not") {
   CHECK(epoch == epochs);
   CHECK(hidden(runs.folder / "parts").empty());
 }
+
+}  // namespace programs_folders_test

@@ -17,6 +17,8 @@
 #include <sstream>
 #include <thread>
 
+namespace programs_runs_test {
+
 using namespace rearm;
 using nlohmann::json;
 using rearm::test::Folder;
@@ -385,3 +387,5 @@ TEST_CASE("every model of the list trains by name, is continued, evaluated and r
   }
   CHECK(n_models >= 4);
 }
+
+}  // namespace programs_runs_test

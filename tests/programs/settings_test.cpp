@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+namespace programs_settings_test {
+
 using namespace rearm;
 using rearm::test::error_of;
 using rearm::test::Folder;
@@ -79,3 +81,5 @@ TEST_CASE("folders of runs have plain names and are not used twice") {
   CHECK(has(error_of<ConfigError>([&] { check_run_folder(base, false, false); }), "--overwrite"));
   CHECK_NOTHROW(check_run_folder(base, false, true));
 }
+
+}  // namespace programs_settings_test

@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+namespace run_files_test {
+
 namespace {
 
 using namespace rearm;
@@ -268,3 +270,5 @@ TEST_CASE("metadata that is damaged is named with its file") {
             "config in the metadata is not a JSON object"));
   CHECK(bytes_of(file) == before);
 }
+
+}  // namespace run_files_test

@@ -16,6 +16,8 @@
 #include <type_traits>
 #include <vector>
 
+namespace run_settings_test {
+
 namespace {
 
 using namespace rearm;
@@ -263,3 +265,5 @@ TEST_CASE("settings of version 0.1 are compared field by field, and what they la
   CHECK(has(difference(ours, flat, "train."), "seed = 1"));
   CHECK(difference(ours, json::object(), "model.").empty());
 }
+
+}  // namespace run_settings_test

@@ -4,6 +4,8 @@
 
 #include <limits>
 
+namespace train_early_stopping_test {
+
 TEST_CASE("early stopping stops at the (patience + 1)-th epoch without a strict improvement") {
   rearm::EarlyStopping stopping(2);
   CHECK(stopping.best_epoch() == -1);
@@ -61,3 +63,5 @@ TEST_CASE("early stopping refuses negative patience and values that are no numbe
   rearm::EarlyStopping stopping(1);
   CHECK_THROWS_AS(stopping.update(0, std::numeric_limits<double>::quiet_NaN()), rearm::NumericError);
 }
+
+}  // namespace train_early_stopping_test

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+namespace train_recommender_test {
+
 namespace {
 
 namespace contract {
@@ -276,3 +278,5 @@ TEST_CASE("settings that cannot be used are refused when a trainer is made, befo
   CHECK_THROWS_WITH_AS(make(c, by_recall({1})), doctest::Contains("eval_every"), ConfigError);
   CHECK(toy.steps.empty());
 }
+
+}  // namespace train_recommender_test

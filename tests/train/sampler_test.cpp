@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+namespace train_sampler_test {
+
 namespace {
 
 using namespace rearm;
@@ -212,3 +214,5 @@ TEST_CASE("the sampler refuses what it cannot sample") {
 }
 
 }  // namespace
+
+}  // namespace train_sampler_test

@@ -1,6 +1,7 @@
 /// @file allocation_test.cpp
 /// A training step takes its memory from arenas that the first steps sized.
 
+#include "tests/support/count_allocations.hpp"
 #include "tests/support/small_data.hpp"
 
 #include <rearm/models/rearm/rearm.hpp>
@@ -8,10 +9,7 @@
 
 #include <doctest/doctest.h>
 
-#include <atomic>
-
-/// Calls of operator new so far (count_allocations_test.cpp).
-extern std::atomic<long> allocations;
+namespace models_rearm_allocation_test {
 
 TEST_CASE("a training step allocates nothing once the arenas have their size") {
   using namespace rearm;
@@ -43,9 +41,11 @@ TEST_CASE("a training step allocates nothing once the arenas have their size") {
         }
       };
       for (int i = 0; i < 3; ++i) epoch();
-      const long before = allocations;
+      const long before = test::allocations;
       CHECK(before > 0);  // the count works
       epoch();
-      CHECK(allocations - before == 0);
+      CHECK(test::allocations - before == 0);
     }
 }
+
+}  // namespace models_rearm_allocation_test

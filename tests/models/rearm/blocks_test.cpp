@@ -9,6 +9,8 @@
 #include <deque>
 #include <utility>
 
+namespace models_rearm_blocks_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -162,3 +164,5 @@ TEST_CASE("meta_network refuses weights that do not fit by name") {
   CHECK_THROWS_AS(meta_network(at(4, 5), at(4, 3), learner(10, 10), learner(10, 10)), ShapeError);
   CHECK_THROWS_AS(meta_network(at(4, 5), at(3, 5), learner(10, 10), learner(10, 10)), ShapeError);
 }
+
+}  // namespace models_rearm_blocks_test

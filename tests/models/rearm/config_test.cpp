@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+namespace models_rearm_config_test {
+
 using namespace rearm;
 using rearm::test::error_of;
 using rearm::test::has;
@@ -74,3 +76,5 @@ TEST_CASE("every rule names its field") {
   }
   CHECK(has(error_of<ConfigError>([] { validate(RearmConfig(), 0); }), "modality"));
 }
+
+}  // namespace models_rearm_config_test

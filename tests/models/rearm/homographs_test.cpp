@@ -11,6 +11,8 @@
 #include <iterator>
 #include <string>
 
+namespace models_rearm_homographs_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -337,3 +339,5 @@ TEST_CASE("a cache folder that cannot be written is an IoError that says what to
   std::ifstream in(folder.path / "file");
   CHECK(std::string(std::istreambuf_iterator<char>(in), {}) == "kept");
 }
+
+}  // namespace models_rearm_homographs_test

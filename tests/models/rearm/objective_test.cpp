@@ -8,6 +8,8 @@
 
 #include <utility>
 
+namespace models_rearm_objective_test {
+
 using namespace rearm;
 using namespace rearm::test;
 
@@ -158,6 +160,11 @@ TEST_CASE("the authors' orthogonality: value, and gradients with the divisors he
     const DoubleVar loss = Orthogonality(Variant::reference)(s.tape, vars_of(s.tape, in));
     CHECK(scalar(loss) == doctest::Approx(want()).epsilon(1e-12));
     s.tape.backward(loss);
-    for (DoubleParameter& p : in) check_gradient(p.name, gradient_of(p), central_differences(p.value(), want));
+    for (DoubleParameter& p : in) {
+      const Matrix<double> gradient = gradient_of(p);
+      check_gradient(p.name, gradient, central_differences(p.value(), want, gradient));
+    }
   }
 }
+
+}  // namespace models_rearm_objective_test

@@ -1,19 +1,19 @@
-/// @file count_allocations_test.cpp
-/// Replaces operator new and delete in this test program by ones that count.
+/// @file count_allocations.cpp
+/// Replaces operator new and delete in a test program by ones that count.
+
+#include "tests/support/count_allocations.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
 #include <cstdlib>
 #include <new>
 
-extern std::atomic<long> allocations;
-std::atomic<long> allocations{0};
+std::atomic<long> rearm::test::allocations{0};
 
 namespace {
 
 void* counted(std::size_t bytes, std::size_t align) {
-  ++allocations;
+  ++rearm::test::allocations;
   void* p = nullptr;
   if (::posix_memalign(&p, std::max(align, sizeof(void*)), std::max<std::size_t>(bytes, 1)) != 0)
     throw std::bad_alloc();
