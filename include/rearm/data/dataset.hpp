@@ -30,7 +30,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Precomputed neighbors of every item, the item itself included: n_items x k ids and their cosines.
 struct KnnTable {
@@ -334,4 +334,4 @@ inline Adjacency known_items(const Dataset& data, bool held_out) {
   return items_by_user(all, data.n_users);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -27,7 +27,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 static_assert(std::endian::native == std::endian::little, "NPY files are read and written as little-endian memory");
 
@@ -412,4 +412,4 @@ void write_npy(const std::filesystem::path& path, const std::vector<T>& values, 
   write_npy(path, std::span<const T>(values), shape);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -18,7 +18,7 @@
 #include <string_view>
 #include <utility>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 namespace detail {
 
 /// Owns a file descriptor.
@@ -122,4 +122,4 @@ void write_file_atomically(const std::filesystem::path& path, Writer&& write) {
     detail::throw_io(path, "written, but its folder did not sync", EIO);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -24,7 +24,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// A data set's name as a folder's: "TikTok (visual, acoustic)" -> "tiktok-visual-acoustic".
 inline std::string slug(std::string_view name) {
@@ -193,4 +193,4 @@ inline void check_run_folder(const std::filesystem::path& dir, bool resume, bool
                       "--out, or replace it with --overwrite");
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

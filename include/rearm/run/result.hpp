@@ -17,7 +17,7 @@
 #include <string>
 #include <string_view>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// metrics.jsonl: a line an epoch, written when the epoch ends.
 class MetricsLog {
@@ -85,4 +85,4 @@ inline void write_result(const std::filesystem::path& dir, const Dataset& data, 
   write_file_atomically(dir / "result.json", [&](std::ostream& out) { out << json.dump(2) << '\n'; });
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

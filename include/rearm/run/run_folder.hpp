@@ -14,7 +14,7 @@
 #include <string>
 #include <utility>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// model.safetensors (best weights) and checkpoint.safetensors in a folder. Both change together, so that the weights
 /// are always those of the checkpoint's best epoch, whenever the process is killed. No other process can use the folder
@@ -80,4 +80,4 @@ class RunFolder final : public TrainStore<B> {
   std::shared_ptr<HeldFolder> held_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI
