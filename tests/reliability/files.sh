@@ -17,6 +17,7 @@ finish() {
   rm -rf "$work"
 }
 trap finish EXIT
+trap 'exit 1' INT TERM
 chmod 755 "$work"
 cc -shared -fPIC -o "$work/faults.so" "$here/faults.c" -ldl
 mkdir "$work/disk" "$work/in" "$work/at"
