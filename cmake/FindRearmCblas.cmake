@@ -29,7 +29,8 @@ if(RearmCblas_INCLUDE_DIR AND RearmCblas_LIBRARY)
   endif()
   cmake_pop_check_state()
 endif()
-set(reason)
+# Fedora's and conda's packages hold headers, too; Homebrew's stands apart: -D CMAKE_PREFIX_PATH="$(brew --prefix openblas)".
+set(reason "Install one: libopenblas-pthread-dev (Debian, Ubuntu), openblas-devel (Fedora), openblas (conda-forge, Homebrew)")
 if(DEFINED RearmCblas_THREAD_SAFE AND NOT RearmCblas_THREAD_SAFE)
   set(reason "this OpenBLAS is serial and wrong when called from several threads. Install a threaded one (Debian: \
 libopenblas-pthread-dev)")
@@ -39,7 +40,7 @@ include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(RearmCblas
   REQUIRED_VARS RearmCblas_LIBRARY RearmCblas_INCLUDE_DIR RearmCblas_LINKS RearmCblas_THREAD_SAFE
   REASON_FAILURE_MESSAGE "${reason}")
-if(reason) # look again next time
+if(NOT RearmCblas_FOUND) # look again next time
   foreach(variable INCLUDE_DIR LIBRARY LINKS OPENBLAS_THREADS THREAD_SAFE)
     unset(RearmCblas_${variable} CACHE)
   endforeach()

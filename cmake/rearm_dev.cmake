@@ -14,7 +14,8 @@ endif()
 if(REARM_NATIVE)
   # errno and floating-point traps are never read; without them more loops vectorize. No -ffast-math: sums keep order.
   target_compile_options(rearm_dev INTERFACE
-    "$<$<COMPILE_LANGUAGE:CXX>:-march=native;-fno-math-errno;-fno-trapping-math>")
+    "$<$<COMPILE_LANGUAGE:CXX>:-march=native;-fno-math-errno;-fno-trapping-math>"
+    $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-march=native>) # or the sources would disagree about REARM_ABI
 endif()
 if(REARM_SANITIZE)
   set(sanitize -fsanitize=${REARM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)

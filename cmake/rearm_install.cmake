@@ -1,4 +1,4 @@
-# Install rules: headers, the CMake package, the pkg-config file.
+# Install rules: headers, the CMake package, the pkg-config files.
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/rearm)
 
@@ -10,7 +10,7 @@ write_basic_package_version_file(rearmConfigVersion.cmake COMPATIBILITY SameMino
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/rearmConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/rearmConfigVersion.cmake
   cmake/FindRandom123.cmake cmake/FindRearmCblas.cmake cmake/rearm_cuda_target.cmake DESTINATION ${package_dir})
 
-# The pkg-config file says what the targets say.
+# The pkg-config files say what the targets say: rearm to g++ and clang++, rearm-cuda to nvcc.
 set(pc_requires nlohmann_json)
 set(pc_cflags -pthread)
 set(pc_libs -pthread)
@@ -30,9 +30,19 @@ endif()
 list(REMOVE_ITEM pc_include_dirs ${CMAKE_CXX_IMPLICIT_INCLUDE_DIRECTORIES})
 list(TRANSFORM pc_include_dirs PREPEND -I)
 list(APPEND pc_cflags ${pc_include_dirs})
-list(JOIN pc_requires " " pc_requires)
-list(JOIN pc_cflags " " pc_cflags)
-list(JOIN pc_libs " " pc_libs)
 file(RELATIVE_PATH pc_up /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
-configure_file(cmake/rearm.pc.in rearm.pc @ONLY)
-install(FILES ${CMAKE_CURRENT_BINARY_DIR}/rearm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+function(install_pc_file pc_name)
+  foreach(list pc_requires pc_cflags pc_libs)
+    list(JOIN ${list} " " ${list})
+  endforeach()
+  configure_file(cmake/rearm.pc.in ${pc_name}.pc @ONLY)
+  install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${pc_name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endfunction()
+install_pc_file(rearm)
+if(REARM_CUDA)
+  foreach(list pc_cflags pc_libs) # nvcc knows no flags of the host's compiler
+    list(TRANSFORM ${list} REPLACE "^-(pthread|fopenmp-simd)$" "-Xcompiler=\\0")
+  endforeach()
+  list(APPEND pc_libs -lcublas -lcusparse)
+  install_pc_file(rearm-cuda)
+endif()

@@ -3,6 +3,7 @@
 /// What the programs share: exit status (0 done, 2 bad usage or input, 1 anything else) and interruption by a signal.
 
 #include <rearm/core/error.hpp>
+#include <rearm/io/atomic_file.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -88,7 +89,7 @@ int run_program(CLI::App& app, int argc, char** argv, const Body& body) {
   };
   open_standard_streams();
   try {
-    return finish(body([&] { app.parse(argc, argv); }));
+    return finish(rearm::detail::with_io_errors([&] { return body([&] { app.parse(argc, argv); }); }));
   } catch (const CLI::CallForHelp&) {
     const auto chosen = app.get_subcommands();
     std::fputs((chosen.empty() ? app : *chosen.front()).help().c_str(), stdout);

@@ -11,8 +11,6 @@
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <numeric>
 #include <span>
@@ -37,10 +35,7 @@ struct RecommendArguments {
 
 /// Ids separated by blanks, commas or lines.
 std::vector<Id> read_users(const std::filesystem::path& path) {
-  std::ifstream in(path);
-  if (!in || std::filesystem::is_directory(path))
-    throw IoError(path.string() + ": cannot be read; give a text file with user ids");
-  std::string text{std::istreambuf_iterator<char>(in), {}};
+  std::string text = rearm::detail::read_text(path);
   if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
   constexpr std::string_view between = " ,\t\r\n";
   std::vector<Id> users;

@@ -6,8 +6,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <fstream>
-#include <iterator>
 #include <limits>
 #include <sstream>
 #include <utility>
@@ -22,11 +20,9 @@ std::string place(const std::filesystem::path& file, const toml::source_region& 
 }
 
 toml::table parse(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in || std::filesystem::is_directory(file))
-    throw IoError(message(file.string(), ": cannot be read; give a TOML file with settings"));
+  const std::string text = rearm::detail::read_text(file);
   try {
-    return toml::parse(in, file.string());
+    return toml::parse(std::string_view(text), file.string());
   } catch (const toml::parse_error& e) {
     throw ConfigError(message(place(file, e.source()), ": ", e.description()));
   }

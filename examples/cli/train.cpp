@@ -162,13 +162,12 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   };
   job.options.on_begin = [&] {
     if (resume) {
-      // Of the run as it was; written again when it ends.
-      rearm::detail::with_io_errors([&] { fs::remove(args.out / "result.json"); });
+      held->staged.remove("result.json");  // of the run as it was; it goes with that run's checkpoint
       log.emplace(args.out / "metrics.jsonl", last_epoch);
     } else {
       // An earlier run's files stay until this one's first checkpoint takes their place.
       for (const char* name : run_files) held->staged.remove(name);
-      log.emplace(held->staged.path("metrics.jsonl"), -1);
+      log.emplace(held->staged.path("metrics.jsonl"), -1, args.out / "metrics.jsonl");
     }
     write_file_atomically(held->staged.path("config.toml"), [&](std::ostream& out) { out << to_toml(entry); });
     std::printf("%s: %td users, %td items, %td train pairs; features: %s; model: %s\n", data.name.c_str(), data.n_users,

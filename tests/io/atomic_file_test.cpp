@@ -1,11 +1,11 @@
 #include <rearm/io/atomic_file.hpp>
 
+#include <tests/support/file_limit.hpp>
+
 #include <doctest/doctest.h>
 
-#include <sys/resource.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -69,24 +69,37 @@ TEST_CASE("a writer that throws leaves the old file and nothing else") {
 TEST_CASE("a write that fails half way leaves the old file and nothing else") {
   const Folder folder;
   rearm::write_file_atomically(folder.path / "a", [](std::ostream& out) { out << "old"; });
-  // A limit on the file size stands in for a full disk.
-  rlimit before{};
-  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
-  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
-  rlimit limited = before;
-  limited.rlim_cur = 65536;
-  REQUIRE(::setrlimit(RLIMIT_FSIZE, &limited) == 0);
   std::string message;
   try {
+    const rearm::test::FileLimit full(65536);
     rearm::write_file_atomically(folder.path / "a", [](std::ostream& out) { out << std::string(1 << 20, 'x'); });
   } catch (const rearm::IoError& e) {
     message = e.what();
   }
-  ::setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, old_handler);
   CHECK(message.find((folder.path / "a").string()) != std::string::npos);
   CHECK(folder.text("a") == "old");
   CHECK(folder.entries() == 1);
+}
+
+TEST_CASE("a text is read whole, or refused by name") {
+  const Folder folder;
+  const std::string text = std::string(70000, 'x') + '\0' + "\r\nlast";
+  std::ofstream(folder.path / "a", std::ios::binary) << text;
+  CHECK(rearm::detail::read_text(folder.path / "a") == text);
+  std::ofstream(folder.path / "empty");
+  CHECK(rearm::detail::read_text(folder.path / "empty").empty());
+  fs::create_directory(folder.path / "folder");
+  // A folder opens and cannot be read, as a file on a failing disk.
+  for (const char* name : {"absent", "folder"}) {
+    CAPTURE(name);
+    std::string message;
+    try {
+      rearm::detail::read_text(folder.path / name);
+    } catch (const rearm::IoError& e) {
+      message = e.what();
+    }
+    CHECK(message.find((folder.path / name).string()) != std::string::npos);
+  }
 }
 
 TEST_CASE("folders that cannot be written into are refused by name") {

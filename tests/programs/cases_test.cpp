@@ -25,6 +25,12 @@ struct Cases {
   Folder folder;
 
   test::Finished train(const std::string& name, const std::string& out, std::vector<std::string> more = {}) const {
+    more.insert(more.end(), {"--epochs", "2"});
+    return train_as_set(name, out, more);
+  }
+  /// The epochs are the caller's to set.
+  test::Finished train_as_set(const std::string& name, const std::string& out,
+                              const std::vector<std::string>& more) const {
     std::vector<std::string> all = {(dir / name).string(),
                                     "--out",
                                     (folder / out).string(),
@@ -36,8 +42,6 @@ struct Cases {
                                     "5",
                                     "--item-knn-k",
                                     "5",
-                                    "--epochs",
-                                    "2",
                                     "--threads",
                                     "1"};
     all.insert(all.end(), more.begin(), more.end());
@@ -90,6 +94,59 @@ TEST_CASE("odd folders are read, or refused with what is wrong") {
   INFO("stderr: " << gaps.err);
   CHECK(gaps.status == 0);
   CHECK(test::has(gaps.out, "times the rows that they need: number ids without gaps"));
+}
+
+TEST_CASE("odd settings files are read, or refused with the line") {
+  REARM_NEEDS_PROGRAMS();
+  const Cases cases;
+  REARM_SKIP_UNLESS(fs::exists(cases.dir / "toml"), "folder of cases");
+  REQUIRE(cases.train("base", "base").status == 0);
+  const json base = cases.result("base");
+  const auto train = [&](const char* file, const std::string& out) {
+    return cases.train_as_set("base", out, {"--config", (cases.dir / "toml" / file).string()});
+  };
+  // All set two epochs, and else what is so anyway.
+  for (const char* same :
+       {"01a-array-on-next-lines.toml", "01d-trailing-comma.toml", "01i-bom.toml", "01j-crlf.toml"}) {
+    CAPTURE(same);
+    const test::Finished r = train(same, same);
+    INFO("stderr: " << r.err);
+    REQUIRE(r.status == 0);
+    CHECK(cases.result(same)["epochs"] == 2);
+    CHECK(cases.result(same)["test"] == base["test"]);
+  }
+  const auto refused = [&](const char* file, const std::string& line) {
+    const test::Finished r = train(file, "refused");
+    INFO("stderr: " << r.err);
+    CHECK(r.status == 2);
+    CHECK(test::has(r.err, std::string(file) + ":" + line + ":"));
+    CHECK_FALSE(fs::exists(cases.folder / "refused"));
+  };
+  refused("01f-repeated-key.toml", "3");
+  refused("01k-decimal-comma.toml", "1");
+}
+
+TEST_CASE("model files whose headers lie are refused before memory is taken for what they claim") {
+  REARM_NEEDS_PROGRAMS();
+  const Cases cases;
+  REARM_SKIP_UNLESS(fs::exists(cases.dir), "folder of cases");
+  const auto refuse = [&](const fs::path& model) {
+    const test::Finished r = test::run(cases.folder, "rearm recommend", {model.string(), "--all-users"});
+    INFO("stderr: " << r.err);
+    CHECK(r.status == 2);
+    CHECK(test::has(r.err, model.string()));
+    return r.peak_bytes;
+  };
+  cases.folder.write("text.safetensors", "not a model at all");
+  const long usual = refuse(cases.folder / "text.safetensors");
+  int lies = 0;
+  for (const auto& entry : fs::directory_iterator(cases.dir)) {
+    if (!entry.path().filename().string().starts_with("26-")) continue;
+    CAPTURE(entry.path());
+    CHECK(refuse(entry.path()) < usual + (1L << 22));
+    ++lies;
+  }
+  CHECK(lies == 3);
 }
 
 }  // namespace programs_cases_test

@@ -128,6 +128,31 @@ TEST_CASE("a missing, damaged or foreign model file is found before a run goes o
   CHECK(test::run(runs.folder, "rearm train", resume).status == 0);
 }
 
+TEST_CASE("files that cannot be read are refused, and nothing is touched") {
+  REARM_NEEDS_PROGRAMS();
+  const Runs runs;
+  REQUIRE(runs.train("out", {"--epochs", "2"}).status == 0);
+  // A folder opens and cannot be read, as a file on a failing disk; tests/reliability/files.sh tries all else.
+  const std::string folder = (runs.folder / "folder").string();
+  fs::create_directory(folder);
+  check_refused(runs.folder, "rearm train", runs.arguments("new", {"--config", folder}), {folder});
+  CHECK_FALSE(fs::exists(runs.folder / "new"));
+  check_refused(runs.folder, "rearm recommend", {runs.out("out") + "/model.safetensors", "--users-file", folder},
+                {folder});
+  const std::string result = runs.bytes("out", "result.json"), model = runs.bytes("out", "model.safetensors");
+  fs::rename(runs.folder / "out/metrics.jsonl", runs.folder / "metrics.jsonl");
+  fs::create_directories(runs.folder / "out/metrics.jsonl/inner");
+  check_refused(runs.folder, "rearm train", runs.arguments("out", {"--resume", "--epochs", "4"}), {"metrics.jsonl"});
+  CHECK(runs.bytes("out", "result.json") == result);
+  CHECK(runs.bytes("out", "model.safetensors") == model);
+  CHECK(hidden(runs.folder / "out").empty());
+  fs::remove_all(runs.folder / "out/metrics.jsonl");
+  fs::rename(runs.folder / "metrics.jsonl", runs.folder / "out/metrics.jsonl");
+  CHECK(runs.train("out", {"--resume", "--epochs", "4"}).status == 0);
+  CHECK(std::ranges::count(runs.bytes("out", "metrics.jsonl"), '\n') == 4);
+  CHECK(json::parse(runs.bytes("out", "result.json"))["epochs"] == 4);
+}
+
 TEST_CASE("--overwrite keeps the earlier run until the new one has a model") {
   REARM_NEEDS_PROGRAMS();
   const Runs runs;

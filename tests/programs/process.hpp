@@ -11,6 +11,7 @@
 #include <doctest/doctest.h>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,6 +46,7 @@ inline std::string read_file(const std::filesystem::path& path) {
 struct Finished {
   int status = -1;  ///< exit status; 128 + signal when one ended it
   std::string out, err;
+  long peak_bytes = 0;  ///< most memory it held
 };
 
 /// A started program, "rearm train" with a command; its output goes to files in `folder`.
@@ -78,9 +80,11 @@ class Process {
   void send(int signal) const { ::kill(pid_, signal); }
   Finished wait() {
     int status = 0;
-    REQUIRE(::waitpid(pid_, &status, 0) == pid_);
+    struct rusage usage = {};
+    REQUIRE(::wait4(pid_, &status, 0, &usage) == pid_);
     pid_ = -1;
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(out_), read_file(err_)};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(out_), read_file(err_),
+            usage.ru_maxrss * 1024L};
   }
 
  private:

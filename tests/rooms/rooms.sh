@@ -1,10 +1,11 @@
 #!/bin/sh
 # rooms.sh TABLE INCLUDE: fails on every include below INCLUDE/rearm that the page TABLE (docs/rooms.md) does not allow, on rows
-# that would let folders include each other in a circle, and on exceptions that are none any more.
+# that would let folders include each other in a circle, and on exceptions that are none any more; and on headers that open the
+# namespace without what tells builds apart.
 set -eu
 table=$1 include=$2
 cd -- "$include"
-grep -rn '^[[:space:]]*#' --include='*.hpp' --include='*.cuh' rearm | LC_ALL=C sort -t : -k 1,1 -k 2,2n |
+grep -rnE '^[[:space:]]*(#|namespace rearm)' --include='*.hpp' --include='*.cuh' rearm | LC_ALL=C sort -t : -k 1,1 -k 2,2n |
   awk -v page="$table" -v include="$include" '
     function fail(where, what, remedy) { printf "%s: %s: %s\n", where, what, remedy; failed = 1 }
     # The row of a path: its own folder, or the nearest above that has one.
@@ -76,6 +77,11 @@ grep -rn '^[[:space:]]*#' --include='*.hpp' --include='*.cuh' rearm | LC_ALL=C s
       file = substr(at[1], 7) # without rearm/
       where = include "/" at[1] ":" at[2]
       text = substr($0, length(at[1] at[2]) + 3)
+      if (text ~ /^[[:space:]]*namespace/) {
+        if (text !~ /^namespace rearm::REARM_ABI[: ]/)
+          fail(where, "a namespace that differently compiled objects share", "write namespace rearm::REARM_ABI (core/macros.hpp)")
+        next
+      }
       if (file !~ "/") next # the headers at the top
       row = row_of(file)
       if (row == "") {

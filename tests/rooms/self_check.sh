@@ -97,6 +97,14 @@ header new/thing.hpp
 expect 'a folder without a row' "include/rearm/new/thing.hpp: its folder has no row in "
 
 tree
+echo 'namespace rearm::REARM_ABI::low {' >>include/rearm/low/base.hpp
+expect 'a namespace that tells builds apart'
+
+tree
+echo 'namespace rearm::low {' >>include/rearm/low/base.hpp
+expect 'a namespace of all builds' "include/rearm/low/base.hpp:4: a namespace that differently compiled objects share: "
+
+tree
 rm rooms.md
 expect 'no page' 'no table of rooms'
 

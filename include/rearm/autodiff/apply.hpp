@@ -9,7 +9,7 @@
 #include <tuple>
 #include <type_traits>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 namespace detail {
 
@@ -63,4 +63,4 @@ Var<B> apply(const Var<B> (&inputs)[N], Index rows, Index cols, const Forward& f
   return y;
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -13,7 +13,7 @@
 #include <initializer_list>
 #include <span>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// alpha op(A) op(B)
 template <Backend B>
@@ -276,4 +276,4 @@ Var<B> dropout(Var<B> x, double p, RandomKey key) {
       [=](Context<B>& ctx, Var<B> y, auto d_x) { dropout(ctx, y.grad(), p, key, d_x); });
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -6,7 +6,7 @@
 #include <rearm/ops/bpr.hpp>
 #include <rearm/ops/info_nce.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// scale sum_i -log(epsilon + sigmoid(u_i . (p_i - n_i))), 1 x 1.
 template <Backend B>
@@ -43,4 +43,4 @@ Var<B> info_nce(Var<B> a, Var<B> b, Real<B> temperature, Real<B> weight) {
   return info_nce(a, b, info_nce_scale(temperature, weight));
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

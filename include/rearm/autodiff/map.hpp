@@ -6,7 +6,7 @@
 #include <rearm/autodiff/apply.hpp>
 #include <rearm/ops/map.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// f of every element: map<Sigmoid>(x), or map(x, LeakyRelu{0.2}) for a function with a constant.
 template <class F, Backend B>
@@ -54,4 +54,4 @@ Var<B> leaky_relu(Var<B> x, double below = 0.01) {
   return map(x, functors::LeakyRelu{below});
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -6,7 +6,7 @@
 #include <rearm/autodiff/linear_ops.hpp>
 #include <rearm/ops/broadcast.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// y_ij = a_ij b_ij; b has a's shape, or is one row, one column or one number.
 template <Backend B>
@@ -52,4 +52,4 @@ Var<B> operator-(Var<B> x) {
   return scale(x, Real<B>{-1});
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

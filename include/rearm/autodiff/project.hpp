@@ -6,7 +6,7 @@
 #include <rearm/core/feature_table.hpp>
 #include <rearm/ops/gemm.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// X W^T + b of a table X (n x width), W d x width; `bias` may be null. The gradient of a trainable table is left in
 /// the table as d_y and W; that of W too, where the table fuses it (FeatureTable).
@@ -29,4 +29,4 @@ Var<B> project(Tape<B>& tape, FeatureTable<B>& table, Parameter<B>& weight, Para
   return y;
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -11,7 +11,7 @@
 
 #include <array>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 template <Backend B>
 Var<B> row_normalize(Var<B> x, Real<B> eps) {
@@ -171,4 +171,4 @@ Var<B> low_rank_product(Var<B> x, Var<B> w1, Var<B> w2, LowRankOrder order) {
       });
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

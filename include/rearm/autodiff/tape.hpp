@@ -15,7 +15,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// What a backward pass does with values and gradients that it no longer needs: keep them until reset(), or reuse their
 /// memory. After `release` only the gradients of parameters, and results of up to a page such as losses, may be read.
@@ -284,4 +284,4 @@ Var<B> Var<B>::slice(MatrixView<T> part) const {
   return tape_->make_slice(*node_, part);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

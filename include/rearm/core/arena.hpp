@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Not thread-safe: one arena belongs to one context, used from the thread that drives it.
 template <class Memory = HostMemory>
@@ -95,4 +95,4 @@ class Arena {
   bool settling_ = false;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

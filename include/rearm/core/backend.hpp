@@ -15,7 +15,7 @@
 #include <span>
 #include <string_view>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Whether a product takes a matrix as it is or transposed.
 enum class Op { none, transpose };
@@ -76,4 +76,4 @@ concept Backend = requires(Context<B>& ctx, Index n, Out<B> c, In<B> a, CsrView<
   { B::index_list(ctx, ids, n) } -> std::same_as<IndexList>;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Sign, eight bits of exponent, seven of mantissa. For storage alone: computing is done in float.
 struct BFloat16 {
@@ -33,4 +33,4 @@ REARM_HD inline BFloat16 round_to_nearest(float x) {
   return round_at_random(x, 0x7FFFU + ((bits >> 16) & 1U));
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

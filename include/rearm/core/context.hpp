@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <utility>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Owned by the caller, passed to every operator, used from one thread at a time. Holds all mutable state that is not a
 /// model's: nothing in the library is global.
@@ -67,4 +67,4 @@ class Scratch {
   typename Arena<typename B::Memory>::Mark mark_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Non-owning CSR: row i holds entries offsets[i] .. offsets[i+1].
 template <class T>
@@ -112,4 +112,4 @@ class SparseOperator {
   bool symmetric_ = false;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

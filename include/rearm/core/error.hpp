@@ -2,12 +2,14 @@
 /// @file error.hpp
 /// The library's exceptions. Every message says what was wrong, where, and what to do about it.
 
+#include <rearm/core/macros.hpp>
+
 #include <locale>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Base of everything the library throws on purpose.
 struct Error : std::runtime_error {
@@ -51,4 +53,4 @@ std::string message(const Args&... args) {
 }
 
 }  // namespace detail
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -10,7 +10,7 @@
 #include <utility>
 #include <variant>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// n x width, read by one linear map, `project` (autodiff/project.hpp), and nothing else. Its gradient is then the
 /// product d_output (n x d) times weight (d x width): the backward pass leaves the two factors here, and the optimizer
@@ -78,4 +78,4 @@ class FeatureTable {
   Gradient gradient_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// The numbers that a field may hold; of a list, each of its numbers. NaN and infinities are never allowed.
 struct Limits {
@@ -137,4 +137,4 @@ void check_limits(const S& s) {
   });
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -4,7 +4,7 @@
 
 #include <rearm/core/matrix_view.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// ids[0..size), and the positions sorted by id: segment s (one distinct id) is order[segments[s]..segments[s + 1]).
 /// Points into the arena of the context that made it, in the backend's memory. Where the host does not know how many
@@ -18,4 +18,4 @@ struct IndexList {
   const Index* count = nullptr;  ///< how many of a distinct list's ids count; null: all
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -5,7 +5,7 @@
 #include <rearm/core/error.hpp>
 #include <rearm/core/matrix_view.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Each row's loss is weighted with `weight`, or with weight / n where the loss is a mean. n is the number of rows, or
 /// what `count` points to in the backend's memory: rows from there on are padding and take no part.
@@ -28,4 +28,4 @@ InfoNceScale<T> info_nce_scale(T temperature, T weight, bool mean = false, const
   return {T{1} / temperature, weight, mean, count};
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -4,7 +4,7 @@
 
 #include <rearm/core/matrix_view.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Whether an operator replaces what its output holds or adds to it.
 enum class Write { overwrite, accumulate };
@@ -29,4 +29,4 @@ Into<T> add_to(const MatrixView<T>& view) {
   return {view, Write::accumulate};
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

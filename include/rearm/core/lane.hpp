@@ -6,7 +6,7 @@
 #include <rearm/core/macros.hpp>
 #include <rearm/core/matrix_view.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// The CPU's lane: it has the whole row to itself. What every lane L brings, and what a functor keeps to:
 /// - columns are walked as `for (Index j = lane.first(); j < cols; j += L::step)`, so one column is always the same
@@ -29,4 +29,4 @@ struct SoleLane {
   REARM_HD constexpr void sync() const {}
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

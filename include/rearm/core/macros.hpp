@@ -1,6 +1,6 @@
 #pragma once
 /// @file macros.hpp
-/// Attributes and loop hints that compilers spell differently.
+/// Attributes and loop hints that compilers spell differently, and the namespace that carries how a source is compiled.
 
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
 #error "rearm looks for NaN and infinity, which -ffast-math and -ffinite-math-only assume away: compile without them"
@@ -53,3 +53,65 @@
 #define REARM_LOOPS_BEGIN
 #define REARM_LOOPS_END
 #endif
+
+// The address sanitizer guards what operator new gives, not mappings.
+#if defined(__SANITIZE_ADDRESS__)
+#define REARM_MAPS_LARGE_ARRAYS 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define REARM_MAPS_LARGE_ARRAYS 0
+#endif
+#endif
+#if !defined(REARM_MAPS_LARGE_ARRAYS)
+#if defined(__linux__)
+#define REARM_MAPS_LARGE_ARRAYS 1
+#else
+#define REARM_MAPS_LARGE_ARRAYS 0
+#endif
+#endif
+
+// Everything stands in `namespace rearm::REARM_ABI`, which is inline and named by what changes the code of an inline
+// function: instructions, hints for sums, who multiplies matrices, who allocates. Of two objects compiled differently
+// the linker would otherwise keep one copy of such a function for both. nvcc shows the host's macros in all its passes.
+#if defined(__AVX512VBMI2__)
+#define REARM_ABI_ISA abi_avx512vbmi2
+#elif defined(__AVX512F__)
+#define REARM_ABI_ISA abi_avx512
+#elif defined(__AVX2__)
+#define REARM_ABI_ISA abi_avx2
+#elif defined(__AVX__)
+#define REARM_ABI_ISA abi_avx
+#elif defined(__SSE4_1__)
+#define REARM_ABI_ISA abi_sse4
+#elif defined(__SSE3__)
+#define REARM_ABI_ISA abi_sse3
+#elif defined(__ARM_FEATURE_SVE)
+#define REARM_ABI_ISA abi_sve
+#else
+#define REARM_ABI_ISA abi_base
+#endif
+#if defined(__FMA__)
+#define REARM_ABI_FMA _fma
+#else
+#define REARM_ABI_FMA
+#endif
+#if defined(_OPENMP) || defined(REARM_OPENMP_SIMD)
+#define REARM_ABI_SUMS _simd
+#else
+#define REARM_ABI_SUMS
+#endif
+#if !defined(REARM_HAS_BLAS)
+#define REARM_ABI_PRODUCTS _eigen
+#elif !defined(REARM_HAS_OPENBLAS_THREADS)
+#define REARM_ABI_PRODUCTS _blas
+#else
+#define REARM_ABI_PRODUCTS _openblas
+#endif
+#if REARM_MAPS_LARGE_ARRAYS
+#define REARM_ABI_MEMORY
+#else
+#define REARM_ABI_MEMORY _heap
+#endif
+#define REARM_JOIN_EXPANDED(isa, fma, sums, products, memory) isa##fma##sums##products##memory
+#define REARM_JOIN(...) REARM_JOIN_EXPANDED(__VA_ARGS__)
+#define REARM_ABI inline REARM_JOIN(REARM_ABI_ISA, REARM_ABI_FMA, REARM_ABI_SUMS, REARM_ABI_PRODUCTS, REARM_ABI_MEMORY)

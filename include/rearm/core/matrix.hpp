@@ -14,26 +14,11 @@
 #include <utility>
 #include <vector>
 
-// The address sanitizer guards what operator new gives, not mappings.
-#if defined(__SANITIZE_ADDRESS__)
-#define REARM_MAPS_LARGE_ARRAYS 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define REARM_MAPS_LARGE_ARRAYS 0
-#endif
-#endif
-#if !defined(REARM_MAPS_LARGE_ARRAYS)
-#if defined(__linux__)
-#define REARM_MAPS_LARGE_ARRAYS 1
-#else
-#define REARM_MAPS_LARGE_ARRAYS 0
-#endif
-#endif
 #if REARM_MAPS_LARGE_ARRAYS
 #include <sys/mman.h>
 #endif
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Alignment of every allocation the library makes, in bytes (one cache line, one AVX-512 register).
 inline constexpr std::size_t alignment = 64;
@@ -226,4 +211,4 @@ void fill_on_host(Matrix<T, Memory>& m, const F& write) {
   fill_on_host<Memory>(m.view(), write);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

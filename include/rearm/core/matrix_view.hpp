@@ -9,7 +9,7 @@
 #include <string>
 #include <type_traits>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Counts of rows, columns and elements.
 using Index = std::int64_t;
@@ -82,4 +82,4 @@ bool rows_apart(const MatrixView<T>& a, const MatrixView<T>& b) {
 }
 
 }  // namespace detail
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

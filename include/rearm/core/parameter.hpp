@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// The values of a model's parameters one after the other in one array, and their gradients in another, so that an
 /// optimizer works on all of them at once. Either array is made when it is first asked for: by then a model has said
@@ -123,4 +123,4 @@ class Parameter {
   Index offset_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

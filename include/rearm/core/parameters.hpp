@@ -14,7 +14,7 @@
 #include <string>
 #include <string_view>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Random stream of a parameter: FNV-1a of its name with the top bit set, apart from the streams of training.
 constexpr std::uint32_t parameter_stream(std::string_view name) {
@@ -121,4 +121,4 @@ void init_xavier_uniform(Parameter<B>& p, std::uint64_t seed) {
   init_uniform(p, std::sqrt(6.0 / static_cast<double>(p.rows() + p.cols())), seed);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

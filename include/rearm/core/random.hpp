@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <numbers>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Four independent 32-bit words.
 struct RandomBits {
@@ -71,4 +71,4 @@ struct RandomKey {
   }
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

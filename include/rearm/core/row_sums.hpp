@@ -4,7 +4,7 @@
 
 #include <rearm/core/into.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Where the sums of `reduce_rows` go: up to three consecutive groups of `size` sums each, in the order of the view's
 /// rows. The sums of a group that is not wanted are computed and discarded. So one pass over the rows yields the
@@ -43,4 +43,4 @@ struct RowSums {
   }
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

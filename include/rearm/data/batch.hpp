@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Row r: a user, an item of its train pairs, and as many items outside its excluded ones as the model wants for a pair
 /// (`negatives` holds those of row 0, then those of row 1, ...).
@@ -27,4 +27,4 @@ struct BatchView {
   Index size() const noexcept { return static_cast<Index>(users.size()); }
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -18,9 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <initializer_list>
-#include <iterator>
 #include <limits>
 #include <map>
 #include <optional>
@@ -30,7 +28,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Precomputed neighbors of every item, the item itself included: n_items x k ids and their cosines.
 struct KnnTable {
@@ -86,10 +84,8 @@ inline DatasetManifest read_manifest(const std::filesystem::path& dir) {
   out.path = dir / "dataset.json";
   out.name = std::filesystem::absolute(dir / ".").lexically_normal().parent_path().filename().string();
   if (!std::filesystem::exists(out.path)) return out;
-  std::ifstream in(out.path);
-  if (!in) throw_io(out.path, "cannot be opened for reading", errno);
+  const std::string text = read_text(out.path);
   try {
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
     require_no_pointer(text, out.path);
     const nlohmann::json json = nlohmann::json::parse(text);
     if (!json.is_object()) throw DataError(message(out.path.string(), ": must hold one JSON object"));
@@ -334,4 +330,4 @@ inline Adjacency known_items(const Dataset& data, bool held_out) {
   return items_by_user(all, data.n_users);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -12,7 +12,7 @@
 #include <string>
 #include <utility>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Of the numbers of users and items, the pairs of each split in their order, and each modality's features: an object
 /// of a name and a text each. Reads all features once.
@@ -39,4 +39,4 @@ inline nlohmann::json data_digests(const Dataset& data) {
   return out;
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 namespace detail {
 
 /// A file that is read block by block and must stay what it was when it was opened: every read looks at its size and
@@ -190,4 +190,4 @@ class FeatureMatrix {
   Matrix<float> owned_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -2,10 +2,12 @@
 /// @file half.hpp
 /// IEEE 754 binary16 as stored in files, without compiler extensions.
 
+#include <rearm/core/macros.hpp>
+
 #include <bit>
 #include <cstdint>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// The value of 16 stored bits; exact, subnormals, infinities and NaN included.
 inline float half_to_float(std::uint16_t half) {
@@ -20,4 +22,4 @@ inline float half_to_float(std::uint16_t half) {
   return std::bit_cast<float>(sign | (wide << 23) | (mantissa << 13));
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// A list of (user, item) pairs; ids start at 0.
 struct Interactions {
@@ -75,4 +75,4 @@ inline Adjacency users_by_item(const Interactions& pairs, Index n_items) {
   return group(pairs.items, pairs.users, n_items);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

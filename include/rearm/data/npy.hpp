@@ -27,7 +27,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 static_assert(std::endian::native == std::endian::little, "NPY files are read and written as little-endian memory");
 
@@ -253,7 +253,9 @@ inline Index npy_file_bytes(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error))
     throw IoError(message(path.string(), ": there is no such file; check the path"));
-  return static_cast<Index>(std::filesystem::file_size(path));
+  const auto bytes = static_cast<Index>(std::filesystem::file_size(path, error));
+  if (error) throw_io(path, "cannot be looked at", error.value());
+  return bytes;
 }
 
 /// A float16 as it is stored.
@@ -412,4 +414,4 @@ void write_npy(const std::filesystem::path& path, const std::vector<T>& values, 
   write_npy(path, std::span<const T>(values), shape);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

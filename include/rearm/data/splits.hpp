@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm::detail {
+namespace rearm::REARM_ABI::detail {
 
 inline constexpr std::array<const char*, 3> split_names = {"train", "valid", "test"};
 
@@ -96,4 +96,4 @@ inline Index count_distinct(std::vector<Id> ids) {
   return static_cast<Index>(std::unique(ids.begin(), ids.end()) - ids.begin());
 }
 
-}  // namespace rearm::detail
+}  // namespace rearm::REARM_ABI::detail

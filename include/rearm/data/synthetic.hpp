@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 struct SyntheticSettings {
   Index n_users = 2000;
@@ -248,4 +248,4 @@ inline Dataset make_synthetic(const SyntheticSettings& settings = {}) {
   return data;
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

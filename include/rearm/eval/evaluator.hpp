@@ -13,7 +13,7 @@
 #include <span>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Row i: the best items of the i-th user, best first. Where there were fewer candidates: id -1, score -infinity.
 template <class T>
@@ -118,4 +118,4 @@ MetricValues evaluate(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, 
   return mean_metrics(lists.ids.view(), users, relevant, ks, metrics);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -17,7 +17,7 @@
 #include <string_view>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// A metric of one user's list at a cutoff K; what each is stands in `metric_rules`.
 enum class Metric { recall, ndcg, precision, map, hit_rate, mrr };
@@ -167,4 +167,4 @@ inline MetricValues mean_metrics(ConstView<Id> ranked, std::span<const Id> users
   return out;
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

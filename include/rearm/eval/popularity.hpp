@@ -5,7 +5,7 @@
 #include <rearm/core/matrix.hpp>
 #include <rearm/data/interactions.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Representations one wide, for `recommend` and `evaluate`: every user 1, an item the number of its train users.
 template <class T>
@@ -26,4 +26,4 @@ Popularity<T> popularity(const Adjacency& train, Index n_items) {
   return out;
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -15,7 +15,7 @@
 
 REARM_LOOPS_BEGIN
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// An id with its score.
 template <class T>
@@ -123,6 +123,6 @@ std::vector<Scored<T>> top_k(std::span<const T> scores, Index k) {
   return {best.begin(), best.end()};
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI
 
 REARM_LOOPS_END

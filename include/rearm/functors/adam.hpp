@@ -9,7 +9,7 @@
 #include <cmath>
 #include <cstdint>
 
-namespace rearm::functors {
+namespace rearm::REARM_ABI::functors {
 
 /// What an update takes from where the run stands.
 struct AdamStep {
@@ -255,4 +255,4 @@ struct AdamSegments {
   }
 };
 
-}  // namespace rearm::functors
+}  // namespace rearm::REARM_ABI::functors

@@ -8,7 +8,7 @@
 
 REARM_LOOPS_BEGIN
 
-namespace rearm::functors {
+namespace rearm::REARM_ABI::functors {
 
 /// The operands of rank-one attention: logits are scale * q_a k_b, and with `dropout` weights are dropped by `mask`.
 template <class T>
@@ -156,6 +156,6 @@ struct AttentionBackwardRow {
   }
 };
 
-}  // namespace rearm::functors
+}  // namespace rearm::REARM_ABI::functors
 
 REARM_LOOPS_END

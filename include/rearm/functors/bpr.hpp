@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-namespace rearm::functors {
+namespace rearm::REARM_ABI::functors {
 
 /// u_i . (p_i - n_i), for every lane.
 template <class T, class L>
@@ -75,4 +75,4 @@ struct BprBackwardRow {
   }
 };
 
-}  // namespace rearm::functors
+}  // namespace rearm::REARM_ABI::functors

@@ -6,7 +6,7 @@
 
 REARM_LOOPS_BEGIN
 
-namespace rearm::functors {
+namespace rearm::REARM_ABI::functors {
 
 /// y_ij (+)= a_ij b_ij; a b of one row serves every row, a b of one column every column.
 template <class T>
@@ -78,6 +78,6 @@ struct ColumnDotRow {
   }
 };
 
-}  // namespace rearm::functors
+}  // namespace rearm::REARM_ABI::functors
 
 REARM_LOOPS_END

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
-namespace rearm::functors {
+namespace rearm::REARM_ABI::functors {
 
 /// x <- e^x for V a float or a vector of floats, with entries in [-87, 88] or NaN; `Bits` is the unsigned integer, or
 /// vector of them, of V's size. By reference, since the calling convention of a vector by value depends on the machine.
@@ -39,4 +39,4 @@ REARM_HD inline float fast_exp(float x) {
 }
 REARM_HD inline double fast_exp(double x) { return std::exp(x); }
 
-}  // namespace rearm::functors
+}  // namespace rearm::REARM_ABI::functors

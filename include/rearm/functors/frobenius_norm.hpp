@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-namespace rearm::functors {
+namespace rearm::REARM_ABI::functors {
 
 /// x = sqrt(x), one number a row
 template <class T>
@@ -32,4 +32,4 @@ struct FrobeniusNormBackwardRow {
   }
 };
 
-}  // namespace rearm::functors
+}  // namespace rearm::REARM_ABI::functors

@@ -5,7 +5,7 @@
 #include <rearm/core/index_list.hpp>
 #include <rearm/functors/elementwise.hpp>
 
-namespace rearm::functors {
+namespace rearm::REARM_ABI::functors {
 
 /// y_i = x_{ids[i]}
 template <class T>
@@ -68,4 +68,4 @@ struct DistinctIdsRow {
   }
 };
 
-}  // namespace rearm::functors
+}  // namespace rearm::REARM_ABI::functors

@@ -10,7 +10,7 @@
 
 REARM_LOOPS_BEGIN
 
-namespace rearm::functors {
+namespace rearm::REARM_ABI::functors {
 
 /// From a tile's similarities s: lse_r = log sum_s exp(s_rs), loss_r = row weight (lse_r - s_rr); 0 for rows of
 /// padding.
@@ -70,6 +70,6 @@ struct InfoNceBackwardRow {
   }
 };
 
-}  // namespace rearm::functors
+}  // namespace rearm::REARM_ABI::functors
 
 REARM_LOOPS_END

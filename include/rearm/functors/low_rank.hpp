@@ -6,7 +6,7 @@
 
 REARM_LOOPS_BEGIN
 
-namespace rearm::functors {
+namespace rearm::REARM_ABI::functors {
 
 /// The order in which the factors are applied. W1 is d x k and W2 is k x d, each row-major in one row of its table.
 enum class LowRankOrder {
@@ -91,6 +91,6 @@ struct LowRankBackwardRow {
   }
 };
 
-}  // namespace rearm::functors
+}  // namespace rearm::REARM_ABI::functors
 
 REARM_LOOPS_END

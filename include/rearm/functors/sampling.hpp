@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-namespace rearm::functors {
+namespace rearm::REARM_ABI::functors {
 
 /// The sampler's random streams.
 inline constexpr std::uint32_t shuffle_stream = 0x5A4D0001;
@@ -67,4 +67,4 @@ struct NegativeDraw {
   }
 };
 
-}  // namespace rearm::functors
+}  // namespace rearm::REARM_ABI::functors

@@ -9,7 +9,7 @@
 
 REARM_LOOPS_BEGIN
 
-namespace rearm::functors {
+namespace rearm::REARM_ABI::functors {
 
 /// Sums over the axis of an axis x inner block, laid out for vector instructions: slot l sums the elements l,
 /// l + period, ... of the block, and `fold` then gives every slot its group's total. The period is `inner`, or a
@@ -274,6 +274,6 @@ struct CosineBackwardRow {
   }
 };
 
-}  // namespace rearm::functors
+}  // namespace rearm::REARM_ABI::functors
 
 REARM_LOOPS_END

@@ -9,7 +9,7 @@
 #include <cmath>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// A = [[0, R], [R^T, 0]], (N+M) x (N+M), symmetric, with the weight of edge (i, j)
 /// 1 / (sqrt(deg_i + epsilon) sqrt(deg_j + epsilon)). A node without pairs has an empty row.
@@ -52,4 +52,4 @@ SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Dataset& 
       SparseOperator<T>::symmetric(cast<T>(interaction_graph(by_user, by_item, epsilon))));
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -21,7 +21,7 @@
 #include <system_error>
 #include <utility>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// A folder of graph files `<name>-<key>.csr`, any graph of any model. An empty path is no cache: nothing is found,
 /// nothing written.
@@ -146,4 +146,4 @@ class GraphCache {
   std::filesystem::path folder_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// What becomes of a node with fewer than k neighbors: it keeps those it has, or gets more (`pad_neighbors`).
 enum class Padding { none, fill };
@@ -74,4 +74,4 @@ Csr<double> co_occurrence_graph(Context<B>& ctx, const Adjacency& rows, const Ad
   return to_csr(table);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -6,7 +6,7 @@
 
 #include <concepts>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Rows of raw features, read in blocks and from several threads at once: `FeatureMatrix` or `ViewRows`.
 template <class F, class T>
@@ -30,4 +30,4 @@ struct ViewRows {
   }
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// A graph and its weight in a sum.
 struct WeightedGraph {
@@ -38,4 +38,4 @@ inline Csr<double> fuse(Index n, std::span<const WeightedGraph> parts) {
   return builder.finish(n);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

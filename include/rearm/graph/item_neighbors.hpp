@@ -6,7 +6,7 @@
 
 #include <optional>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// The items' own neighbors, wanted beside the users': they lie in the same cosines.
 struct ItemNeighbors {
@@ -14,4 +14,4 @@ struct ItemNeighbors {
   std::optional<NeighborTable> table;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// n rows of up to k (id, value), best first; row i has counts[i] of them. An id may repeat (padding).
 struct NeighborTable {
@@ -81,4 +81,4 @@ inline void require_knn_k(Index k, Index n, std::string_view field, std::string_
 }
 
 }  // namespace detail
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

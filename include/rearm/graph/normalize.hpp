@@ -2,11 +2,13 @@
 /// @file normalize.hpp
 /// Weights of a node's neighbors.
 
+#include <rearm/core/macros.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <span>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// values <- exp(values) / sum of exp(values), shifted by the greatest so that nothing overflows. Empty stays empty.
 inline void softmax_in_place(std::span<double> values) {
@@ -17,4 +19,4 @@ inline void softmax_in_place(std::span<double> values) {
   for (double& v : values) v /= sum;
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -2,12 +2,14 @@
 /// @file options.hpp
 /// How graphs are built, whatever the model.
 
+#include <rearm/core/macros.hpp>
+
 #include <cstddef>
 #include <filesystem>
 #include <functional>
 #include <string_view>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 struct GraphOptions {
   std::filesystem::path cache_dir;  ///< where built graphs are kept; empty: nowhere
@@ -17,4 +19,4 @@ struct GraphOptions {
   std::size_t gram_bytes = std::size_t{2} << 30;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -5,7 +5,7 @@
 #include <rearm/core/csr.hpp>
 #include <rearm/data/interactions.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// n_users x n_items, 1/|items of u| for each train item of u: times item features it gives the users' mean features
 /// (paper 4.1). A user without items has an empty row, hence the zero feature.
@@ -19,4 +19,4 @@ SparseOperator<T> user_mean_operator(const Adjacency& items_of_user, Index n_ite
   return SparseOperator<T>::general(std::move(mean));
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

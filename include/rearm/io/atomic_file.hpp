@@ -1,6 +1,6 @@
 #pragma once
 /// @file atomic_file.hpp
-/// Files that appear whole or not at all (POSIX).
+/// Files that appear whole or not at all (POSIX), and texts that are read whole or not at all.
 
 #include <rearm/core/error.hpp>
 
@@ -18,7 +18,7 @@
 #include <string_view>
 #include <utility>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 namespace detail {
 
 /// Owns a file descriptor.
@@ -73,6 +73,18 @@ inline void require_no_pointer(std::string_view first_bytes, const std::filesyst
   throw IoError(message(path.string(), ": ", what, error != 0 ? ": " : "", error != 0 ? std::strerror(error) : ""));
 }
 
+/// The whole of a file. Throws IoError; a stream by itself takes a failing disk for the end of the file.
+inline std::string read_text(const std::filesystem::path& path) {
+  errno = 0;
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw_io(path, "cannot be opened for reading", errno);
+  std::string text;
+  char block[1 << 14];
+  while (in.read(block, sizeof block) || in.gcount() > 0) text.append(block, static_cast<std::size_t>(in.gcount()));
+  if (in.bad()) throw_io(path, "reading failed", errno);
+  return text;
+}
+
 /// Removes the temporary files in a folder not written to for `age`: their processes were killed.
 inline void remove_temporaries(const std::filesystem::path& folder, std::chrono::seconds age) {
   std::error_code error;
@@ -122,4 +134,4 @@ void write_file_atomically(const std::filesystem::path& path, Writer&& write) {
     detail::throw_io(path, "written, but its folder did not sync", EIO);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -15,7 +15,7 @@
 #include <string_view>
 #include <type_traits>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// 128-bit digest: MurmurHash3_x64_128 (Appleby, public domain) chained over the added pieces, each ended by its length
 /// so that pieces do not run together. Guards against accidents, not against an adversary.
@@ -78,4 +78,4 @@ class ContentHash {
   std::uint64_t length_ = 0;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -28,7 +28,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 static_assert(std::endian::native == std::endian::little, "safetensors data is little-endian");
 
@@ -357,4 +357,4 @@ class SafetensorsFile {
   std::vector<TensorInfo> tensors_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

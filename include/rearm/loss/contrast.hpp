@@ -6,7 +6,7 @@
 
 #include <span>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// InfoNCE of the rows of a against those of b by cosine, summed or (`mean`) averaged over the rows, times weight;
 /// averaged over all unordered pairs of the given modalities, from the earlier to the later. `count`: see InfoNceScale.
@@ -29,4 +29,4 @@ Var<B> modality_contrast(std::span<const Var<B>> modal, double temperature, doub
   return total;
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -10,7 +10,7 @@
 #include <span>
 #include <string_view>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Most parts that a loss may have.
 inline constexpr std::size_t max_loss_parts = 8;
@@ -95,4 +95,4 @@ LossValues loss_values(const Loss<B>& loss, Var<B> total) {
   return out;
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

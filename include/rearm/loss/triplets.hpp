@@ -5,7 +5,7 @@
 #include <rearm/autodiff/ops.hpp>
 #include <rearm/data/batch.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// A batch's ids with one negative a pair, sorted once for all that gathers by them.
 template <Backend B>
@@ -56,4 +56,4 @@ Var<B> square_penalty(const Triplets<B>& rows, double weight) {
   return add(pair, sum_of_squares(rows.negatives, half));
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

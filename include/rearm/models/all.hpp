@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Class templates of one parameter, the backend, each a `Recommender`.
 template <template <class> class... M>
@@ -90,4 +90,4 @@ decltype(auto) with_model(std::string_view name, const F& f) {
   return detail::find_model(List(), name, f);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -10,7 +10,7 @@
 
 #include <string_view>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 struct BprMfConfig {
   int embedding_dim = 64;
@@ -67,4 +67,4 @@ class BprMf {
   Parameter<B>& items_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -11,7 +11,7 @@
 
 #include <string_view>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 struct LightGcnConfig {
   int embedding_dim = 64;
@@ -95,4 +95,4 @@ class LightGcn {
   Parameter<B>& items_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -5,7 +5,7 @@
 #include <rearm/loss/triplets.hpp>
 #include <rearm/train/config.hpp>
 
-namespace rearm::mmrec {
+namespace rearm::REARM_ABI::mmrec {
 
 /// How its published results were trained: Adam without decay, constant learning rate 1e-3, batches of 2048, negatives
 /// that may be valid or test items, an end after 20 epochs in which recall@20, rounded, did not rise.
@@ -22,4 +22,4 @@ Var<B> bpr(const Triplets<B>& rows) {
   return bpr_mean(rows, 1e-10);
 }
 
-}  // namespace rearm::mmrec
+}  // namespace rearm::REARM_ABI::mmrec

@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 struct VbprConfig {
   std::vector<std::string> modalities;
@@ -108,4 +108,4 @@ class Vbpr {
   Parameter<B>* bias_ = nullptr;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

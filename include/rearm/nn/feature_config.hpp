@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// `trainable`: tables initialized with the features and trained. `frozen`: fixed. `residual`: fixed, plus a free
 /// embedding of its own for every node and modality, added after the projection.
@@ -40,4 +40,4 @@ struct FeatureConfig {
   }
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -7,7 +7,7 @@
 
 #include <string>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// y = (x - mean) / sqrt(variance + 1e-5) * gamma + beta, row by row; gamma 1 and beta 0 at the start.
 template <Backend B>
@@ -32,4 +32,4 @@ class LayerNorm {
   Parameter<B>* beta_ = nullptr;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

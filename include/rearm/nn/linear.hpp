@@ -7,7 +7,7 @@
 
 #include <string>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// y = x W^T + b, W out x in, initialized U(+-1/sqrt(in)) as PyTorch does.
 template <Backend B>
@@ -29,4 +29,4 @@ class Linear {
   Parameter<B>* bias_ = nullptr;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -12,7 +12,7 @@
 #include <string>
 #include <type_traits>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Items: X W_i^T + b_i. Users: the mean of their items' raw features, W_u, b_u. With `trainable` features both X and
 /// the users' means are parameters of their own; with fixed ones the users' projection is R_mean (X W_u^T) + b_u, the
@@ -117,4 +117,4 @@ class Projection {
   Linear<B> user_projection_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -4,7 +4,7 @@
 
 #include <rearm/autodiff/ops.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// h <- G h, n_layers times; the last layer alone. An empty G (ablated) leaves h as it is.
 template <Backend B>
@@ -21,4 +21,4 @@ Var<B> propagate_unit(const SparseOperator<Real<B>, typename B::Memory>& g, Var<
   return spmm_row_normalize(g, propagate(g, h, n_layers - 1), eps);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// The modalities of those names, in the data set's order; of no names, all. Throws ConfigError for a name that is not
 /// there.
@@ -34,4 +34,4 @@ Matrix<Real<B>, typename B::Memory> raw_features(const Modality& modality) {
   return out;
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -6,7 +6,7 @@
 #include <rearm/functors/attention.hpp>
 #include <rearm/ops/elementwise.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Widest row that rank-one attention takes.
 inline constexpr Index max_attention_width = 1024;
@@ -85,4 +85,4 @@ void scalar_projections_backward(Context<B>& ctx, In<B> x, In<B> y, In<B> weight
   if (to_y.view.data != d_y.view.data) scaled_copy(ctx, T{1}, ConstView<T>(to_y.view), d_y);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -5,7 +5,7 @@
 #include <rearm/core/context.hpp>
 #include <rearm/functors/bpr.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// loss (1 x 1) = scale sum_i -log(epsilon + sigmoid(u_i . (p_i - n_i))); user, positive, negative b x w. Stable for
 /// any margin; an epsilon of 0 or more bounds a pair's loss by -log(epsilon).
@@ -29,4 +29,4 @@ void bpr_backward(Context<B>& ctx, In<B> user, In<B> positive, In<B> negative, R
                                           epsilon});
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -6,7 +6,7 @@
 #include <rearm/functors/broadcast.hpp>
 #include <rearm/ops/elementwise.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 namespace detail {
 /// Whether b has a's shape or can be repeated to it.
@@ -84,4 +84,4 @@ void mul_backward(Context<B>& ctx, In<B> a, In<B> b, In<B> d_y, Into<Real<B>> d_
     dot_sum(ctx, T{1}, d_y, a, d_b);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

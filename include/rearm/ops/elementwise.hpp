@@ -6,7 +6,7 @@
 #include <rearm/functors/elementwise.hpp>
 #include <rearm/ops/gemm.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// y = value everywhere.
 template <Backend B>
@@ -155,4 +155,4 @@ void dropout(Context<B>& ctx, In<B> x, double p, RandomKey key, Into<Real<B>> y)
               functors::DropoutRow<T>{x, y, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p)});
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -5,7 +5,7 @@
 #include <rearm/functors/frobenius_norm.hpp>
 #include <rearm/ops/elementwise.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// norm (1 x 1) = ||X||_F = sqrt(sum_ij x_ij^2); 0 for a matrix without elements.
 template <Backend B>
@@ -23,4 +23,4 @@ void frobenius_norm_backward(Context<B>& ctx, In<B> x, In<B> norm, In<B> d_norm,
   B::for_each(ctx, x.rows, functors::FrobeniusNormBackwardRow<Real<B>>{x, norm.data, d_norm.data, d_x});
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

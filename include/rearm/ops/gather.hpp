@@ -8,7 +8,7 @@
 
 #include <span>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 namespace detail {
 inline void require_ids(std::span<const Id> ids, Index n_rows) {
@@ -64,4 +64,4 @@ void scatter_add(Context<B>& ctx, const IndexList& ids, In<B> d_y, Out<B> d_x) {
   B::for_each(ctx, ids.n_segments, functors::ScatterAddRow<T>{ids.ids, ids.order, ids.segments, d_y, d_x});
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// C (+)= alpha op(A) op(B), op(A) m x k, op(B) k x n, C m x n. Throws ShapeError. 2 m n k operations.
 template <Backend B>
@@ -116,4 +116,4 @@ void linear_backward(Context<B>& ctx, ConstView<BFloat16> x, In<B> d_y, Into<Rea
   if (d_bias.wanted()) column_sum(ctx, T{1}, d_y, d_bias);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -8,7 +8,7 @@
 
 #include <algorithm>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 namespace detail {
 
 /// Calls f(first row, a tile of rows of the similarities a_r . b_s / temperature) for one tile after the other.
@@ -62,4 +62,4 @@ void info_nce_backward(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Rea
   if (of_b.data != nullptr) scaled_copy(ctx, T{1}, ConstView<T>(of_b), d_b);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -5,7 +5,7 @@
 #include <rearm/core/context.hpp>
 #include <rearm/functors/low_rank.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 using functors::LowRankOrder;
 
@@ -50,4 +50,4 @@ void low_rank_product_backward(Context<B>& ctx, In<B> x, In<B> w1, In<B> w2, Low
                                               forward ? d_w2 : d_w1});
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -5,7 +5,7 @@
 #include <rearm/core/context.hpp>
 #include <rearm/functors/map.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// y_ij = f(x_ij) for one of functors/map.hpp, or a struct of your own that is made like them. x and y of one shape
 /// (ShapeError); y may be x.
@@ -22,4 +22,4 @@ void map_backward(Context<B>& ctx, In<B> x, In<B> y, In<B> d_y, Into<Real<B>> d_
   B::for_each(ctx, x.rows, functors::MapBackwardRow<Real<B>, F>{f, x, y, d_y, d_x});
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

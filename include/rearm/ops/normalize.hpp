@@ -5,7 +5,7 @@
 #include <rearm/core/context.hpp>
 #include <rearm/functors/normalize.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// y_i = x_i / max(|x_i|, eps); norm holds |x_i| (n values). A zero row stays zero.
 template <Backend B>
@@ -75,4 +75,4 @@ void layer_norm_backward(Context<B>& ctx, In<B> x, In<B> gamma, const Real<B>* m
   layer_norm_prelu_backward<B>(ctx, x, gamma, {}, {}, mean, rstd, d_y, d_x, d_gamma, d_beta, {});
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -5,7 +5,7 @@
 #include <rearm/core/context.hpp>
 #include <rearm/functors/softmax.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// How softmax reads a row: as an outer x axis x inner array, with the softmax along `axis`. For a row that holds a
 /// d x k matrix, {d, k} is its first axis and {k, 1} its last; {cols, 1} is the row as a whole.
@@ -63,4 +63,4 @@ void cosine_backward(Context<B>& ctx, In<B> a, In<B> b, Real<B> eps, In<B> d_y, 
   if (d_b.wanted()) B::for_each(ctx, a.rows, functors::CosineBackwardRow<T>{b, a, eps, d_y, d_b});
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -5,7 +5,7 @@
 #include <rearm/core/context.hpp>
 #include <rearm/functors/normalize.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Y (+)= A X: A m x n sparse, X n x w, Y m x w, and then(i, lane) once row i of Y is complete. Throws
 /// ShapeError. 2 nnz w operations.
@@ -30,4 +30,4 @@ void spmm_row_normalize(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, Real<B> ep
   spmm(ctx, a, x, y, functors::NormalizeRow<Real<B>>{y, eps, y, norm});
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

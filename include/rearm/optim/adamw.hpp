@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Adam (Kingma & Ba) with decoupled weight decay (Loshchilov & Hutter); weight_decay = 0 is plain Adam.
 struct AdamSettings {
@@ -220,4 +220,4 @@ class AdamW {
   std::vector<Listed> lists_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 inline constexpr const char* checkpoint_format = "rearm-checkpoint-2";
 inline constexpr const char* checkpoint_format_1 = "rearm-checkpoint-1";
@@ -144,4 +144,4 @@ TrainState load_checkpoint(const std::filesystem::path& path, std::span<const Tr
   return state;
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -18,13 +18,14 @@
 #include <fstream>
 #include <memory>
 #include <ostream>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// A data set's name as a folder's: "TikTok (visual, acoustic)" -> "tiktok-visual-acoustic".
 inline std::string slug(std::string_view name) {
@@ -128,7 +129,10 @@ class StagedFiles {
   /// Where the file `name` of that folder is, a commit that was cut off counted as done.
   static std::filesystem::path current(const std::filesystem::path& dir, const std::string& name) {
     const std::filesystem::path next = dir / ".next";
-    return std::filesystem::exists(next / "commit") && std::filesystem::exists(next / name) ? next / name : dir / name;
+    return detail::with_io_errors([&] {
+      const bool moved = !std::filesystem::exists(next / "commit") || !std::filesystem::exists(next / name);
+      return (moved ? dir : next) / name;
+    });
   }
   /// Where to write the file `name`.
   std::filesystem::path path(const std::string& name) const {
@@ -155,7 +159,7 @@ class StagedFiles {
 
  private:
   void finish() const {
-    std::ifstream list(next_ / "commit");
+    std::istringstream list(detail::read_text(next_ / "commit"));
     for (std::string name; std::getline(list, name);) std::filesystem::remove(dir_ / name);
     std::vector<std::string> names;
     for (const auto& entry : std::filesystem::directory_iterator(next_))
@@ -167,7 +171,8 @@ class StagedFiles {
   }
   void sync() const {
     const detail::FileDescriptor folder(::open(dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (folder.get() >= 0) ::fsync(folder.get());
+    // Some file systems have no folders to sync; that is not an error.
+    if (folder.get() >= 0 && ::fsync(folder.get()) != 0 && errno == EIO) detail::throw_io(dir_, "did not sync", EIO);
   }
   std::filesystem::path dir_;
   std::filesystem::path next_;
@@ -182,10 +187,14 @@ struct HeldFolder {
 };
 
 /// Throws ConfigError when the folder holds a run that is neither to be resumed nor to be overwritten, or lost its
-/// checkpoint.
+/// checkpoint; IoError where it cannot be looked into.
 inline void check_run_folder(const std::filesystem::path& dir, bool resume, bool overwrite) {
-  const bool used = detail::with_io_errors([&] { return holds_run(dir); });
-  if (resume && used && !std::filesystem::exists(dir / "checkpoint.safetensors"))
+  bool used = false, goes_on = false;
+  detail::with_io_errors([&] {
+    used = holds_run(dir);
+    goes_on = std::filesystem::exists(dir / "checkpoint.safetensors");
+  });
+  if (resume && used && !goes_on)
     throw ConfigError(dir.string() + ": holds a run without checkpoint.safetensors, which --resume needs; choose " +
                       "another folder with --out, or replace the run with --overwrite");
   if (used && !resume && !overwrite)
@@ -193,4 +202,4 @@ inline void check_run_folder(const std::filesystem::path& dir, bool resume, bool
                       "--out, or replace it with --overwrite");
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

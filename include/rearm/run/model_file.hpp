@@ -24,7 +24,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// What `format` says in the metadata of a model file; version 0.1 wrote files of REARM alone, with another name.
 inline constexpr const char* model_format = "rearm-model-2";
@@ -272,4 +272,4 @@ SavedModel<B> load_model(const std::filesystem::path& path) {
   return out;
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

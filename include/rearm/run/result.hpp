@@ -9,43 +9,58 @@
 
 #include <nlohmann/json.hpp>
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/types.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
-#include <fstream>
+#include <memory>
 #include <ostream>
+#include <sstream>
 #include <string>
 #include <string_view>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// metrics.jsonl: a line an epoch, written when the epoch ends.
 class MetricsLog {
  public:
-  /// Keeps the lines of epochs up to `last_epoch` (-1: none). Throws IoError.
-  MetricsLog(const std::filesystem::path& path, int last_epoch) : path_(path) {
+  /// Keeps the lines of epochs up to `last_epoch` (-1: none). `name` is the file in messages where it is moved there
+  /// later. Throws IoError.
+  MetricsLog(const std::filesystem::path& path, int last_epoch, const std::filesystem::path& name = {})
+      : name_(name.empty() ? path : name) {
     std::string kept;
-    std::ifstream in(path);
-    for (std::string line; std::getline(in, line);) {
-      const auto json = nlohmann::json::parse(line, nullptr, false);
-      if (json.is_object() && json.value("epoch", last_epoch + 1) <= last_epoch) kept += line + '\n';
+    if (detail::with_io_errors([&] { return std::filesystem::exists(path); })) {
+      std::istringstream in(detail::read_text(path));
+      for (std::string line; std::getline(in, line);) {
+        const auto json = nlohmann::json::parse(line, nullptr, false);
+        if (json.is_object() && json.value("epoch", last_epoch + 1) <= last_epoch) kept += line + '\n';
+      }
     }
-    in.close();
     write_file_atomically(path, [&](std::ostream& out) { out << kept; });
-    out_.open(path, std::ios::app);
+    file_ = std::make_unique<detail::FileDescriptor>(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+    if (file_->get() < 0) detail::throw_io(path, "cannot be opened for writing", errno);
   }
+  /// Adds the line of an epoch, whole or not at all. Throws IoError.
   void write(const EpochReport& r) {
     nlohmann::ordered_json losses = {{"total", r.losses.total}};
     for (const auto& part : r.losses.parts()) losses[std::string(part.name)] = part.value;
     const nlohmann::ordered_json line = {
         {"epoch", r.epoch}, {"losses", losses}, {"valid", r.valid}, {"seconds", r.train_seconds + r.valid_seconds}};
-    out_ << line.dump() << '\n' << std::flush;
-    if (!out_) throw IoError(path_.string() + ": writing failed (is the disk full?)");
+    const std::string text = line.dump() + '\n';
+    const ::off_t end = ::lseek(file_->get(), 0, SEEK_END);
+    errno = 0;
+    if (::write(file_->get(), text.data(), text.size()) == static_cast<::ssize_t>(text.size())) return;
+    const int failed = errno;
+    static_cast<void>(::ftruncate(file_->get(), end));  // a part of a line is of no use
+    detail::throw_io(name_, "writing failed (is the disk full?)", failed);
   }
 
  private:
-  std::filesystem::path path_;
-  std::ofstream out_;
+  std::filesystem::path name_;
+  std::unique_ptr<detail::FileDescriptor> file_;
 };
 
 /// Most memory the process has held.
@@ -85,4 +100,4 @@ inline void write_result(const std::filesystem::path& dir, const Dataset& data, 
   write_file_atomically(dir / "result.json", [&](std::ostream& out) { out << json.dump(2) << '\n'; });
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

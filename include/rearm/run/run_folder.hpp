@@ -14,7 +14,7 @@
 #include <string>
 #include <utility>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// model.safetensors (best weights) and checkpoint.safetensors in a folder. Both change together, so that the weights
 /// are always those of the checkpoint's best epoch, whenever the process is killed. No other process can use the folder
@@ -33,21 +33,21 @@ class RunFolder final : public TrainStore<B> {
         resume_(resume),
         held_(held != nullptr ? std::move(held) : std::make_shared<HeldFolder>(folder_)) {
     settings_.data = origin_.data;
-    replaces_ = !resume_ && std::filesystem::exists(model_file());
+    replaces_ = !resume_ && exists(model_file());
   }
 
   std::filesystem::path model_file() const { return folder_ / model_name; }
   std::filesystem::path checkpoint_file() const { return folder_ / checkpoint_name; }
 
   std::optional<TrainState> restore(std::span<const Trained<B>> trained) override {
-    if (!resume_ || !std::filesystem::exists(checkpoint_file())) return std::nullopt;
+    if (!resume_ || !exists(checkpoint_file())) return std::nullopt;
     check_best(read_train_state(checkpoint_file(), settings_).stopping.best_epoch, *trained.front().parameters);
     return load_checkpoint<B>(checkpoint_file(), trained, settings_);
   }
   void save_checkpoint(std::span<const Trained<B>> trained, const TrainState& state) override {
     rearm::save_checkpoint<B>(held_->staged.path(checkpoint_name), trained, settings_, state);
     // An earlier run's files stay until there is a model in place of theirs.
-    if (replaces_ && !std::filesystem::exists(held_->staged.path(model_name))) return;
+    if (replaces_ && !exists(held_->staged.path(model_name))) return;
     replaces_ = false;
     held_->staged.commit();
   }
@@ -60,6 +60,9 @@ class RunFolder final : public TrainStore<B> {
   static constexpr const char* model_name = "model.safetensors";
   static constexpr const char* checkpoint_name = "checkpoint.safetensors";
 
+  static bool exists(const std::filesystem::path& path) {
+    return detail::with_io_errors([&] { return std::filesystem::exists(path); });
+  }
   /// Before anything is trained: the best weights so far are there, whole, and those of that epoch.
   void check_best(int best_epoch, const ParameterStore<B>& parameters) const {
     if (best_epoch < 0) return;
@@ -80,4 +83,4 @@ class RunFolder final : public TrainStore<B> {
   std::shared_ptr<HeldFolder> held_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// A struct of settings as an object: every field under its name, nested structs as objects.
 template <FieldStruct S>
@@ -190,4 +190,4 @@ inline void require_same_settings(const SettingsRecord& ours, const nlohmann::js
   });
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

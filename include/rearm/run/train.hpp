@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <utility>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Where a run is kept.
 struct RunOptions {
@@ -26,4 +26,4 @@ requires Recommender<M, B> TrainResult train(Context<B>& ctx, M& model, const Da
   return Trainer<B>(ctx, model, data, settings.train, std::move(options), &folder).run();
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

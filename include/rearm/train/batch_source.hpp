@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// The batches of a PairSampler.
 template <Backend B>
@@ -47,4 +47,4 @@ struct BatchSourceOf<B> {
 template <Backend B>
 using BatchSource = typename detail::BatchSourceOf<B>::type;
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <utility>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Where negatives may come from: outside the user's train, valid and test items, or outside its train items only.
 enum class Negatives { exclude_all, exclude_train };
@@ -77,4 +77,4 @@ struct Settings {
   }
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

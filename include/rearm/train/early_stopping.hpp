@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// What a checkpoint has to keep of an EarlyStopping.
 struct EarlyStoppingState {
@@ -48,4 +48,4 @@ class EarlyStopping {
   EarlyStoppingState state_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// What scores are made of: score(u, i) = users_u . items_i. Users are n_users x D, items n_items x D.
 template <Backend B>
@@ -126,4 +126,4 @@ class AnyRecommender {
   std::shared_ptr<Interface> self_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// An epoch is one shuffled pass over the train pairs (spec 4). Batches depend on the seed and the epoch alone, so that
 /// a resumed run draws the same ones.
@@ -112,4 +112,4 @@ class PairSampler {
   std::vector<std::pair<std::uint64_t, Id>> order_;  ///< key, pair
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

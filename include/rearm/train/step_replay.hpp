@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// A step is simply run.
 template <Backend B>
@@ -40,4 +40,4 @@ struct StepReplayOf<B> {
 template <Backend B>
 using StepReplay = typename detail::StepReplayOf<B>::type;
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Where a run stands after an epoch.
 struct TrainState {
@@ -80,4 +80,4 @@ class MemoryStore final : public TrainStore<B> {
   std::vector<Buffer<std::byte, Memory>> best_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

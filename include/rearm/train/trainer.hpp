@@ -24,7 +24,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// One training step, told to on_step.
 struct StepReport {
@@ -321,4 +321,4 @@ class Trainer {
   TrainState state_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -12,7 +12,7 @@
 
 REARM_LOOPS_BEGIN
 
-namespace rearm::cpu {
+namespace rearm::REARM_ABI::cpu {
 
 /// Widest embedding the buffers of a node hold (Config allows no more).
 inline constexpr Index max_attention_dim = 1024;
@@ -147,6 +147,6 @@ void attention_backward_row(const functors::AttentionBackwardRow<T>& f, Index i)
   }
 }
 
-}  // namespace rearm::cpu
+}  // namespace rearm::REARM_ABI::cpu
 
 REARM_LOOPS_END

@@ -3,6 +3,8 @@
 /// How many CPUs this process may keep busy: its affinity mask and the quotas of its control groups, not the host's
 /// cores.
 
+#include <rearm/core/macros.hpp>
+
 #include <sched.h>
 
 #include <algorithm>
@@ -15,7 +17,7 @@
 #include <thread>
 #include <vector>
 
-namespace rearm::cpu {
+namespace rearm::REARM_ABI::cpu {
 /// CPUs by the quota in `folder` (cpu.max of cgroup v2, cpu.cfs_* of v1), infinite without one.
 inline double quota_cpus(const std::filesystem::path& folder) {
   double quota = -1;
@@ -75,4 +77,4 @@ inline int available_cpus() {
   return std::max(n, 1);
 }
 
-}  // namespace rearm::cpu
+}  // namespace rearm::REARM_ABI::cpu

@@ -14,7 +14,7 @@
 
 #include <algorithm>
 
-namespace rearm::cpu {
+namespace rearm::REARM_ABI::cpu {
 
 /// Some BLAS libraries and Eigen start threads of their own; the context owns the threads, so theirs are set to one.
 /// Throws ConfigError for an OpenBLAS built without threads: it has no locks, so products on several of our threads
@@ -73,4 +73,4 @@ void gemm_serial(Op op_a, Op op_b, T alpha, MatrixView<const T> a, MatrixView<co
 #endif
 }
 
-}  // namespace rearm::cpu
+}  // namespace rearm::REARM_ABI::cpu

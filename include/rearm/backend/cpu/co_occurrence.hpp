@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 namespace detail {
 
 /// Calls visit(i, counts of row i of R R^T without the diagonal, unordered, mutable) for every row, in parallel over
@@ -82,4 +82,4 @@ NeighborTable co_occurrence_neighbors(Context<B>& ctx, const Adjacency& rows, co
   return table;
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -15,7 +15,7 @@
 #include <span>
 #include <string_view>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 struct Adjacency;
 
@@ -169,6 +169,6 @@ struct CpuBackend {
 
 static_assert(Backend<CpuBackend<float>> && Backend<CpuBackend<double>>);
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI
 
 #include <rearm/backend/cpu/ranking.hpp>  // the definition of rank_items

@@ -7,10 +7,10 @@
 
 #include <concepts>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// A backend whose memory the host reads and writes.
 template <class B>
 concept HostBackend = Backend<B> && B::Memory::host_accessible && std::same_as<typename B::Resources, cpu::Resources>;
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

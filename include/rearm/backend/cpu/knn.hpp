@@ -14,7 +14,7 @@
 #include <span>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 namespace detail {
 
 /// Rows a block, so that two blocks of rows and the tile of their products stay near 64 MB.
@@ -161,4 +161,4 @@ NeighborTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
   return detail::collect(ctx, features, best, k);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <concepts>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Settings of a CPU context.
 struct CpuOptions {
@@ -81,4 +81,4 @@ void parallel_ranges(Resources& resources, Index n, Index grain, const F& f) {
 }
 
 }  // namespace cpu
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

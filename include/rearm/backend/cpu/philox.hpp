@@ -9,7 +9,7 @@
 #include <bit>
 #include <cstdint>
 
-namespace rearm::cpu {
+namespace rearm::REARM_ABI::cpu {
 
 /// Eight words in entries of 64 bits. Their upper halves are left as they come: only products of lower halves are
 /// taken.
@@ -56,4 +56,4 @@ inline void philox_block(const RandomKey& key, std::uint64_t first, std::uint64_
                                       10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
 }
 
-}  // namespace rearm::cpu
+}  // namespace rearm::REARM_ABI::cpu

@@ -14,7 +14,7 @@
 #include <span>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 namespace cpu {
 
 /// Users x items of one score tile: 1.2 MB of floats, near the size of a second-level cache, from the product to the
@@ -101,4 +101,4 @@ void CpuBackend<T>::rank_items(Context<CpuBackend>& ctx, ConstView<T> user_rows,
   });
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -14,7 +14,7 @@
 #include <cstring>
 #include <type_traits>
 
-namespace rearm::cpu {
+namespace rearm::REARM_ABI::cpu {
 
 /// Entries of a Vector16.
 inline constexpr int simd_width = 16;
@@ -81,4 +81,4 @@ T sum_entries(const typename VectorType<T, N>::type& x) {
   }
 }
 
-}  // namespace rearm::cpu
+}  // namespace rearm::REARM_ABI::cpu

@@ -5,7 +5,7 @@
 #include <rearm/backend/cpu/simd.hpp>
 #include <rearm/core/backend.hpp>
 
-namespace rearm::cpu {
+namespace rearm::REARM_ABI::cpu {
 
 /// Columns [first, first + Groups * simd_width) of y_i (+)= sum_e s_ie x_e.
 template <int Groups, class T>
@@ -41,4 +41,4 @@ void spmm_row(const CsrView<T>& s, MatrixView<const T> x, MatrixView<T> y, Index
   }
 }
 
-}  // namespace rearm::cpu
+}  // namespace rearm::REARM_ABI::cpu

@@ -10,7 +10,7 @@
 
 #include <algorithm>
 
-namespace rearm::cpu {
+namespace rearm::REARM_ABI::cpu {
 
 /// Tile of the gradient that is formed at once: 128 x 512 floats are 256 KiB, inside a core's L2.
 inline constexpr Index table_tile_rows = 128;
@@ -82,4 +82,4 @@ void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, Matrix
   });
 }
 
-}  // namespace rearm::cpu
+}  // namespace rearm::REARM_ABI::cpu

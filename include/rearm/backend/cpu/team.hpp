@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm::cpu {
+namespace rearm::REARM_ABI::cpu {
 
 /// The calling thread and up to threads - 1 helpers, which start with the first work that has several chunks. A
 /// runtime's own teams (OpenMP) are not used: at the end of each they wait for all their threads, and how (spinning for
@@ -151,4 +151,4 @@ class Team {
   std::exception_ptr failure_;
 };
 
-}  // namespace rearm::cpu
+}  // namespace rearm::REARM_ABI::cpu

@@ -15,7 +15,7 @@
 #include <span>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// A user's feature row is the mean of its items' rows, formed when asked for; zero for a user without items.
 template <class Features>
@@ -230,4 +230,4 @@ NeighborTable user_knn(Context<B>& ctx, const Adjacency& items_by_user, const Fe
                        : user_knn_direct(ctx, items_by_user, features, k);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

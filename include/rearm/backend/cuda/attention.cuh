@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-namespace rearm::gpu {
+namespace rearm::REARM_ABI::gpu {
 
 /// Warps a block: each runs long, so few of them make the last ones' wait short.
 inline constexpr int attention_warps = 4;
@@ -173,4 +173,4 @@ REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f,
   }
 }
 
-}  // namespace rearm::gpu
+}  // namespace rearm::REARM_ABI::gpu

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 namespace gpu {
 
 REARM_KERNEL void shuffle_keys_kernel(RandomKey key, Index n, std::uint64_t* keys, Id* pairs) {
@@ -105,4 +105,4 @@ class CudaBatchSource {
   Buffer<std::uint64_t, CudaMemory> keys_, sorted_keys_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -16,7 +16,7 @@
 #include <span>
 #include <string_view>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 struct Adjacency;
 template <class T>
@@ -116,4 +116,4 @@ struct CudaBackend {
 
 static_assert(Backend<CudaBackend<float>> && Backend<CudaBackend<double>>);
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

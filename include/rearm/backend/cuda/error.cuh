@@ -8,7 +8,7 @@
 #include <cuda_runtime.h>
 #include <cusparse.h>
 
-namespace rearm::gpu {
+namespace rearm::REARM_ABI::gpu {
 
 inline void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
@@ -27,7 +27,7 @@ inline void check(cusparseStatus_t status, const char* call) {
                                       static_cast<int>(status), "): ", cusparseGetErrorString(status)));
 }
 
-}  // namespace rearm::gpu
+}  // namespace rearm::REARM_ABI::gpu
 
 /// Calls and checks: REARM_CUDA_CHECK(cudaFree(p)).
 #define REARM_CUDA_CHECK(call) ::rearm::gpu::check((call), #call)

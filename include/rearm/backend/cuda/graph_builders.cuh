@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 namespace gpu {
 
 /// Bytes of counters that exist at once.
@@ -151,4 +151,4 @@ NeighborTable user_knn(Context<B>& ctx, const Adjacency& items_by_user, const Fe
                                gpu::knn_block_rows(n, x.cols()));
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

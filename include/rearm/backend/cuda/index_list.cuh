@@ -11,7 +11,7 @@
 #include <limits>
 #include <span>
 
-namespace rearm::gpu {
+namespace rearm::REARM_ABI::gpu {
 
 /// CUB's protocol: asked once for the size of its work array, then run. f(work, bytes) returns a status.
 template <class F>
@@ -166,4 +166,4 @@ inline IndexList distinct_list(const Resources& resources, Arena<CudaMemory>& ar
   return {ids, n, order, segments, n, count};
 }
 
-}  // namespace rearm::gpu
+}  // namespace rearm::REARM_ABI::gpu

@@ -11,7 +11,7 @@
 #include <cmath>
 #include <limits>
 
-namespace rearm::gpu {
+namespace rearm::REARM_ABI::gpu {
 
 /// Candidates kept beyond k, so that ties at the boundary can be settled.
 inline constexpr Index knn_margin = 8;
@@ -199,4 +199,4 @@ NeighborTable cosine_neighbors(const Resources& resources, const Rows& features,
   return table;
 }
 
-}  // namespace rearm::gpu
+}  // namespace rearm::REARM_ABI::gpu

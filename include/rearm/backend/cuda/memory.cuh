@@ -6,7 +6,7 @@
 
 #include <cstddef>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// What `Buffer`, `Matrix` and `Arena` need of a device. Copies and zeroing wait for all work under way: they belong to
 /// loading, metrics and saving. Throws DeviceError.
@@ -53,4 +53,4 @@ struct CudaMemory {
   }
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -9,7 +9,7 @@
 #include <limits>
 #include <type_traits>
 
-namespace rearm::gpu {
+namespace rearm::REARM_ABI::gpu {
 
 inline int product_extent(Index n, const char* what) {
   if (n > std::numeric_limits<int>::max())
@@ -159,4 +159,4 @@ void spmm_by_library(const Resources& resources, Arena<CudaMemory>& arena, CsrVi
   arena.rewind(mark);
 }
 
-}  // namespace rearm::gpu
+}  // namespace rearm::REARM_ABI::gpu

@@ -12,7 +12,7 @@
 #include <cmath>
 #include <span>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 namespace gpu {
 
 /// Scores that exist at once.
@@ -77,4 +77,4 @@ void CudaBackend<T>::rank_items(Context<CudaBackend>& ctx, ConstView<T> user_row
         detail::message("ranking the items of user ", user - 1, ": a score is NaN; the model has diverged"));
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

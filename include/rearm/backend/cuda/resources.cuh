@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Settings of a CUDA context.
 struct CudaOptions {
@@ -117,4 +117,4 @@ void launch(const Resources& resources, dim3 blocks, unsigned threads, void (*ke
 inline unsigned blocks_for(Index n, Index per_block) { return static_cast<unsigned>((n + per_block - 1) / per_block); }
 
 }  // namespace gpu
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

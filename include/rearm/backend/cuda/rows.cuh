@@ -8,7 +8,7 @@
 
 #include <algorithm>
 
-namespace rearm::gpu {
+namespace rearm::REARM_ABI::gpu {
 
 inline constexpr unsigned full_warp = 0xFFFFFFFFU;
 inline constexpr int warp_size = 32;
@@ -145,4 +145,4 @@ void reduce_rows(const Resources& resources, Arena<CudaMemory>& arena, Index n, 
   arena.rewind(mark);
 }
 
-}  // namespace rearm::gpu
+}  // namespace rearm::REARM_ABI::gpu

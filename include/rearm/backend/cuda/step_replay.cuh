@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 namespace gpu {
 
 /// What changes from step to step, where a step reads it, replayed or not.
@@ -121,4 +121,4 @@ class CudaStepReplay {
   int settled_ = 0;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <type_traits>
 
-namespace rearm::gpu {
+namespace rearm::REARM_ABI::gpu {
 
 /// A block has 64 x 64 elements of the table, a thread 4 x 4 of them: rows 4 y.. and columns x, x + 16, ..., which is
 /// also how one random draw serves four columns (functors::MomentWords).
@@ -80,4 +80,4 @@ REARM_KERNEL void __launch_bounds__(table_threads, sizeof(T) == 4 ? 2 : 1)
   });
 }
 
-}  // namespace rearm::gpu
+}  // namespace rearm::REARM_ABI::gpu

@@ -4,7 +4,7 @@
 
 #include <rearm/backend/cuda/rows.cuh>
 
-namespace rearm::gpu {
+namespace rearm::REARM_ABI::gpu {
 
 /// Offers row i of `scores`, for ids from `first_id` on, to the lists in row i of `ids` and `best`: higher score first,
 /// ties by lower id, -1 and `none` where there are fewer. Only scores above `none` enter. Ids ascend from call to call;
@@ -73,4 +73,4 @@ struct KeepBestRow {
   }
 };
 
-}  // namespace rearm::gpu
+}  // namespace rearm::REARM_ABI::gpu

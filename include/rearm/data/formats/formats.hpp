@@ -10,7 +10,7 @@
 #include <filesystem>
 #include <string>
 
-namespace rearm::detail {
+namespace rearm::REARM_ABI::detail {
 
 struct SplitFormat {
   const char* files;  ///< that it consists of, for messages
@@ -39,4 +39,4 @@ inline std::array<SourcedPairs, 3> read_splits(const std::filesystem::path& dir)
   throw IoError(message(dir.string(), ": has no users' and items' pairs; expected ", expected));
 }
 
-}  // namespace rearm::detail
+}  // namespace rearm::REARM_ABI::detail

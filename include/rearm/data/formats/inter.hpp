@@ -17,7 +17,7 @@
 #include <system_error>
 #include <vector>
 
-namespace rearm::detail {
+namespace rearm::REARM_ABI::detail {
 
 /// The fields of a line; quotes around a whole field are none of it.
 inline std::vector<std::string_view> split_tabs(std::string_view line) {
@@ -101,4 +101,4 @@ inline std::array<SourcedPairs, 3> read(const std::filesystem::path& dir) {
 }
 
 }  // namespace inter
-}  // namespace rearm::detail
+}  // namespace rearm::REARM_ABI::detail

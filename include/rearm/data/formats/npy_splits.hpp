@@ -12,7 +12,7 @@
 #include <limits>
 #include <string>
 
-namespace rearm::detail {
+namespace rearm::REARM_ABI::detail {
 
 /// Integers (2, N), row 0 users, row 1 items; (N, 2) where N is not 2.
 inline SourcedPairs read_pairs_npy(const std::filesystem::path& path) {
@@ -52,4 +52,4 @@ inline std::array<SourcedPairs, 3> read(const std::filesystem::path& dir) {
 }
 
 }  // namespace npy_splits
-}  // namespace rearm::detail
+}  // namespace rearm::REARM_ABI::detail

@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// q = w_q x + b_q, k = w_k y + b_k, v = w_v y + b_v with scalars; y + w_o attention(q, k, v) + b_o.
 template <Backend B>
@@ -168,4 +168,4 @@ class Attention {
   std::vector<std::unique_ptr<AttentionBlock<B>>> self_, cross_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// `reference`: what the authors' program computes. `paper`: the printed equations.
 enum class Variant { reference, paper };
@@ -244,4 +244,4 @@ inline std::string RearmConfig::fit_modalities(const std::vector<std::string>& a
   return note;
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -24,7 +24,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// What REARM propagates over; a homograph is empty() when it is ablated.
 template <class T, class Memory = HostMemory>
@@ -234,4 +234,4 @@ Graphs<B> build_graphs(Context<B>& ctx, const Dataset& data, const RearmConfig& 
   return copy_graphs<B>(std::move(graphs));
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -8,7 +8,7 @@
 
 #include <string>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// One knowledge learner g: Linear(d, dk), PReLU of its own, Linear(dk, dk).
 template <Backend B>
@@ -63,4 +63,4 @@ class MetaNetwork {
   MetaLearner<B> g2_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

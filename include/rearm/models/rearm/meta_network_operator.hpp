@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// Weights of one learner g(x) = W_2 prelu(W_1 x + b_1) + b_2: W_1 dk x d, W_2 dk x dk, biases one row, slope 1 x 1.
 template <class T>
@@ -202,4 +202,4 @@ void meta_network_backward(Context<B>& ctx, In<B> knowledge, In<B> id, const Met
   detail::meta_learner_backward<B>(ctx, knowledge, g2, saved2, d_z2, d_means + width, grad2);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -8,7 +8,7 @@
 
 REARM_LOOPS_BEGIN
 
-namespace rearm::functors {
+namespace rearm::REARM_ABI::functors {
 
 /// y <- (y + bias) / max(|y + bias|, eps); norm keeps |y + bias|; partial += alpha y, for the mean over all rows.
 template <class T>
@@ -120,6 +120,6 @@ struct MetaShareBackwardRow {
   }
 };
 
-}  // namespace rearm::functors
+}  // namespace rearm::REARM_ABI::functors
 
 REARM_LOOPS_END

@@ -5,7 +5,7 @@
 #include <rearm/autodiff/apply.hpp>
 #include <rearm/models/rearm/meta_network_operator.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// One learner's weights on the tape; see MetaLearnerView.
 template <Backend B>
@@ -55,4 +55,4 @@ Var<B> meta_network(Var<B> knowledge, Var<B> id, const MetaLearnerVars<B>& g1, c
       });
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -12,7 +12,7 @@
 #include <memory>
 #include <span>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// A batch's ids, and how many nodes of each kind there are.
 template <Backend B>
@@ -135,4 +135,4 @@ std::unique_ptr<const Objective<B>> make_objective(const RearmConfig& config) {
   return std::make_unique<const PaperObjective<B>>(config);
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

@@ -4,7 +4,7 @@
 
 #include <rearm/autodiff/ops.hpp>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// The authors' form: mean of the squared entries of V^T T (d x d), rows of V and T centered by the column mean and
 /// divided by (norm + 1e-6), the norm a constant.
@@ -22,4 +22,4 @@ Var<B> row_orthogonality(Var<B> v, Var<B> t, double scale) {
   return sum_of_squares(row_dot(v, t), static_cast<Real<B>>(scale));
 }
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI

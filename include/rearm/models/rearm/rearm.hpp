@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-namespace rearm {
+namespace rearm::REARM_ABI {
 
 /// The model on one backend. Owns its parameters and graphs; values and gradients of a step live in the tape.
 template <Backend B>
@@ -200,4 +200,4 @@ class Model {
   std::unique_ptr<const Objective<B>> objective_;
 };
 
-}  // namespace rearm
+}  // namespace rearm::REARM_ABI
