@@ -1,0 +1,61 @@
+#pragma once
+/// @file fuzz.hpp
+/// What the fuzz targets share. A target is one source that defines `check`; libFuzzer calls it with bytes of its own
+/// making (run.sh).
+
+#include <rearm/core/error.hpp>
+#include <tests/data/folder.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+namespace rearm::fuzz {
+
+/// Gives the bytes to a reader. What the library throws on purpose ends the input; every other exception, and a broken
+/// property of what was accepted, ends the program.
+void check(const std::string& bytes);
+
+/// Where targets keep their files: a folder in memory, if TMPDIR is one.
+inline const test::Folder& folder() {
+  static const test::Folder instance;
+  return instance;
+}
+
+/// A property of what was accepted.
+inline void require(bool holds, const char* property) {
+  if (holds) return;
+  std::fprintf(stderr, "does not hold: %s\n", property);
+  std::abort();
+}
+
+/// Whether f() refuses nothing.
+template <class F>
+bool accepts(const F& f) {
+  try {
+    f();
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+/// f(), where nothing can be wrong any more.
+template <class F>
+void must(const F& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    std::fprintf(stderr, "refused what it had accepted: %s\n", e.what());
+    std::abort();
+  }
+}
+
+}  // namespace rearm::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  rearm::fuzz::accepts([&] { rearm::fuzz::check({reinterpret_cast<const char*>(data), size}); });
+  return 0;
+}
