@@ -1,15 +1,24 @@
 #include "settings_file.hpp"
 
+// toml++ asserts, or without assertions lets the compiler assume, what the file decides (a line with "[" alone). With
+// neither it says as an error what is wrong.
+#pragma push_macro("NDEBUG")
+#undef NDEBUG
+#define TOML_ASSERT(expression) static_assert(true)
+#define TOML_MAX_NESTED_VALUES 16
 #define TOML_EXCEPTIONS 1
 #define TOML_HEADER_ONLY 1
 #include <toml++/toml.h>
+#pragma pop_macro("NDEBUG")
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <fstream>
 #include <iterator>
 #include <limits>
-#include <sstream>
+#include <string>
+#include <string_view>
 #include <utility>
 
 namespace rearm::cli {
@@ -21,12 +30,26 @@ std::string place(const std::filesystem::path& file, const toml::source_region& 
   return message(file.string(), ":", region.begin.line, ":", region.begin.column);
 }
 
+/// toml++ recurses as deep as a dotted key has parts, which it does not limit.
+void require_short_keys(const std::string& text, const std::filesystem::path& file) {
+  int line = 1, dots = 0;
+  for (const char c : text) {
+    if (c == '.' && ++dots > 200)
+      throw ConfigError(message(file.string(), ':', line, ": more than 200 dots in one line; no setting has them"));
+    if (c != '\n') continue;
+    ++line;
+    dots = 0;
+  }
+}
+
 toml::table parse(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
   if (!in || std::filesystem::is_directory(file))
     throw IoError(message(file.string(), ": cannot be read; give a TOML file with settings"));
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  require_short_keys(text, file);
   try {
-    return toml::parse(in, file.string());
+    return toml::parse(std::string_view(text), file.string());
   } catch (const toml::parse_error& e) {
     throw ConfigError(message(place(file, e.source()), ": ", e.description()));
   }
@@ -98,11 +121,12 @@ std::string to_toml(const ModelEntry& entry) {
       out += message(out.empty() ? "" : "\n", '[', table, "]\n");
       if (first_of_model) out += message("name = \"", entry.name(), "\"\n");
     }
-    // TOML's whole numbers end at 2^63 - 1; larger ones are read from text.
+    // TOML's whole numbers end at 2^63 - 1; larger ones are read from text. Unlike JSON it wants DEL escaped.
     const bool large = value.is_number_unsigned() &&
                        value.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()};
-    out += message("# ", field.help, '\n', path.substr(dot + 1), " = ", large ? '"' + value.dump() + '"' : value.dump(),
-                   '\n');
+    std::string text = large ? '"' + value.dump() + '"' : value.dump();
+    for (std::size_t at = 0; (at = text.find('\x7f', at)) != std::string::npos;) text.replace(at, 1, "\\u007f");
+    out += message("# ", field.help, '\n', path.substr(dot + 1), " = ", text, '\n');
   };
   // A table's own values come before the tables inside it.
   for (const bool nested : {false, true})

@@ -2,8 +2,8 @@
 // metadata, a blank and its value, or, where it has no blank, the name of a tensor.
 #include "fuzz.hpp"
 
+#include <rearm/backend/cpu/cpu_backend.hpp>
 #include <rearm/run/checkpoint.hpp>
-#include <tests/support/minimal_backend.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -13,10 +13,10 @@
 #include <string>
 #include <vector>
 
-namespace rearm::fuzz {
+namespace rearm::fuzz::checkpoint {
 namespace {
 
-using B = test::MinimalBackend<float>;
+using B = CpuBackend<float>;
 
 /// A network of one parameter and its optimizer.
 struct Network {
@@ -26,7 +26,7 @@ struct Network {
   Network(Index rows, Index cols) : weight(parameters.add("weight", rows, cols)) { init_constant(weight, 0.5); }
 };
 
-SettingsRecord settings() {
+SettingsRecord our_settings() {
   return {"m",
           {{"train", {{"epochs", 9}, {"seed", 1}}}, {"model", {{"rank", 3}}}},
           {"train.epochs"},
@@ -61,7 +61,7 @@ bool same(const TrainState& a, const TrainState& b) {
 void check(const std::string& bytes) {
   const std::filesystem::path path = folder() / "checkpoint.safetensors";
   write_checkpoint(path, bytes);
-  const SettingsRecord ours = settings();
+  const SettingsRecord ours = our_settings();
   const TrainState stated = read_train_state(path, ours);
   Network outer(2, 3), inner(1, 3);
   const Trained<B> trained[] = {{"", &outer.parameters, &outer.optimizer},
@@ -88,4 +88,4 @@ void check(const std::string& bytes) {
   });
 }
 
-}  // namespace rearm::fuzz
+}  // namespace rearm::fuzz::checkpoint

@@ -5,7 +5,7 @@
 
 #include <string>
 
-namespace rearm::fuzz {
+namespace rearm::fuzz::dataset_json {
 
 void check(const std::string& bytes) {
   static const bool written =
@@ -16,4 +16,4 @@ void check(const std::string& bytes) {
   require(data.train.size() == 2 && data.modalities.empty(), "dataset.json changes no pairs");
 }
 
-}  // namespace rearm::fuzz
+}  // namespace rearm::fuzz::dataset_json

@@ -1,22 +1,15 @@
 #pragma once
 /// @file fuzz.hpp
-/// What the fuzz targets share. A target is one source that defines `check`; libFuzzer calls it with bytes of its own
-/// making (run.sh).
+/// What the fuzz targets share. A target is one source that defines `check` in a namespace of its name and stands in
+/// the list of main.cpp.
 
 #include <rearm/core/error.hpp>
 #include <tests/data/folder.hpp>
 
-#include <cstddef>
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <string>
 
 namespace rearm::fuzz {
-
-/// Gives the bytes to a reader. What the library throws on purpose ends the input; every other exception, and a broken
-/// property of what was accepted, ends the program.
-void check(const std::string& bytes);
 
 /// Where targets keep their files: a folder in memory, if TMPDIR is one.
 inline const test::Folder& folder() {
@@ -54,8 +47,3 @@ void must(const F& f) {
 }
 
 }  // namespace rearm::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  rearm::fuzz::accepts([&] { rearm::fuzz::check({reinterpret_cast<const char*>(data), size}); });
-  return 0;
-}

@@ -11,7 +11,7 @@
 #include <optional>
 #include <string>
 
-namespace rearm::fuzz {
+namespace rearm::fuzz::graph_cache {
 namespace {
 
 constexpr ContentHash::Digest key = {1, 2};
@@ -61,7 +61,8 @@ void check(const std::string& bytes) {
   const std::optional<Csr<float>> found = cache.load<float>("in", key);
   if (!found) return;
   const CsrView<float> graph = found->view();
-  require(graph.offsets[0] == 0 && graph.offsets[graph.rows] == graph.nonzeros, "offsets begin at 0 and end at the end");
+  require(graph.offsets[0] == 0 && graph.offsets[graph.rows] == graph.nonzeros,
+          "offsets begin at 0 and end at the end");
   for (Index i = 0; i < graph.rows; ++i) require(graph.offsets[i] <= graph.offsets[i + 1], "offsets ascend");
   for (Index e = 0; e < graph.nonzeros; ++e)
     require(graph.indices[e] >= 0 && graph.indices[e] < graph.cols, "columns are below their number");
@@ -72,4 +73,4 @@ void check(const std::string& bytes) {
   });
 }
 
-}  // namespace rearm::fuzz
+}  // namespace rearm::fuzz::graph_cache

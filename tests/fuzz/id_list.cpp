@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace rearm::fuzz {
+namespace rearm::fuzz::id_list {
 
 void check(const std::string& bytes) {
   folder().write("in.txt", bytes);
@@ -17,4 +17,4 @@ void check(const std::string& bytes) {
   must([&] { require(cli::read_users(folder() / "copy.txt") == users, "ids are read as they were written"); });
 }
 
-}  // namespace rearm::fuzz
+}  // namespace rearm::fuzz::id_list

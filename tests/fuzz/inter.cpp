@@ -8,7 +8,7 @@
 #include <limits>
 #include <string>
 
-namespace rearm::fuzz {
+namespace rearm::fuzz::inter {
 namespace {
 
 bool same(const Interactions& a, const Interactions& b) { return a.users == b.users && a.items == b.items; }
@@ -24,7 +24,8 @@ void check(const std::string& bytes) {
   for (std::size_t s = 0; s < 3; ++s) {
     const auto& [users, items] = splits[s].pairs;
     whole = whole && !users.empty();
-    require(users.size() == items.size() && users.size() == splits[s].lines.size(), "a pair has a user, an item, a line");
+    require(users.size() == items.size() && users.size() == splits[s].lines.size(),
+            "a pair has a user, an item, a line");
     for (std::size_t e = 0; e < users.size(); ++e) {
       for (const Id id : {users[e], items[e]})
         require(id >= 0 && id < std::numeric_limits<Id>::max(), "an id is in its limits");
@@ -48,4 +49,4 @@ void check(const std::string& bytes) {
   });
 }
 
-}  // namespace rearm::fuzz
+}  // namespace rearm::fuzz::inter

@@ -12,7 +12,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace rearm::fuzz {
+namespace rearm::fuzz::npy {
 namespace {
 
 template <class T>
@@ -69,4 +69,4 @@ void check(const std::string& bytes) {
   }
 }
 
-}  // namespace rearm::fuzz
+}  // namespace rearm::fuzz::npy

@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace rearm::fuzz {
+namespace rearm::fuzz::safetensors {
 namespace {
 
 /// A tensor's elements as it stores them.
@@ -72,4 +72,4 @@ void check(const std::string& bytes) {
   });
 }
 
-}  // namespace rearm::fuzz
+}  // namespace rearm::fuzz::safetensors

@@ -5,11 +5,13 @@
 
 #include <rearm/models/rearm/config.hpp>
 
+#include <algorithm>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
-namespace rearm::fuzz {
+namespace rearm::fuzz::settings {
 namespace {
 
 /// REARM's settings, without the model.
@@ -30,7 +32,8 @@ class SettingsEntry final : public cli::ModelEntry {
   }
   std::string path(const std::string& setting) const override { return setting_path(settings, setting); }
   void set(const std::string& path, const nlohmann::json& value) override {
-    with_setting(settings, path, [&](const std::string& p, const Field&, auto& field) { detail::assign(p, value, field); });
+    with_setting(settings, path,
+                 [&](const std::string& p, const Field&, auto& field) { detail::assign(p, value, field); });
   }
   void set_text(const std::string&, const std::string&) override { unused(); }
   void take_preset(const std::string&) override { unused(); }
@@ -66,4 +69,4 @@ void check(const std::string& bytes) {
   });
 }
 
-}  // namespace rearm::fuzz
+}  // namespace rearm::fuzz::settings
