@@ -181,7 +181,7 @@ class NpyDict {
   std::size_t at_ = 0;
 };
 
-/// The elements of an array of that shape; nothing when they are more than `limit`.
+/// The elements of an array of that shape, no extent negative; nothing when they are more than `limit`.
 inline std::optional<Index> element_count(const std::vector<Index>& shape, Index limit) {
   if (std::ranges::find(shape, Index{0}) != shape.end()) return 0;
   Index count = 1;
@@ -383,9 +383,9 @@ NpyArray<T> read_npy(const std::filesystem::path& path) {
 /// exactly `values`, IoError when the file cannot be written; an existing file is then as it was.
 template <detail::NpyElement T>
 void write_npy(const std::filesystem::path& path, std::span<const T> values, const std::vector<Index>& shape) {
-  const auto size = detail::element_count(shape, std::numeric_limits<Index>::max());
-  if (!size || std::ranges::any_of(shape, [](Index extent) { return extent < 0; }))
-    throw ShapeError(detail::message("write_npy: shape ", shape_string(shape), " is no array's"));
+  const bool negative = std::ranges::any_of(shape, [](Index extent) { return extent < 0; });
+  const auto size = negative ? std::nullopt : detail::element_count(shape, std::numeric_limits<Index>::max());
+  if (!size) throw ShapeError(detail::message("write_npy: shape ", shape_string(shape), " is no array's"));
   if (*size != static_cast<Index>(values.size()))
     throw ShapeError(detail::message("write_npy: shape ", shape_string(shape), " holds ", *size, " values but ",
                                      values.size(), " were given"));
