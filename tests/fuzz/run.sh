@@ -13,15 +13,15 @@ shift || true
 # What targets write and read lies in memory, where there is a folder for it.
 work=$(mktemp -d -p "$([[ -w /dev/shm ]] && echo /dev/shm || echo "${TMPDIR:-/tmp}")" rearm_fuzz.XXXXXX)
 trap 'rm -rf -- "$work"' EXIT
-export TMPDIR=$work ASAN_OPTIONS=quarantine_size_mb=8
+export TMPDIR=$work ASAN_OPTIONS=quarantine_size_mb=8:max_malloc_fill_size=0:malloc_context_size=6
 
 fuzz() {
   local target=$1 found=$build/fuzz/$1
   mkdir -p "$found" "$work/$target"
   cp -- "$here/corpus/$target"/* "$work/$target"
   "$program" "$target" -max_total_time="$seconds" -max_len=4096 -timeout=5 -rss_limit_mb=512 -malloc_limit_mb=64 \
-    -print_final_stats=1 -verbosity=1 -artifact_prefix="$found/" "$work/$target" &>"$found/log"
-  local status=$? stat
+    -print_final_stats=1 -print_funcs=0 -artifact_prefix="$found/" "$work/$target" &>"$found/log"
+  local status=$?
   stat() { sed -n "s/^stat::$1: *//p" "$found/log"; }
   if ((status == 0)); then
     printf '%-13s %9s inputs, peak %4s MB\n' "$target" "$(stat number_of_executed_units)" "$(stat peak_rss_mb)"
