@@ -1,6 +1,7 @@
 /// @file files_test.cpp
 /// Files of a run: what they say of their model, what is refused, and those of version 0.1.
 
+#include <rearm/run/result.hpp>
 #include <tests/data/folder.hpp>
 #include <tests/support/checkpoint.hpp>
 #include <tests/support/small_data.hpp>
