@@ -26,10 +26,10 @@ fuzz() {
   if ((status == 0)); then
     printf '%-13s %9s inputs, peak %4s MB\n' "$target" "$(stat number_of_executed_units)" "$(stat peak_rss_mb)"
   else
-    printf '%-13s FAILED: %s; repeat it with %s %s FILE\n' "$target" \
-      "$(sed -n 's/.*Test unit written to //p' "$found/log" | tail -1)" "$program" "$target"
-    grep -v '^#[0-9]*[[:space:]]' "$found/log" | tail -40
-  fi >&2
+    printf '%-13s FAILED: %s; to run it once: %s %s FILE\n' "$target" \
+      "$(sed -n 's/.*Test unit written to //p' "$found/log" | tail -1)" "$program" "$target" >&2
+    grep -av '^#[0-9]*[[:space:]]' "$found/log" | tail -40 >&2
+  fi
   return $status
 }
 
