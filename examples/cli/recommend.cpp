@@ -1,5 +1,6 @@
 // rearm recommend: the best unseen items of users, from a model file alone.
 #include "commands.hpp"
+#include "id_list.hpp"
 #include "program.hpp"
 #include "ranking.hpp"
 
@@ -8,15 +9,12 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <numeric>
 #include <span>
 #include <string>
-#include <string_view>
-#include <system_error>
 #include <vector>
 
 namespace rearm::cli {
@@ -32,24 +30,6 @@ struct RecommendArguments {
   std::string format = "tsv";
   int threads = 0;
 };
-
-/// Ids separated by blanks, commas or lines.
-std::vector<Id> read_users(const std::filesystem::path& path) {
-  std::string text = rearm::detail::read_text(path);
-  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
-  constexpr std::string_view between = " ,\t\r\n";
-  std::vector<Id> users;
-  for (std::size_t begin = text.find_first_not_of(between); begin != std::string::npos;) {
-    const std::size_t end = std::min(text.find_first_of(between, begin), text.size());
-    Id user = 0;
-    const auto [last, error] = std::from_chars(text.data() + begin, text.data() + end, user);
-    if (error != std::errc() || last != text.data() + end)
-      throw DataError(path.string() + ": '" + text.substr(begin, end - begin) + "' is not a user id");
-    users.push_back(user);
-    begin = text.find_first_not_of(between, end);
-  }
-  return users;
-}
 
 void print_tsv(std::span<const Id> users, const TopK<float>& top, bool header) {
   if (header) std::printf("user\trank\titem\tscore\n");

@@ -25,6 +25,22 @@ TEST_CASE("transpose has the same entries, columns ascending") {
   }
 }
 
+TEST_CASE("a matrix is well formed when its offsets ascend to its entries and columns are its own") {
+  const auto made = [](Index cols, const std::vector<Index>& offsets, const std::vector<Id>& columns) {
+    const auto rows = static_cast<Index>(offsets.size()) - 1;
+    return Csr<float>{rows, cols, Buffer<Index>(offsets), Buffer<Id>(columns),
+                      Buffer<float>(static_cast<Index>(columns.size()))};
+  };
+  CHECK(well_formed(made(3, {0, 2, 2, 3}, {2, 0, 1})));
+  CHECK(well_formed(made(0, {0}, {})));
+  CHECK_FALSE(well_formed(made(3, {1, 2, 2, 3}, {2, 0, 1})));
+  CHECK_FALSE(well_formed(made(3, {0, 4, 2, 3}, {2, 0, 1})));
+  CHECK_FALSE(well_formed(made(3, {0, 2, 2, 4}, {2, 0, 1})));
+  CHECK_FALSE(well_formed(made(2, {0, 2, 2, 3}, {2, 0, 1})));
+  CHECK_FALSE(well_formed(made(3, {0, 2, 2, 3}, {2, -1, 1})));
+  CHECK_FALSE(well_formed(made(3, {}, {})));
+}
+
 TEST_CASE("cast keeps the pattern") {
   const Csr<double> a = random_csr<double>(9, 5, 0.5, 1);
   const Csr<float> f = cast<float>(a);

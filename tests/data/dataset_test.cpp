@@ -124,6 +124,17 @@ TEST_CASE("dataset.json names the set, its sizes and what the features are") {
     folder.write("dataset.json", bad);
     CHECK(has(data_error(folder), "dataset.json"));
   }
+  folder.write("dataset.json", R"({"n_users": )" + std::string(200'000, '[') + std::string(200'000, ']') + "}");
+  CHECK(has(data_error(folder), "nests"));
+}
+
+TEST_CASE("how many users dataset.json declares costs reading nothing") {
+  const Folder folder;
+  write_small(folder);
+  folder.write("dataset.json", R"({"n_users": 2147483647})");
+  const Dataset data = load_dataset(folder.path());
+  CHECK(data.n_users == 2147483647);
+  CHECK(warned(data, "of 2147483647 users have no train pairs"));
 }
 
 TEST_CASE("ids that are negative or out of range are named with file, position and value") {

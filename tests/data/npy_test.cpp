@@ -63,6 +63,9 @@ TEST_CASE("write_npy then read_npy gives the same array, also converted") {
   CHECK(read_npy<double>(folder / "a.npy").values == many);
   write_npy(folder / "none.npy", std::vector<std::int64_t>{}, {2, 0});
   CHECK(read_npy<std::int64_t>(folder / "none.npy").shape == std::vector<Index>{2, 0});
+  const Index large = Index{1} << 62;  // of nothing, however large
+  write_npy(folder / "none.npy", std::vector<float>{}, {large, large, 0});
+  CHECK(read_npy<float>(folder / "none.npy").shape == std::vector<Index>{large, large, 0});
   write_npy(folder / "scalar.npy", std::vector<double>{4.0}, {});
   CHECK(read_npy<double>(folder / "scalar.npy").values == std::vector<double>{4.0});
 }
@@ -144,7 +147,8 @@ TEST_CASE("write_npy refuses a wrong shape or folder and keeps what was there") 
   const std::vector<float> values = {1, 2, 3};
   write_npy(folder / "a.npy", values, {3});
   CHECK(has(error_of<ShapeError>([&] { write_npy(folder / "a.npy", values, {2, 2}); }), "(2, 2) holds 4"));
-  CHECK_THROWS_AS(write_npy(folder / "a.npy", values, {-3, -1}), ShapeError);
+  for (const std::vector<Index>& shape : {std::vector<Index>{-3, -1}, {-1, 0}, {-1, std::numeric_limits<Index>::min()}})
+    CHECK_THROWS_AS(write_npy(folder / "a.npy", values, shape), ShapeError);
   CHECK_THROWS_AS(write_npy(folder / "absent/a.npy", values, {3}), IoError);
   CHECK(read_npy<float>(folder / "a.npy").values == values);
   Index files = 0;

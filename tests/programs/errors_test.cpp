@@ -95,6 +95,12 @@ TEST_CASE("wrong settings files are refused") {
   refused("rank = 3\nno_such_thing\n", {"settings.toml:"});
   refused("learning_rate = 0,001\n", {"settings.toml:1:"});
   refused("seed = 1979-05-27\n", {"settings.toml:1:8"});
+  refused("rank = 3\n[\n", {"settings.toml:2:"});
+  refused("\xC3\xA9 = 3\n", {"settings.toml:1:1"});
+  std::string dotted = "rank = 3\n";
+  for (int i = 0; i < 200'000; ++i) dotted += "a.";
+  refused(dotted + "b = 1\n", {"settings.toml:2:", "200 dots"});
+  refused("rank = " + std::string(200'000, '['), {"settings.toml:1:"});
   refused("[model]\nname = \"matrix\"\n", {"matrix"});
   check_refused(folder, "rearm train", {data.path().string(), "--config", (folder / "none.toml").string()},
                 {"none.toml"});

@@ -156,6 +156,24 @@ TEST_CASE("the same seed gives the same file with one and two threads, another s
   CHECK(one != bench.bytes("other", "model.safetensors"));
 }
 
+TEST_CASE("a run goes on from its own settings, whatever characters they hold") {
+  REARM_NEEDS_PROGRAMS();
+  const Folder folder, data;
+  test::write_data(data);
+  const std::string name = "im\x7f\"\\ge";
+  std::filesystem::rename(data / "image_feat.npy", data / (name + "_feat.npy"));
+  folder.write("settings.toml", "modalities = [\"im\\u007f\\\"\\\\ge\"]\nembedding_dim = 8\nmodel.name = \"vbpr\"\n");
+  std::vector<std::string> arguments = {
+      data.path().string(), "--config", (folder / "settings.toml").string(), "--out", (folder / "out").string(),
+      "--epochs",           "1"};
+  CHECK(test::run(folder, "rearm train", arguments).status == 0);
+  arguments = {data.path().string(),      "--model",  "vbpr", "--out",
+               (folder / "out").string(), "--epochs", "2",    "--resume"};
+  const test::Finished again = test::run(folder, "rearm train", arguments);
+  INFO("stderr: " << again.err);
+  CHECK(again.status == 0);
+}
+
 TEST_CASE("a resumed run ends with the bits of one that was not cut off") {
   REARM_NEEDS_PROGRAMS();
   const Bench bench;

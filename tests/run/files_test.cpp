@@ -1,6 +1,7 @@
 /// @file files_test.cpp
 /// Files of a run: what they say of their model, what is refused, and those of version 0.1.
 
+#include <rearm/run/result.hpp>
 #include <tests/data/folder.hpp>
 #include <tests/support/checkpoint.hpp>
 #include <tests/support/small_data.hpp>
@@ -9,9 +10,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <string>
 #include <utility>
@@ -269,6 +272,125 @@ TEST_CASE("metadata that is damaged is named with its file") {
             }),
             "config in the metadata is not a JSON object"));
   CHECK(bytes_of(file) == before);
+}
+
+TEST_CASE("a checkpoint whose counters are none, or contradict each other, is refused") {
+  const Dataset data = tiny_data();
+  const RearmSettings s = two_epochs();
+  const Folder folder;
+  train_in(folder.path(), data, s);
+  const fs::path file = folder / "checkpoint.safetensors";
+  Made made(data, s);
+  const TensorMetadata whole = metadata_of(file);
+  const auto refused = [&](const std::string& key, const nlohmann::json& value) {
+    TensorMetadata metadata = whole;
+    auto state = nlohmann::json::parse(metadata.at("state"));
+    state[key] = value;
+    metadata["state"] = state.dump();
+    rewrite(file, metadata);
+    const std::string said = error_of<DataError>([&] { read_train_state(file, made.record()); });
+    INFO(said);
+    return has(said, file.string()) && has(said, "state in the metadata is damaged");
+  };
+  CHECK_FALSE(refused("step", 5));
+  CHECK(refused("epoch", 1.5));
+  CHECK(refused("epoch", 1e300));
+  CHECK(refused("epoch", std::int64_t{1} << 32));
+  CHECK(refused("epoch", std::numeric_limits<int>::max()));
+  CHECK(refused("epoch", true));
+  CHECK(refused("epoch", -2));
+  CHECK(refused("step", -1));
+  CHECK(refused("step", std::numeric_limits<std::int64_t>::max()));
+  CHECK(refused("step", std::numeric_limits<std::uint64_t>::max()));
+  CHECK(refused("best_epoch", 7));
+  CHECK(refused("best_epoch", -2));
+  CHECK(refused("stale_epochs", -1));
+  CHECK(refused("stale_epochs", 9));
+  CHECK(refused("best_value", "high"));
+  CHECK(refused("step_seconds", 0.5));
+  CHECK(refused("step_seconds", {"long"}));
+}
+
+TEST_CASE("how far an inner optimizer was must be a count") {
+  const Folder folder;
+  const fs::path file = folder / "checkpoint.safetensors";
+  ParameterStore<B> outer, inner;
+  outer.add("w", 1, 2);
+  inner.add("w", 1, 2);
+  AdamW<B> first{AdamSettings{}}, second{AdamSettings{}};
+  second.set_step_count(3);
+  const std::vector<Trained<B>> trained = {{"", &outer, &first}, {"inner", &inner, &second}};
+  const SettingsRecord settings = record_settings("m", tiny_settings());
+  save_checkpoint<B>(file, trained, settings, {});
+  second.set_step_count(0);
+  load_checkpoint<B>(file, trained, settings);
+  CHECK(second.step_count() == 3);
+  TensorMetadata metadata = metadata_of(file);
+  auto state = nlohmann::json::parse(metadata.at("state"));
+  for (const nlohmann::json& updates : {nlohmann::json(-1), nlohmann::json(1.5), nlohmann::json("3"),
+                                        nlohmann::json(std::numeric_limits<std::uint64_t>::max())}) {
+    state["updates"]["inner"] = updates;
+    metadata["state"] = state.dump();
+    rewrite(file, metadata);
+    CHECK(has(error_of<DataError>([&] { load_checkpoint<B>(file, trained, settings); }), "optimizer of 'inner'"));
+    CHECK(second.step_count() == 3);
+  }
+}
+
+TEST_CASE("settings and digests that nest deep are refused, not followed") {
+  const Dataset data = tiny_data();
+  const RearmSettings s = two_epochs();
+  const Folder folder;
+  train_in(folder.path(), data, s);
+  Made made(data, s);
+  const std::string deep = "{\"model\":{\"rank\":" + std::string(200'000, '[') + std::string(200'000, ']') + "}}";
+  for (const char* key : {"settings", "data", "state"}) {
+    const fs::path file = folder / "checkpoint.safetensors";
+    const TensorMetadata whole = metadata_of(file);
+    TensorMetadata metadata = whole;
+    metadata[key] = deep;
+    rewrite(file, metadata);
+    const std::string said = error_of<DataError>([&] { read_train_state(file, made.record()); });
+    CHECK(has(said, key + std::string(" in the metadata nests")));
+    rewrite(file, whole);
+  }
+}
+
+TEST_CASE("a model file's seen items are ascending ids of its items, and no array is larger than the file") {
+  const Folder folder;
+  const fs::path file = folder / "model.safetensors";
+  const Matrix<float> users(2, 1), items(3, 1);
+  const auto write = [&](const std::vector<Index>& offsets, const std::vector<Id>& ids) {
+    ModelOrigin origin;
+    origin.seen.offsets = offsets;
+    origin.seen.ids = ids;
+    save_model<B>(file, ParameterStore<B>(), record_settings("m", tiny_settings()), origin, 0, users.view(),
+                  items.view());
+    return error_of<DataError>([&] { load_model<B>(file); });
+  };
+  CHECK(write({0, 2, 3}, {0, 2, 1}).empty());
+  CHECK(has(write({0, 2, 3}, {2, 0, 1}), "user 0"));
+  CHECK(has(write({0, 2, 3}, {0, 0, 1}), "user 0"));
+  CHECK(has(write({0, 1, 3}, {0, 1, 3}), "user 1"));
+  CHECK(has(write({0, 1, 3}, {0, -1, 1}), "user 1"));
+  CHECK(has(write({0, 3, 2}, {0, 1, 2}), "seen.offsets"));
+  // Shapes with an extent of 0 have no bytes, whatever the other.
+  const Index large = Index{1} << 60;
+  TensorMetadata metadata = metadata_of(file);
+  metadata["n_users"] = std::to_string(large - 1);
+  const std::vector<TensorView> tensors = {{"representation.user", TensorType::f32, {large - 1, 0}, nullptr},
+                                           {"representation.item", TensorType::f32, {3, 0}, nullptr},
+                                           {"seen.offsets", TensorType::i64, {0, large}, nullptr},
+                                           {"seen.items", TensorType::i32, {0, large}, nullptr}};
+  write_safetensors(file, tensors, metadata);
+  CHECK(has(error_of<DataError>([&] { load_model<B>(file); }), "do not fit together"));
+}
+
+TEST_CASE("lines of metrics.jsonl without an epoch are dropped") {
+  const Folder folder;
+  folder.write("metrics.jsonl", "{\"epoch\":0}\n{\"epoch\":\"1\"}\n[]\n{\n{}\n{\"epoch\":1}\n{\"epoch\":2}\n");
+  { const MetricsLog log(folder / "metrics.jsonl", 1); }
+  CHECK(bytes_of(folder / "metrics.jsonl") == "{\"epoch\":0}\n{\"epoch\":1}\n");
 }
 
 }  // namespace run_files_test

@@ -4,6 +4,7 @@
 
 #include <rearm/core/matrix.hpp>
 
+#include <algorithm>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -33,6 +34,16 @@ struct Csr {
   Index nonzeros() const noexcept { return indices.size(); }
   CsrView<T> view() const noexcept { return {rows, cols, offsets.data(), indices.data(), values.data(), nonzeros()}; }
 };
+
+/// Whether the offsets ascend from 0 to the number of entries, and every entry's column is below `cols`: what
+/// everything here takes for granted, and a file may not have.
+template <class T>
+bool well_formed(const Csr<T>& a) {
+  if (a.rows < 0 || a.offsets.size() != a.rows + 1 || a.values.size() != a.nonzeros()) return false;
+  const auto offsets = a.offsets.span();
+  return offsets.front() == 0 && offsets.back() == a.nonzeros() && std::ranges::is_sorted(offsets) &&
+         std::ranges::all_of(a.indices.span(), [&](Id column) { return column >= 0 && column < a.cols; });
+}
 
 /// The transpose, column ids ascending in each row (counting sort, O(nonzeros)).
 template <class T>

@@ -7,6 +7,7 @@
 #include <rearm/data/interactions.hpp>
 #include <rearm/data/npy.hpp>
 #include <rearm/data/splits.hpp>
+#include <rearm/io/json.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -87,8 +88,7 @@ inline DatasetManifest read_manifest(const std::filesystem::path& dir) {
   const std::string text = read_text(out.path);
   try {
     require_no_pointer(text, out.path);
-    const nlohmann::json json = nlohmann::json::parse(text);
-    if (!json.is_object()) throw DataError(message(out.path.string(), ": must hold one JSON object"));
+    const nlohmann::json json = parse_json_object(text, out.path.string());
     out.name = json.value("name", out.name);
     out.n_users = manifest_count(json, "n_users", out.path);
     out.n_items = manifest_count(json, "n_items", out.path);
@@ -204,10 +204,10 @@ inline void tidy_splits(Dataset& data) {
   };
   idle(&Interactions::users, data.n_users, "users");
   idle(&Interactions::items, data.n_items, "items");
-  const Adjacency train = items_by_user(data.train, data.n_users);
-  std::vector<Id> cold;
+  std::vector<Id> warm = data.train.users, cold;
+  std::ranges::sort(warm);
   for (const Id user : data.test.users)
-    if (train.degree(user) == 0) cold.push_back(user);
+    if (!std::ranges::binary_search(warm, user)) cold.push_back(user);
   if (const Index n = count_distinct(std::move(cold)); n > 0)
     data.warnings.push_back(message(n, " users of test have no train pairs and count in the means of metrics; ",
                                     "count_cold_users = false leaves them out"));

@@ -20,6 +20,7 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -180,23 +181,26 @@ class NpyDict {
   std::size_t at_ = 0;
 };
 
+/// The elements of an array of that shape, no extent negative; nothing when they are more than `limit`.
+inline std::optional<Index> element_count(const std::vector<Index>& shape, Index limit) {
+  if (std::ranges::find(shape, Index{0}) != shape.end()) return 0;
+  Index count = 1;
+  for (const Index extent : shape) {
+    if (extent > limit / count) return std::nullopt;
+    count *= extent;
+  }
+  return count;
+}
+
 /// Fills header.size; throws before anything is allocated when the file does not hold exactly that many bytes.
 inline void require_payload(NpyHeader& header, Index file_bytes, const std::filesystem::path& path) {
-  const bool empty = std::ranges::find(header.shape, Index{0}) != header.shape.end();
-  const Index limit = std::numeric_limits<Index>::max() / item_size(header.dtype);
-  header.size = empty ? 0 : 1;
-  bool overflow = false;
-  for (const Index extent : header.shape) {
-    if (empty) break;
-    overflow = overflow || extent > limit / header.size;
-    if (overflow) break;
-    header.size *= extent;
-  }
+  const auto size = element_count(header.shape, std::numeric_limits<Index>::max() / item_size(header.dtype));
+  header.size = size.value_or(0);
   const Index actual = file_bytes - header.data_offset;
-  const Index expected = overflow ? 0 : header.size * item_size(header.dtype);
-  if (!overflow && expected == actual) return;
-  const std::string claim = overflow ? "more than 2^63" : std::to_string(expected);
-  const bool shorter = overflow || actual < expected;
+  const Index expected = header.size * item_size(header.dtype);
+  if (size && expected == actual) return;
+  const std::string claim = size ? std::to_string(expected) : "more than 2^63";
+  const bool shorter = !size || actual < expected;
   throw IoError(message(path.string(), shorter ? ": truncated: shape " : ": trailing bytes: shape ",
                         shape_string(header.shape), " of ", to_string(header.dtype), " needs ", claim,
                         " bytes from offset ", header.data_offset, " but the file has ", actual,
@@ -381,14 +385,11 @@ NpyArray<T> read_npy(const std::filesystem::path& path) {
 /// exactly `values`, IoError when the file cannot be written; an existing file is then as it was.
 template <detail::NpyElement T>
 void write_npy(const std::filesystem::path& path, std::span<const T> values, const std::vector<Index>& shape) {
-  Index size = 1;
-  for (const Index extent : shape) {
-    if (extent < 0 || (size > 0 && extent > std::numeric_limits<Index>::max() / size))
-      throw ShapeError(detail::message("write_npy: shape ", shape_string(shape), " is no array's"));
-    size *= extent;
-  }
-  if (size != static_cast<Index>(values.size()))
-    throw ShapeError(detail::message("write_npy: shape ", shape_string(shape), " holds ", size, " values but ",
+  const bool negative = std::ranges::any_of(shape, [](Index extent) { return extent < 0; });
+  const auto size = negative ? std::nullopt : detail::element_count(shape, std::numeric_limits<Index>::max());
+  if (!size) throw ShapeError(detail::message("write_npy: shape ", shape_string(shape), " is no array's"));
+  if (*size != static_cast<Index>(values.size()))
+    throw ShapeError(detail::message("write_npy: shape ", shape_string(shape), " holds ", *size, " values but ",
                                      values.size(), " were given"));
   std::string text = detail::message("{'descr': '<", std::floating_point<T> ? 'f' : 'i', sizeof(T),
                                      "', 'fortran_order': False, 'shape': ", shape_string(shape), ", }");

@@ -73,7 +73,8 @@ class GraphCache {
       return std::nullopt;
     // The sizes are believed only when they add up to the file's own.
     constexpr std::int64_t limit = std::int64_t{1} << 40;
-    if (header.rows < 0 || header.rows > limit || header.cols < 0 || header.nonzeros < 0 || header.nonzeros > limit)
+    if (header.rows < 0 || header.rows > limit || header.cols < 0 || header.cols > limit || header.nonzeros < 0 ||
+        header.nonzeros > limit)
       return std::nullopt;
     const std::uintmax_t expected = sizeof(Header) + (static_cast<std::uintmax_t>(header.rows) + 1) * sizeof(Index) +
                                     static_cast<std::uintmax_t>(header.nonzeros) * (sizeof(Id) + sizeof(T));
@@ -86,7 +87,7 @@ class GraphCache {
     read(graph.offsets);
     read(graph.indices);
     read(graph.values);
-    if (!in || header.checksum != checksum(graph)) return std::nullopt;
+    if (!in || header.checksum != checksum(graph) || !well_formed(graph)) return std::nullopt;
     return graph;
   }
 

@@ -7,6 +7,7 @@
 #include <rearm/core/error.hpp>
 #include <rearm/core/matrix.hpp>
 #include <rearm/io/atomic_file.hpp>
+#include <rearm/io/json.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -246,11 +247,8 @@ class SafetensorsFile {
   }
 
   void parse(const std::string& text, std::uint64_t file_size) {
-    const auto header = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (!header.is_object())
-      throw DataError(detail::message(path_.string(),
-                                      ": the header at offset 8 is not a JSON object; no safetensors "
-                                      "file, or damaged"));
+    const auto header =
+        parse_json_object(text, path_.string() + ": no safetensors file, or damaged: the header at offset 8");
     const std::uint64_t data_begin = sizeof(std::uint64_t) + text.size();
     const std::uint64_t data_bytes = file_size - data_begin;
     for (const auto& [name, entry] : header.items()) {

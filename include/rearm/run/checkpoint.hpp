@@ -9,8 +9,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -63,31 +65,53 @@ void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<
 
 namespace detail {
 
+/// Whether one more than the count is one, too.
+template <class T>
+constexpr bool is_count(T n) {
+  return n >= 0 && n < std::numeric_limits<T>::max();
+}
+
 inline TrainState read_train_state(const SafetensorsFile& file, const std::filesystem::path& path) {
   TrainState state;
+  EarlyStoppingState& stopping = state.stopping;
+  const auto damaged = [&](std::string_view why) {
+    return DataError(message(path.string(), ": state in the metadata is damaged (", why, ")"));
+  };
+  const auto json = parse_metadata(require_metadata(file, path, "state"), path, "state");
   try {
-    const auto json = nlohmann::json::parse(require_metadata(file, path, "state"));
-    state.epoch = json.at("epoch");
-    state.step = json.at("step");
-    state.stopping.best_epoch = json.at("best_epoch");
-    state.stopping.stale_epochs = json.at("stale_epochs");
-    if (!json.at("best_value").is_null()) state.stopping.best_value = json.at("best_value");
+    assign("epoch", json.at("epoch"), state.epoch);
+    assign("step", json.at("step"), state.step);
+    assign("best_epoch", json.at("best_epoch"), stopping.best_epoch);
+    assign("stale_epochs", json.at("stale_epochs"), stopping.stale_epochs);
+    if (!json.at("best_value").is_null()) assign("best_value", json.at("best_value"), stopping.best_value);
     json.at("best_valid").get_to(state.best_valid);
-    json.at("step_seconds").get_to(state.step_seconds);
+    assign("step_seconds", json.at("step_seconds"), state.step_seconds);
   } catch (const nlohmann::json::exception& e) {
-    throw DataError(message(path.string(), ": state in the metadata is damaged (", e.what(), ")"));
+    throw damaged(e.what());
+  } catch (const ConfigError& e) {
+    throw damaged(e.what());
   }
+  if (!(state.epoch == -1 || is_count(state.epoch)) || !is_count(state.step) || stopping.best_epoch < -1 ||
+      stopping.best_epoch > state.epoch || stopping.stale_epochs < 0 ||
+      stopping.stale_epochs > state.epoch - stopping.best_epoch)
+    throw damaged(message("epoch ", state.epoch, ", step ", state.step, ", best epoch ", stopping.best_epoch, ", ",
+                          stopping.stale_epochs, " epochs without a better one"));
   return state;
 }
 
 /// How often the optimizer of that name had been used.
 inline std::int64_t read_updates(const SafetensorsFile& file, const std::filesystem::path& path,
                                  const std::string& name) {
-  const auto json = nlohmann::json::parse(require_metadata(file, path, "state"), nullptr, false);
-  const auto found = json.is_object() ? json.find("updates") : json.end();
-  if (found == json.end() || !found->is_object() || !found->contains(name) || !found->at(name).is_number_unsigned())
+  const auto json = parse_metadata(require_metadata(file, path, "state"), path, "state");
+  std::int64_t updates = -1;
+  try {
+    assign(name, json.at("updates").at(name), updates);
+  } catch (const nlohmann::json::exception&) {
+  } catch (const ConfigError&) {
+  }
+  if (!is_count(updates))
     throw DataError(message(path.string(), ": does not say how far the optimizer of '", name, "' was"));
-  return found->at(name).get<std::int64_t>();
+  return updates;
 }
 
 }  // namespace detail

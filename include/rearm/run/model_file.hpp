@@ -8,6 +8,7 @@
 #include <rearm/data/digest.hpp>
 #include <rearm/data/interactions.hpp>
 #include <rearm/eval/evaluator.hpp>
+#include <rearm/io/json.hpp>
 #include <rearm/io/safetensors.hpp>
 #include <rearm/run/settings.hpp>
 
@@ -15,6 +16,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <span>
@@ -49,6 +51,11 @@ inline void require_format(const SafetensorsFile& file, const std::filesystem::p
     throw DataError(message(path.string(), ": format is '", found, "' but must be '", format, "'"));
 }
 
+/// The object that a value of the metadata holds.
+inline nlohmann::json parse_metadata(const std::string& text, const std::filesystem::path& path, const char* key) {
+  return parse_json_object(text, message(path.string(), ": ", key, " in the metadata"));
+}
+
 /// The model's name and the settings in the metadata of a model file or checkpoint, those of version 0.1 flat.
 struct StoredSettings {
   std::string model;
@@ -57,8 +64,7 @@ struct StoredSettings {
 inline StoredSettings read_settings(const SafetensorsFile& file, const std::filesystem::path& path) {
   const bool former = file.metadata().contains("config");
   const char* const key = former ? "config" : "settings";
-  auto json = nlohmann::json::parse(require_metadata(file, path, key), nullptr, false);
-  if (!json.is_object()) throw DataError(message(path.string(), ": ", key, " in the metadata is not a JSON object"));
+  auto json = parse_metadata(require_metadata(file, path, key), path, key);
   if (former) json.emplace("watch", "recall@20");  // nothing else was watched
   return {former ? "rearm" : require_metadata(file, path, "model"), std::move(json)};
 }
@@ -67,9 +73,7 @@ inline StoredSettings read_settings(const SafetensorsFile& file, const std::file
 inline nlohmann::json read_data_digests(const SafetensorsFile& file, const std::filesystem::path& path) {
   const auto found = file.metadata().find("data");
   if (found == file.metadata().end()) return nullptr;
-  auto json = nlohmann::json::parse(found->second, nullptr, false);
-  if (!json.is_object()) throw DataError(message(path.string(), ": data in the metadata is not a JSON object"));
-  return json;
+  return parse_metadata(found->second, path, "data");
 }
 
 /// Throws ConfigError when a file is of another model than `ours`, or as `require_same_settings` for the tables.
@@ -251,8 +255,9 @@ SavedModel<B> load_model(const std::filesystem::path& path) {
   const auto items = shape_of("representation.item");
   const auto offsets = shape_of("seen.offsets");
   const auto seen = shape_of("seen.items");
+  // One row each, so that the file holds as much as is made room for.
   if (users[0] != detail::read_count(file, path, "n_users") || items[0] != detail::read_count(file, path, "n_items") ||
-      users[1] != items[1] || offsets[1] != users[0] + 1)
+      users[1] != items[1] || offsets[0] != 1 || offsets[1] - 1 != users[0] || seen[0] != 1)
     throw DataError(detail::message(path.string(), ": representations and counts do not fit together"));
   SavedModel<B> out;
   detail::StoredSettings stored = detail::read_settings(file, path);
@@ -269,6 +274,13 @@ SavedModel<B> load_model(const std::filesystem::path& path) {
   file.read("seen.items", MatrixView<Id>{out.seen.ids.data(), 1, seen[1]});
   if (out.seen.offsets.front() != 0 || out.seen.offsets.back() != seen[1] || !std::ranges::is_sorted(out.seen.offsets))
     throw DataError(detail::message(path.string(), ": seen.offsets do not describe seen.items"));
+  for (Index u = 0; u < users[0]; ++u) {
+    const auto row = out.seen.row(u);
+    const bool ascend = std::ranges::adjacent_find(row, std::ranges::greater_equal{}) == row.end();
+    if (!ascend || (!row.empty() && (row.front() < 0 || row.back() >= items[0])))
+      throw DataError(
+          detail::message(path.string(), ": seen.items of user ", u, " are not ascending ids in [0, ", items[0], ")"));
+  }
   return out;
 }
 

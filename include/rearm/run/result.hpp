@@ -36,7 +36,8 @@ class MetricsLog {
       std::istringstream in(detail::read_text(path));
       for (std::string line; std::getline(in, line);) {
         const auto json = nlohmann::json::parse(line, nullptr, false);
-        if (json.is_object() && json.value("epoch", last_epoch + 1) <= last_epoch) kept += line + '\n';
+        const auto epoch = json.is_object() ? json.find("epoch") : json.end();
+        if (epoch != json.end() && epoch->is_number_integer() && *epoch <= last_epoch) kept += line + '\n';
       }
     }
     write_file_atomically(path, [&](std::ostream& out) { out << kept; });

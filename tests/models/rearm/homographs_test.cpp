@@ -257,6 +257,17 @@ TEST_CASE("cache: built once, found again, keyed by content, damage is rebuilt")
     cache.store("user", key, planted);
     CHECK(build_graphs(ctx, data, c, options).user_homograph.matrix().values[0] == 42);
   }
+  SUBCASE("a file with a graph that is none counts as absent, though its checksum is right") {
+    const GraphCache cache(options.cache_dir);
+    const auto store = [&](const std::vector<Index>& offsets, const std::vector<Id>& columns) {
+      cache.store("odd", {1, 2}, Csr<float>{2, 3, Buffer<Index>(offsets), Buffer<Id>(columns), Buffer<float>(3)});
+      return cache.load<float>("odd", {1, 2}).has_value();
+    };
+    CHECK(store({0, 1, 3}, {2, 0, 1}));
+    CHECK_FALSE(store({0, 4, 3}, {2, 0, 1}));
+    CHECK_FALSE(store({0, 1, 3}, {2, 0, 3}));
+    CHECK_FALSE(store({0, 1, 3}, {2, 0, -1}));
+  }
   SUBCASE("damaged, truncated, lengthened, emptied or foreign files are rebuilt and replaced") {
     for (const auto& file : files) {
       std::ifstream in(file, std::ios::binary);

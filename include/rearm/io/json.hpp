@@ -1,0 +1,35 @@
+#pragma once
+/// @file json.hpp
+/// JSON that files hold.
+
+#include <rearm/core/error.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace rearm::REARM_ABI {
+
+/// How many arrays and objects of a file may lie in each other. Copying, comparing and printing JSON recurse as deep.
+inline constexpr int max_json_depth = 64;
+
+/// The JSON object that a text is. Throws DataError, which begins with `what`, for any other text and for one that
+/// nests deeper than `max_json_depth`.
+inline nlohmann::json parse_json_object(std::string_view text, const std::string& what) {
+  const auto shallow = [&](int depth, nlohmann::json::parse_event_t, const nlohmann::json&) {
+    if (depth > max_json_depth)
+      throw DataError(detail::message(what, " nests more than ", max_json_depth, " arrays and objects"));
+    return true;
+  };
+  nlohmann::json json;
+  try {
+    json = nlohmann::json::parse(text, shallow);
+  } catch (const nlohmann::json::exception& e) {
+    throw DataError(detail::message(what, " is not a JSON object: ", e.what()));
+  }
+  if (!json.is_object()) throw DataError(what + " is not a JSON object");
+  return json;
+}
+
+}  // namespace rearm::REARM_ABI
