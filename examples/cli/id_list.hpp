@@ -19,7 +19,7 @@ namespace rearm::cli {
 
 /// User ids separated by blanks, commas or lines. Throws IoError where there is no such file, DataError for other text.
 inline std::vector<Id> read_users(const std::filesystem::path& path) {
-  std::string text = detail::read_text(path);
+  std::string text = rearm::detail::read_text(path);
   if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
   constexpr std::string_view between = " ,\t\r\n";
   std::vector<Id> users;
