@@ -62,6 +62,14 @@ class AdamMoments {
         full_[i] = Matrix<T, Memory>(rows, cols);
   }
   Index size() const noexcept { return full_[0].size() + rounded_[0].size(); }
+  AdamMoments clone() const {
+    AdamMoments copy;
+    for (int i = 0; i < 2; ++i) {
+      copy.full_[i] = full_[i].clone();
+      copy.rounded_[i] = rounded_[i].clone();
+    }
+    return copy;
+  }
   /// f(first moment, second moment), views of what they are stored in; nothing where there are none.
   template <class F>
   void visit(const F& f) {
@@ -97,6 +105,14 @@ class AdamW {
   explicit AdamW(AdamSettings settings) : settings_(settings) {}
 
   const AdamSettings& settings() const noexcept { return settings_; }
+  /// Settings, steps and moments in an optimizer of their own.
+  AdamW clone() const {
+    AdamW copy(settings_);
+    copy.step_count_ = step_count_;
+    copy.moments_ = moments_.clone();
+    for (const AdamMoments<B>& moments : table_moments_) copy.table_moments_.push_back(moments.clone());
+    return copy;
+  }
   void set_learning_rate(double rate) noexcept { settings_.learning_rate = rate; }
   /// Updates made so far.
   std::int64_t step_count() const noexcept { return step_count_; }

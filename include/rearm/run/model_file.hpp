@@ -26,9 +26,10 @@
 
 namespace rearm {
 
-/// What `format` says in the metadata of a model file; version 0.1 wrote files of REARM alone, with another name.
-inline constexpr const char* model_format = "rearm-model-2";
-inline constexpr const char* model_format_1 = "rearm-model-1";
+/// What `format` says in the metadata of a model file: now, before files had checksums, and in version 0.1, which wrote
+/// files of REARM alone.
+inline constexpr const char* model_format = "rearm-model-3";
+inline constexpr const char* former_model_formats[] = {"rearm-model-2", "rearm-model-1"};
 
 namespace detail {
 
@@ -41,12 +42,15 @@ inline const std::string& require_metadata(const SafetensorsFile& file, const st
   return found->second;
 }
 
-/// Throws DataError unless `format` in the metadata is one of the two.
+/// Throws DataError unless `format` in the metadata is one of these, and where it is the first of them and the file has
+/// no checksums.
 inline void require_format(const SafetensorsFile& file, const std::filesystem::path& path, const std::string& format,
-                           const std::string& former) {
+                           std::span<const char* const> former) {
   const std::string& found = require_metadata(file, path, "format");
-  if (found != format && found != former)
+  if (found != format && std::ranges::find(former, found) == former.end())
     throw DataError(message(path.string(), ": format is '", found, "' but must be '", format, "'"));
+  if (found == format && !file.has_checksums())
+    throw DataError(message(path.string(), ": has lost its checksums, which format '", format, "' has"));
 }
 
 /// The model's name and the settings in the metadata of a model file or checkpoint, those of version 0.1 flat.
@@ -213,9 +217,10 @@ void save_model(const std::filesystem::path& path, const ParameterStore<B>& para
 template <Backend B>
 void load_parameters(const std::filesystem::path& path, ParameterStore<B>& parameters, const SettingsRecord& settings) {
   SafetensorsFile file(path);
-  detail::require_format(file, path, model_format, model_format_1);
+  detail::require_format(file, path, model_format, former_model_formats);
   detail::require_settings(settings, file, path, {"model."});
   detail::require_parameters(file, path, "", parameters);
+  file.require_whole();
   detail::read_parameters(file, "", parameters);
 }
 
@@ -240,7 +245,8 @@ struct SavedModel {
 template <Backend B>
 SavedModel<B> load_model(const std::filesystem::path& path) {
   SafetensorsFile file(path);
-  detail::require_format(file, path, model_format, model_format_1);
+  detail::require_format(file, path, model_format, former_model_formats);
+  file.require_whole();
   const auto shape_of = [&](const char* name) {
     if (!file.contains(name)) throw DataError(detail::message(path.string(), ": has no tensor '", name, "'"));
     if (file.info(name).shape.size() != 2)

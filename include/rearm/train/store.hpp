@@ -16,16 +16,19 @@
 
 namespace rearm {
 
-/// Where a run stands after an epoch.
+/// Where a run stands, after an epoch or in the middle of one.
 struct TrainState {
-  int epoch = -1;  ///< last finished epoch
-  std::int64_t step = 0;
+  int epoch = -1;                    ///< last finished epoch
+  std::int64_t step = 0;             ///< steps made in the run
+  Index epoch_step = 0;              ///< of those, in the epoch after `epoch`
+  std::vector<double> epoch_losses;  ///< sums over these steps: of the total, then of each part
+  double epoch_seconds = 0;          ///< that these steps took
   EarlyStoppingState stopping;
   MetricValues best_valid;
   std::vector<double> step_seconds;  ///< median of each epoch
 };
 
-/// Parameters and the optimizer that trains them; `name` is empty for a model's own.
+/// Parameters and the optimizer that trains them, null where they are only kept; `name` is empty for a model's own.
 template <Backend B>
 struct Trained {
   std::string name;
@@ -40,8 +43,10 @@ class TrainStore {
  public:
   using T = Real<B>;
   virtual ~TrainStore() = default;
-  /// Puts weights and moments where they were after the last checkpoint; nothing when the run begins anew.
-  virtual std::optional<TrainState> restore(std::span<const Trained<B>> trained) = 0;
+  /// Where the run stood at its last checkpoint; nothing when it begins anew.
+  virtual std::optional<TrainState> read_state() = 0;
+  /// Puts weights and moments where they were then. In the middle of an epoch the list has `EpochStart` too.
+  virtual void restore(std::span<const Trained<B>> trained) = 0;
   virtual void save_checkpoint(std::span<const Trained<B>> trained, const TrainState& state) = 0;
   /// The weights are those of the best epoch so far; `users` and `items` are its embeddings.
   virtual void save_best(const ParameterStore<B>& parameters, int epoch, ConstView<T> users, ConstView<T> items) = 0;
@@ -54,7 +59,8 @@ template <Backend B>
 class MemoryStore final : public TrainStore<B> {
  public:
   using T = Real<B>;
-  std::optional<TrainState> restore(std::span<const Trained<B>>) override { return std::nullopt; }
+  std::optional<TrainState> read_state() override { return std::nullopt; }
+  void restore(std::span<const Trained<B>>) override {}
   void save_checkpoint(std::span<const Trained<B>>, const TrainState&) override {}
   void save_best(const ParameterStore<B>& parameters, int, ConstView<T>, ConstView<T>) override {
     best_.clear();
