@@ -35,7 +35,7 @@ struct Arguments {
   std::string model, preset, backend = "auto";
   int threads = 0;
   double checkpoint_every_seconds = TrainOptions().checkpoint_every_seconds;
-  bool synthetic = false, resume = false, overwrite = false;
+  bool synthetic = false, resume = false, overwrite = false, check_memory = true;
   CudaRun cuda;
 };
 
@@ -152,6 +152,7 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   std::optional<MetricsLog> log;
   options.interrupted = interrupted;
   options.checkpoint_every_seconds = args.checkpoint_every_seconds;
+  options.check_memory = args.check_memory;
   options.on_step = [&](const StepReport& r) { progress.step(r); };
   options.on_epoch = [&](const EpochReport& r) {
     log->write(r);
@@ -257,6 +258,8 @@ Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
       ->type_name("SECONDS")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  app.add_flag("--check-memory,!--no-check-memory", args->check_memory,
+               "cpu: refuse a run that needs more memory than there is, before it begins (the default)");
   app.add_flag("--overwrite", args->overwrite, "replace the run in OUT")->excludes("--resume");
   add_threads(app, args->threads);
   app.add_option("--backend", args->backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -524,28 +525,25 @@ TEST_CASE("a loss that is not finite ends the run with its parts named") {
 
 namespace {
 
-/// A model whose parameter, or whose gradient alone, stops being finite at some step.
-class Failing : public BprMf<B> {
+/// A model with a parameter of its own, 1e-18, whose square times 1e36 is a part of the loss.
+class Fragile : public BprMf<B> {
  public:
-  static constexpr std::string_view name = "failing";
-  bool by_value = false;
-  std::uint32_t at = 0;
-  Failing(Context<B>& ctx, const Dataset& data, const BprMfConfig& config) : BprMf<B>(ctx, data, config) {
-    init_constant(first_, 1.0);
-    init_constant(factor_, 1.0);
+  static constexpr std::string_view name = "fragile";
+  Fragile(Context<B>& ctx, const Dataset& data, const BprMfConfig& config) : BprMf<B>(ctx, data, config) {
+    factor_.learning_rate_scale = 0;
+    set_factor(1e-18F);
   }
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
-    if (by_value && step.number == at) init_constant(factor_, std::numeric_limits<double>::infinity());
     Loss<B> loss = BprMf<B>::loss(tape, step);
-    loss.add("first", sum_of_squares(tape.parameter(first_)));
-    // Whose square is too large for a float although it is not.
-    const float scale = !by_value && step.number == at ? 1e30F : 1.0F;
-    loss.add("factor", sum_of_squares(tape.parameter(factor_) * scale));
+    loss.add("factor", sum_of_squares(tape.parameter(factor_) * 1e18F));
     return loss;
+  }
+  void set_factor(float value) {
+    fill_on_host<B::Memory>(factor_.value(),
+                            [=](Index, MatrixView<float> part) { std::fill_n(part.data, part.size(), value); });
   }
 
  private:
-  Parameter<B>& first_ = parameters().add("first", 2, 2);
   Parameter<B>& factor_ = parameters().add("factor", 2, 2);
 };
 
@@ -556,21 +554,22 @@ TEST_CASE("a loss that is not finite names the tensor, epoch and step, and the l
   Settings<BprMfConfig> settings;
   settings.train.epochs = 3;
   settings.train.batch_size = 12;
-  const TemporaryFolder folder("failing");
-  Index per_epoch = 0;
-  for (const bool by_value : {true, false}) {
-    CAPTURE(by_value);
+  const TemporaryFolder folder("fragile");
+  const fs::path checkpoint = folder.path() / "checkpoint.safetensors";
+  // 1e10 is a number, but the square is none, nor the gradient.
+  for (const float value : {std::numeric_limits<float>::infinity(), 1e10F}) {
+    CAPTURE(value);
     Context<B> ctx(test_options(1), settings.train.seed);
-    Failing model(ctx, data, settings.model);
-    model.by_value = by_value;
-    model.at = 1000;
+    Fragile model(ctx, data, settings.model);
     TrainOptions options;
     options.read_losses_every = 1;
+    Index n_steps = 0;
     std::string before;
     options.on_step = [&](const StepReport& r) {
-      per_epoch = r.n_steps;
-      model.at = static_cast<std::uint32_t>(r.n_steps + 2);
-      if (r.epoch == 1) before = bytes_of(folder.path() / "checkpoint.safetensors");
+      if (r.epoch != 1 || r.step != 1) return;
+      n_steps = r.n_steps;
+      before = bytes_of(checkpoint);
+      model.set_factor(value);
     };
     std::string said;
     try {
@@ -579,13 +578,35 @@ TEST_CASE("a loss that is not finite names the tensor, epoch and step, and the l
       said = e.what();
     }
     CAPTURE(said);
-    CHECK(said.find(by_value ? "parameter 'factor'" : "the gradient of 'factor'") != std::string::npos);
+    // A device's loss is read after the update.
+    const bool gradient = B::Memory::host_accessible && std::isfinite(value);
+    CHECK(said.find(gradient ? "the gradient of 'factor'" : "parameter 'factor'") != std::string::npos);
     CHECK(said.find("at step 2 of epoch 1") != std::string::npos);
     CHECK(!before.empty());
-    CHECK(bytes_of(folder.path() / "checkpoint.safetensors") == before);
-    CHECK(read_train_state(folder.path() / "checkpoint.safetensors", record_settings("failing", settings)).step ==
-          per_epoch);
+    CHECK(bytes_of(checkpoint) == before);
+    CHECK(read_train_state(checkpoint, record_settings("fragile", settings)).step == n_steps);
   }
+}
+
+TEST_CASE("a run is refused before it begins where its memory is not there, and its estimate changes no bit") {
+  MemoryEstimate need;
+  need.held = 100U << 20;
+  need.arrays = 200U << 20;
+  need.step = 30U << 20;
+  need.ranking = 1;
+  CHECK(need.more() == (230U << 20) + 1);
+  CHECK(need.peak() == (330U << 20) + 1);
+  detail::require_memory(need, {need.more(), "the test"});
+  CHECK_THROWS_WITH_AS(detail::require_memory(need, {need.more() - 1, "the test"}),
+                       doctest::Contains("needs about 231 MiB more than the 100 MiB that the process holds"),
+                       OutOfMemoryError);
+  const Dataset data = tiny_data();
+  RearmSettings s = tiny_settings();
+  s.train.epochs = 2;
+  TrainOptions unchecked;
+  unchecked.check_memory = false;
+  CHECK(same_bits(train(data, s, 1), train(data, s, 1, {}, unchecked)));
+  CHECK((train(data, s, 1).result.estimated_peak_bytes > 0) == B::Memory::host_accessible);
 }
 
 TEST_CASE("a schedule decides the learning rate") {

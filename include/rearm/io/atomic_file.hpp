@@ -73,6 +73,11 @@ inline void require_no_pointer(std::string_view first_bytes, const std::filesyst
   throw IoError(message(path.string(), ": ", what, error != 0 ? ": " : "", error != 0 ? std::strerror(error) : ""));
 }
 
+/// After reading to the end: throws IoError where something else has ended it.
+inline void require_read(const std::istream& in, const std::filesystem::path& path) {
+  if (in.bad()) throw_io(path, "cannot be read to its end", errno);
+}
+
 /// Removes the temporary files in a folder not written to for `age`: their processes were killed.
 inline void remove_temporaries(const std::filesystem::path& folder, std::chrono::seconds age) {
   std::error_code error;

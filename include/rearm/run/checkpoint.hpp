@@ -35,7 +35,7 @@ std::string checkpoint_prefix(const Trained<B>& trained) {
 /// Writes the checkpoint atomically: an older one stays whole until the new one is.
 template <Backend B>
 void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<B>> trained,
-                     const SettingsRecord& settings, const TrainState& state) {
+                     const SettingsRecord& settings, const TrainState& state) try {
   detail::TensorList<typename B::Memory> list;
   nlohmann::json updates = nlohmann::json::object();
   for (const Trained<B>& t : trained) {
@@ -68,6 +68,8 @@ void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<
                              {"state", progress.dump()}};
   if (!settings.data.is_null()) metadata["data"] = settings.data.dump();
   write_safetensors(path, list.tensors(), metadata);
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("saving a checkpoint");
 }
 
 namespace detail {
@@ -168,19 +170,21 @@ inline std::int64_t read_updates(const SafetensorsFile& file, const std::filesys
 
 /// What a checkpoint says of its run, without the tensors. Throws IoError; DataError naming a field that is not what it
 /// can be; ConfigError naming the model, the setting or the part of the data that is another now and must not be.
-inline TrainState read_train_state(const std::filesystem::path& path, const SettingsRecord& settings) {
+inline TrainState read_train_state(const std::filesystem::path& path, const SettingsRecord& settings) try {
   const SafetensorsFile file(path);
   detail::require_format(file, path, checkpoint_format, former_checkpoint_formats);
   detail::require_settings(settings, file, path, {"train.", "model."});
   require_same_data(settings, detail::read_data_digests(file, path), path.string());
   return detail::read_train_state(file, path);
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("reading a checkpoint");
 }
 
 /// Restores parameters and optimizers and returns where the run stood. Throws as `read_train_state`, and ShapeError;
 /// nothing is changed when anything is wrong with the file.
 template <Backend B>
 TrainState load_checkpoint(const std::filesystem::path& path, std::span<const Trained<B>> trained,
-                           const SettingsRecord& settings) {
+                           const SettingsRecord& settings) try {
   SafetensorsFile file(path);
   detail::require_format(file, path, checkpoint_format, former_checkpoint_formats);
   detail::require_settings(settings, file, path, {"train.", "model."});
@@ -220,6 +224,8 @@ TrainState load_checkpoint(const std::filesystem::path& path, std::span<const Tr
     });
   }
   return state;
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("reading a checkpoint");
 }
 
 }  // namespace rearm

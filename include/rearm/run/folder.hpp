@@ -122,8 +122,11 @@ class StagedFiles {
   StagedFiles& operator=(const StagedFiles&) = delete;
   /// What has not been committed is gone.
   ~StagedFiles() {
-    std::error_code ignored;
-    if (!std::filesystem::exists(next_ / "commit", ignored)) std::filesystem::remove_all(next_, ignored);
+    try {
+      std::error_code ignored;
+      if (!std::filesystem::exists(next_ / "commit", ignored)) std::filesystem::remove_all(next_, ignored);
+    } catch (const std::bad_alloc&) {  // the next holder does it
+    }
   }
   /// Where the file `name` of that folder is, a commit that was cut off counted as done.
   static std::filesystem::path current(const std::filesystem::path& dir, const std::string& name) {
@@ -157,6 +160,7 @@ class StagedFiles {
   void finish() const {
     std::ifstream list(next_ / "commit");
     for (std::string name; std::getline(list, name);) std::filesystem::remove(dir_ / name);
+    detail::require_read(list, next_ / "commit");
     std::vector<std::string> names;
     for (const auto& entry : std::filesystem::directory_iterator(next_))
       names.push_back(entry.path().filename().string());

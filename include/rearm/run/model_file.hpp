@@ -175,10 +175,12 @@ struct ModelOrigin {
   nlohmann::json data;  ///< digests of what it is made of
 };
 /// `digests` are data_digests(data), which reads all features once.
-inline ModelOrigin origin_of(const Dataset& data, nlohmann::json digests) {
+inline ModelOrigin origin_of(const Dataset& data, nlohmann::json digests) try {
   ModelOrigin out{data.name, data.features_are, {}, items_by_user(data.train, data.n_users), std::move(digests)};
   for (const Modality& m : data.modalities) out.modalities += (out.modalities.empty() ? "" : ",") + m.name;
   return out;
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("describing a data set");
 }
 
 inline ModelOrigin origin_of(const Dataset& data) { return origin_of(data, data_digests(data)); }
@@ -188,7 +190,7 @@ inline ModelOrigin origin_of(const Dataset& data) { return origin_of(data, data_
 template <Backend B>
 void save_model(const std::filesystem::path& path, const ParameterStore<B>& parameters, const SettingsRecord& settings,
                 const ModelOrigin& origin, int epoch, ConstView<typename B::Scalar> users,
-                ConstView<typename B::Scalar> items) {
+                ConstView<typename B::Scalar> items) try {
   detail::TensorList<typename B::Memory> list;
   parameters.for_each([&](const auto& x) {
     if (x.persistent) x.with_values([&](auto values) { list.add(x.name, values); });
@@ -210,18 +212,23 @@ void save_model(const std::filesystem::path& path, const ParameterStore<B>& para
                      {"data", origin.data.dump()},
                      {"n_users", std::to_string(users.rows)},
                      {"n_items", std::to_string(items.rows)}});
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("saving a model");
 }
 
 /// Puts the parameters of a model file into a model of the same name and settings (those of training may differ).
 /// Throws IoError, DataError, ShapeError, or ConfigError naming the setting that differs; then the model is unchanged.
 template <Backend B>
-void load_parameters(const std::filesystem::path& path, ParameterStore<B>& parameters, const SettingsRecord& settings) {
+void load_parameters(const std::filesystem::path& path, ParameterStore<B>& parameters,
+                     const SettingsRecord& settings) try {
   SafetensorsFile file(path);
   detail::require_format(file, path, model_format, former_model_formats);
   detail::require_settings(settings, file, path, {"model."});
   detail::require_parameters(file, path, "", parameters);
   file.require_whole();
   detail::read_parameters(file, "", parameters);
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("loading a model's parameters");
 }
 
 /// What a model file needs to recommend, whatever the model.
@@ -243,7 +250,7 @@ struct SavedModel {
 
 /// Throws IoError or DataError (naming the file) when it is not a whole model file.
 template <Backend B>
-SavedModel<B> load_model(const std::filesystem::path& path) {
+SavedModel<B> load_model(const std::filesystem::path& path) try {
   SafetensorsFile file(path);
   detail::require_format(file, path, model_format, former_model_formats);
   file.require_whole();
@@ -276,6 +283,8 @@ SavedModel<B> load_model(const std::filesystem::path& path) {
   if (out.seen.offsets.front() != 0 || out.seen.offsets.back() != seen[1] || !std::ranges::is_sorted(out.seen.offsets))
     throw DataError(detail::message(path.string(), ": seen.offsets do not describe seen.items"));
   return out;
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("loading a model");
 }
 
 }  // namespace rearm

@@ -30,6 +30,7 @@ class MetricsLog {
       const auto json = nlohmann::json::parse(line, nullptr, false);
       if (json.is_object() && json.value("epoch", last_epoch + 1) <= last_epoch) kept += line + '\n';
     }
+    detail::require_read(in, path);
     in.close();
     write_file_atomically(path, [&](std::ostream& out) { out << kept; });
     out_.open(path, std::ios::app);
@@ -79,6 +80,7 @@ inline void write_result(const std::filesystem::path& dir, const Dataset& data, 
                                  {"test", r.test},
                                  {"step_seconds_median", r.step_seconds_median},
                                  {"peak_rss_bytes", peak_rss_bytes()},
+                                 {"estimated_peak_bytes", r.estimated_peak_bytes},
                                  {"settings", record.settings}};
   if (train.at("negatives") == "exclude_all") json["note"] = leaking_negatives;
   json.update(extra);

@@ -66,10 +66,10 @@ class AnyRecommender {
   template <class M>
   requires Recommender<M, B> AnyRecommender(
       M& model)  // NOLINT(google-explicit-constructor): takes the place of a reference to the model
-      : self_(std::make_shared<Holder<M>>(std::shared_ptr<M>(std::shared_ptr<void>(), &model))) {}
+      : self_(held(std::shared_ptr<M>(std::shared_ptr<void>(), &model))) {}
   template <class M>
   requires Recommender<M, B>
-  explicit AnyRecommender(std::shared_ptr<M> model) : self_(std::make_shared<Holder<M>>(std::move(model))) {}
+  explicit AnyRecommender(std::shared_ptr<M> model) : self_(held(std::move(model))) {}
 
   std::string_view name() const { return self_->name(); }
   ParameterStore<B>& parameters() const { return self_->parameters(); }
@@ -130,6 +130,11 @@ class AnyRecommender {
     }
     std::shared_ptr<M> model;
   };
+  template <class M>
+  static std::shared_ptr<Interface> held(std::shared_ptr<M> model) {
+    return detail::with_memory_errors("a handle on a model",
+                                      [&] { return std::make_shared<Holder<M>>(std::move(model)); });
+  }
   std::shared_ptr<Interface> self_;
 };
 

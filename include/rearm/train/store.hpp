@@ -52,6 +52,8 @@ class TrainStore {
   virtual void save_best(const ParameterStore<B>& parameters, int epoch, ConstView<T> users, ConstView<T> items) = 0;
   /// Puts the weights of the best epoch back.
   virtual void load_best(ParameterStore<B>& parameters) = 0;
+  /// Bytes of memory that keeping the best weights will take.
+  virtual std::size_t missing_bytes(const ParameterStore<B>&) const { return 0; }
 };
 
 /// Keeps the best weights in memory and no checkpoint.
@@ -63,14 +65,18 @@ class MemoryStore final : public TrainStore<B> {
   void restore(std::span<const Trained<B>>) override {}
   void save_checkpoint(std::span<const Trained<B>>, const TrainState&) override {}
   void save_best(const ParameterStore<B>& parameters, int, ConstView<T>, ConstView<T>) override {
+    std::vector<Buffer<std::byte, Memory>> copies = std::move(best_);
+    std::size_t i = 0;
     best_.clear();
     parameters.for_each([&](const auto& x) {
       if (!x.trainable) return;
       x.with_values([&](auto values) {
         const auto bytes = values.size() * static_cast<Index>(sizeof *values.data);
-        Memory::copy(best_.emplace_back(bytes).data(), values.data, static_cast<std::size_t>(bytes));
+        if (i == copies.size()) copies.emplace_back(bytes);
+        Memory::copy(copies[i++].data(), values.data, static_cast<std::size_t>(bytes));
       });
     });
+    best_ = std::move(copies);  // all of them or none
   }
   void load_best(ParameterStore<B>& parameters) override {
     auto best = best_.begin();
@@ -79,6 +85,14 @@ class MemoryStore final : public TrainStore<B> {
       x.with_values([&](auto values) { Memory::copy(values.data, best->data(), best->bytes()); });
       ++best;
     });
+  }
+  std::size_t missing_bytes(const ParameterStore<B>& parameters) const override {
+    std::size_t bytes = 0;
+    parameters.for_each([&](const auto& x) {
+      if (x.trainable && best_.empty())
+        bytes += static_cast<std::size_t>(x.rows() * x.cols()) * (x.rounded() ? sizeof(BFloat16) : sizeof(T));
+    });
+    return bytes;
   }
 
  private:

@@ -13,6 +13,7 @@
 #include <rearm/train/early_stopping.hpp>
 #include <rearm/train/epoch_start.hpp>
 #include <rearm/train/finite.hpp>
+#include <rearm/train/memory.hpp>
 #include <rearm/train/recommender.hpp>
 #include <rearm/train/step_replay.hpp>
 #include <rearm/train/store.hpp>
@@ -20,6 +21,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -53,7 +55,7 @@ struct TrainOptions {
   /// Called by run() when all that the run needs is known to be good, a checkpoint and data included, before the first
   /// step.
   std::function<void()> on_begin;
-  int checkpoint_every = 1;  ///< epochs; a new best epoch is kept in any case
+  int checkpoint_every = 1;  ///< epochs; a new best epoch and the last one are kept in any case
   /// Seconds after which the middle of an epoch is kept too; 0: only where the run is interrupted.
   double checkpoint_every_seconds = 600;
   std::function<void(const StepReport&)> on_step;
@@ -63,6 +65,8 @@ struct TrainOptions {
   int read_losses_every = 50;
   /// Polled before each step; true ends the run: where it stands is kept, and it can be resumed from that step.
   std::function<bool()> interrupted;
+  /// Refuses a run that needs more memory than there is, before it begins; on the CPU.
+  bool check_memory = true;
   /// Learning rate of an epoch; empty: learning_rate * lr_decay^epoch of the settings.
   std::function<double(int epoch)> schedule;
   std::vector<Index> cutoffs = {10, 20};
@@ -73,9 +77,10 @@ struct TrainResult {
   int epochs = 0;       ///< finished, those before a resume included
   int best_epoch = -1;  ///< -1: none was validated
   bool interrupted = false;
-  MetricValues valid;              ///< of the best epoch
-  MetricValues test;               ///< with the weights of the best epoch
-  double step_seconds_median = 0;  ///< over the epochs, of each one's median step; on a device of its mean
+  MetricValues valid;                    ///< of the best epoch
+  MetricValues test;                     ///< with the weights of the best epoch
+  std::size_t estimated_peak_bytes = 0;  ///< of the process, before the first step; 0 where it is not estimated
+  double step_seconds_median = 0;        ///< over the epochs, of each one's median step; on a device of its mean
 };
 
 /// Trains `model` on `data`. Both, the context and the store must outlive it.
@@ -87,7 +92,7 @@ class Trainer {
   /// `store` keeps checkpoints and the best weights; null: in memory. Throws ConfigError for settings or options that
   /// are outside their limits or watch a metric that validation does not compute.
   Trainer(Context<B>& ctx, AnyRecommender<B> model, const Dataset& data, const TrainConfig& config,
-          TrainOptions options = {}, TrainStore<B>* store = nullptr)
+          TrainOptions options = {}, TrainStore<B>* store = nullptr) try
       : ctx_(ctx),
         model_(std::move(model)),
         data_(data),
@@ -104,6 +109,8 @@ class Trainer {
         tape_(ctx),
         replay_(ctx) {
     if constexpr (!on_host) loss_sums_ = Matrix<T, typename B::Memory>(1, 1 + max_loss_parts);
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making a trainer");
   }
 
   /// What the constructor throws for.
@@ -146,6 +153,21 @@ class Trainer {
   /// the best weights stay. Called again, it goes on from the store's last checkpoint; without one, with the first
   /// epoch that is not finished and what the model holds.
   TrainResult run() {
+    return detail::with_memory_errors("training", [&] { return run_epochs(); });
+  }
+
+  /// Metrics of a split with the weights as they are.
+  MetricValues evaluate(const Adjacency& relevant) {
+    const Embeddings<B> e = embeddings();
+    return rearm::evaluate<B>(ctx_, e.users.value(), e.items.value(), &seen_, relevant, options_.cutoffs,
+                              options_.metrics);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr bool on_host = B::Memory::host_accessible;
+
+  TrainResult run_epochs() {
     check_data(config_, data_, model_.n_negatives());
     BatchSource<B> batches(ctx_, data_.train, known_items(data_, config_.negatives == Negatives::exclude_all),
                            data_.n_items, config_.batch_size, config_.seed, model_.n_negatives());
@@ -164,13 +186,15 @@ class Trainer {
         store_.restore(trained);
       state_ = std::move(*state);
       stopping_ = EarlyStopping(config_.patience, config_.round_validation_metric, state_.stopping);
+      saved_step_ = state_.step;
     } else {  // an epoch that an earlier call did not finish begins again
       state_.step -= std::exchange(state_.epoch_step, 0);
       state_.epoch_losses.clear();
       state_.epoch_seconds = 0;
+      state_.step_seconds.resize(std::min(state_.step_seconds.size(), static_cast<std::size_t>(state_.epoch + 1)));
     }
+    result.estimated_peak_bytes = check_memory(batches);
     if (options_.on_begin) options_.on_begin();
-    saved_step_ = state_.step;
     saved_at_ = Clock::now();
     while (state_.epoch + 1 < config_.epochs && !stopping_.should_stop()) {
       EpochReport report = train_epoch(batches, trained, result);
@@ -185,6 +209,7 @@ class Trainer {
       // A new best also, so that what is kept as best belongs to the checkpoint.
       if ((report.epoch + 1) % options_.checkpoint_every == 0 || report.improved) save_checkpoint(trained);
     }
+    if (!result.interrupted && state_.step != saved_step_) save_checkpoint(trained);
     result.epochs = state_.epoch + 1;
     result.best_epoch = stopping_.best_epoch();
     result.valid = state_.best_valid;
@@ -195,17 +220,6 @@ class Trainer {
     }
     return result;
   }
-
-  /// Metrics of a split with the weights as they are.
-  MetricValues evaluate(const Adjacency& relevant) {
-    const Embeddings<B> e = embeddings();
-    return rearm::evaluate<B>(ctx_, e.users.value(), e.items.value(), &seen_, relevant, options_.cutoffs,
-                              options_.metrics);
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  static constexpr bool on_host = B::Memory::host_accessible;
   static double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
   }
@@ -221,11 +235,13 @@ class Trainer {
   }
   /// Valid until the tape is reset.
   Embeddings<B> embeddings() {
+    struct Recording {
+      Tape<B>& tape;
+      ~Recording() { tape.set_recording(true); }
+    } const again{tape_};
     tape_.reset();
     tape_.set_recording(false);
-    const Embeddings<B> e = model_.embeddings(tape_, {.number = static_cast<std::uint32_t>(state_.step)});
-    tape_.set_recording(true);
-    return e;
+    return model_.embeddings(tape_, {.number = static_cast<std::uint32_t>(state_.step)});
   }
 
   /// The epoch after the last finished one, or the rest of it.
@@ -283,6 +299,50 @@ class Trainer {
     epoch_start_->take();
     begin();
   }
+  /// The run's peak of memory. Throws OutOfMemoryError where there is not enough.
+  std::size_t check_memory([[maybe_unused]] BatchSource<B>& batches) {
+    if constexpr (detail::DryRun<B>::possible) {
+      ParameterStore<B>& parameters = model_.parameters();
+      MemoryEstimate need;
+      need.held = resident_bytes();
+      need.peak_before = peak_resident_bytes();
+      need.arrays = static_cast<std::size_t>(parameters.arrays().missing()) * sizeof(T) +
+                    optimizer_.missing_bytes(parameters) + store_.missing_bytes(parameters);
+      need.ranking = static_cast<std::size_t>(std::max(n_users_in(valid_), n_users_in(test_)) * largest_cutoff()) *
+                     (sizeof(Id) + sizeof(T));
+      if (options_.check_memory) detail::require_memory(need, available_memory());
+      if (!model_.has_begin_epoch()) need.step = step_bytes(batches);  // a step needs it to have been called
+      if (options_.check_memory) detail::require_memory(need, available_memory(ctx_.arena().capacity()));
+      return need.peak();
+    }
+    return 0;
+  }
+  /// What a step takes from the arena, found by going through one, and through an evaluation, without computing.
+  std::size_t step_bytes(BatchSource<B>& batches) {
+    const std::int64_t count = optimizer_.step_count();
+    std::size_t bytes = 0;
+    {
+      const detail::DryRun<B> dry_run(ctx_);
+      batches.next();
+      for (int round = 0; round < 2; ++round) {  // the second finds one block, as all later steps do
+        tape_.reset();
+        tape_.backward(model_.loss(tape_, {batches.batch(), 0, true}).total(), AfterBackward::release);
+        optimizer_.step(ctx_, model_.parameters());
+        optimizer_.set_step_count(count);
+        bytes = ctx_.arena().peak();
+      }
+      embeddings();
+      bytes = std::max(bytes, ctx_.arena().peak());
+    }
+    tape_.reset();
+    return bytes;
+  }
+  static Index n_users_in(const Adjacency& split) {
+    Index n = 0;
+    for (Index u = 0; u < split.rows(); ++u) n += split.degree(u) > 0 ? 1 : 0;
+    return n;
+  }
+  Index largest_cutoff() const { return *std::ranges::max_element(options_.cutoffs); }
   /// What is kept must be worth going on from.
   void save_checkpoint(std::span<const Trained<B>> trained) {
     require_finite_parameters(losses_, state_.epoch + 1, state_.epoch_step);
@@ -394,12 +454,14 @@ class Trainer {
     if ((report.epoch + 1) % config_.eval_every != 0 && !last) return;
     const auto start = Clock::now();
     report.valid = evaluate(valid_);
-    report.improved = stopping_.update(report.epoch, report.valid.at(config_.watch));
+    EarlyStopping stopping = stopping_;
+    report.improved = stopping.update(report.epoch, report.valid.at(config_.watch));
     if (report.improved) {
-      state_.best_valid = report.valid;
       const Embeddings<B> e = embeddings();
       store_.save_best(model_.parameters(), report.epoch, e.users.value(), e.items.value());
+      state_.best_valid = report.valid;
     }
+    stopping_ = stopping;  // the best epoch is one whose weights are kept
     report.valid_seconds = seconds_since(start);
   }
 
