@@ -228,7 +228,9 @@ TEST_CASE("a run that is interrupted before any of its steps, or every few, goes
   std::vector<std::pair<Index, Index>> cases = {{1, 1}, {2, 3}, {0, 5}};
   for (Index first = 1; first < n_steps; ++first) cases.emplace_back(first, 1000);
 #endif
-  for (const auto& [first, then] : cases) {
+  for (const auto& one : cases) {
+    const Index first = one.first;
+    const Index then = one.second;
     CAPTURE(first);
     CAPTURE(then);
     const TemporaryFolder parts("steps_parts");

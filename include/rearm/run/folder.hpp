@@ -14,6 +14,7 @@
 #include <cctype>
 #include <cerrno>
 #include <chrono>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -115,7 +116,7 @@ class StagedFiles {
       if (std::filesystem::exists(next_ / "commit"))
         finish();
       else
-        std::filesystem::remove_all(next_);
+        detail::remove_folder(next_);
     });
   }
   StagedFiles(const StagedFiles&) = delete;
@@ -124,8 +125,8 @@ class StagedFiles {
   ~StagedFiles() {
     try {
       std::error_code ignored;
-      if (!std::filesystem::exists(next_ / "commit", ignored)) std::filesystem::remove_all(next_, ignored);
-    } catch (const std::bad_alloc&) {  // the next holder does it
+      if (!std::filesystem::exists(next_ / "commit", ignored)) detail::remove_folder(next_);
+    } catch (const std::exception&) {  // the next holder does it
     }
   }
   /// Where the file `name` of that folder is, a commit that was cut off counted as done.
@@ -161,13 +162,10 @@ class StagedFiles {
     std::ifstream list(next_ / "commit");
     for (std::string name; std::getline(list, name);) std::filesystem::remove(dir_ / name);
     detail::require_read(list, next_ / "commit");
-    std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(next_))
-      names.push_back(entry.path().filename().string());
-    for (const std::string& name : names)
+    for (const std::string& name : detail::names_in(next_))
       if (name != "commit" && !name.starts_with('.')) std::filesystem::rename(next_ / name, dir_ / name);
     sync();
-    std::filesystem::remove_all(next_);
+    detail::remove_folder(next_);
   }
   void sync() const {
     const detail::FileDescriptor folder(::open(dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
