@@ -34,7 +34,8 @@ struct Arguments {
   fs::path dir, config, out, cache;
   std::string model, preset, backend = "auto";
   int threads = 0;
-  bool synthetic = false, resume = false, overwrite = false;
+  double checkpoint_every_seconds = TrainOptions().checkpoint_every_seconds;
+  bool synthetic = false, resume = false, overwrite = false, check_memory = true;
   CudaRun cuda;
 };
 
@@ -144,12 +145,14 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   record.data = data_digests(data);
   const fs::path checkpoint = args.out / "checkpoint.safetensors";
   const bool resume = args.resume && fs::exists(checkpoint);
-  const int last_epoch = resume ? read_train_state(checkpoint, record).epoch : -1;
+  const TrainState state = resume ? read_train_state(checkpoint, record) : TrainState();
 
   catch_signals();
   Progress progress(config.epochs, config.watch);
   std::optional<MetricsLog> log;
   options.interrupted = interrupted;
+  options.checkpoint_every_seconds = args.checkpoint_every_seconds;
+  options.check_memory = args.check_memory;
   options.on_step = [&](const StepReport& r) { progress.step(r); };
   options.on_epoch = [&](const EpochReport& r) {
     log->write(r);
@@ -163,7 +166,7 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   job.options.on_begin = [&] {
     if (resume) {
       held->staged.remove("result.json");  // of the run as it was; it goes with that run's checkpoint
-      log.emplace(args.out / "metrics.jsonl", last_epoch);
+      log.emplace(args.out / "metrics.jsonl", state.epoch);
     } else {
       // An earlier run's files stay until this one's first checkpoint takes their place.
       for (const char* name : run_files) held->staged.remove(name);
@@ -175,7 +178,10 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
     for (const std::string& warning : data.warnings) std::printf("note: %s\n", warning.c_str());
     if (!note.empty()) std::printf("note: %s\n", note.c_str());
     if (config.negatives == Negatives::exclude_all) std::printf("note: %s\n", leaking_negatives);
-    if (resume) std::printf("continuing after epoch %d\n", last_epoch);
+    if (resume && state.epoch_step > 0)
+      std::printf("continuing in epoch %d after %td of its steps\n", state.epoch + 1, state.epoch_step);
+    else if (resume)
+      std::printf("continuing after epoch %d\n", state.epoch);
     std::fflush(stdout);
   };
   const TrainingOutcome outcome = cuda ? run_training_on_cuda(args.cuda, job) : run_training_on_cpu(ctx, entry, job);
@@ -246,6 +252,13 @@ Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
   app.add_option("--out", args->out, "folder of the run (out/<name of the data set>)");
   app.add_option("--cache", args->cache, "folder of built graphs (OUT/cache)");
   app.add_flag("--resume", args->resume, "continue the run in OUT from its last checkpoint");
+  app.add_option("--checkpoint-every-seconds", args->checkpoint_every_seconds,
+                 "seconds between checkpoints within an epoch, 0 for none; every epoch ends with one")
+      ->type_name("SECONDS")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_flag("--check-memory,!--no-check-memory", args->check_memory,
+               "cpu: refuse a run that needs more memory than there is, before it begins (the default)");
   app.add_flag("--overwrite", args->overwrite, "replace the run in OUT")->excludes("--resume");
   add_threads(app, args->threads);
   app.add_option("--backend", args->backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));

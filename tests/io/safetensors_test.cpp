@@ -1,3 +1,4 @@
+#include <rearm/io/content_hash.hpp>
 #include <rearm/io/safetensors.hpp>
 
 #include <doctest/doctest.h>
@@ -158,10 +159,65 @@ TEST_CASE("safetensors: the bytes are the format's") {
   const float value = 1.0F;
   const std::vector<rearm::TensorView> tensors = {{"a", rearm::TensorType::f32, {1, 1}, &value}};
   rearm::write_safetensors(path, tensors, {{"k", "v"}});
-  std::string header = R"({"__metadata__":{"k":"v"},"a":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}})";
+  std::string header = R"({"__metadata__":{"k":"v","checksum":"DIGITS","checksum.a":"DATA"},)"
+                       R"("a":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}})";
+  const auto put = [&](const std::string& name, const std::string& text) {
+    header.replace(header.find(name), name.size(), text);
+  };
+  const auto digits_of = [](const void* data, std::size_t bytes) {
+    rearm::ContentHash hash;
+    hash.add_bytes(data, bytes);
+    return rearm::ContentHash::text(hash.digest());
+  };
+  put("DATA", digits_of(&value, sizeof value));
+  put("DIGITS", std::string(32, '0'));
   header.resize((header.size() + 7) / 8 * 8, ' ');
+  put(std::string(32, '0'), digits_of(header.data(), header.size()));
   CHECK(slurp(path) == std::string(1, static_cast<char>(header.size())) + std::string(7, '\0') + header +
                            std::string("\0\0\x80\x3f", 4));
+}
+
+TEST_CASE("safetensors: no bit of a file changes unnoticed, and files without checksums are read") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path / "a.safetensors";
+  Small().write(path);
+  const std::string whole = slurp(path);
+  const auto is_refused = [&](const std::string& bytes) {
+    spill(path, bytes);
+    try {
+      rearm::SafetensorsFile file(path);
+      // A file whose checksum has lost its name has none; who knows that it must have one asks.
+      if (!file.has_checksums()) return true;
+      file.require_whole();
+    } catch (const rearm::Error&) {
+      return true;
+    }
+    return false;
+  };
+  CHECK_FALSE(is_refused(whole));
+  std::string unnoticed;
+  for (std::size_t bit = 0; bit < 8 * whole.size(); ++bit) {
+    std::string bytes = whole;
+    bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
+    if (!is_refused(bytes)) unnoticed += std::to_string(bit) + ' ';
+  }
+  CHECK(unnoticed == "");
+  // Pieces at their ends.
+  for (const Index rows : {(1 << 17) - 1, 1 << 17, (1 << 17) + 1}) {
+    rearm::Matrix<double> values(rows, 1);
+    const std::vector<rearm::TensorView> tensors = {rearm::tensor_view("x", values.view())};
+    rearm::write_safetensors(path, tensors);
+    rearm::SafetensorsFile(path).require_whole();
+    std::string bytes = slurp(path);
+    bytes.back() = 1;
+    CHECK(is_refused(bytes));
+  }
+  spill_header(path, R"({"__metadata__":{"k":"v"},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4);
+  rearm::SafetensorsFile plain(path);
+  CHECK_FALSE(plain.has_checksums());
+  CHECK(plain.metadata() == rearm::TensorMetadata{{"k", "v"}});
+  plain.require_whole();
+  CHECK_THROWS_AS(rearm::write_safetensors(path, {}, {{"checksum.a", "v"}}), rearm::DataError);
 }
 
 TEST_CASE("safetensors: reading refuses what does not fit") {

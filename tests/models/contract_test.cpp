@@ -3,7 +3,7 @@
 
 #include "tests/models/tiny.hpp"
 #include "tests/support/checkpoint.hpp"
-#include "tests/support/count_allocations.hpp"
+#include "tests/support/allocator.hpp"
 #include "tests/support/gradient_check.hpp"
 #include "tests/support/steps.hpp"
 

@@ -7,15 +7,20 @@
 #include <tests/support/small_data.hpp>
 #include <tests/support/version_0_1.hpp>
 
+#include <rearm/models/bpr_mf.hpp>
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <iterator>
 #include <limits>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,14 +78,36 @@ void rewrite(const fs::path& path, const TensorMetadata& metadata) {
   }
   write_safetensors(path, tensors, metadata);
 }
+/// Takes the checksums out.
+void strip(const fs::path& path) {
+  const std::string bytes = bytes_of(path);
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), sizeof length);
+  auto header = nlohmann::ordered_json::parse(bytes.substr(sizeof length, length));
+  auto metadata = nlohmann::ordered_json::object();
+  for (const auto& [key, value] : header.at("__metadata__").items())
+    if (!key.starts_with("checksum")) metadata[key] = value;
+  header["__metadata__"] = metadata;
+  const std::string text = header.dump();
+  const std::uint64_t size = text.size();
+  std::ofstream out(path, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(&size), sizeof size);
+  out << text << bytes.substr(sizeof length + length);
+}
 /// Turns a file into one of version 0.1.
 void make_version_0_1(const fs::path& path, const RearmSettings& s) {
   TensorMetadata metadata = metadata_of(path);
-  const bool model = metadata.at("format") == "rearm-model-2";
+  const bool model = metadata.at("format") == "rearm-model-3";
   metadata["format"] = model ? "rearm-model-1" : "rearm-checkpoint-1";
   metadata["config"] = version_0_1_settings(s).dump();
   for (const char* later : {"model", "settings", "epoch"}) metadata.erase(later);
+  if (!model) {
+    auto state = nlohmann::json::parse(metadata.at("state"));
+    for (const char* later : {"epoch_step", "epoch_losses", "epoch_seconds"}) state.erase(later);
+    metadata["state"] = state.dump();
+  }
   rewrite(path, metadata);
+  strip(path);
 }
 
 bool same_values(const ParameterStore<B>& a, const ParameterStore<B>& b) {
@@ -103,14 +130,14 @@ TEST_CASE("files say which model they are of, its settings and where its weights
   const Folder folder;
   const TrainResult result = train_in(folder.path(), data, s);
   const TensorMetadata model = metadata_of(folder / "model.safetensors");
-  CHECK(model.at("format") == "rearm-model-2");
+  CHECK(model.at("format") == "rearm-model-3");
   CHECK(model.at("model") == "rearm");
   CHECK(model.at("settings") == to_json(s).dump());
   CHECK(model.at("epoch") == std::to_string(result.best_epoch));
   CHECK(model.at("dataset") == "synthetic");
   CHECK(model.at("modalities") == "image,text");
   const TensorMetadata checkpoint = metadata_of(folder / "checkpoint.safetensors");
-  CHECK(checkpoint.at("format") == "rearm-checkpoint-2");
+  CHECK(checkpoint.at("format") == "rearm-checkpoint-3");
   CHECK(checkpoint.at("model") == "rearm");
   CHECK(checkpoint.at("settings") == to_json(s).dump());
 
@@ -223,7 +250,7 @@ TEST_CASE("a run of version 0.1 goes on from its checkpoint to the same bytes") 
 
   const TrainResult result = train_in(parts.path(), data, whole, true);
   CHECK(result.epochs == 5);
-  CHECK(metadata_of(checkpoint).at("format") == "rearm-checkpoint-2");
+  CHECK(metadata_of(checkpoint).at("format") == "rearm-checkpoint-3");
   const auto tensors = [](const fs::path& path) {
     SafetensorsFile file(path);
     std::map<std::string, std::vector<float>> out;
@@ -260,7 +287,7 @@ TEST_CASE("metadata that is damaged is named with its file") {
     return of_load;
   };
   const std::string before = bytes_of(file);
-  CHECK(has(said([](auto& m) { m["format"] = "rearm-model-3"; }), "'rearm-model-3' but must be 'rearm-model-2'"));
+  CHECK(has(said([](auto& m) { m["format"] = "rearm-model-4"; }), "'rearm-model-4' but must be 'rearm-model-3'"));
   CHECK(has(said([](auto& m) { m.erase("format"); }), "not a file of rearm"));
   CHECK(has(said([](auto& m) { m.erase("settings"); }), "no 'settings'"));
   CHECK(has(said([](auto& m) { m.erase("model"); }), "no 'model'"));
@@ -290,7 +317,7 @@ TEST_CASE("a checkpoint whose counters are none, or contradict each other, is re
     rewrite(file, metadata);
     const std::string said = error_of<DataError>([&] { read_train_state(file, made.record()); });
     INFO(said);
-    return has(said, file.string()) && has(said, "state in the metadata is damaged");
+    return has(said, file.string()) && has(said, key);
   };
   CHECK_FALSE(refused("step", 5));
   CHECK(refused("epoch", 1.5));
@@ -332,7 +359,7 @@ TEST_CASE("how far an inner optimizer was must be a count") {
     state["updates"]["inner"] = updates;
     metadata["state"] = state.dump();
     rewrite(file, metadata);
-    CHECK(has(error_of<DataError>([&] { load_checkpoint<B>(file, trained, settings); }), "optimizer of 'inner'"));
+    CHECK(has(error_of<DataError>([&] { load_checkpoint<B>(file, trained, settings); }), "updates.inner"));
     CHECK(second.step_count() == 3);
   }
 }
@@ -391,6 +418,109 @@ TEST_CASE("lines of metrics.jsonl without an epoch are dropped") {
   folder.write("metrics.jsonl", "{\"epoch\":0}\n{\"epoch\":\"1\"}\n[]\n{\n{}\n{\"epoch\":1}\n{\"epoch\":2}\n");
   { const MetricsLog log(folder / "metrics.jsonl", 1); }
   CHECK(bytes_of(folder / "metrics.jsonl") == "{\"epoch\":0}\n{\"epoch\":1}\n");
+}
+
+namespace {
+
+/// A model file and a checkpoint as small as they get, and what reads them.
+struct SmallFiles {
+  Folder folder;
+  Dataset data = tiny_data();
+  Settings<BprMfConfig> settings;
+  Context<B> ctx{{.threads = 1}};
+  std::unique_ptr<BprMf<B>> model;
+  SmallFiles() {
+    settings.model.embedding_dim = 1;
+    settings.train.epochs = 1;
+    model = std::make_unique<BprMf<B>>(ctx, data, settings.model);
+    train(ctx, *model, data, settings, {folder.path(), false});
+  }
+  SettingsRecord record() const { return record_settings(BprMf<B>::name, settings); }
+  fs::path checkpoint() const { return folder / "checkpoint.safetensors"; }
+  void read_checkpoint() { load_weights(checkpoint(), model->parameters(), record()); }
+  void read_model() const { load_model<B>(folder / "model.safetensors"); }
+};
+
+}  // namespace
+
+TEST_CASE("every bit that flips in a checkpoint or a model file is noticed, before the model is changed") {
+  SmallFiles small;
+  for (const bool of_model : {false, true}) {
+    const fs::path path = of_model ? small.folder / "model.safetensors" : small.checkpoint();
+    const std::string whole = bytes_of(path);
+    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+    const auto put = [&](std::size_t byte, char value) {
+      file.seekp(static_cast<std::streamoff>(byte));
+      file.put(value).flush();
+    };
+    const std::vector<float> before(small.model->parameters().arrays().values(),
+                                    small.model->parameters().arrays().values() + 8);
+    std::string unnoticed;
+    for (std::size_t bit = 0; bit < 8 * whole.size(); ++bit) {
+      put(bit / 8, static_cast<char>(whole[bit / 8] ^ (1 << bit % 8)));
+      try {
+        of_model ? small.read_model() : small.read_checkpoint();
+        unnoticed += std::to_string(bit) + ' ';
+      } catch (const IoError&) {
+      } catch (const DataError&) {
+      }
+      put(bit / 8, whole[bit / 8]);
+    }
+    CHECK(unnoticed == "");
+    CHECK(std::equal(before.begin(), before.end(), small.model->parameters().arrays().values()));
+    CHECK(bytes_of(path) == whole);
+  }
+  small.read_checkpoint();
+  small.read_model();
+}
+
+TEST_CASE("a checkpoint's counters are within their limits, or the field that is not is named") {
+  SmallFiles small;
+  const TensorMetadata whole = metadata_of(small.checkpoint());
+  const auto said = [&](const char* field, const nlohmann::json& value) {
+    auto state = nlohmann::json::parse(whole.at("state"));
+    if (value.is_discarded())
+      state.erase(field);
+    else
+      state[field] = value;
+    TensorMetadata metadata = whole;
+    metadata["state"] = state.dump();
+    rewrite(small.checkpoint(), metadata);
+    const std::string text = error_of<DataError>([&] { small.read_checkpoint(); });
+    CHECK(text == error_of<DataError>([&] { read_train_state(small.checkpoint(), small.record()); }));
+    CAPTURE(field);
+    CAPTURE(value.dump());
+    CAPTURE(text);
+    CHECK(has(text, field));
+    CHECK(has(text, small.checkpoint().string()));
+  };
+  const nlohmann::json none(nlohmann::json::value_t::discarded);
+  const std::int64_t large = std::int64_t{1} << 40;
+  const auto wrong = [&](const char* field, std::initializer_list<nlohmann::json> values) {
+    for (const nlohmann::json& value : values) said(field, value);
+  };
+  wrong("epoch", {none, nullptr, -2, 0.5, "0", large, 2147483647, 18446744073709551615U});
+  wrong("step", {none, -1, 1.0, large, 4294967295});
+  wrong("epoch_step", {-1, large, "0"});
+  wrong("epoch_losses", {nullptr, 1, {1.0}, {nullptr}, nlohmann::json::array({"a"})});
+  wrong("epoch_seconds", {nullptr, -1.0});
+  wrong("best_epoch", {none, -2, 1, 0.0});
+  wrong("stale_epochs", {none, -1, 1});
+  wrong("best_value", {none, nullptr, "high"});
+  wrong("best_valid", {none, nullptr, 3, nlohmann::json::object(), {{"recall@20", nullptr}}});
+  wrong("step_seconds", {none, nullptr, {0.1, 0.2}, {-1.0}, {nullptr}});
+  // Steps that are possible but not those of the epochs.
+  auto state = nlohmann::json::parse(whole.at("state"));
+  state["step"] = state.at("step").get<int>() + 1;
+  TensorMetadata metadata = whole;
+  metadata["state"] = state.dump();
+  rewrite(small.checkpoint(), metadata);
+  const auto resume = [&] { train(small.ctx, *small.model, small.data, small.settings, {small.folder.path(), true}); };
+  CHECK(has(error_of<DataError>(resume), "step = "));
+  rewrite(small.checkpoint(), whole);
+  resume();
+  strip(small.checkpoint());
+  CHECK(has(error_of<DataError>(resume), "lost its checksums"));
 }
 
 }  // namespace run_files_test

@@ -6,10 +6,13 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <limits>
+#include <map>
 
 #include <unistd.h>
 
@@ -70,15 +73,27 @@ Run train(const Dataset& data, const RearmSettings& s, int threads, const RunOpt
   return run;
 }
 
-/// The weights of a run's last epoch.
-Run last_of(const Dataset& data, const RearmSettings& s, const fs::path& folder) {
-  Context<B> ctx(test_options(1), s.train.seed);
-  Model<B> model(ctx, data, s.model, graphs_of<B>(data, s));
-  Run run;
-  const SettingsRecord settings = record_settings(Model<B>::name, s);
-  run.result.epochs = load_weights(folder / "checkpoint.safetensors", model.parameters(), settings).epoch + 1;
-  run.weights = weights_of(model.parameters());
-  return run;
+/// What follows the header of a safetensors file: weights and moments, without the seconds that steps took.
+std::string tensors_of(const fs::path& path) {
+  const std::string bytes = bytes_of(path);
+  std::uint64_t header = 0;
+  REQUIRE(bytes.size() > sizeof header);
+  std::memcpy(&header, bytes.data(), sizeof header);
+  return bytes.substr(sizeof header + header);
+}
+
+/// Both files of a run.
+bool same_files(const fs::path& a, const fs::path& b) {
+  return bytes_of(a / "model.safetensors") == bytes_of(b / "model.safetensors") &&
+         tensors_of(a / "checkpoint.safetensors") == tensors_of(b / "checkpoint.safetensors");
+}
+
+/// The last report of each epoch, exactly.
+using Curve = std::map<int, std::pair<std::vector<double>, MetricValues>>;
+void note(Curve& curve, const EpochReport& r) {
+  std::vector<double> losses = {r.losses.total};
+  for (const auto& part : r.losses.parts()) losses.push_back(part.value);
+  CHECK(curve.emplace(r.epoch, std::pair(losses, r.valid)).second);
 }
 
 bool same_bits(const Run& a, const Run& b) {
@@ -189,9 +204,85 @@ TEST_CASE("a run that is cut off and resumed ends in the same bytes as one that 
     CHECK(fs::exists(parts.path() / "model.safetensors") == (eval_every < 4));
     const Run resumed = train(data, s, 1, {parts.path(), true});
     CHECK(resumed.result.epochs == 5);
-    CHECK(same_bits(last_of(data, s, whole.path()), last_of(data, s, parts.path())));
-    CHECK(bytes_of(parts.path() / "model.safetensors") == bytes_of(whole.path() / "model.safetensors"));
+    CHECK(same_files(whole.path(), parts.path()));
   }
+}
+
+TEST_CASE("a run that is interrupted before any of its steps, or every few, goes on from there to the same bytes") {
+  const Dataset data = tiny_data();
+  RearmSettings s = tiny_settings();
+  s.train.epochs = 3;
+  s.train.batch_size = 12;
+  s.train.lr_decay = 0.9;
+  const TemporaryFolder whole("steps_whole");
+  Curve want;
+  TrainOptions options;
+  Index n_steps = 0;
+  options.on_step = [&](const StepReport&) { ++n_steps; };
+  options.on_epoch = [&](const EpochReport& r) { note(want, r); };
+  train(data, s, 1, {whole.path()}, options);
+  REQUIRE(n_steps % 3 == 0);
+  REQUIRE(n_steps / 3 >= 4);
+  // After that many steps, then again and again.
+#if defined(EMULATED_CUDA)  // each run takes a second
+  const std::vector<std::pair<Index, Index>> cases = {{1, 1000}, {6, 3}};
+#else
+  std::vector<std::pair<Index, Index>> cases = {{1, 1}, {2, 3}, {0, 5}};
+  for (Index first = 1; first < n_steps; ++first) cases.emplace_back(first, 1000);
+#endif
+  for (const auto& one : cases) {
+    const Index first = one.first;
+    const Index then = one.second;
+    CAPTURE(first);
+    CAPTURE(then);
+    const TemporaryFolder parts("steps_parts");
+    Curve curve;
+    options.on_epoch = [&](const EpochReport& r) { note(curve, r); };
+    Index left = first;
+    Index made = 0;
+    options.on_step = [&](const StepReport& r) {
+      CHECK(r.step == made % (n_steps / 3));
+      ++made;
+      --left;
+    };
+    options.interrupted = [&] { return left == 0; };
+    for (bool resume = false; train(data, s, 1, {parts.path(), resume}, options).result.interrupted;) {
+      resume = made > 0;
+      left = then;
+    }
+    CHECK(made == n_steps);
+    CHECK(curve == want);
+    CHECK(same_files(whole.path(), parts.path()));
+  }
+}
+
+TEST_CASE("a run that is cut off between checkpoints goes on from the last one in the middle of an epoch") {
+  const Dataset data = tiny_data();
+  RearmSettings s = tiny_settings();
+  s.train.epochs = 2;
+  s.train.batch_size = 12;
+  const TemporaryFolder whole("timed_whole"), parts("timed_parts");
+  train(data, s, 1, {whole.path()});
+  struct Killed {};
+  TrainOptions options;
+  options.checkpoint_every_seconds = 1e-9;  // after every step
+  int steps = 0;
+  options.on_step = [&](const StepReport& r) {
+    if (++steps == 3) throw Killed();
+    CHECK(r.step + 1 == steps);
+  };
+  CHECK_THROWS_AS(train(data, s, 1, {parts.path()}, options), Killed);
+  options.on_step = [&](const StepReport& r) {
+    if (steps == 3) CHECK(r.step == 2);
+    ++steps;
+  };
+  train(data, s, 1, {parts.path(), true}, options);
+  CHECK(same_files(whole.path(), parts.path()));
+  options.checkpoint_every_seconds = -1;
+  CHECK_THROWS_WITH_AS(train(data, s, 1, {}, options), doctest::Contains("checkpoint_every_seconds = -1"), ConfigError);
+  options.checkpoint_every_seconds = 0;
+  options.checkpoint_every = 0;
+  CHECK_THROWS_WITH_AS(train(data, s, 1, {}, options), doctest::Contains("checkpoint_every = 0"), ConfigError);
 }
 
 namespace {
@@ -214,6 +305,7 @@ class WithInner : public BprMf<B> {
     return false;
   }
   std::vector<Trained<B>> inner_networks() { return {{"inner", &inner_, &optimizer_}}; }
+  Parameter<B>& inner_weight() { return weight_; }
   std::vector<float> weight() const { return to_host(weight_.value().data, weight_.value().size()); }
   std::int64_t n_updates() const { return optimizer_.step_count(); }
 
@@ -259,6 +351,67 @@ TEST_CASE("a network that a model trains inside itself goes on with the run") {
   CHECK_THROWS_WITH_AS(load_checkpoint<B>(parts.path() / "without", all, record), doctest::Contains("'inner'"),
                        DataError);
   CHECK(model.weight() == before);
+}
+
+namespace {
+
+/// A model whose epochs depend on what its parameters and its inner network were when they began.
+class Remembering : public WithInner {
+ public:
+  static constexpr std::string_view name = "remembering";
+  Remembering(Context<B>& ctx, const Dataset& data, const BprMfConfig& config)
+      : WithInner(ctx, data, config), users_(*parameters().find("user_id")), start_(users_.rows(), users_.cols()) {}
+  bool begin_epoch(Context<B>& ctx, int epoch) {
+    const bool moved = WithInner::begin_epoch(ctx, epoch);
+    Tape<B> tape(ctx, false);
+    const Var<B> pull = tape.parameter(users_) * tape.parameter(inner_weight()).cols(0, 1).rows(0, 1);
+    B::Memory::copy(start_.data(), pull.value().data, static_cast<std::size_t>(start_.size()) * sizeof(float));
+    tape.reset();
+    return moved;
+  }
+  Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
+    Loss<B> loss = WithInner::loss(tape, step);
+    loss.add("pull", sum_of_squares(tape.parameter(users_) - tape.constant(start_.view()), 1e-2F));
+    return loss;
+  }
+
+ private:
+  Parameter<B>& users_;
+  Matrix<float, B::Memory> start_;
+};
+
+}  // namespace
+
+TEST_CASE("an epoch that depends on how it began is resumed in its middle to the same bytes") {
+  const Dataset data = tiny_data();
+  Settings<BprMfConfig> settings;
+  settings.train.epochs = 3;
+  settings.train.batch_size = 12;
+  settings.train.learning_rate = 1e-2;
+  std::vector<float> weight;
+  const auto run = [&](const RunOptions& where, TrainOptions options = {}) {
+    Context<B> ctx(test_options(1), settings.train.seed);
+    Remembering model(ctx, data, settings.model);
+    const TrainResult result = train(ctx, model, data, settings, where, std::move(options));
+    weight = model.weight();
+    return result;
+  };
+  const TemporaryFolder whole("remembering_whole");
+  run({whole.path()});
+  const std::vector<float> want = weight;
+  for (const Index every : {1, 2, 3, 7}) {
+    CAPTURE(every);
+    const TemporaryFolder parts("remembering_parts");
+    Index left = every;
+    TrainOptions options;
+    options.on_step = [&](const StepReport&) { --left; };
+    options.interrupted = [&] { return left == 0; };
+    int times = 0;
+    for (; run({parts.path(), times > 0}, options).interrupted; ++times) left = every;
+    CHECK(times > 0);
+    CHECK(weight == want);
+    CHECK(same_files(whole.path(), parts.path()));
+  }
 }
 
 TEST_CASE("tables and moments in bfloat16: half the bytes, as good a model, resumed to the same bytes") {
@@ -374,6 +527,92 @@ TEST_CASE("a loss that is not finite ends the run with its parts named") {
   s.train.learning_rate = 1e18;
   s.train.epochs = 20;
   CHECK_THROWS_WITH_AS(train(data, s, 1), doctest::Contains("bpr"), NumericError);
+}
+
+namespace {
+
+/// A model with a parameter of its own, 1e-18, whose square times 1e36 is a part of the loss.
+class Fragile : public BprMf<B> {
+ public:
+  static constexpr std::string_view name = "fragile";
+  Fragile(Context<B>& ctx, const Dataset& data, const BprMfConfig& config) : BprMf<B>(ctx, data, config) {
+    factor_.learning_rate_scale = 0;
+    set_factor(1e-18F);
+  }
+  Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
+    Loss<B> loss = BprMf<B>::loss(tape, step);
+    loss.add("factor", sum_of_squares(tape.parameter(factor_) * 1e18F));
+    return loss;
+  }
+  void set_factor(float value) {
+    fill_on_host<B::Memory>(factor_.value(),
+                            [=](Index, MatrixView<float> part) { std::fill_n(part.data, part.size(), value); });
+  }
+
+ private:
+  Parameter<B>& factor_ = parameters().add("factor", 2, 2);
+};
+
+}  // namespace
+
+TEST_CASE("a loss that is not finite names the tensor, epoch and step, and the last checkpoint stays") {
+  const Dataset data = tiny_data();
+  Settings<BprMfConfig> settings;
+  settings.train.epochs = 3;
+  settings.train.batch_size = 12;
+  const TemporaryFolder folder("fragile");
+  const fs::path checkpoint = folder.path() / "checkpoint.safetensors";
+  // 1e10 is a number, but the square is none, nor the gradient.
+  for (const float value : {std::numeric_limits<float>::infinity(), 1e10F}) {
+    CAPTURE(value);
+    Context<B> ctx(test_options(1), settings.train.seed);
+    Fragile model(ctx, data, settings.model);
+    TrainOptions options;
+    options.read_losses_every = 1;
+    Index n_steps = 0;
+    std::string before;
+    options.on_step = [&](const StepReport& r) {
+      if (r.epoch != 1 || r.step != 1) return;
+      n_steps = r.n_steps;
+      before = bytes_of(checkpoint);
+      model.set_factor(value);
+    };
+    std::string said;
+    try {
+      train(ctx, model, data, settings, {folder.path()}, options);
+    } catch (const NumericError& e) {
+      said = e.what();
+    }
+    CAPTURE(said);
+    // A device's loss is read after the update.
+    const bool gradient = B::Memory::host_accessible && std::isfinite(value);
+    CHECK(said.find(gradient ? "the gradient of 'factor'" : "parameter 'factor'") != std::string::npos);
+    CHECK(said.find("at step 2 of epoch 1") != std::string::npos);
+    CHECK(!before.empty());
+    CHECK(bytes_of(checkpoint) == before);
+    CHECK(read_train_state(checkpoint, record_settings("fragile", settings)).step == n_steps);
+  }
+}
+
+TEST_CASE("a run is refused before it begins where its memory is not there, and its estimate changes no bit") {
+  MemoryEstimate need;
+  need.held = 100U << 20;
+  need.arrays = 200U << 20;
+  need.step = 30U << 20;
+  need.ranking = 1;
+  CHECK(need.more() == (230U << 20) + 1);
+  CHECK(need.peak() == (330U << 20) + 1);
+  detail::require_memory(need, {need.more(), "the test"});
+  CHECK_THROWS_WITH_AS(detail::require_memory(need, {need.more() - 1, "the test"}),
+                       doctest::Contains("needs about 231 MiB more than the 100 MiB that the process holds"),
+                       OutOfMemoryError);
+  const Dataset data = tiny_data();
+  RearmSettings s = tiny_settings();
+  s.train.epochs = 2;
+  TrainOptions unchecked;
+  unchecked.check_memory = false;
+  CHECK(same_bits(train(data, s, 1), train(data, s, 1, {}, unchecked)));
+  CHECK((train(data, s, 1).result.estimated_peak_bytes > 0) == B::Memory::host_accessible);
 }
 
 TEST_CASE("a schedule decides the learning rate") {

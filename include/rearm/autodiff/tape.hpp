@@ -150,7 +150,9 @@ class Tape {
     static_assert(std::is_trivially_destructible_v<F>, "capture views and handles, nothing that owns");
     if (!output.requires_grad()) return;
     F* stored = new (host_.template allocate<F>(1)) F(backward);
-    steps_.push_back({&output.node(), stored, [](void* f) { (*static_cast<F*>(f))(); }});
+    detail::with_memory_errors("the tape's list of operators", [&] {
+      steps_.push_back({&output.node(), stored, [](void* f) { (*static_cast<F*>(f))(); }});
+    });
   }
   /// Where an operator writes the gradient of `x`. Each call counts as a gradient: the first one's place is
   /// overwritten, the others' is added to, so that an operator asks once and in the order in which it writes.
@@ -238,7 +240,10 @@ class Tape {
   void release(detail::Node<B>& node) {
     if (!node.owned || node.value.size() <= page) return;
     const auto give_back = [&](const MatrixView<T>& array) {
-      if (array.data != nullptr) free_.push_back({array.data, array.size()});
+      if (array.data == nullptr) return;
+      detail::with_memory_errors("the tape's list of free arrays", [&] {
+        free_.push_back({array.data, array.size()});
+      });
     };
     give_back(node.value);
     if (node.lender == nullptr && node.borrowers == 0) give_back(node.grad);

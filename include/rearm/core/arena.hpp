@@ -47,6 +47,8 @@ class Arena {
     peak_ = 0;
     if (!blocks_.empty()) blocks_.back().used = 0;
   }
+  /// Most bytes in use at once since the last reset.
+  std::size_t peak() const noexcept { return peak_; }
   /// Changes whenever a block is taken or given back: as long as it stays, so do the addresses.
   std::size_t generation() const noexcept { return generation_; }
   std::size_t capacity() const noexcept {
@@ -74,12 +76,13 @@ class Arena {
   void grow(std::size_t bytes) {
     const std::size_t floor =
         blocks_.empty() ? (std::size_t{1} << 20) : std::min(2 * blocks_.back().size, std::size_t{64} << 20);
-    if (!blocks_.empty()) before_ += blocks_.back().used;
+    const std::size_t used = blocks_.empty() ? 0 : blocks_.back().used;
     add_block(bytes > floor ? bytes : floor);
+    before_ += used;
   }
   void add_block(std::size_t bytes) {
     ++generation_;
-    blocks_.reserve(blocks_.size() + 1);
+    detail::with_memory_errors("the arena's list of blocks", [&] { blocks_.reserve(blocks_.size() + 1); });
     blocks_.push_back({static_cast<std::byte*>(Memory::allocate(bytes)), bytes, 0});
   }
   void release() noexcept {

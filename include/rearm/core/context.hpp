@@ -21,7 +21,9 @@ class Context {
   using Options = typename B::Options;
 
   /// Throws ConfigError when an option is out of range.
-  explicit Context(Options options = {}, std::uint64_t seed = 2025) : resources_(options), seed_(seed) {}
+  explicit Context(Options options = {}, std::uint64_t seed = 2025)
+      : resources_(detail::with_memory_errors("making a context", [&] { return typename B::Resources(options); })),
+        seed_(seed) {}
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 

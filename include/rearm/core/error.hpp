@@ -5,6 +5,7 @@
 #include <rearm/core/macros.hpp>
 
 #include <locale>
+#include <new>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -35,6 +36,10 @@ struct IoError : Error {
 struct NumericError : Error {
   using Error::Error;
 };
+/// Memory that the system, or a limit of the process, does not give; says how much was asked for where that is known.
+struct OutOfMemoryError : Error {
+  using Error::Error;
+};
 /// A device, or a library on it, that reported an error; names the call, its code and the text.
 struct DeviceError : Error {
   using Error::Error;
@@ -47,9 +52,23 @@ namespace detail {
 template <class... Args>
 std::string message(const Args&... args) {
   std::ostringstream out;
+  out.exceptions(std::ios::badbit);  // half a name is worse than none
   out.imbue(std::locale::classic());
   (out << ... << args);
   return out.str();
+}
+
+[[noreturn]] inline void throw_out_of_memory(const char* doing) {
+  throw OutOfMemoryError(message("out of memory: ", doing, "; make it smaller, or give the process more"));
+}
+/// f(); where a container of the standard library gets no memory, an OutOfMemoryError that says what was being done.
+template <class F>
+decltype(auto) with_memory_errors(const char* doing, const F& f) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    throw_out_of_memory(doing);
+  }
 }
 
 }  // namespace detail

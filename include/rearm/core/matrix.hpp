@@ -25,7 +25,7 @@ inline constexpr std::size_t alignment = 64;
 
 /// Main memory. A backend names its own memory type with the same functions; copies wait for work under way.
 struct HostMemory {
-  /// Throws std::bad_alloc. On Linux large arrays are mappings of their own, in huge pages where the system has them:
+  /// Throws OutOfMemoryError. On Linux large arrays are mappings of their own, in huge pages where the system has them:
   /// rows gathered from gigabytes miss the address caches less often, and what is given back is free at once, where a
   /// heap keeps the hole that an array leaves below others (a tenth of a training's peak).
   static void* allocate(std::size_t bytes) {
@@ -33,9 +33,9 @@ struct HostMemory {
     if (bytes >= huge_page) {
       // A whole number of huge pages from a boundary of theirs: what is mapped too much goes back.
       const std::size_t room = mapped(bytes) + huge_page;
-      if (room < bytes) throw std::bad_alloc();
+      if (room < bytes) throw_out_of_memory(bytes);
       void* const map = ::mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      if (map == MAP_FAILED) throw std::bad_alloc();
+      if (map == MAP_FAILED) throw_out_of_memory(bytes);
       char* const begin = static_cast<char*>(map);
       const std::size_t before = (huge_page - reinterpret_cast<std::uintptr_t>(map) % huge_page) % huge_page;
       if (before > 0) ::munmap(begin, before);
@@ -44,7 +44,15 @@ struct HostMemory {
       return begin + before;
     }
 #endif
-    return ::operator new (bytes, std::align_val_t{alignment});
+    void* const p = ::operator new (bytes, std::align_val_t{alignment}, std::nothrow);
+    if (p == nullptr) throw_out_of_memory(bytes);
+    return p;
+  }
+  /// The same, zero. A mapping is that already, and its pages are not there before they are used.
+  static void* allocate_zero(std::size_t bytes) {
+    void* const p = allocate(bytes);
+    if (REARM_MAPS_LARGE_ARRAYS == 0 || bytes < huge_page) zero(p, bytes);
+    return p;
   }
   /// `bytes` as they were asked for.
   static void deallocate(void* p, [[maybe_unused]] std::size_t bytes) noexcept {
@@ -68,6 +76,9 @@ struct HostMemory {
   static constexpr bool host_accessible = true;
 
  private:
+  [[noreturn]] static void throw_out_of_memory(std::size_t bytes) {
+    throw OutOfMemoryError(detail::message("out of memory: an array of ", bytes, " bytes was asked for"));
+  }
   static constexpr std::size_t huge_page = std::size_t{1} << 21;
   static constexpr std::size_t page = std::size_t{1} << 16;  ///< a multiple of every usual page size
   static constexpr std::size_t mapped(std::size_t bytes) { return (bytes + page - 1) / page * page; }
@@ -80,8 +91,15 @@ class Buffer {
 
  public:
   Buffer() = default;
-  explicit Buffer(Index size) : Buffer(size, Uninitialized()) {
-    if (size > 0) Memory::zero(data_, bytes());
+  explicit Buffer(Index size) : size_(size) {
+    require_size(size);
+    if (size == 0) return;
+    if constexpr (requires { Memory::allocate_zero(bytes()); }) {
+      data_ = static_cast<T*>(Memory::allocate_zero(bytes()));
+    } else {
+      data_ = static_cast<T*>(Memory::allocate(bytes()));
+      Memory::zero(data_, bytes());
+    }
   }
   /// A copy of values on the host.
   explicit Buffer(std::span<const T> values) : Buffer(static_cast<Index>(values.size()), Uninitialized()) {
@@ -114,8 +132,11 @@ class Buffer {
  private:
   struct Uninitialized {};
   Buffer(Index size, Uninitialized) : size_(size) {
-    if (size < 0) throw ShapeError(detail::message("Buffer: negative size ", size));
+    require_size(size);
     if (size > 0) data_ = static_cast<T*>(Memory::allocate(bytes()));
+  }
+  static void require_size(Index size) {
+    if (size < 0) throw ShapeError(detail::message("Buffer: negative size ", size));
   }
   T* data_ = nullptr;
   Index size_ = 0;

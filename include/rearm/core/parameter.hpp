@@ -35,6 +35,8 @@ class ParameterArrays {
   }
   /// Scalars of all parameters, with the gaps between them.
   Index size() const noexcept { return size_; }
+  /// Scalars of the two arrays that are not there yet.
+  Index missing() const noexcept { return 2 * size_ - values_.size() - gradients_.size(); }
   T* values() {
     grow(values_);
     for (const Initial& i : initial_)

@@ -281,7 +281,8 @@ inline Dataset read_dataset(const std::filesystem::path& dir, LoadOptions option
 /// cannot be read; DataError naming file, position and value for negative ids or ids out of range, an empty split,
 /// feature rows that differ, NaN or infinite features, damaged neighbors or manifest.
 inline Dataset load_dataset(const std::filesystem::path& dir, LoadOptions options = {}) {
-  return detail::with_io_errors([&] { return detail::read_dataset(dir, options); });
+  return detail::with_memory_errors(
+      "reading a data set", [&] { return detail::with_io_errors([&] { return detail::read_dataset(dir, options); }); });
 }
 
 namespace detail {

@@ -16,7 +16,7 @@ namespace rearm::REARM_ABI {
 
 /// Of the numbers of users and items, the pairs of each split in their order, and each modality's features: an object
 /// of a name and a text each. Reads all features once.
-inline nlohmann::json data_digests(const Dataset& data) {
+inline nlohmann::json data_digests(const Dataset& data) try {
   nlohmann::json out = {{"users", std::to_string(data.n_users)}, {"items", std::to_string(data.n_items)}};
   const std::pair<const char*, const Interactions*> splits[] = {
       {"train pairs", &data.train}, {"valid pairs", &data.valid}, {"test pairs", &data.test}};
@@ -37,6 +37,8 @@ inline nlohmann::json data_digests(const Dataset& data) {
     out["features of " + m.name] = ContentHash::text(hash.digest());
   }
   return out;
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("making digests of a data set");
 }
 
 }  // namespace rearm::REARM_ABI

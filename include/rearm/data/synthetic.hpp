@@ -224,7 +224,7 @@ class SyntheticWorld {
 /// Draws the data set; the same settings give the same one. A user's items are split 80/10/10, at least one each for
 /// validation and test. Cost: users x items x latent up to 4 million cells, beyond that about 256 candidates a user;
 /// memory: the pairs, the features and the items' factors. Throws ConfigError naming the setting out of range.
-inline Dataset make_synthetic(const SyntheticSettings& settings = {}) {
+inline Dataset make_synthetic(const SyntheticSettings& settings = {}) try {
   detail::validate(settings);
   detail::SyntheticWorld world(settings);
   Dataset data;
@@ -246,6 +246,8 @@ inline Dataset make_synthetic(const SyntheticSettings& settings = {}) {
   data.features_are = detail::joint_features_are(data.modalities);
   detail::tidy_splits(data);
   return data;
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("generating a data set");
 }
 
 }  // namespace rearm::REARM_ABI

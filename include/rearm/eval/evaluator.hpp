@@ -91,12 +91,14 @@ TopK<typename B::Scalar> recommend(Context<B>& ctx, ConstView<typename B::Scalar
   const Index n = static_cast<Index>(users.size());
   TopK<typename B::Scalar> out{Matrix<Id>(n, k), Matrix<typename B::Scalar>(n, k)};
   if (n == 0) return out;
-  if constexpr (requires {
-                  B::rank_items(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view());
-                })
-    B::rank_items(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view());
-  else
-    detail::rank_by_products(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view());
+  detail::with_memory_errors("ranking items", [&] {
+    if constexpr (requires {
+                    B::rank_items(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view());
+                  })
+      B::rank_items(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view());
+    else
+      detail::rank_by_products(ctx, user_rows, users, item_rows, masked, out.ids.view(), out.scores.view());
+  });
   return out;
 }
 
@@ -106,7 +108,7 @@ TopK<typename B::Scalar> recommend(Context<B>& ctx, ConstView<typename B::Scalar
 template <Backend B>
 MetricValues evaluate(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, ConstView<typename B::Scalar> item_rows,
                       const Adjacency* masked, const Adjacency& relevant, std::span<const Index> ks,
-                      std::span<const Metric> metrics) {
+                      std::span<const Metric> metrics) try {
   detail::require_rows(relevant, user_rows.rows, item_rows.rows, "the relevant items");
   std::vector<Id> users;
   for (Index u = 0; u < relevant.rows(); ++u)
@@ -116,6 +118,8 @@ MetricValues evaluate(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, 
   if (ks.empty() || metrics.empty()) return {};
   const auto lists = recommend<B>(ctx, user_rows, users, item_rows, masked, *std::ranges::max_element(ks));
   return mean_metrics(lists.ids.view(), users, relevant, ks, metrics);
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("evaluating");
 }
 
 }  // namespace rearm::REARM_ABI

@@ -4,6 +4,7 @@
 
 #include <rearm/core/error.hpp>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -13,10 +14,12 @@
 #include <filesystem>
 #include <fstream>
 #include <locale>
+#include <memory>
 #include <ostream>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace rearm::REARM_ABI {
 namespace detail {
@@ -83,6 +86,29 @@ inline std::string read_text(const std::filesystem::path& path) {
   while (in.read(block, sizeof block) || in.gcount() > 0) text.append(block, static_cast<std::size_t>(in.gcount()));
   if (in.bad()) throw_io(path, "reading failed", errno);
   return text;
+}
+
+/// What is in a folder; nothing where there is none. The iterators of std::filesystem end the program when they get no
+/// memory.
+inline std::vector<std::string> names_in(const std::filesystem::path& folder) {
+  struct Close {
+    void operator()(DIR* dir) const { ::closedir(dir); }
+  };
+  std::vector<std::string> names;
+  const std::unique_ptr<DIR, Close> dir(::opendir(folder.c_str()));
+  if (dir == nullptr && errno != ENOENT) throw_io(folder, "cannot be listed", errno);
+  while (dir != nullptr) {
+    const dirent* const entry = ::readdir(dir.get());
+    if (entry == nullptr) break;
+    if (const std::string_view name = entry->d_name; name != "." && name != "..") names.emplace_back(name);
+  }
+  return names;
+}
+
+/// Removes a folder of files, if it is there.
+inline void remove_folder(const std::filesystem::path& folder) {
+  for (const std::string& name : names_in(folder)) std::filesystem::remove(folder / name);
+  std::filesystem::remove(folder);
 }
 
 /// Removes the temporary files in a folder not written to for `age`: their processes were killed.

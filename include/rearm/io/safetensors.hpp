@@ -1,12 +1,14 @@
 #pragma once
 /// @file safetensors.hpp
 /// Named arrays in the safetensors format: 8 bytes little-endian header length, a JSON header, the data.
-/// Format: https://github.com/huggingface/safetensors. Element types: F32, F64, I32, I64, BF16.
+/// Format: https://github.com/huggingface/safetensors. Element types: F32, F64, I32, I64, BF16. Files that we write
+/// have checksums in their metadata: of each tensor, and of the header, so that no bit of a file can change unnoticed.
 
 #include <rearm/core/bfloat16.hpp>
 #include <rearm/core/error.hpp>
 #include <rearm/core/matrix.hpp>
 #include <rearm/io/atomic_file.hpp>
+#include <rearm/io/content_hash.hpp>
 #include <rearm/io/json.hpp>
 
 #include <nlohmann/json.hpp>
@@ -84,6 +86,7 @@ struct TensorInfo {
   std::vector<Index> shape;
   std::uint64_t offset = 0;  ///< of its first byte in the file
   std::uint64_t bytes = 0;
+  std::string checksum;  ///< of its data, empty where the file has none
 };
 
 namespace detail {
@@ -107,6 +110,38 @@ inline bool tensor_bytes(TensorType type, const std::vector<Index>& shape, std::
   return true;
 }
 
+/// Metadata with the digest of the header itself, in which these digits count as zeros, and, with a dot and the name of
+/// a tensor behind it, of that tensor's data.
+inline constexpr std::string_view checksum_key = "checksum";
+inline constexpr std::size_t checksum_digits = 32;
+
+/// Where in a header's text the digits of its own digest begin; npos where it has none. No text within JSON looks like
+/// that, since its quotation marks would be escaped.
+inline std::size_t find_header_checksum(std::string_view text) {
+  const std::size_t at = text.find(message('"', checksum_key, "\":\""));
+  const std::size_t begin = at + checksum_key.size() + 4;
+  return at == std::string_view::npos || begin + checksum_digits > text.size() ? std::string_view::npos : begin;
+}
+inline std::string header_checksum(std::string text) {
+  text.replace(find_header_checksum(text), checksum_digits, checksum_digits, '0');
+  ContentHash hash;
+  hash.add(text);
+  return ContentHash::text(hash.digest());
+}
+
+/// Data are hashed piece by piece, so that a file can be checked without being held.
+inline constexpr std::uint64_t checksum_piece = std::uint64_t{1} << 20;
+/// piece(offset, bytes) gives the address of that part of `bytes` bytes.
+template <class F>
+std::string data_checksum(std::uint64_t bytes, const F& piece) {
+  ContentHash hash;
+  for (std::uint64_t at = 0; at < bytes; at += checksum_piece) {
+    const std::uint64_t n = std::min(checksum_piece, bytes - at);
+    hash.add_bytes(piece(at, n), static_cast<std::size_t>(n));
+  }
+  return ContentHash::text(hash.digest());
+}
+
 /// value as To; false where it does not fit (an integer out of range, a finite double beyond float).
 template <class To, class From>
 bool convert_element(From value, To& out) {
@@ -125,9 +160,9 @@ bool convert_element(From value, To& out) {
 }  // namespace detail
 
 /// Writes `tensors` and `metadata` to `path` atomically (io/atomic_file.hpp), streaming from the views. Tensors are
-/// ordered by element size, then as given, so that each is aligned. Throws ShapeError for an impossible shape,
-/// DataError for a name that repeats, is empty or reserved, or text that is not UTF-8, IoError when the file cannot be
-/// written; whatever was at `path` is then as it was.
+/// ordered by element size, then as given, so that each is aligned. Reads all data twice, first for the checksums.
+/// Throws ShapeError for an impossible shape, DataError for a name that repeats, is empty or reserved, or text that is
+/// not UTF-8, IoError when the file cannot be written; whatever was at `path` is then as it was.
 inline void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
                               const TensorMetadata& metadata = {}) {
   std::vector<const TensorView*> order;
@@ -135,7 +170,11 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
   std::ranges::stable_sort(order, std::ranges::greater{}, [](const TensorView* t) { return element_size(t->type); });
 
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
+  nlohmann::ordered_json& checked = header["__metadata__"] = metadata;
+  for (const auto& [key, value] : metadata)
+    if (key.starts_with(detail::checksum_key))
+      throw DataError(detail::message(path.string(), ": the key '", key, "' of the metadata is reserved"));
+  checked[std::string(detail::checksum_key)] = std::string(detail::checksum_digits, '0');
   std::map<std::string, std::uint64_t> sizes;
   std::uint64_t end = 0;
   for (const TensorView* tensor : order) {
@@ -145,6 +184,9 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
     if (tensor->name.empty() || tensor->name == "__metadata__" || !sizes.emplace(tensor->name, bytes).second)
       throw DataError(
           detail::message(path.string(), ": tensor name '", tensor->name, "' is empty, reserved or repeats"));
+    const auto* const data = static_cast<const std::byte*>(tensor->data);
+    header["__metadata__"][detail::message(detail::checksum_key, '.', tensor->name)] =
+        detail::data_checksum(bytes, [&](std::uint64_t at, std::uint64_t) { return data + at; });
     header[tensor->name] = {
         {"dtype", to_string(tensor->type)}, {"shape", tensor->shape}, {"data_offsets", {end, end + bytes}}};
     end += bytes;
@@ -156,6 +198,7 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
     throw DataError(detail::message(path.string(), ": names and metadata must be UTF-8: ", e.what()));
   }
   text.resize((text.size() + 7) / 8 * 8, ' ');
+  text.replace(detail::find_header_checksum(text), detail::checksum_digits, detail::header_checksum(text));
   if (text.size() > detail::max_safetensors_header)
     throw DataError(detail::message(path.string(), ": a header of ", text.size(), " bytes is more than the format's ",
                                     detail::max_safetensors_header, "; keep the metadata small"));
@@ -168,8 +211,9 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
   });
 }
 
-/// A safetensors file open for reading. The header is checked against the file's size before anything is believed:
-/// its length, types, shapes, and that the tensors cover the data without gap or overlap. Not thread-safe.
+/// A safetensors file open for reading. The header is checked against its checksum, if it has one, and the file's size
+/// before anything is believed: its length, types, shapes, and that the tensors cover the data without gap or overlap.
+/// Not thread-safe.
 class SafetensorsFile {
  public:
   /// Throws IoError when the file cannot be read or is too short, DataError when its header is wrong.
@@ -192,7 +236,27 @@ class SafetensorsFile {
   }
 
   const std::filesystem::path& path() const noexcept { return path_; }
+  /// Without the checksums.
   const TensorMetadata& metadata() const noexcept { return metadata_; }
+  /// Files of other programs, and of our earlier versions, have none.
+  bool has_checksums() const noexcept { return has_checksums_; }
+  /// Reads all tensors that have a checksum and throws DataError naming the first whose data it contradicts. `read`
+  /// does not look at checksums.
+  void require_whole() {
+    std::vector<char> buffer;
+    for (const TensorInfo& tensor : tensors_) {
+      if (tensor.checksum.empty()) continue;
+      buffer.resize(
+          static_cast<std::size_t>(std::min(std::max<std::uint64_t>(tensor.bytes, 1), detail::checksum_piece)));
+      const std::string found = detail::data_checksum(tensor.bytes, [&](std::uint64_t at, std::uint64_t n) {
+        read_bytes(tensor.offset + at, buffer.data(), n);
+        return buffer.data();
+      });
+      if (found != tensor.checksum)
+        throw DataError(detail::message(path_.string(), ": tensor '", tensor.name, "' at offset ", tensor.offset,
+                                        " is not what was written (its checksum is another); the file is damaged"));
+    }
+  }
   /// In the order of their data.
   const std::vector<TensorInfo>& tensors() const noexcept { return tensors_; }
   bool contains(std::string_view name) const noexcept {
@@ -247,6 +311,13 @@ class SafetensorsFile {
   }
 
   void parse(const std::string& text, std::uint64_t file_size) {
+    if (const std::size_t at = detail::find_header_checksum(text); at != std::string::npos) {
+      if (text.compare(at, detail::checksum_digits, detail::header_checksum(text)) != 0)
+        throw DataError(detail::message(path_.string(),
+                                        ": the header at offset 8 is not what was written (its checksum is another); "
+                                        "the file is damaged"));
+      has_checksums_ = true;
+    }
     const auto header =
         parse_json_object(text, path_.string() + ": no safetensors file, or damaged: the header at offset 8");
     const std::uint64_t data_begin = sizeof(std::uint64_t) + text.size();
@@ -262,6 +333,11 @@ class SafetensorsFile {
         tensors_.push_back(parse_tensor(name, entry, data_begin, data_bytes));
       }
     }
+    for (TensorInfo& tensor : tensors_)
+      if (const auto found = metadata_.find(detail::message(detail::checksum_key, '.', tensor.name));
+          found != metadata_.end())
+        tensor.checksum = found->second;
+    std::erase_if(metadata_, [](const auto& entry) { return entry.first.starts_with(detail::checksum_key); });
     // Empty tensors share their offset with the next one.
     std::ranges::sort(tensors_, {}, [](const TensorInfo& t) { return std::pair(t.offset, t.bytes); });
     std::uint64_t expected = data_begin;
@@ -352,6 +428,7 @@ class SafetensorsFile {
   std::filesystem::path path_;
   std::ifstream in_;
   TensorMetadata metadata_;
+  bool has_checksums_ = false;
   std::vector<TensorInfo> tensors_;
 };
 

@@ -38,12 +38,14 @@ class BprMf {
     detail::require_consistent(data);
   }
 
-  BprMf(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  BprMf(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
         users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
         items_(parameters_.add("item_id", data.n_items, config.embedding_dim)) {
     init_xavier_normal(users_, ctx.seed());
     init_xavier_normal(items_, ctx.seed());
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making BprMf");
   }
   BprMf(const BprMf&) = delete;
   BprMf& operator=(const BprMf&) = delete;

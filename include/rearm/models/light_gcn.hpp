@@ -58,13 +58,15 @@ class LightGcn {
     detail::require_consistent(data);
   }
 
-  LightGcn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  LightGcn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
         graph_(interaction_operator<B>(data, 1e-7)),
         users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
         items_(parameters_.add("item_id", data.n_items, config.embedding_dim)) {
     init_xavier_uniform(users_, ctx.seed());
     init_xavier_uniform(items_, ctx.seed());
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making LightGcn");
   }
   LightGcn(const LightGcn&) = delete;
   LightGcn& operator=(const LightGcn&) = delete;

@@ -50,7 +50,7 @@ class Vbpr {
       throw ConfigError(detail::message("modalities: VBPR needs features, but data set '", data.name, "' has none"));
   }
 
-  Vbpr(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  Vbpr(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)) {
     auto modalities = named_modalities(data, config.modalities);
     std::stable_partition(modalities.begin(), modalities.end(), [](const Modality* m) { return m->name == "text"; });
@@ -64,6 +64,8 @@ class Vbpr {
     init_xavier_uniform(*users_, ctx.seed());
     init_xavier_uniform(*items_, ctx.seed());
     init_xavier_normal(*weight_, ctx.seed());
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making Vbpr");
   }
   Vbpr(const Vbpr&) = delete;
   Vbpr& operator=(const Vbpr&) = delete;

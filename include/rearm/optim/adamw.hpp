@@ -62,6 +62,14 @@ class AdamMoments {
         full_[i] = Matrix<T, Memory>(rows, cols);
   }
   Index size() const noexcept { return full_[0].size() + rounded_[0].size(); }
+  AdamMoments clone() const {
+    AdamMoments copy;
+    for (int i = 0; i < 2; ++i) {
+      copy.full_[i] = full_[i].clone();
+      copy.rounded_[i] = rounded_[i].clone();
+    }
+    return copy;
+  }
   /// f(first moment, second moment), views of what they are stored in; nothing where there are none.
   template <class F>
   void visit(const F& f) {
@@ -97,6 +105,14 @@ class AdamW {
   explicit AdamW(AdamSettings settings) : settings_(settings) {}
 
   const AdamSettings& settings() const noexcept { return settings_; }
+  /// Settings, steps and moments in an optimizer of their own.
+  AdamW clone() const {
+    AdamW copy(settings_);
+    copy.step_count_ = step_count_;
+    copy.moments_ = moments_.clone();
+    for (const AdamMoments<B>& moments : table_moments_) copy.table_moments_.push_back(moments.clone());
+    return copy;
+  }
   void set_learning_rate(double rate) noexcept { settings_.learning_rate = rate; }
   /// Updates made so far.
   std::int64_t step_count() const noexcept { return step_count_; }
@@ -108,6 +124,47 @@ class AdamW {
   void set_step_source(const functors::AdamStep* source) noexcept { step_source_ = source; }
 
   void step(Context<B>& ctx, ParameterStore<B>& parameters) {
+    detail::with_memory_errors("a step of the optimizer", [&] { make_step(ctx, parameters); });
+  }
+
+  /// Makes the moments, zero, where that has not been done.
+  void prepare(ParameterStore<B>& parameters) {
+    const bool rounded = settings_.bfloat16_moments;
+    if (moments_.size() < parameters.arrays().size()) moments_.grow(parameters.arrays().size(), rounded);
+    table_moments_.resize(parameters.tables().size());
+    auto moments = table_moments_.begin();
+    for (const FeatureTable<B>& table : parameters.tables()) {
+      if (table.trainable && moments->size() == 0) *moments = AdamMoments<B>(table.rows(), table.cols(), rounded);
+      ++moments;
+    }
+  }
+  /// Bytes that `prepare` will allocate.
+  std::size_t missing_bytes(const ParameterStore<B>& parameters) const {
+    Index n = moments_.size() < parameters.arrays().size() ? parameters.arrays().size() : 0;
+    for (std::size_t i = 0; i < parameters.tables().size(); ++i) {
+      const FeatureTable<B>& table = parameters.tables()[i];
+      if (table.trainable && (i >= table_moments_.size() || table_moments_[i].size() == 0))
+        n += table.rows() * table.cols();
+    }
+    return static_cast<std::size_t>(2 * n) * (settings_.bfloat16_moments ? sizeof(BFloat16) : sizeof(T));
+  }
+  /// f(x, its first moment, its second) for every trainable parameter or table x of the store; nothing before the first
+  /// step. The moments are views of T, or of BFloat16 where the settings say so.
+  template <class F>
+  void for_each_moment(ParameterStore<B>& parameters, const F& f) {
+    moments_.visit([&](auto all1, auto all2) {
+      for (Parameter<B>& p : parameters)
+        if (p.trainable && p.offset() + p.rows() * p.cols() <= all1.size()) {
+          const auto part = [&](auto all) { return decltype(all)(all.data + p.offset(), p.rows(), p.cols()); };
+          f(p, part(all1), part(all2));
+        }
+    });
+    for (std::size_t i = 0; i < table_moments_.size(); ++i)
+      table_moments_[i].visit([&](auto m, auto v) { f(parameters.tables()[i], m, v); });
+  }
+
+ private:
+  void make_step(Context<B>& ctx, ParameterStore<B>& parameters) {
     prepare(parameters);
     ++step_count_;
     // Tables first: their gradient needs the projection weight as the backward pass saw it.
@@ -126,34 +183,6 @@ class AdamW {
     update(ctx, parameters);
     parameters.clear_gradients();
   }
-
-  /// Makes the moments, zero, where that has not been done.
-  void prepare(ParameterStore<B>& parameters) {
-    const bool rounded = settings_.bfloat16_moments;
-    if (moments_.size() < parameters.arrays().size()) moments_.grow(parameters.arrays().size(), rounded);
-    table_moments_.resize(parameters.tables().size());
-    auto moments = table_moments_.begin();
-    for (const FeatureTable<B>& table : parameters.tables()) {
-      if (table.trainable && moments->size() == 0) *moments = AdamMoments<B>(table.rows(), table.cols(), rounded);
-      ++moments;
-    }
-  }
-  /// f(x, its first moment, its second) for every trainable parameter or table x of the store; nothing before the first
-  /// step. The moments are views of T, or of BFloat16 where the settings say so.
-  template <class F>
-  void for_each_moment(ParameterStore<B>& parameters, const F& f) {
-    moments_.visit([&](auto all1, auto all2) {
-      for (Parameter<B>& p : parameters)
-        if (p.trainable && p.offset() + p.rows() * p.cols() <= all1.size()) {
-          const auto part = [&](auto all) { return decltype(all)(all.data + p.offset(), p.rows(), p.cols()); };
-          f(p, part(all1), part(all2));
-        }
-    });
-    for (std::size_t i = 0; i < table_moments_.size(); ++i)
-      table_moments_[i].visit([&](auto m, auto v) { f(parameters.tables()[i], m, v); });
-  }
-
- private:
   functors::AdamTarget<T> target(const Context<B>& ctx, FeatureTable<B>& table, AdamMoments<B>& moments) const {
     functors::AdamTarget<T> out{rule(table.learning_rate_scale), {}, {}, {}};
     table.with_values([&](auto values) { out.set_value(values); });

@@ -3,10 +3,13 @@
 /// Everything a run needs to go on as if it had not been cut off: weights, moments, counters, early stopping.
 
 #include <rearm/run/model_file.hpp>
+#include <rearm/train/recommender.hpp>
 #include <rearm/train/store.hpp>
 
 #include <nlohmann/json.hpp>
 
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
@@ -18,8 +21,9 @@
 
 namespace rearm::REARM_ABI {
 
-inline constexpr const char* checkpoint_format = "rearm-checkpoint-2";
-inline constexpr const char* checkpoint_format_1 = "rearm-checkpoint-1";
+/// What `format` says in the metadata: now, and in earlier files, which had no checksums and no middle of an epoch.
+inline constexpr const char* checkpoint_format = "rearm-checkpoint-3";
+inline constexpr const char* former_checkpoint_formats[] = {"rearm-checkpoint-2", "rearm-checkpoint-1"};
 
 namespace detail {
 /// What the names of its tensors begin with.
@@ -32,7 +36,7 @@ std::string checkpoint_prefix(const Trained<B>& trained) {
 /// Writes the checkpoint atomically: an older one stays whole until the new one is.
 template <Backend B>
 void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<B>> trained,
-                     const SettingsRecord& settings, const TrainState& state) {
+                     const SettingsRecord& settings, const TrainState& state) try {
   detail::TensorList<typename B::Memory> list;
   nlohmann::json updates = nlohmann::json::object();
   for (const Trained<B>& t : trained) {
@@ -40,6 +44,7 @@ void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<
     std::as_const(*t.parameters).for_each([&](const auto& x) {
       if (x.persistent) x.with_values([&](auto values) { list.add(prefix + "value/" + x.name, values); });
     });
+    if (t.optimizer == nullptr) continue;
     t.optimizer->for_each_moment(*t.parameters, [&](const auto& x, auto moment1, auto moment2) {
       if (!x.persistent) return;
       list.add(prefix + "moment1/" + x.name, moment1);
@@ -49,6 +54,9 @@ void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<
   }
   const nlohmann::json progress = {{"epoch", state.epoch},
                                    {"step", state.step},
+                                   {"epoch_step", state.epoch_step},
+                                   {"epoch_losses", state.epoch_losses},
+                                   {"epoch_seconds", state.epoch_seconds},
                                    {"best_value", state.stopping.best_value},
                                    {"best_epoch", state.stopping.best_epoch},
                                    {"stale_epochs", state.stopping.stale_epochs},
@@ -61,78 +69,123 @@ void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<
                              {"state", progress.dump()}};
   if (!settings.data.is_null()) metadata["data"] = settings.data.dump();
   write_safetensors(path, list.tensors(), metadata);
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("saving a checkpoint");
 }
 
 namespace detail {
 
-/// Whether one more than the count is one, too.
-template <class T>
-constexpr bool is_count(T n) {
-  return n >= 0 && n < std::numeric_limits<T>::max();
-}
+/// The fields of `state` in a checkpoint's metadata, each of which must be there and within limits. Throws DataError
+/// naming the field.
+class StateFields {
+ public:
+  StateFields(const SafetensorsFile& file, const std::filesystem::path& path)
+      : path_(path), json_(parse_metadata(require_metadata(file, path, "state"), path, "state")) {}
+  bool has(const char* name) const { return json_.contains(name); }
+  const nlohmann::json& at(const char* name) const {
+    if (!has(name)) throw DataError(message(path_.string(), ": state in the metadata has no '", name, "'"));
+    return json_.at(name);
+  }
+  /// A whole number from `least` to `most`.
+  template <class T>
+  T count(const char* name, T least, T most) const {
+    return whole(name, at(name), least, most);
+  }
+  template <class T>
+  T whole(const std::string& name, const nlohmann::json& json, T least, T most) const {
+    const bool fits = json.is_number_integer() &&
+                      (!json.is_number_unsigned() || std::in_range<std::int64_t>(json.get<std::uint64_t>()));
+    if (!fits || json.get<std::int64_t>() < least || json.get<std::int64_t>() > most)
+      refuse(name, json, message("a whole number from ", least, " to ", most));
+    return json.get<T>();
+  }
+  /// A number of at least `least`.
+  double number(const std::string& name, const nlohmann::json& json, double least) const {
+    if (!json.is_number() || !std::isfinite(json.get<double>()) || json.get<double>() < least)
+      refuse(name, json, least == 0 ? "a number, 0 or more" : "a finite number");
+    return json.get<double>();
+  }
+  /// A list of up to `most` of them.
+  std::vector<double> numbers(const char* name, double least, std::size_t most) const {
+    const nlohmann::json& json = at(name);
+    if (!json.is_array() || json.size() > most) refuse(name, json, message("a list of up to ", most, " numbers"));
+    std::vector<double> out;
+    for (const auto& entry : json) out.push_back(number(name, entry, least));
+    return out;
+  }
+  [[noreturn]] void refuse(const std::string& name, const nlohmann::json& json, const std::string& needed) const {
+    throw DataError(message(path_.string(), ": ", name, " = ", json.dump(), " in the state is not ", needed,
+                            "; the checkpoint is damaged"));
+  }
+
+ private:
+  const std::filesystem::path& path_;
+  nlohmann::json json_;
+};
 
 inline TrainState read_train_state(const SafetensorsFile& file, const std::filesystem::path& path) {
+  constexpr double any = -std::numeric_limits<double>::infinity();
+  const StateFields fields(file, path);
   TrainState state;
-  EarlyStoppingState& stopping = state.stopping;
-  const auto damaged = [&](std::string_view why) {
-    return DataError(message(path.string(), ": state in the metadata is damaged (", why, ")"));
-  };
-  const auto json = parse_metadata(require_metadata(file, path, "state"), path, "state");
-  try {
-    assign("epoch", json.at("epoch"), state.epoch);
-    assign("step", json.at("step"), state.step);
-    assign("best_epoch", json.at("best_epoch"), stopping.best_epoch);
-    assign("stale_epochs", json.at("stale_epochs"), stopping.stale_epochs);
-    if (!json.at("best_value").is_null()) assign("best_value", json.at("best_value"), stopping.best_value);
-    json.at("best_valid").get_to(state.best_valid);
-    assign("step_seconds", json.at("step_seconds"), state.step_seconds);
-  } catch (const nlohmann::json::exception& e) {
-    throw damaged(e.what());
-  } catch (const ConfigError& e) {
-    throw damaged(e.what());
+  // One less than the largest: the next epoch and the next step have a number, too.
+  state.epoch = fields.count("epoch", -1, std::numeric_limits<int>::max() - 1);
+  state.step = fields.count<std::int64_t>("step", 0, std::numeric_limits<std::uint32_t>::max() - 1);
+  if (fields.has("epoch_step")) {  // earlier files are of the end of an epoch
+    state.epoch_step = fields.count<Index>("epoch_step", 0, state.step);
+    state.epoch_losses = fields.numbers("epoch_losses", any, 1 + max_loss_parts);
+    if (state.epoch_losses.empty() != (state.epoch_step == 0))
+      fields.refuse("epoch_losses", fields.at("epoch_losses"), message("of ", state.epoch_step, " steps"));
+    state.epoch_seconds = fields.number("epoch_seconds", fields.at("epoch_seconds"), 0);
   }
-  if (!(state.epoch == -1 || is_count(state.epoch)) || !is_count(state.step) || stopping.best_epoch < -1 ||
-      stopping.best_epoch > state.epoch || stopping.stale_epochs < 0 ||
-      stopping.stale_epochs > state.epoch - stopping.best_epoch)
-    throw damaged(message("epoch ", state.epoch, ", step ", state.step, ", best epoch ", stopping.best_epoch, ", ",
-                          stopping.stale_epochs, " epochs without a better one"));
+  state.stopping.best_epoch = fields.count("best_epoch", -1, state.epoch);
+  const bool any_best = state.stopping.best_epoch >= 0;
+  state.stopping.stale_epochs = fields.count("stale_epochs", 0, any_best ? state.epoch - state.stopping.best_epoch : 0);
+  const nlohmann::json& best = fields.at("best_value");
+  if (any_best)
+    state.stopping.best_value = fields.number("best_value", best, any);
+  else if (!best.is_null())
+    fields.refuse("best_value", best, "null, as there is no best epoch");
+  const nlohmann::json& valid = fields.at("best_valid");
+  if (!valid.is_object() || valid.empty() == any_best)
+    fields.refuse("best_valid", valid, any_best ? "a list of metrics" : "empty, as there is no best epoch");
+  for (const auto& [name, value] : valid.items())
+    state.best_valid[name] = fields.number("best_valid." + name, value, any);
+  state.step_seconds = fields.numbers("step_seconds", 0, static_cast<std::size_t>(state.epoch + 1));
   return state;
 }
 
 /// How often the optimizer of that name had been used.
 inline std::int64_t read_updates(const SafetensorsFile& file, const std::filesystem::path& path,
                                  const std::string& name) {
-  const auto json = parse_metadata(require_metadata(file, path, "state"), path, "state");
-  std::int64_t updates = -1;
-  try {
-    assign(name, json.at("updates").at(name), updates);
-  } catch (const nlohmann::json::exception&) {
-  } catch (const ConfigError&) {
-  }
-  if (!is_count(updates))
+  const StateFields fields(file, path);
+  const nlohmann::json& updates = fields.at("updates");
+  if (!updates.is_object() || !updates.contains(name))
     throw DataError(message(path.string(), ": does not say how far the optimizer of '", name, "' was"));
-  return updates;
+  return fields.whole<std::int64_t>("updates." + name, updates.at(name), 0,
+                                    std::numeric_limits<std::uint32_t>::max() - 1);
 }
 
 }  // namespace detail
 
-/// What a checkpoint says of its run, without the tensors. Throws IoError and DataError; ConfigError naming the model,
-/// the setting or the part of the data that is another now and must not be.
-inline TrainState read_train_state(const std::filesystem::path& path, const SettingsRecord& settings) {
+/// What a checkpoint says of its run, without the tensors. Throws IoError; DataError naming a field that is not what it
+/// can be; ConfigError naming the model, the setting or the part of the data that is another now and must not be.
+inline TrainState read_train_state(const std::filesystem::path& path, const SettingsRecord& settings) try {
   const SafetensorsFile file(path);
-  detail::require_format(file, path, checkpoint_format, checkpoint_format_1);
+  detail::require_format(file, path, checkpoint_format, former_checkpoint_formats);
   detail::require_settings(settings, file, path, {"train.", "model."});
   require_same_data(settings, detail::read_data_digests(file, path), path.string());
   return detail::read_train_state(file, path);
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("reading a checkpoint");
 }
 
 /// Restores parameters and optimizers and returns where the run stood. Throws as `read_train_state`, and ShapeError;
 /// nothing is changed when anything is wrong with the file.
 template <Backend B>
 TrainState load_checkpoint(const std::filesystem::path& path, std::span<const Trained<B>> trained,
-                           const SettingsRecord& settings) {
+                           const SettingsRecord& settings) try {
   SafetensorsFile file(path);
-  detail::require_format(file, path, checkpoint_format, checkpoint_format_1);
+  detail::require_format(file, path, checkpoint_format, former_checkpoint_formats);
   detail::require_settings(settings, file, path, {"train.", "model."});
   require_same_data(settings, detail::read_data_digests(file, path), path.string());
   TrainState state = detail::read_train_state(file, path);
@@ -140,8 +193,10 @@ TrainState load_checkpoint(const std::filesystem::path& path, std::span<const Tr
   std::vector<std::int64_t> updates;
   for (const Trained<B>& t : trained) {
     const std::string prefix = detail::checkpoint_prefix(t);
-    updates.push_back(t.name.empty() ? state.step : detail::read_updates(file, path, t.name));
+    if (t.optimizer != nullptr)
+      updates.push_back(t.name.empty() ? state.step : detail::read_updates(file, path, t.name));
     detail::require_parameters(file, path, prefix + "value/", *t.parameters);
+    if (t.optimizer == nullptr) continue;
     const bool rounded = t.optimizer->settings().bfloat16_moments;
     t.parameters->for_each([&](const auto& x) {
       for (const char* moment : {"moment1/", "moment2/"})
@@ -149,11 +204,13 @@ TrainState load_checkpoint(const std::filesystem::path& path, std::span<const Tr
           detail::require_tensor(file, path, prefix + moment + x.name, x.rows(), x.cols(), rounded, "bfloat16_moments");
     });
   }
+  file.require_whole();
   std::size_t i = 0;
   for (const Trained<B>& t : trained) {
     const std::string prefix = detail::checkpoint_prefix(t);
     detail::read_parameters(file, prefix + "value/", *t.parameters);
     t.parameters->clear_gradients();
+    if (t.optimizer == nullptr) continue;
     *t.optimizer = AdamW<B>(t.optimizer->settings());
     t.optimizer->set_step_count(updates[i++]);
     t.optimizer->prepare(*t.parameters);
@@ -166,6 +223,8 @@ TrainState load_checkpoint(const std::filesystem::path& path, std::span<const Tr
     });
   }
   return state;
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("reading a checkpoint");
 }
 
 }  // namespace rearm::REARM_ABI

@@ -14,6 +14,7 @@
 #include <cctype>
 #include <cerrno>
 #include <chrono>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -116,15 +117,18 @@ class StagedFiles {
       if (std::filesystem::exists(next_ / "commit"))
         finish();
       else
-        std::filesystem::remove_all(next_);
+        detail::remove_folder(next_);
     });
   }
   StagedFiles(const StagedFiles&) = delete;
   StagedFiles& operator=(const StagedFiles&) = delete;
   /// What has not been committed is gone.
   ~StagedFiles() {
-    std::error_code ignored;
-    if (!std::filesystem::exists(next_ / "commit", ignored)) std::filesystem::remove_all(next_, ignored);
+    try {
+      std::error_code ignored;
+      if (!std::filesystem::exists(next_ / "commit", ignored)) detail::remove_folder(next_);
+    } catch (const std::exception&) {  // the next holder does it
+    }
   }
   /// Where the file `name` of that folder is, a commit that was cut off counted as done.
   static std::filesystem::path current(const std::filesystem::path& dir, const std::string& name) {
@@ -161,13 +165,10 @@ class StagedFiles {
   void finish() const {
     std::istringstream list(detail::read_text(next_ / "commit"));
     for (std::string name; std::getline(list, name);) std::filesystem::remove(dir_ / name);
-    std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(next_))
-      names.push_back(entry.path().filename().string());
-    for (const std::string& name : names)
+    for (const std::string& name : detail::names_in(next_))
       if (name != "commit" && !name.starts_with('.')) std::filesystem::rename(next_ / name, dir_ / name);
     sync();
-    std::filesystem::remove_all(next_);
+    detail::remove_folder(next_);
   }
   void sync() const {
     const detail::FileDescriptor folder(::open(dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

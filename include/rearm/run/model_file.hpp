@@ -28,9 +28,10 @@
 
 namespace rearm::REARM_ABI {
 
-/// What `format` says in the metadata of a model file; version 0.1 wrote files of REARM alone, with another name.
-inline constexpr const char* model_format = "rearm-model-2";
-inline constexpr const char* model_format_1 = "rearm-model-1";
+/// What `format` says in the metadata of a model file: now, before files had checksums, and in version 0.1, which wrote
+/// files of REARM alone.
+inline constexpr const char* model_format = "rearm-model-3";
+inline constexpr const char* former_model_formats[] = {"rearm-model-2", "rearm-model-1"};
 
 namespace detail {
 
@@ -43,12 +44,15 @@ inline const std::string& require_metadata(const SafetensorsFile& file, const st
   return found->second;
 }
 
-/// Throws DataError unless `format` in the metadata is one of the two.
+/// Throws DataError unless `format` in the metadata is one of these, and where it is the first of them and the file has
+/// no checksums.
 inline void require_format(const SafetensorsFile& file, const std::filesystem::path& path, const std::string& format,
-                           const std::string& former) {
+                           std::span<const char* const> former) {
   const std::string& found = require_metadata(file, path, "format");
-  if (found != format && found != former)
+  if (found != format && std::ranges::find(former, found) == former.end())
     throw DataError(message(path.string(), ": format is '", found, "' but must be '", format, "'"));
+  if (found == format && !file.has_checksums())
+    throw DataError(message(path.string(), ": has lost its checksums, which format '", format, "' has"));
 }
 
 /// The object that a value of the metadata holds.
@@ -175,10 +179,12 @@ struct ModelOrigin {
   nlohmann::json data;  ///< digests of what it is made of
 };
 /// `digests` are data_digests(data), which reads all features once.
-inline ModelOrigin origin_of(const Dataset& data, nlohmann::json digests) {
+inline ModelOrigin origin_of(const Dataset& data, nlohmann::json digests) try {
   ModelOrigin out{data.name, data.features_are, {}, items_by_user(data.train, data.n_users), std::move(digests)};
   for (const Modality& m : data.modalities) out.modalities += (out.modalities.empty() ? "" : ",") + m.name;
   return out;
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("describing a data set");
 }
 
 inline ModelOrigin origin_of(const Dataset& data) { return origin_of(data, data_digests(data)); }
@@ -188,7 +194,7 @@ inline ModelOrigin origin_of(const Dataset& data) { return origin_of(data, data_
 template <Backend B>
 void save_model(const std::filesystem::path& path, const ParameterStore<B>& parameters, const SettingsRecord& settings,
                 const ModelOrigin& origin, int epoch, ConstView<typename B::Scalar> users,
-                ConstView<typename B::Scalar> items) {
+                ConstView<typename B::Scalar> items) try {
   detail::TensorList<typename B::Memory> list;
   parameters.for_each([&](const auto& x) {
     if (x.persistent) x.with_values([&](auto values) { list.add(x.name, values); });
@@ -210,17 +216,23 @@ void save_model(const std::filesystem::path& path, const ParameterStore<B>& para
                      {"data", origin.data.dump()},
                      {"n_users", std::to_string(users.rows)},
                      {"n_items", std::to_string(items.rows)}});
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("saving a model");
 }
 
 /// Puts the parameters of a model file into a model of the same name and settings (those of training may differ).
 /// Throws IoError, DataError, ShapeError, or ConfigError naming the setting that differs; then the model is unchanged.
 template <Backend B>
-void load_parameters(const std::filesystem::path& path, ParameterStore<B>& parameters, const SettingsRecord& settings) {
+void load_parameters(const std::filesystem::path& path, ParameterStore<B>& parameters,
+                     const SettingsRecord& settings) try {
   SafetensorsFile file(path);
-  detail::require_format(file, path, model_format, model_format_1);
+  detail::require_format(file, path, model_format, former_model_formats);
   detail::require_settings(settings, file, path, {"model."});
   detail::require_parameters(file, path, "", parameters);
+  file.require_whole();
   detail::read_parameters(file, "", parameters);
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("loading a model's parameters");
 }
 
 /// What a model file needs to recommend, whatever the model.
@@ -242,9 +254,10 @@ struct SavedModel {
 
 /// Throws IoError or DataError (naming the file) when it is not a whole model file.
 template <Backend B>
-SavedModel<B> load_model(const std::filesystem::path& path) {
+SavedModel<B> load_model(const std::filesystem::path& path) try {
   SafetensorsFile file(path);
-  detail::require_format(file, path, model_format, model_format_1);
+  detail::require_format(file, path, model_format, former_model_formats);
+  file.require_whole();
   const auto shape_of = [&](const char* name) {
     if (!file.contains(name)) throw DataError(detail::message(path.string(), ": has no tensor '", name, "'"));
     if (file.info(name).shape.size() != 2)
@@ -282,6 +295,8 @@ SavedModel<B> load_model(const std::filesystem::path& path) {
           detail::message(path.string(), ": seen.items of user ", u, " are not ascending ids in [0, ", items[0], ")"));
   }
   return out;
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("loading a model");
 }
 
 }  // namespace rearm::REARM_ABI

@@ -95,6 +95,7 @@ inline void write_result(const std::filesystem::path& dir, const Dataset& data, 
                                  {"test", r.test},
                                  {"step_seconds_median", r.step_seconds_median},
                                  {"peak_rss_bytes", peak_rss_bytes()},
+                                 {"estimated_peak_bytes", r.estimated_peak_bytes},
                                  {"settings", record.settings}};
   if (train.at("negatives") == "exclude_all") json["note"] = leaking_negatives;
   json.update(extra);

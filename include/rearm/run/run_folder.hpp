@@ -39,10 +39,13 @@ class RunFolder final : public TrainStore<B> {
   std::filesystem::path model_file() const { return folder_ / model_name; }
   std::filesystem::path checkpoint_file() const { return folder_ / checkpoint_name; }
 
-  std::optional<TrainState> restore(std::span<const Trained<B>> trained) override {
+  std::optional<TrainState> read_state() override {
     if (!resume_ || !exists(checkpoint_file())) return std::nullopt;
+    return read_train_state(checkpoint_file(), settings_);
+  }
+  void restore(std::span<const Trained<B>> trained) override {
     check_best(read_train_state(checkpoint_file(), settings_).stopping.best_epoch, *trained.front().parameters);
-    return load_checkpoint<B>(checkpoint_file(), trained, settings_);
+    load_checkpoint<B>(checkpoint_file(), trained, settings_);
   }
   void save_checkpoint(std::span<const Trained<B>> trained, const TrainState& state) override {
     rearm::save_checkpoint<B>(held_->staged.path(checkpoint_name), trained, settings_, state);
@@ -50,6 +53,7 @@ class RunFolder final : public TrainStore<B> {
     if (replaces_ && !exists(held_->staged.path(model_name))) return;
     replaces_ = false;
     held_->staged.commit();
+    resume_ = true;  // a trainer that runs again goes on from here
   }
   void save_best(const ParameterStore<B>& parameters, int epoch, ConstView<T> users, ConstView<T> items) override {
     save_model<B>(held_->staged.path(model_name), parameters, settings_, origin_, epoch, users, items);
@@ -66,8 +70,9 @@ class RunFolder final : public TrainStore<B> {
   /// Before anything is trained: the best weights so far are there, whole, and those of that epoch.
   void check_best(int best_epoch, const ParameterStore<B>& parameters) const {
     if (best_epoch < 0) return;
-    const SafetensorsFile file(model_file());
+    SafetensorsFile file(model_file());
     detail::require_parameters(file, model_file(), "", parameters);
+    file.require_whole();
     const auto said = file.metadata().find("epoch");  // version 0.1 did not say it
     if (said != file.metadata().end() && said->second != std::to_string(best_epoch))
       throw DataError(detail::message(model_file().string(), ": holds the weights of epoch ", said->second,

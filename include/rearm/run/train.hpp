@@ -20,10 +20,13 @@ struct RunOptions {
 template <Backend B, class M>
 requires Recommender<M, B> TrainResult train(Context<B>& ctx, M& model, const Dataset& data,
                                              const Settings<typename M::Config>& settings, RunOptions run = {},
-                                             TrainOptions options = {}) {
+                                             TrainOptions options = {})
+try {
   if (run.directory.empty()) return Trainer<B>(ctx, model, data, settings.train, std::move(options)).run();
   RunFolder<B> folder(run.directory, record_settings(M::name, settings), origin_of(data), run.resume);
   return Trainer<B>(ctx, model, data, settings.train, std::move(options), &folder).run();
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("training");
 }
 
 }  // namespace rearm::REARM_ABI

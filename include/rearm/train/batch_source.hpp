@@ -21,7 +21,7 @@ class HostBatchSource {
                   std::uint64_t seed, int n_negatives = 1)
       : sampler_(train, excluded, n_items, batch_size, seed, n_negatives) {}
   Index n_batches() const noexcept { return sampler_.n_batches(); }
-  void begin_epoch(std::uint32_t epoch) { sampler_.begin_epoch(epoch); }
+  void begin_epoch(std::uint32_t epoch, Index first = 0) { sampler_.begin_epoch(epoch, first); }
   /// Makes the next batch; false at the epoch's end.
   bool next() { return sampler_.next(batch_); }
   BatchView<HostMemory> batch() const { return batch_; }

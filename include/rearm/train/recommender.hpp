@@ -38,7 +38,9 @@ struct Step {
 ///
 /// A model may also have, found where it is there:
 /// - `bool begin_epoch(Context<B>&, int epoch)`: before each epoch's first step: resample or rebuild graphs, train an
-///   inner network. True if something that steps read has moved; steps are then recorded anew on a device.
+///   inner network. True if something that steps read has moved; steps are then recorded anew on a device. A run that
+///   is resumed in the middle of an epoch calls it again, with parameters and inner networks as they were the first
+///   time: what it does may depend on these, the epoch and the seed alone.
 /// - `static constexpr int n_negatives`: negatives for every pair, 1 without it. batch.negatives holds those of a pair
 ///   one after the other.
 /// - `bool decays_weights() const`: false if the model's loss has a penalty of its own and TrainConfig::weight_decay is
@@ -64,16 +66,17 @@ class AnyRecommender {
   template <class M>
   requires Recommender<M, B> AnyRecommender(
       M& model)  // NOLINT(google-explicit-constructor): takes the place of a reference to the model
-      : self_(std::make_shared<Holder<M>>(std::shared_ptr<M>(std::shared_ptr<void>(), &model))) {}
+      : self_(held(std::shared_ptr<M>(std::shared_ptr<void>(), &model))) {}
   template <class M>
   requires Recommender<M, B>
-  explicit AnyRecommender(std::shared_ptr<M> model) : self_(std::make_shared<Holder<M>>(std::move(model))) {}
+  explicit AnyRecommender(std::shared_ptr<M> model) : self_(held(std::move(model))) {}
 
   std::string_view name() const { return self_->name(); }
   ParameterStore<B>& parameters() const { return self_->parameters(); }
   Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) const { return self_->embeddings(tape, step); }
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) const { return self_->loss(tape, step); }
   bool begin_epoch(Context<B>& ctx, int epoch) const { return self_->begin_epoch(ctx, epoch); }
+  bool has_begin_epoch() const { return self_->has_begin_epoch(); }
   int n_negatives() const { return self_->n_negatives(); }
   bool decays_weights() const { return self_->decays_weights(); }
   std::vector<Trained<B>> inner_networks() const { return self_->inner_networks(); }
@@ -86,6 +89,7 @@ class AnyRecommender {
     virtual Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) = 0;
     virtual Loss<B> loss(Tape<B>& tape, const Step<B>& step) = 0;
     virtual bool begin_epoch(Context<B>& ctx, int epoch) = 0;
+    virtual bool has_begin_epoch() const = 0;
     virtual int n_negatives() const = 0;
     virtual bool decays_weights() const = 0;
     virtual std::vector<Trained<B>> inner_networks() = 0;
@@ -102,6 +106,9 @@ class AnyRecommender {
         return model->begin_epoch(ctx, epoch);
       else
         return false;
+    }
+    bool has_begin_epoch() const override {
+      return requires(M & m, Context<B> & ctx) { m.begin_epoch(ctx, 0); };
     }
     int n_negatives() const override {
       if constexpr (requires { M::n_negatives; })
@@ -123,6 +130,11 @@ class AnyRecommender {
     }
     std::shared_ptr<M> model;
   };
+  template <class M>
+  static std::shared_ptr<Interface> held(std::shared_ptr<M> model) {
+    return detail::with_memory_errors("a handle on a model",
+                                      [&] { return std::make_shared<Holder<M>>(std::move(model)); });
+  }
   std::shared_ptr<Interface> self_;
 };
 

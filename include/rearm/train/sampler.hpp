@@ -39,10 +39,10 @@ class PairSampler {
     begin_epoch(0);
   }
 
-  /// Shuffles (by sorting random keys, which a GPU can do as well) and goes to the first batch.
-  void begin_epoch(std::uint32_t epoch) {
+  /// Shuffles (by sorting random keys, which a GPU can do as well) and goes to batch number `first`, in [0, n_batches).
+  void begin_epoch(std::uint32_t epoch, Index first = 0) {
     epoch_ = epoch;
-    next_ = 0;
+    next_ = first * batch_size_;
     const RandomKey key{seed_, functors::shuffle_stream, epoch};
     for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = {functors::shuffle_key(key, i), static_cast<Id>(i)};
     std::sort(order_.begin(), order_.end());

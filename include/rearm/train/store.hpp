@@ -16,16 +16,19 @@
 
 namespace rearm::REARM_ABI {
 
-/// Where a run stands after an epoch.
+/// Where a run stands, after an epoch or in the middle of one.
 struct TrainState {
-  int epoch = -1;  ///< last finished epoch
-  std::int64_t step = 0;
+  int epoch = -1;                    ///< last finished epoch
+  std::int64_t step = 0;             ///< steps made in the run
+  Index epoch_step = 0;              ///< of those, in the epoch after `epoch`
+  std::vector<double> epoch_losses;  ///< sums over these steps: of the total, then of each part
+  double epoch_seconds = 0;          ///< that these steps took
   EarlyStoppingState stopping;
   MetricValues best_valid;
   std::vector<double> step_seconds;  ///< median of each epoch
 };
 
-/// Parameters and the optimizer that trains them; `name` is empty for a model's own.
+/// Parameters and the optimizer that trains them, null where they are only kept; `name` is empty for a model's own.
 template <Backend B>
 struct Trained {
   std::string name;
@@ -40,13 +43,17 @@ class TrainStore {
  public:
   using T = Real<B>;
   virtual ~TrainStore() = default;
-  /// Puts weights and moments where they were after the last checkpoint; nothing when the run begins anew.
-  virtual std::optional<TrainState> restore(std::span<const Trained<B>> trained) = 0;
+  /// Where the run stood at its last checkpoint; nothing when it begins anew.
+  virtual std::optional<TrainState> read_state() = 0;
+  /// Puts weights and moments where they were then. In the middle of an epoch the list has `EpochStart` too.
+  virtual void restore(std::span<const Trained<B>> trained) = 0;
   virtual void save_checkpoint(std::span<const Trained<B>> trained, const TrainState& state) = 0;
   /// The weights are those of the best epoch so far; `users` and `items` are its embeddings.
   virtual void save_best(const ParameterStore<B>& parameters, int epoch, ConstView<T> users, ConstView<T> items) = 0;
   /// Puts the weights of the best epoch back.
   virtual void load_best(ParameterStore<B>& parameters) = 0;
+  /// Bytes of memory that keeping the best weights will take.
+  virtual std::size_t missing_bytes(const ParameterStore<B>&) const { return 0; }
 };
 
 /// Keeps the best weights in memory and no checkpoint.
@@ -54,17 +61,22 @@ template <Backend B>
 class MemoryStore final : public TrainStore<B> {
  public:
   using T = Real<B>;
-  std::optional<TrainState> restore(std::span<const Trained<B>>) override { return std::nullopt; }
+  std::optional<TrainState> read_state() override { return std::nullopt; }
+  void restore(std::span<const Trained<B>>) override {}
   void save_checkpoint(std::span<const Trained<B>>, const TrainState&) override {}
   void save_best(const ParameterStore<B>& parameters, int, ConstView<T>, ConstView<T>) override {
+    std::vector<Buffer<std::byte, Memory>> copies = std::move(best_);
+    std::size_t i = 0;
     best_.clear();
     parameters.for_each([&](const auto& x) {
       if (!x.trainable) return;
       x.with_values([&](auto values) {
         const auto bytes = values.size() * static_cast<Index>(sizeof *values.data);
-        Memory::copy(best_.emplace_back(bytes).data(), values.data, static_cast<std::size_t>(bytes));
+        if (i == copies.size()) copies.emplace_back(bytes);
+        Memory::copy(copies[i++].data(), values.data, static_cast<std::size_t>(bytes));
       });
     });
+    best_ = std::move(copies);  // all of them or none
   }
   void load_best(ParameterStore<B>& parameters) override {
     auto best = best_.begin();
@@ -73,6 +85,14 @@ class MemoryStore final : public TrainStore<B> {
       x.with_values([&](auto values) { Memory::copy(values.data, best->data(), best->bytes()); });
       ++best;
     });
+  }
+  std::size_t missing_bytes(const ParameterStore<B>& parameters) const override {
+    std::size_t bytes = 0;
+    parameters.for_each([&](const auto& x) {
+      if (x.trainable && best_.empty())
+        bytes += static_cast<std::size_t>(x.rows() * x.cols()) * (x.rounded() ? sizeof(BFloat16) : sizeof(T));
+    });
+    return bytes;
   }
 
  private:

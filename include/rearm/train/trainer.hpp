@@ -11,6 +11,9 @@
 #include <rearm/train/batch_source.hpp>
 #include <rearm/train/config.hpp>
 #include <rearm/train/early_stopping.hpp>
+#include <rearm/train/epoch_start.hpp>
+#include <rearm/train/finite.hpp>
+#include <rearm/train/memory.hpp>
 #include <rearm/train/recommender.hpp>
 #include <rearm/train/step_replay.hpp>
 #include <rearm/train/store.hpp>
@@ -18,8 +21,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,13 +55,18 @@ struct TrainOptions {
   /// Called by run() when all that the run needs is known to be good, a checkpoint and data included, before the first
   /// step.
   std::function<void()> on_begin;
-  int checkpoint_every = 1;  ///< epochs; a new best epoch is kept in any case
+  int checkpoint_every = 1;  ///< epochs; a new best epoch and the last one are kept in any case
+  /// Seconds after which the middle of an epoch is kept too; 0: only where the run is interrupted.
+  double checkpoint_every_seconds = 600;
   std::function<void(const StepReport&)> on_step;
   std::function<void(const EpochReport&)> on_epoch;  ///< before the epoch's checkpoint
   /// A device's losses are read every that many steps, for which the host waits; 0: at the epoch's end. A loss that is
   /// not finite is noticed then. The host's are read every step.
   int read_losses_every = 50;
-  std::function<bool()> interrupted;  ///< polled before each step; true ends the run, best weights kept
+  /// Polled before each step; true ends the run: where it stands is kept, and it can be resumed from that step.
+  std::function<bool()> interrupted;
+  /// Refuses a run that needs more memory than there is, before it begins; on the CPU.
+  bool check_memory = true;
   /// Learning rate of an epoch; empty: learning_rate * lr_decay^epoch of the settings.
   std::function<double(int epoch)> schedule;
   std::vector<Index> cutoffs = {10, 20};
@@ -66,9 +77,10 @@ struct TrainResult {
   int epochs = 0;       ///< finished, those before a resume included
   int best_epoch = -1;  ///< -1: none was validated
   bool interrupted = false;
-  MetricValues valid;              ///< of the best epoch
-  MetricValues test;               ///< with the weights of the best epoch
-  double step_seconds_median = 0;  ///< over the epochs, of each one's median step; on a device of its mean
+  MetricValues valid;                    ///< of the best epoch
+  MetricValues test;                     ///< with the weights of the best epoch
+  std::size_t estimated_peak_bytes = 0;  ///< of the process, before the first step; 0 where it is not estimated
+  double step_seconds_median = 0;        ///< over the epochs, of each one's median step; on a device of its mean
 };
 
 /// Trains `model` on `data`. Both, the context and the store must outlive it.
@@ -77,10 +89,10 @@ class Trainer {
  public:
   using T = Real<B>;
 
-  /// `store` keeps checkpoints and the best weights; null: in memory. Throws ConfigError for settings that are outside
-  /// their limits or watch a metric that validation does not compute.
+  /// `store` keeps checkpoints and the best weights; null: in memory. Throws ConfigError for settings or options that
+  /// are outside their limits or watch a metric that validation does not compute.
   Trainer(Context<B>& ctx, AnyRecommender<B> model, const Dataset& data, const TrainConfig& config,
-          TrainOptions options = {}, TrainStore<B>* store = nullptr)
+          TrainOptions options = {}, TrainStore<B>* store = nullptr) try
       : ctx_(ctx),
         model_(std::move(model)),
         data_(data),
@@ -97,11 +109,18 @@ class Trainer {
         tape_(ctx),
         replay_(ctx) {
     if constexpr (!on_host) loss_sums_ = Matrix<T, typename B::Memory>(1, 1 + max_loss_parts);
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making a trainer");
   }
 
   /// What the constructor throws for.
   static void check(const TrainConfig& config, const TrainOptions& options) {
     check_limits(config);
+    if (options.checkpoint_every < 1)
+      throw ConfigError(detail::message("checkpoint_every = ", options.checkpoint_every, ": must be at least 1"));
+    if (!(options.checkpoint_every_seconds >= 0))
+      throw ConfigError(
+          detail::message("checkpoint_every_seconds = ", options.checkpoint_every_seconds, ": must be 0 or more"));
     std::string computed;
     for (const Metric metric : options.metrics)
       for (const Index k : options.cutoffs) {
@@ -130,42 +149,11 @@ class Trainer {
 
   /// Runs to early stopping, the last epoch or an interruption; afterwards the model holds the best weights.
   /// Feature tables then leave their weights' gradients to the optimizer (FeatureTable::fuses_weight_gradient).
-  /// Throws NumericError when a loss is not finite (the last checkpoint and best weights stay).
+  /// Throws NumericError naming the tensor when a loss or a trained parameter is not finite; the last checkpoint and
+  /// the best weights stay. Called again, it goes on from the store's last checkpoint; without one, with the first
+  /// epoch that is not finished and what the model holds.
   TrainResult run() {
-    check_data(config_, data_, model_.n_negatives());
-    BatchSource<B> batches(ctx_, data_.train, known_items(data_, config_.negatives == Negatives::exclude_all),
-                           data_.n_items, config_.batch_size, config_.seed, model_.n_negatives());
-    replay_.forget();                       // an earlier run had its own batches, and `restore` makes new moments
-    model_.parameters().clear_gradients();  // left by a step that an exception ended
-    for (FeatureTable<B>& table : model_.parameters().tables()) table.fuses_weight_gradient = true;
-    std::vector<Trained<B>> trained = model_.inner_networks();
-    trained.insert(trained.begin(), {"", &model_.parameters(), &optimizer_});
-    TrainResult result;
-    if (const auto state = store_.restore(trained)) {
-      state_ = *state;
-      stopping_ = EarlyStopping(config_.patience, config_.round_validation_metric, state_.stopping);
-    }
-    if (options_.on_begin) options_.on_begin();
-    while (state_.epoch + 1 < config_.epochs && !stopping_.should_stop()) {
-      EpochReport report = train_epoch(batches, state_.epoch + 1, result);
-      if (result.interrupted) break;
-      validate_epoch(report);
-      state_.epoch = report.epoch;
-      state_.stopping = stopping_.state();
-      if (options_.on_epoch) options_.on_epoch(report);
-      // A new best also, so that what is kept as best belongs to the checkpoint.
-      if ((report.epoch + 1) % options_.checkpoint_every == 0 || report.improved)
-        store_.save_checkpoint(trained, state_);
-    }
-    result.epochs = state_.epoch + 1;
-    result.best_epoch = stopping_.best_epoch();
-    result.valid = state_.best_valid;
-    result.step_seconds_median = median(state_.step_seconds);
-    if (result.best_epoch >= 0) {
-      store_.load_best(model_.parameters());
-      result.test = evaluate(test_);
-    }
-    return result;
+    return detail::with_memory_errors("training", [&] { return run_epochs(); });
   }
 
   /// Metrics of a split with the weights as they are.
@@ -178,6 +166,60 @@ class Trainer {
  private:
   using Clock = std::chrono::steady_clock;
   static constexpr bool on_host = B::Memory::host_accessible;
+
+  TrainResult run_epochs() {
+    check_data(config_, data_, model_.n_negatives());
+    BatchSource<B> batches(ctx_, data_.train, known_items(data_, config_.negatives == Negatives::exclude_all),
+                           data_.n_items, config_.batch_size, config_.seed, model_.n_negatives());
+    replay_.forget();                       // an earlier run had its own batches, and `restore` makes new moments
+    model_.parameters().clear_gradients();  // left by a step that an exception ended
+    for (FeatureTable<B>& table : model_.parameters().tables()) table.fuses_weight_gradient = true;
+    std::vector<Trained<B>> trained = model_.inner_networks();
+    trained.insert(trained.begin(), {"", &model_.parameters(), &optimizer_});
+    if (model_.has_begin_epoch() && epoch_start_ == nullptr) epoch_start_ = std::make_unique<EpochStart<B>>(trained);
+    TrainResult result;
+    if (auto state = store_.read_state()) {
+      require_steps(*state, batches.n_batches());
+      if (state->epoch_step > 0 && epoch_start_ != nullptr)
+        store_.restore(epoch_start_->restored());
+      else
+        store_.restore(trained);
+      state_ = std::move(*state);
+      stopping_ = EarlyStopping(config_.patience, config_.round_validation_metric, state_.stopping);
+      saved_step_ = state_.step;
+    } else {  // an epoch that an earlier call did not finish begins again
+      state_.step -= std::exchange(state_.epoch_step, 0);
+      state_.epoch_losses.clear();
+      state_.epoch_seconds = 0;
+      state_.step_seconds.resize(std::min(state_.step_seconds.size(), static_cast<std::size_t>(state_.epoch + 1)));
+    }
+    result.estimated_peak_bytes = check_memory(batches);
+    if (options_.on_begin) options_.on_begin();
+    saved_at_ = Clock::now();
+    while (state_.epoch + 1 < config_.epochs && !stopping_.should_stop()) {
+      EpochReport report = train_epoch(batches, trained, result);
+      if (result.interrupted) break;
+      validate_epoch(report);
+      state_.epoch = report.epoch;
+      state_.epoch_step = 0;
+      state_.epoch_losses.clear();
+      state_.epoch_seconds = 0;
+      state_.stopping = stopping_.state();
+      if (options_.on_epoch) options_.on_epoch(report);
+      // A new best also, so that what is kept as best belongs to the checkpoint.
+      if ((report.epoch + 1) % options_.checkpoint_every == 0 || report.improved) save_checkpoint(trained);
+    }
+    if (!result.interrupted && state_.step != saved_step_) save_checkpoint(trained);
+    result.epochs = state_.epoch + 1;
+    result.best_epoch = stopping_.best_epoch();
+    result.valid = state_.best_valid;
+    result.step_seconds_median = median(state_.step_seconds);
+    if (result.best_epoch >= 0) {
+      store_.load_best(model_.parameters());
+      result.test = evaluate(test_);
+    }
+    return result;
+  }
   static double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
   }
@@ -193,45 +235,127 @@ class Trainer {
   }
   /// Valid until the tape is reset.
   Embeddings<B> embeddings() {
+    struct Recording {
+      Tape<B>& tape;
+      ~Recording() { tape.set_recording(true); }
+    } const again{tape_};
     tape_.reset();
     tape_.set_recording(false);
-    const Embeddings<B> e = model_.embeddings(tape_, {.number = static_cast<std::uint32_t>(state_.step)});
-    tape_.set_recording(true);
-    return e;
+    return model_.embeddings(tape_, {.number = static_cast<std::uint32_t>(state_.step)});
   }
 
-  EpochReport train_epoch(BatchSource<B>& batches, int epoch, TrainResult& result) {
+  /// The epoch after the last finished one, or the rest of it.
+  EpochReport train_epoch(BatchSource<B>& batches, std::span<const Trained<B>> trained, TrainResult& result) {
     EpochReport report;
-    report.epoch = epoch;
+    const int epoch = report.epoch = state_.epoch + 1;
+    const Index first = state_.epoch_step;
+    const double seconds_before = state_.epoch_seconds;
     optimizer_.set_learning_rate(options_.schedule ? options_.schedule(epoch)
                                                    : config_.learning_rate * std::pow(config_.lr_decay, epoch));
-    batches.begin_epoch(static_cast<std::uint32_t>(epoch));
+    batches.begin_epoch(static_cast<std::uint32_t>(epoch), first);
     const auto start = Clock::now();
-    if (model_.begin_epoch(ctx_, epoch)) replay_.forget();
+    begin_epoch_of_model(epoch, first > 0);
+    begin_losses();
     std::vector<double> seconds;
-    Index n = 0;
+    Index& n = state_.epoch_step;
+    const auto save = [&] {
+      state_.epoch_seconds = seconds_before + seconds_since(start);
+      state_.epoch_losses = sums_of_losses(epoch, n);
+      save_checkpoint(epoch_start_ != nullptr ? std::span<const Trained<B>>(epoch_start_->kept()) : trained);
+    };
     while (!result.interrupted && batches.next()) {
       if (options_.interrupted && options_.interrupted()) {
         result.interrupted = true;
-        break;
+        if (state_.step != saved_step_) save();
+        return report;
       }
       const auto step_start = Clock::now();
       const bool last = n + 1 == batches.n_batches();
       const LossValues losses = step(epoch, n, batches.batch(), last);
       seconds.push_back(seconds_since(step_start));
-      if constexpr (on_host) report.losses += losses;
+      if constexpr (on_host) losses_ += losses;
       if (options_.on_step) options_.on_step({epoch, n, batches.n_batches(), losses, seconds.back()});
       ++n;
+      if (const double every = options_.checkpoint_every_seconds;
+          every > 0 && !last && seconds_since(saved_at_) >= every)
+        save();
     }
-    if constexpr (on_host) {
-      if (n > 0) report.losses /= static_cast<double>(n);
-    } else {
-      report.losses = mean_losses_;
-      if (n > 0) seconds.assign(1, seconds_since(start) / static_cast<double>(n));  // a step only starts work here
-    }
-    if (!result.interrupted) state_.step_seconds.push_back(median(seconds));
-    report.train_seconds = seconds_since(start);
+    report.losses = losses_;
+    if constexpr (on_host)
+      report.losses /= static_cast<double>(n);
+    else  // a step only starts work here
+      seconds.assign(1, seconds_since(start) / static_cast<double>(n - first));
+    require_finite_parameters(report.losses, epoch, n);
+    state_.step_seconds.push_back(median(seconds));
+    report.train_seconds = seconds_before + seconds_since(start);
     return report;
+  }
+  void begin_epoch_of_model(int epoch, bool again) {
+    if (epoch_start_ == nullptr) return;
+    const auto begin = [&] {
+      if (model_.begin_epoch(ctx_, epoch)) replay_.forget();
+    };
+    if (again) return epoch_start_->again(begin);
+    epoch_start_->take();
+    begin();
+  }
+  /// The run's peak of memory. Throws OutOfMemoryError where there is not enough.
+  std::size_t check_memory([[maybe_unused]] BatchSource<B>& batches) {
+    if constexpr (detail::DryRun<B>::possible) {
+      ParameterStore<B>& parameters = model_.parameters();
+      MemoryEstimate need;
+      need.held = resident_bytes();
+      need.peak_before = peak_resident_bytes();
+      need.arrays = static_cast<std::size_t>(parameters.arrays().missing()) * sizeof(T) +
+                    optimizer_.missing_bytes(parameters) + store_.missing_bytes(parameters);
+      need.ranking = static_cast<std::size_t>(std::max(n_users_in(valid_), n_users_in(test_)) * largest_cutoff()) *
+                     (sizeof(Id) + sizeof(T));
+      if (options_.check_memory) detail::require_memory(need, available_memory());
+      if (!model_.has_begin_epoch()) need.step = step_bytes(batches);  // a step needs it to have been called
+      if (options_.check_memory) detail::require_memory(need, available_memory(ctx_.arena().capacity()));
+      return need.peak();
+    }
+    return 0;
+  }
+  /// What a step takes from the arena, found by going through one, and through an evaluation, without computing.
+  std::size_t step_bytes(BatchSource<B>& batches) {
+    const std::int64_t count = optimizer_.step_count();
+    std::size_t bytes = 0;
+    {
+      const detail::DryRun<B> dry_run(ctx_);
+      batches.next();
+      for (int round = 0; round < 2; ++round) {  // the second finds one block, as all later steps do
+        tape_.reset();
+        tape_.backward(model_.loss(tape_, {batches.batch(), 0, true}).total(), AfterBackward::release);
+        optimizer_.step(ctx_, model_.parameters());
+        optimizer_.set_step_count(count);
+        bytes = ctx_.arena().peak();
+      }
+      embeddings();
+      bytes = std::max(bytes, ctx_.arena().peak());
+    }
+    tape_.reset();
+    return bytes;
+  }
+  static Index n_users_in(const Adjacency& split) {
+    Index n = 0;
+    for (Index u = 0; u < split.rows(); ++u) n += split.degree(u) > 0 ? 1 : 0;
+    return n;
+  }
+  Index largest_cutoff() const { return *std::ranges::max_element(options_.cutoffs); }
+  /// What is kept must be worth going on from.
+  void save_checkpoint(std::span<const Trained<B>> trained) {
+    require_finite_parameters(losses_, state_.epoch + 1, state_.epoch_step);
+    store_.save_checkpoint(trained, state_);
+    saved_step_ = state_.step;
+    saved_at_ = Clock::now();
+  }
+  /// A checkpoint's steps must be those of its epochs.
+  static void require_steps(const TrainState& state, Index n_batches) {
+    if (state.epoch_step < n_batches && state.step == (state.epoch + 1) * n_batches + state.epoch_step) return;
+    throw DataError(detail::message("the checkpoint's step = ", state.step, " and epoch_step = ", state.epoch_step,
+                                    " do not fit its epoch = ", state.epoch, " at ", n_batches,
+                                    " steps an epoch; it is damaged or of other data"));
   }
   LossValues step(int epoch, Index n, BatchView<typename B::Memory> batch, bool last) {
     LossValues values;
@@ -240,30 +364,67 @@ class Trainer {
       const Loss<B> loss = model_.loss(tape_, {batch, static_cast<std::uint32_t>(state_.step), true});
       const Var<B> total = loss.total();
       if constexpr (on_host)
-        require_finite(values = loss_values(loss, total), epoch);
+        values = loss_values(loss, total);
       else
         add_to_sums(loss, total);
       tape_.backward(total, AfterBackward::release);
+      if constexpr (on_host)
+        if (!std::isfinite(values.total)) throw_not_finite("the loss", values, epoch, n);
       optimizer_.step(ctx_, model_.parameters());
     };
-    if constexpr (!on_host)
-      if (n == 0) fill(ctx_, T{0}, loss_sums_.view());
     replay_.run(static_cast<std::uint32_t>(state_.step), batch.size(), optimizer_, work);
     ++state_.step;
     if constexpr (!on_host) {
       const int every = options_.read_losses_every;
       if (last || (every > 0 && (n + 1) % every == 0)) read_sums(epoch, n + 1);
-      values = mean_losses_;
+      values = losses_;
     }
     return values;
   }
-  void require_finite(const LossValues& values, int epoch) const {
-    if (std::isfinite(values.total)) return;
+  /// Step n of the epoch, or the ones before it, made `what` not finite: names the first tensor that is not, either.
+  [[noreturn]] void throw_not_finite(const std::string& what, const LossValues& losses, int epoch, Index n) {
+    std::string tensor = non_finite_parameter<B>(ctx_, model_.parameters());
+    if (tensor.empty()) tensor = non_finite_gradient<B>(ctx_, model_.parameters());
     std::string parts;
-    for (const auto& part : values.parts())
+    for (const auto& part : losses.parts())
       parts += detail::message(parts.empty() ? "" : ", ", part.name, " ", part.value);
-    throw NumericError(detail::message("the loss is ", values.total, " (", parts, ") at step ", state_.step,
-                                       " of epoch ", epoch, "; lower learning_rate or look at the features"));
+    throw NumericError(
+        detail::message(what, " is not finite at step ", n, " of epoch ", epoch, ": loss ", losses.total, " (", parts,
+                        ")", tensor.empty() || tensor == what ? "" : "; the first tensor that is not finite is ",
+                        tensor == what ? "" : tensor, "; lower learning_rate or look at the features"));
+  }
+  void require_finite_parameters(const LossValues& losses, int epoch, Index n) {
+    if (const std::string found = non_finite_parameter<B>(ctx_, model_.parameters()); !found.empty())
+      throw_not_finite(found, losses, epoch, n);
+  }
+  /// The sums that the epoch's first steps have left, or none.
+  void begin_losses() {
+    const std::vector<double>& sums = state_.epoch_losses;
+    if constexpr (on_host) {
+      losses_ = {};
+      if (sums.empty()) return;
+      losses_.total = sums[0];
+      for (std::size_t i = 1; i < sums.size(); ++i) losses_.part[i - 1].value = sums[i];
+    } else {
+      fill_on_host(loss_sums_, [&](Index, MatrixView<T> part) {
+        std::fill_n(part.data, part.size(), T{0});
+        std::ranges::transform(sums, part.data, [](double sum) { return static_cast<T>(sum); });
+      });
+    }
+  }
+  /// These sums, for a checkpoint.
+  std::vector<double> sums_of_losses(int epoch, Index n) {
+    std::vector<double> sums;
+    if (n == 0) return sums;
+    if constexpr (on_host) {
+      sums.push_back(losses_.total);
+      for (const auto& part : losses_.parts()) sums.push_back(part.value);
+    } else {
+      read_sums(epoch, n);
+      const OnHost<T, typename B::Memory> read(ConstView<T>(loss_sums_.view()));
+      sums.assign(read.view().data, read.view().data + 1 + static_cast<Index>(losses_.n_parts));
+    }
+    return sums;
   }
   /// Not on the host: the epoch's losses are added up where they are made. Their names are the host's.
   void add_to_sums(const Loss<B>& loss, Var<B> total) {
@@ -272,10 +433,10 @@ class Trainer {
       sums.add({T{1}, value.value(), add_to(loss_sums_.view().col_block(column, 1))});
     };
     add(total, 0);
-    mean_losses_.n_parts = 0;
+    losses_.n_parts = 0;
     for (const auto& part : loss.parts()) {
-      add(part.value, static_cast<Index>(mean_losses_.n_parts) + 1);
-      mean_losses_.part[mean_losses_.n_parts++].name = part.name;
+      add(part.value, static_cast<Index>(losses_.n_parts) + 1);
+      losses_.part[losses_.n_parts++].name = part.name;
     }
     sums.run();
   }
@@ -284,21 +445,23 @@ class Trainer {
     const auto mean = [&](std::size_t column) {
       return static_cast<double>(sums.view()(0, static_cast<Index>(column))) / static_cast<double>(n_steps);
     };
-    mean_losses_.total = mean(0);
-    for (std::size_t i = 0; i < mean_losses_.n_parts; ++i) mean_losses_.part[i].value = mean(i + 1);
-    require_finite(mean_losses_, epoch);
+    losses_.total = mean(0);
+    for (std::size_t i = 0; i < losses_.n_parts; ++i) losses_.part[i].value = mean(i + 1);
+    if (!std::isfinite(losses_.total)) throw_not_finite("the loss", losses_, epoch, n_steps - 1);
   }
   void validate_epoch(EpochReport& report) {
     const bool last = report.epoch + 1 == config_.epochs;
     if ((report.epoch + 1) % config_.eval_every != 0 && !last) return;
     const auto start = Clock::now();
     report.valid = evaluate(valid_);
-    report.improved = stopping_.update(report.epoch, report.valid.at(config_.watch));
+    EarlyStopping stopping = stopping_;
+    report.improved = stopping.update(report.epoch, report.valid.at(config_.watch));
     if (report.improved) {
-      state_.best_valid = report.valid;
       const Embeddings<B> e = embeddings();
       store_.save_best(model_.parameters(), report.epoch, e.users.value(), e.items.value());
+      state_.best_valid = report.valid;
     }
+    stopping_ = stopping;  // the best epoch is one whose weights are kept
     report.valid_seconds = seconds_since(start);
   }
 
@@ -317,7 +480,10 @@ class Trainer {
   Tape<B> tape_;
   StepReplay<B> replay_;
   Matrix<T, typename B::Memory> loss_sums_;
-  LossValues mean_losses_;
+  LossValues losses_;  ///< of the epoch so far: on the host their sums, of a device the means as they were last read
+  std::unique_ptr<EpochStart<B>> epoch_start_;  ///< of a model that has begin_epoch
+  std::int64_t saved_step_ = 0;                 ///< at the last checkpoint
+  std::chrono::steady_clock::time_point saved_at_;
   TrainState state_;
 };
 

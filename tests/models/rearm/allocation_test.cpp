@@ -1,7 +1,7 @@
 /// @file allocation_test.cpp
 /// A training step takes its memory from arenas that the first steps sized.
 
-#include "tests/support/count_allocations.hpp"
+#include "tests/support/allocator.hpp"
 #include "tests/support/small_data.hpp"
 
 #include <rearm/models/rearm/rearm.hpp>

@@ -3,6 +3,7 @@
 /// How many CPUs this process may keep busy: its affinity mask and the quotas of its control groups, not the host's
 /// cores.
 
+#include <rearm/core/cgroup.hpp>
 #include <rearm/core/macros.hpp>
 
 #include <sched.h>
@@ -12,10 +13,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
-#include <sstream>
-#include <string>
 #include <thread>
-#include <vector>
 
 namespace rearm::REARM_ABI::cpu {
 /// CPUs by the quota in `folder` (cpu.max of cgroup v2, cpu.cfs_* of v1), infinite without one.
@@ -31,30 +29,11 @@ inline double quota_cpus(const std::filesystem::path& folder) {
   return quota > 0 && period > 0 ? quota / period : std::numeric_limits<double>::infinity();
 }
 
-/// The smallest quota of the control groups listed in `membership` (/proc/self/cgroup) and of those above them, mounted
-/// at `mount` (/sys/fs/cgroup). In a container the listed path may lie outside; the mount's own top counts then.
+/// The smallest quota of the control groups listed in `membership`, mounted at `mount` (core/cgroup.hpp).
 inline double cgroup_cpus(const std::filesystem::path& membership, const std::filesystem::path& mount) {
   double least = std::numeric_limits<double>::infinity();
-  std::ifstream in(membership);
-  for (std::string line; std::getline(in, line);) {  // hierarchy:controllers:path
-    const std::size_t first = line.find(':');
-    const std::size_t second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    std::vector<std::filesystem::path> tops = {mount};  // version 2: one tree
-    if (!controllers.empty()) {
-      std::istringstream names(controllers);
-      bool limits_cpu = false;
-      for (std::string name; std::getline(names, name, ',');) limits_cpu = limits_cpu || name == "cpu";
-      if (!limits_cpu) continue;
-      tops = {mount / controllers, mount / "cpu"};
-    }
-    for (const auto& top : tops) {
-      std::filesystem::path below = std::filesystem::path(line.substr(second + 1)).relative_path();
-      for (; !below.empty(); below = below.parent_path()) least = std::min(least, quota_cpus(top / below));
-      least = std::min(least, quota_cpus(top));
-    }
-  }
+  detail::for_each_cgroup(membership, mount, "cpu",
+                          [&](const std::filesystem::path& folder) { least = std::min(least, quota_cpus(folder)); });
   return least;
 }
 

@@ -26,6 +26,7 @@ class Resources {
   explicit Resources(CpuOptions options) : team_(checked(options.threads)) { claim_product_threads(team_.threads()); }
   int threads() const noexcept { return team_.threads(); }
   Team& team() noexcept { return team_; }
+  void set_dry_run(bool dry_run) noexcept { team_.set_dry_run(dry_run); }
 
  private:
   static int checked(int threads) {

@@ -37,6 +37,8 @@ class Team {
   }
 
   int threads() const noexcept { return threads_; }
+  /// While it is set, `run` leaves its chunks out: for finding out how much memory work takes.
+  void set_dry_run(bool dry_run) noexcept { dry_run_ = dry_run; }
 
   /// Runs every chunk of [0, n_chunks) once, in any order; the calling thread takes part. The first exception of a
   /// chunk is rethrown here; chunks that had not begun by then are not run. Throws Error when called from inside a
@@ -44,6 +46,7 @@ class Team {
   void run(Index n_chunks, Work work, const void* f) {
     if (busy_.exchange(true)) throw Error("a context is used from one thread at a time, and not inside its own work");
     const Release release{busy_};
+    if (dry_run_) return;
     if (n_chunks > 1 && threads_ > 1) {
       start();
       share(n_chunks, work, f);
@@ -137,6 +140,7 @@ class Team {
   }
 
   int threads_;
+  bool dry_run_ = false;
   std::vector<std::thread> helpers_;
   std::atomic<bool> busy_{false};
   std::atomic<bool> stop_{false};

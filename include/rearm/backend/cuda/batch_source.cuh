@@ -54,9 +54,10 @@ class CudaBatchSource {
   }
   Index n_batches() const noexcept { return (order_.size() + batch_size_ - 1) / batch_size_; }
 
-  void begin_epoch(std::uint32_t epoch) {
+  /// Goes to batch number `first`.
+  void begin_epoch(std::uint32_t epoch, Index first = 0) {
     epoch_ = epoch;
-    next_ = 0;
+    next_ = first * batch_size_;
     const gpu::Resources& resources = ctx_->resources();
     const Index n = order_.size();
     gpu::launch(resources, gpu::blocks_for(n, 256), 256, gpu::shuffle_keys_kernel,

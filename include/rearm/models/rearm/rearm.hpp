@@ -40,9 +40,11 @@ class Model {
   /// Builds the graphs, or finds them in the cache, and initializes all parameters from the context's seed. Throws
   /// ConfigError and DataError before anything big is allocated.
   Model(Context<B>& ctx, const Dataset& data, const RearmConfig& config, const GraphOptions& options = {})
-      : Model(ctx, data, config, (check(config, data), build_graphs<B>(ctx, data, config, options))) {}
+      : Model(ctx, data, config, (check(config, data), detail::with_memory_errors("building REARM's graphs", [&] {
+                                    return build_graphs<B>(ctx, data, config, options);
+                                  }))) {}
   /// With graphs that are there already.
-  Model(Context<B>& ctx, const Dataset& data, const RearmConfig& config, Graphs<B> graphs)
+  Model(Context<B>& ctx, const Dataset& data, const RearmConfig& config, Graphs<B> graphs) try
       : config_((check(config, data), config)),
         n_users_(data.n_users),
         n_items_(data.n_items),
@@ -71,6 +73,8 @@ class Model {
     user_homograph_ = {&graphs_.user_homograph, config.users.n_layers, config.variant == Variant::reference};
     item_homograph_ = {&graphs_.item_homograph, config.items.n_layers, config.variant == Variant::reference};
     shared_first_ = config.variant == Variant::paper;
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making REARM");
   }
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
