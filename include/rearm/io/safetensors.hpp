@@ -186,8 +186,10 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
     const auto* const data = static_cast<const std::byte*>(tensor->data);
     header["__metadata__"][detail::message(detail::checksum_key, '.', tensor->name)] =
         detail::data_checksum(bytes, [&](std::uint64_t at, std::uint64_t) { return data + at; });
-    header[tensor->name] = {
-        {"dtype", to_string(tensor->type)}, {"shape", tensor->shape}, {"data_offsets", {end, end + bytes}}};
+    nlohmann::ordered_json& entry = header[tensor->name];
+    entry["dtype"] = to_string(tensor->type);
+    entry["shape"] = tensor->shape;
+    entry["data_offsets"] = std::vector<std::uint64_t>{end, end + bytes};
     end += bytes;
   }
   std::string text;
