@@ -51,7 +51,7 @@ void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<
     });
     if (!t.name.empty()) updates[t.name] = t.optimizer->step_count();  // the model's own are the run's steps
   }
-  nlohmann::json progress;
+  auto progress = nlohmann::json::object();
   progress["epoch"] = state.epoch;
   progress["step"] = state.step;
   progress["epoch_step"] = state.epoch_step;
