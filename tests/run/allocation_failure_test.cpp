@@ -70,8 +70,9 @@ class SmallRun {
           [&] { trainer_.emplace(*ctx_, any, *data_, settings_.train, std::move(options_), &*run_folder_); });
     stage("run", [&] { metrics = trainer_->run().test; });
     stage("resume", [&] { trainer_->run(); });
-    stage("weights", [&] { load_parameters<B>(run_folder_->model_file(), model_->parameters(), record); });
-    stage("load", [&] { saved_.emplace(load_model<B>(run_folder_->model_file())); });
+    const fs::path file = run_folder_->model_file();
+    stage("weights", [&] { load_parameters<B>(file, model_->parameters(), record); });
+    stage("load", [&] { saved_.emplace(load_model<B>(file)); });
     stage("recommend", [&] { saved_->recommend(*ctx_, std::span<const Id>(users_), 3); });
     stage("arrays", [&] {
       Arena<HostMemory> arena;

@@ -187,8 +187,11 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
     const auto* const data = static_cast<const std::byte*>(tensor->data);
     header["__metadata__"][detail::message(detail::checksum_key, '.', tensor->name)] =
         detail::data_checksum(bytes, [&](std::uint64_t at, std::uint64_t) { return data + at; });
-    header[tensor->name] = {
-        {"dtype", to_string(tensor->type)}, {"shape", tensor->shape}, {"data_offsets", {end, end + bytes}}};
+    auto entry = nlohmann::ordered_json::object();  // made whole: one that fails half-way cannot be destroyed
+    entry["dtype"] = to_string(tensor->type);
+    entry["shape"] = tensor->shape;
+    entry["data_offsets"] = std::vector<std::uint64_t>{end, end + bytes};
+    header[tensor->name] = std::move(entry);
     end += bytes;
   }
   std::string text;

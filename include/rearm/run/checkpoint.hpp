@@ -52,17 +52,18 @@ void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<
     });
     if (!t.name.empty()) updates[t.name] = t.optimizer->step_count();  // the model's own are the run's steps
   }
-  const nlohmann::json progress = {{"epoch", state.epoch},
-                                   {"step", state.step},
-                                   {"epoch_step", state.epoch_step},
-                                   {"epoch_losses", state.epoch_losses},
-                                   {"epoch_seconds", state.epoch_seconds},
-                                   {"best_value", state.stopping.best_value},
-                                   {"best_epoch", state.stopping.best_epoch},
-                                   {"stale_epochs", state.stopping.stale_epochs},
-                                   {"best_valid", state.best_valid},
-                                   {"updates", updates},
-                                   {"step_seconds", state.step_seconds}};
+  auto progress = nlohmann::json::object();
+  progress["epoch"] = state.epoch;
+  progress["step"] = state.step;
+  progress["epoch_step"] = state.epoch_step;
+  progress["epoch_losses"] = state.epoch_losses;
+  progress["epoch_seconds"] = state.epoch_seconds;
+  progress["best_value"] = state.stopping.best_value;
+  progress["best_epoch"] = state.stopping.best_epoch;
+  progress["stale_epochs"] = state.stopping.stale_epochs;
+  progress["best_valid"] = state.best_valid;
+  progress["updates"] = updates;
+  progress["step_seconds"] = state.step_seconds;
   TensorMetadata metadata = {{"format", checkpoint_format},
                              {"model", settings.model},
                              {"settings", settings.settings.dump()},
