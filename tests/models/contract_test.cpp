@@ -2,8 +2,8 @@
 /// What every model in the list keeps to, whatever it computes: a model that is added is tested without a line here.
 
 #include "tests/models/tiny.hpp"
-#include "tests/support/checkpoint.hpp"
 #include "tests/support/allocator.hpp"
+#include "tests/support/checkpoint.hpp"
 #include "tests/support/gradient_check.hpp"
 #include "tests/support/steps.hpp"
 
