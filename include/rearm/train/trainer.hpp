@@ -102,6 +102,8 @@ class Trainer {
   /// What the constructor throws for.
   static void check(const TrainConfig& config, const TrainOptions& options) {
     check_limits(config);
+    if (options.checkpoint_every < 1)
+      throw ConfigError(detail::message("checkpoint_every = ", options.checkpoint_every, ": must be at least 1"));
     std::string computed;
     for (const Metric metric : options.metrics)
       for (const Index k : options.cutoffs) {
