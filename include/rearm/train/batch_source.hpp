@@ -22,7 +22,7 @@ class HostBatchSource {
       : sampler_(train, excluded, n_items, batch_size, seed, n_negatives) {}
   Index n_batches() const noexcept { return sampler_.n_batches(); }
   void begin_epoch(std::uint32_t epoch) { sampler_.begin_epoch(epoch); }
-  /// Makes the next batch; false at the epoch's end.
+  /// Makes the next batch; false at the end of the epoch.
   bool next() { return sampler_.next(batch_); }
   BatchView<HostMemory> batch() const { return batch_; }
 

@@ -1,6 +1,6 @@
 #pragma once
 /// @file store.hpp
-/// What a trainer keeps beside the weights it is working on: the best ones, and where the run stands.
+/// What a trainer keeps besides the current weights: the best ones, and the state of the run.
 
 #include <rearm/core/parameters.hpp>
 #include <rearm/eval/metrics.hpp>
@@ -16,16 +16,16 @@
 
 namespace rearm::REARM_ABI {
 
-/// Where a run stands after an epoch.
+/// The state of a run after an epoch.
 struct TrainState {
   int epoch = -1;  ///< last finished epoch
   std::int64_t step = 0;
   EarlyStoppingState stopping;
   MetricValues best_valid;
-  std::vector<double> step_seconds;  ///< median of each epoch
+  std::vector<double> step_seconds;  ///< median step time of each epoch
 };
 
-/// Parameters and the optimizer that trains them; `name` is empty for a model's own.
+/// Parameters and the optimizer that trains them; `name` is empty for those of the model itself.
 template <Backend B>
 struct Trained {
   std::string name;
@@ -33,23 +33,23 @@ struct Trained {
   AdamW<B>* optimizer;
 };
 
-/// Told by a trainer what to keep. A run's folder is one (run/run_folder.hpp); without any the best weights are kept in
-/// memory.
+/// Where a trainer keeps things. A run's folder is one (run/run_folder.hpp); without a store, the best weights are kept
+/// in memory.
 template <Backend B>
 class TrainStore {
  public:
   using T = Real<B>;
   virtual ~TrainStore() = default;
-  /// Puts weights and moments where they were after the last checkpoint; nothing when the run begins anew.
+  /// Restores weights and moments from the last checkpoint; returns nothing when the run starts from scratch.
   virtual std::optional<TrainState> restore(std::span<const Trained<B>> trained) = 0;
   virtual void save_checkpoint(std::span<const Trained<B>> trained, const TrainState& state) = 0;
   /// The weights are those of the best epoch so far; `users` and `items` are its embeddings.
   virtual void save_best(const ParameterStore<B>& parameters, int epoch, ConstView<T> users, ConstView<T> items) = 0;
-  /// Puts the weights of the best epoch back.
+  /// Restores the weights of the best epoch.
   virtual void load_best(ParameterStore<B>& parameters) = 0;
 };
 
-/// Keeps the best weights in memory and no checkpoint.
+/// Keeps the best weights in memory; writes no checkpoints.
 template <Backend B>
 class MemoryStore final : public TrainStore<B> {
  public:

@@ -26,16 +26,16 @@
 
 namespace rearm::REARM_ABI {
 
-/// One training step, told to on_step.
+/// One training step, reported to on_step.
 struct StepReport {
   int epoch = 0;
   Index step = 0;      ///< within the epoch, from 0
   Index n_steps = 0;   ///< of the epoch
-  LossValues losses;   ///< on a device: the mean of the epoch so far, as it was last read
-  double seconds = 0;  ///< until the host went on; a device may still be at it
+  LossValues losses;   ///< on a device: mean over the epoch so far, as last read
+  double seconds = 0;  ///< until the host moved on; a device may still be working
 };
 
-/// One epoch, told to on_epoch after validation.
+/// One epoch, reported to on_epoch after validation.
 struct EpochReport {
   int epoch = 0;
   LossValues losses;   ///< means over the epoch's steps
@@ -46,39 +46,38 @@ struct EpochReport {
 };
 
 struct TrainOptions {
-  /// Called by run() when all that the run needs is known to be good, a checkpoint and data included, before the first
-  /// step.
+  /// Called by run() before the first step, once everything the run needs (data, checkpoint) has proved good.
   std::function<void()> on_begin;
-  int checkpoint_every = 1;  ///< epochs; a new best epoch is kept in any case
+  int checkpoint_every = 1;  ///< in epochs; a new best epoch is saved in any case
   std::function<void(const StepReport&)> on_step;
   std::function<void(const EpochReport&)> on_epoch;  ///< before the epoch's checkpoint
-  /// A device's losses are read every that many steps, for which the host waits; 0: at the epoch's end. A loss that is
-  /// not finite is noticed then. The host's are read every step.
+  /// How often a device's losses are read, in steps; the host waits for it. 0: at the end of the epoch. A loss that is
+  /// not finite is noticed only then. The host's losses are read every step.
   int read_losses_every = 50;
-  std::function<bool()> interrupted;  ///< polled before each step; true ends the run, best weights kept
-  /// Learning rate of an epoch; empty: learning_rate * lr_decay^epoch of the settings.
+  std::function<bool()> interrupted;  ///< polled before each step; true ends the run, keeping the best weights
+  /// Learning rate of an epoch; if empty, learning_rate * lr_decay^epoch from the settings.
   std::function<double(int epoch)> schedule;
   std::vector<Index> cutoffs = {10, 20};
   std::vector<Metric> metrics = {all_metrics.begin(), all_metrics.end()};
 };
 
 struct TrainResult {
-  int epochs = 0;       ///< finished, those before a resume included
-  int best_epoch = -1;  ///< -1: none was validated
+  int epochs = 0;       ///< finished, including those before a resume
+  int best_epoch = -1;  ///< -1 if none was validated
   bool interrupted = false;
   MetricValues valid;              ///< of the best epoch
   MetricValues test;               ///< with the weights of the best epoch
-  double step_seconds_median = 0;  ///< over the epochs, of each one's median step; on a device of its mean
+  double step_seconds_median = 0;  ///< over epochs, of the median step; on a device, of the mean step
 };
 
-/// Trains `model` on `data`. Both, the context and the store must outlive it.
+/// Trains `model` on `data`. The model, the data, the context and the store must outlive it.
 template <Backend B>
 class Trainer {
  public:
   using T = Real<B>;
 
-  /// `store` keeps checkpoints and the best weights; null: in memory. Throws ConfigError for settings that are outside
-  /// their limits or watch a metric that validation does not compute.
+  /// `store` keeps checkpoints and the best weights; if null, the best weights stay in memory. Throws ConfigError for
+  /// settings that are out of range or watch a metric that validation does not compute.
   Trainer(Context<B>& ctx, AnyRecommender<B> model, const Dataset& data, const TrainConfig& config,
           TrainOptions options = {}, TrainStore<B>* store = nullptr)
       : ctx_(ctx),
@@ -99,7 +98,7 @@ class Trainer {
     if constexpr (!on_host) loss_sums_ = Matrix<T, typename B::Memory>(1, 1 + max_loss_parts);
   }
 
-  /// What the constructor throws for.
+  /// The checks of the constructor.
   static void check(const TrainConfig& config, const TrainOptions& options) {
     check_limits(config);
     if (options.checkpoint_every < 1)
@@ -130,8 +129,8 @@ class Trainer {
     PairSampler::check(data.train, known, data.n_items, config.batch_size, n_negatives);
   }
 
-  /// Runs to early stopping, the last epoch or an interruption; afterwards the model holds the best weights.
-  /// Feature tables then leave their weights' gradients to the optimizer (FeatureTable::fuses_weight_gradient).
+  /// Runs until early stopping, the last epoch or an interruption; afterwards the model holds the best weights. From
+  /// then on feature tables leave their weights' gradients to the optimizer (FeatureTable::fuses_weight_gradient).
   /// Throws NumericError when a loss is not finite (the last checkpoint and best weights stay).
   TrainResult run() {
     check_data(config_, data_, model_.n_negatives());
@@ -170,7 +169,7 @@ class Trainer {
     return result;
   }
 
-  /// Metrics of a split with the weights as they are.
+  /// Metrics of a split with the current weights.
   MetricValues evaluate(const Adjacency& relevant) {
     const Embeddings<B> e = embeddings();
     return rearm::evaluate<B>(ctx_, e.users.value(), e.items.value(), &seen_, relevant, options_.cutoffs,
