@@ -1,6 +1,6 @@
 #pragma once
 /// @file checkpoint.hpp
-/// Everything a run needs to go on as if it had not been cut off: weights, moments, counters, early stopping.
+/// Everything a run needs to continue as if uninterrupted: weights, moments, counters, early stopping.
 
 #include <rearm/run/model_file.hpp>
 #include <rearm/train/store.hpp>
@@ -29,7 +29,7 @@ std::string checkpoint_prefix(const Trained<B>& trained) {
 }
 }  // namespace detail
 
-/// Writes the checkpoint atomically: an older one stays whole until the new one is.
+/// Writes the checkpoint atomically: an older one stays intact until the new one is complete.
 template <Backend B>
 void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<B>> trained,
                      const SettingsRecord& settings, const TrainState& state) {
@@ -99,7 +99,7 @@ inline TrainState read_train_state(const SafetensorsFile& file, const std::files
   return state;
 }
 
-/// How often the optimizer of that name had been used.
+/// How many steps the optimizer of that name had taken.
 inline std::int64_t read_updates(const SafetensorsFile& file, const std::filesystem::path& path,
                                  const std::string& name) {
   const auto json = parse_metadata(require_metadata(file, path, "state"), path, "state");
@@ -116,8 +116,8 @@ inline std::int64_t read_updates(const SafetensorsFile& file, const std::filesys
 
 }  // namespace detail
 
-/// What a checkpoint says of its run, without the tensors. Throws IoError and DataError; ConfigError naming the model,
-/// the setting or the part of the data that is another now and must not be.
+/// The state of a checkpoint's run, without the tensors. Throws IoError and DataError, and ConfigError naming the
+/// model, the setting or the part of the data that differs now and must not.
 inline TrainState read_train_state(const std::filesystem::path& path, const SettingsRecord& settings) {
   const SafetensorsFile file(path);
   detail::require_format(file, path, checkpoint_format, checkpoint_format_1);
@@ -126,8 +126,8 @@ inline TrainState read_train_state(const std::filesystem::path& path, const Sett
   return detail::read_train_state(file, path);
 }
 
-/// Restores parameters and optimizers and returns where the run stood. Throws as `read_train_state`, and ShapeError;
-/// nothing is changed when anything is wrong with the file.
+/// Restores parameters and optimizers and returns the state of the run. Throws what `read_train_state` throws, and
+/// ShapeError; if anything is wrong with the file, nothing is changed.
 template <Backend B>
 TrainState load_checkpoint(const std::filesystem::path& path, std::span<const Trained<B>> trained,
                            const SettingsRecord& settings) {
