@@ -59,7 +59,7 @@ Command add_evaluate(CLI::App& app) {
   app.add_option("--split", args->split, "test or valid")
       ->check(CLI::IsMember({"test", "valid"}))
       ->capture_default_str();
-  app.add_option("--cutoffs", args->cutoffs, "list lengths (10,20)")
+  app.add_option("--cutoffs", args->cutoffs, "cutoffs K of the metrics (10,20)")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(decimal())

@@ -9,9 +9,11 @@ int main(int argc, char** argv) {
   cli::Command command;
   return cli::run_program(app, argc, argv, [&](const auto& parse) {
     CLI::App& train = *app.add_subcommand("train", "train a model on a folder with a data set, or on generated data");
-    CLI::App& evaluate = *app.add_subcommand("evaluate", "metrics of a saved model on a split of a data set");
-    CLI::App& recommend = *app.add_subcommand("recommend", "the best unseen items of users, from a saved model alone");
-    CLI::App& models = *app.add_subcommand("models", "the models, or the settings of one");
+    CLI::App& evaluate =
+        *app.add_subcommand("evaluate", "compute the metrics of a saved model on a split of a data set");
+    CLI::App& recommend =
+        *app.add_subcommand("recommend", "print the best unseen items for users, from a saved model alone");
+    CLI::App& models = *app.add_subcommand("models", "list the models, or the settings of one");
     const cli::Command of_train = cli::add_train(train, cli::make_entry(cli::chosen_model(argc, argv)));
     const cli::Command of_evaluate = cli::add_evaluate(evaluate);
     const cli::Command of_recommend = cli::add_recommend(recommend);

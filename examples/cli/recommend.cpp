@@ -106,11 +106,11 @@ Command add_recommend(CLI::App& app) {
       ->type_name("A,B,...");
   app.add_option("--users-file", args->users_file, "file with user ids");
   app.add_flag("--all-users", args->all_users, "every user of the model");
-  app.add_option("-k", args->k, "items a user")->check(decimal())->capture_default_str();
-  app.add_option("--format", args->format, "tsv, or json: an object a line")
+  app.add_option("-k", args->k, "items per user")->check(decimal())->capture_default_str();
+  app.add_option("--format", args->format, "tsv, or json: one object per line")
       ->check(CLI::IsMember({"tsv", "json"}))
       ->capture_default_str();
-  app.add_flag("--with-seen", args->with_seen, "recommend items of the train set, too");
+  app.add_flag("--with-seen", args->with_seen, "also recommend items from the train split");
   add_threads(app, args->threads);
   return [=] { return recommend(*args); };
 }

@@ -1,5 +1,7 @@
 #include "settings_file.hpp"
 
+#include <rearm/io/atomic_file.hpp>
+
 // toml++ 3.3 asserts, or without assertions lets the compiler assume, what the file decides (a line with "[" alone).
 // With neither it says as an error what is wrong. Most characters beyond ASCII take its test for blanks to a place that
 // it declares unreachable; they are none.

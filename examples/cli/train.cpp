@@ -243,12 +243,12 @@ std::string chosen_model(int argc, char** argv) {
 Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
   const auto args = std::make_shared<Arguments>();
   app.add_option("DIR", args->dir, "folder with train, valid and test pairs and features");
-  app.add_flag("--synthetic", args->synthetic, "train on a generated data set, beside popularity and LightGCN");
+  app.add_flag("--synthetic", args->synthetic, "train on a generated data set, compared with popularity and LightGCN");
   app.add_option("--model", args->model,
-                 "the model (rearm); `rearm models` lists them. Its settings are flags, too:\n"
+                 "the model (rearm); `rearm models` lists them. Its settings are also flags:\n"
                  "see --model NAME --help");
   app.add_option("--preset", args->preset, "published settings of the model, by the name of a data set");
-  app.add_option("--config", args->config, "settings in TOML, over the preset and under the flags");
+  app.add_option("--config", args->config, "settings in TOML; they override the preset, flags override them");
   app.add_option("--out", args->out, "folder of the run (out/<name of the data set>)");
   app.add_option("--cache", args->cache, "folder of built graphs (OUT/cache)");
   app.add_flag("--resume", args->resume, "continue the run in OUT from its last checkpoint");
@@ -264,7 +264,7 @@ Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
   app.add_option("--backend", args->backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   app.add_flag("--tf32", args->cuda.tf32, "cuda: dense products in TF32");
   app.add_flag("--deterministic,!--no-deterministic", args->cuda.deterministic,
-               "cuda: sparse products of our own, the same bits run after run (the default), or cuSPARSE's");
+               "cuda: sparse products that give the same bits in every run (the default), or cuSPARSE's");
   const auto flags = std::make_shared<SettingFlags>(app, *entry);
   return [=] { return train(*args, *flags, *entry); };
 }

@@ -105,9 +105,9 @@ inline void check_gradient(const std::string& name, const Matrix<double>& gradie
   CHECK(std::sqrt(error) / std::max(std::sqrt(norm), 1e-3) <= tolerance);
 }
 
-/// (f(x + h) - f(x - h)) / 2h for one entry of `x`, which f reads, in `sample`; the entries of `gradient` for the
-/// others. A device has the CPU's formulas, whose values the operators' tests compare: a dozen entries show how it runs
-/// them.
+/// (f(x + h) - f(x - h)) / 2h for every `sample`-th entry of `x`, which f reads, and the entries of `gradient` for the
+/// others. A device runs the CPU's formulas, whose values the operators' tests compare: a few entries show that it runs
+/// them right.
 template <class F>
 Matrix<double> central_differences(const MatrixView<double>& x, const F& f, const Matrix<double>& gradient,
                                    Index sample = 1) {

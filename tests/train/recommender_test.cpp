@@ -276,6 +276,9 @@ TEST_CASE("settings that cannot be used are refused when a trainer is made, befo
   c = toy_config();
   c.eval_every = 0;
   CHECK_THROWS_WITH_AS(make(c, by_recall({1})), doctest::Contains("eval_every"), ConfigError);
+  TrainOptions never = by_recall({1});
+  never.checkpoint_every = 0;
+  CHECK_THROWS_WITH_AS(make(toy_config(), never), doctest::Contains("checkpoint_every = 0"), ConfigError);
   CHECK(toy.steps.empty());
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 /// @file arena.hpp
-/// A bump allocator that is reset once a step: after the first steps it hands out the same addresses without
+/// A bump allocator that is reset once per step: after the first steps it hands out the same addresses without
 /// allocating.
 
 #include <rearm/core/matrix.hpp>

@@ -1,6 +1,6 @@
 #pragma once
 /// @file context.hpp
-/// The caller's handle on a backend: threads or stream, the workspace arena, the random seed.
+/// The caller's handle to a backend: threads or stream, the workspace arena, the random seed.
 
 #include <rearm/core/arena.hpp>
 #include <rearm/core/backend.hpp>
@@ -11,8 +11,8 @@
 
 namespace rearm::REARM_ABI {
 
-/// Owned by the caller, passed to every operator, used from one thread at a time. Holds all mutable state that is not a
-/// model's: nothing in the library is global.
+/// Owned by the caller, passed to every operator, used from one thread at a time. Holds all mutable state that does not
+/// belong to a model: nothing in the library is global.
 template <class B>
 class Context {
  public:

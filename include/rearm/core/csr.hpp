@@ -35,8 +35,8 @@ struct Csr {
   CsrView<T> view() const noexcept { return {rows, cols, offsets.data(), indices.data(), values.data(), nonzeros()}; }
 };
 
-/// Whether the offsets ascend from 0 to the number of entries, and every entry's column is below `cols`: what
-/// everything here takes for granted, and a file may not have.
+/// Whether the offsets ascend from 0 to the number of entries and every column id is below `cols`, which the rest of
+/// the code takes for granted and a file may violate.
 template <class T>
 bool well_formed(const Csr<T>& a) {
   if (a.rows < 0 || a.offsets.size() != a.rows + 1 || a.values.size() != a.nonzeros()) return false;

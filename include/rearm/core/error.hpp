@@ -16,7 +16,7 @@ namespace rearm::REARM_ABI {
 struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
-/// Operands whose shapes do not fit; the message names both shapes.
+/// Operands whose shapes do not match; the message names both shapes.
 struct ShapeError : Error {
   using Error::Error;
 };
@@ -32,7 +32,7 @@ struct ConfigError : Error {
 struct IoError : Error {
   using Error::Error;
 };
-/// A number that stopped being one (NaN or infinity in a loss or a gradient).
+/// A value that is no longer finite (NaN or infinity in a loss or a gradient).
 struct NumericError : Error {
   using Error::Error;
 };
@@ -47,8 +47,8 @@ struct DeviceError : Error {
 
 namespace detail {
 
-/// Joins its arguments with operator<< into one text: a message, a file's name, a metric's. A program's global locale
-/// does not reach it, so a thousand is 1000.
+/// Joins its arguments with operator<< into one text: a message, the name of a file or a metric. It ignores the
+/// program's global locale, so a thousand is 1000.
 template <class... Args>
 std::string message(const Args&... args) {
   std::ostringstream out;

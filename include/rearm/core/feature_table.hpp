@@ -14,8 +14,8 @@ namespace rearm::REARM_ABI {
 
 /// n x width, read by one linear map, `project` (autodiff/project.hpp), and nothing else. Its gradient is then the
 /// product d_output (n x d) times weight (d x width): the backward pass leaves the two factors here, and the optimizer
-/// forms the product block by block while it updates the table, so that no array of the table's size but the table and
-/// its moments ever exists. The rows may be stored in bfloat16.
+/// forms the product block by block while it updates the table, so that no array of the table's size exists except
+/// the table and its moments. The rows may be stored in bfloat16.
 template <Backend B>
 class FeatureTable {
  public:
@@ -26,17 +26,18 @@ class FeatureTable {
   struct Gradient {
     In<B> d_output;
     In<B> weight;
-    /// Whose gradient d_output^T table the optimizer adds in the same pass over the table; null if that is done.
+    /// The weight whose gradient d_output^T table the optimizer adds in the same pass over the table; null if that is
+    /// already done.
     Parameter<B>* fused_weight = nullptr;
   };
 
   std::string name;
   bool trainable = true;   ///< a frozen table has no gradient
   bool persistent = true;  ///< part of a saved model; false for a copy of the data
-  /// Leaves the gradient of the map's weight to the optimizer, which saves a pass over the table; until its step the
-  /// weight has then no gradient to read. A trainer sets it.
+  /// Leaves the gradient of the map's weight to the optimizer, which saves a pass over the table; the weight then has
+  /// no gradient to read until the optimizer's step. Set by a trainer.
   bool fuses_weight_gradient = false;
-  double learning_rate_scale = 1.0;  ///< multiplies the schedule's learning rate
+  double learning_rate_scale = 1.0;  ///< factor on the scheduled learning rate
 
   /// Zero; stored in bfloat16 if `rounded`.
   FeatureTable(std::string name_, Index rows, Index cols, bool rounded = false) : name(std::move(name_)) {

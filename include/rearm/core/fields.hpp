@@ -1,7 +1,7 @@
 #pragma once
 /// @file fields.hpp
 /// Settings as lists of fields. A struct of settings has one static function `fields(self, f)` that calls
-///     f(Field{"batch_size", "pairs a batch", at_least(1)}, self.batch_size);
+///     f(Field{"batch_size", "train pairs per batch", at_least(1)}, self.batch_size);
 /// for every member. Flags, files, checks, comparisons and tables of the documentation are made from that list. A
 /// member may itself be such a struct: its fields then have names like `users.k`.
 
@@ -19,7 +19,7 @@
 
 namespace rearm::REARM_ABI {
 
-/// The numbers that a field may hold; of a list, each of its numbers. NaN and infinities are never allowed.
+/// The numbers that a field may hold; for a list, each of its numbers. NaN and infinities are never allowed.
 struct Limits {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
@@ -40,10 +40,10 @@ constexpr Limits above(double low) { return {.low = low, .low_is_allowed = false
 constexpr Limits above_up_to(double low, double high) { return {.low = low, .high = high, .low_is_allowed = false}; }
 constexpr Limits between(double low, double high) { return {.low = low, .high = high}; }
 
-/// Whether a resumed run may have another value than the run had before.
+/// Whether a resumed run may change the value.
 enum class OnResume { same, may_differ };
 
-/// What is known of a field beside its value.
+/// What is known about a field besides its value.
 struct Field {
   const char* name;
   const char* help;
@@ -63,7 +63,7 @@ concept FieldStruct = requires(S& s) {
   std::remove_const_t<S>::fields(s, IgnoreField{});
 };
 
-/// Calls visit(path, field, value) for every field, those of nested structs under `struct.field`.
+/// Calls visit(path, field, value) for every field; those of nested structs have paths like `struct.field`.
 template <class S, class Visit>
 requires FieldStruct<S>
 void visit_fields(S& s, const Visit& visit, const std::string& prefix = {}) {
@@ -103,7 +103,7 @@ void parse(std::string_view field, std::string_view text, E& out) {
   throw ConfigError(detail::message(field, " = '", text, "': must be one of ", allowed));
 }
 
-/// A field that had another name in an earlier version: files and flags that use it go on working.
+/// A field that had another name in an earlier version: files and flags that use it still work.
 struct FormerName {
   std::string_view former, now;
 };
@@ -123,7 +123,7 @@ void require_config(bool ok, std::string_view field, const T& value, std::string
 }
 }  // namespace detail
 
-/// Throws ConfigError naming the first field that is outside its limits.
+/// Throws ConfigError naming the first field that is out of range.
 template <FieldStruct S>
 void check_limits(const S& s) {
   visit_fields(s, [](const std::string& path, const Field& field, const auto& value) {

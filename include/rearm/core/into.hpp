@@ -9,8 +9,8 @@ namespace rearm::REARM_ABI {
 /// Whether an operator replaces what its output holds or adds to it.
 enum class Write { overwrite, accumulate };
 
-/// A place to write. A view is one that is overwritten; `add_to(view)` is added to; `{}` is not wanted, and what would
-/// go there is not computed.
+/// A place to write. A view is overwritten; `add_to(view)` is added to; `{}` means that the result is not wanted and is
+/// not computed.
 template <class T>
 struct Into {
   MatrixView<T> view;

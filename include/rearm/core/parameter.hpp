@@ -1,6 +1,6 @@
 #pragma once
 /// @file parameter.hpp
-/// A trainable array, and the arrays that all of a model's lie in.
+/// A trainable array, and the two arrays that hold all parameters of a model.
 
 #include <rearm/core/backend.hpp>
 #include <rearm/core/matrix.hpp>
@@ -15,8 +15,8 @@
 namespace rearm::REARM_ABI {
 
 /// The values of a model's parameters one after the other in one array, and their gradients in another, so that an
-/// optimizer works on all of them at once. Either array is made when it is first asked for: by then a model has said
-/// what it is made of, and one that is only evaluated has no gradients.
+/// optimizer works on all of them at once. Each array is allocated when it is first needed: by then the model has
+/// added its parameters, and a model that is only evaluated never allocates gradients.
 template <Backend B>
 class ParameterArrays {
  public:
@@ -70,8 +70,8 @@ class ParameterArrays {
   std::vector<Initial> initial_;
 };
 
-/// One named trainable matrix. Its elements lie in the arrays of the store it belongs to, or in its own where it
-/// belongs to none.
+/// One named trainable matrix. Its elements lie in the arrays of the store it belongs to, or in its own if it belongs
+/// to none.
 template <Backend B>
 class Parameter {
  public:
@@ -81,7 +81,7 @@ class Parameter {
   bool trainable = true;   ///< frozen arrays are saved but never updated
   bool persistent = true;  ///< part of a saved model; false for an array that is a copy of the data
   bool has_grad = false;   ///< set by a backward pass, cleared by the optimizer
-  /// Multiplies the schedule's learning rate; fixed while a run trains, since a recorded step keeps it.
+  /// Factor on the scheduled learning rate; must not change during a run, since a recorded step keeps it.
   double learning_rate_scale = 1.0;
 
   /// Zero until it is initialized.

@@ -32,8 +32,7 @@ class ParameterStore {
   ParameterStore(const ParameterStore&) = delete;
   ParameterStore& operator=(const ParameterStore&) = delete;
 
-  /// Zero until it is initialized. Names must be unique (ConfigError). Views of values taken earlier are then no longer
-  /// valid.
+  /// Zero until it is initialized. Names must be unique (ConfigError). Invalidates views of values taken earlier.
   Parameter<B>& add(const std::string& name, Index rows, Index cols) {
     require_new(name);
     return parameters_.emplace_back(name, rows, cols, arrays_);
@@ -43,10 +42,10 @@ class ParameterStore {
     require_new(name);
     return tables_.emplace_back(name, rows, cols, rounded);
   }
-  /// The parameter of that name, null where there is none or it is a table.
+  /// The parameter of that name; null if there is none or it is a table.
   Parameter<B>* find(std::string_view name) noexcept { return find_in(parameters_, name); }
   FeatureTable<B>* find_table(std::string_view name) noexcept { return find_in(tables_, name); }
-  /// The parameters; tables are apart.
+  /// The parameters, without the tables.
   auto begin() noexcept { return parameters_.begin(); }
   auto end() noexcept { return parameters_.end(); }
   auto begin() const noexcept { return parameters_.begin(); }
@@ -64,7 +63,7 @@ class ParameterStore {
     for (const Parameter<B>& p : parameters_) f(p);
     for (const FeatureTable<B>& t : tables_) f(t);
   }
-  /// The arrays that all parameters lie in.
+  /// The arrays that hold all parameters.
   ParameterArrays<B>& arrays() const noexcept { return *arrays_; }
   /// Number of scalars in all parameters and tables.
   Index n_scalars() const {
@@ -72,7 +71,7 @@ class ParameterStore {
     for_each([&](const auto& x) { n += x.rows() * x.cols(); });
     return n;
   }
-  /// Forgets what a backward pass has left.
+  /// Discards the gradients that a backward pass left.
   void clear_gradients() noexcept {
     for (Parameter<B>& p : parameters_) p.has_grad = false;
     for (FeatureTable<B>& t : tables_) t.clear_gradient();
@@ -93,7 +92,7 @@ class ParameterStore {
   std::deque<FeatureTable<B>> tables_;
 };
 
-/// Every entry `value`.
+/// Sets every entry to `value`.
 template <Backend B>
 void init_constant(Parameter<B>& p, double value) {
   p.initialize([=](std::uint64_t) { return value; });

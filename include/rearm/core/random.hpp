@@ -20,9 +20,9 @@ struct RandomBits {
   std::uint32_t word[4];
 };
 
-/// One stream of random numbers: `seed` the run, `stream` the purpose (an operator, a table), `step` the time. With
-/// `step_from` the step counts from the number there, read when a draw is made: work that was recorded once on a device
-/// draws anew each time it is replayed.
+/// One stream of random numbers: `seed` identifies the run, `stream` the purpose (an operator, a table), `step` the
+/// time. With `step_from`, the number there is added to the step when a draw is made, so that work recorded once on a
+/// device draws new numbers each time it is replayed.
 struct RandomKey {
   std::uint64_t seed = 0;
   std::uint32_t stream = 0;
@@ -33,8 +33,8 @@ struct RandomKey {
 
   /// The 128 random bits at position `index`.
   REARM_HD RandomBits bits(std::uint64_t index) const { return draw<10>(index); }
-  /// Likewise for dropout and random rounding, which take as long to draw as to apply: eight rounds, the fewest without
-  /// a known flaw (Random123's notes on Philox4x32_R).
+  /// The same for dropout and stochastic rounding, where drawing takes as long as applying: eight rounds, the fewest
+  /// without a known flaw (Random123's notes on Philox4x32_R).
   REARM_HD RandomBits noise(std::uint64_t index) const { return draw<noise_rounds>(index); }
   static constexpr int noise_rounds = 8;
   /// Uniform in [0, 1), 53 bits.

@@ -1,6 +1,6 @@
 #pragma once
 /// @file dataset.hpp
-/// A data set: three splits of user-item pairs and one feature table a modality; read from a folder and checked.
+/// A data set: three splits of user-item pairs and one feature table per modality, read from a folder and checked.
 
 #include <rearm/data/features.hpp>
 #include <rearm/data/formats/formats.hpp>
@@ -13,7 +13,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstddef>
@@ -52,16 +51,16 @@ struct Dataset {
   Index n_items = 0;
   Interactions train, valid, test;
   std::vector<Modality> modalities;   ///< image, text, audio, then the rest by name
-  std::vector<std::string> warnings;  ///< what was odd but is handled: duplicates, overlaps, ids without train pairs
+  std::vector<std::string> warnings;  ///< oddities that were handled: duplicates, overlaps, ids without train pairs
 };
 
 struct LoadOptions {
-  bool read_knn = true;  ///< read <modality>_knn<k>_{idx,cos}.npy where there
+  bool read_knn = true;  ///< read <modality>_knn<k>_{idx,cos}.npy if present
 };
 
 namespace detail {
 
-/// What dataset.json says; all of it may be missing.
+/// The contents of dataset.json; all of it is optional.
 struct DatasetManifest {
   std::filesystem::path path;
   std::string name;
@@ -177,7 +176,7 @@ inline std::string joint_features_are(const std::vector<Modality>& modalities) {
   return out;
 }
 
-/// Drops repeated pairs and writes down what was found. O(pairs log pairs).
+/// Drops repeated pairs and adds warnings about what was found. O(pairs log pairs).
 inline void tidy_splits(Dataset& data) {
   const std::array<Interactions*, 3> splits = {&data.train, &data.valid, &data.test};
   for (std::size_t s = 0; s < 3; ++s)
@@ -286,7 +285,7 @@ inline Dataset load_dataset(const std::filesystem::path& dir, LoadOptions option
 }
 
 namespace detail {
-/// What the loader has checked for a folder, checked again for a data set made in memory.
+/// The loader's checks of a folder, for a data set made in memory.
 inline void require_consistent(const Dataset& data) {
   for (Index e = 0; e < data.train.size(); ++e) {
     const Id user = data.train.users[static_cast<std::size_t>(e)];

@@ -1,7 +1,7 @@
 #pragma once
 /// @file synthetic.hpp
-/// A made-up data set in which every part of the model has something to find: taste groups, factors that all modalities
-/// share and factors of each modality alone, long-tail popularity, and few pairs a user.
+/// A synthetic data set in which every part of the model has something to find: taste groups, factors shared by all
+/// modalities and factors of each modality alone, long-tail popularity, and few pairs per user.
 
 #include <rearm/core/matrix.hpp>
 #include <rearm/core/random.hpp>

@@ -1,7 +1,7 @@
 #pragma once
 /// @file cache.hpp
-/// Built graphs on disk, found by the content of what they were built from. A file is a shortcut, never an authority:
-/// one that is stale, truncated or damaged counts as absent.
+/// Built graphs on disk, keyed by the content of what they were built from. A file is only a shortcut: one that is
+/// stale, truncated or damaged counts as absent.
 
 #include <rearm/core/csr.hpp>
 #include <rearm/io/atomic_file.hpp>
@@ -23,7 +23,7 @@
 
 namespace rearm::REARM_ABI {
 
-/// A folder of graph files `<name>-<key>.csr`, any graph of any model. An empty path is no cache: nothing is found,
+/// A folder of graph files `<name>-<key>.csr`, any graph of any model. An empty path means no cache: nothing is found,
 /// nothing written.
 class GraphCache {
  public:
@@ -32,7 +32,7 @@ class GraphCache {
     if (!folder_.empty()) detail::remove_temporaries(folder_, std::chrono::hours(1));  // no file takes that long
   }
 
-  /// Makes the folder. Throws IoError where a graph could not be written.
+  /// Creates the folder. Throws IoError if a graph could not be written there.
   void require_writable() const {
     if (folder_.empty()) return;
     std::error_code error;
@@ -59,7 +59,7 @@ class GraphCache {
     return graph;
   }
 
-  /// The graph stored under `key`, or nothing when there is none that is whole and has that key.
+  /// The graph stored under `key`, or nothing if there is no intact file with that key.
   template <class T>
   std::optional<Csr<T>> load(std::string_view name, const ContentHash::Digest& key) const {
     if (folder_.empty()) return std::nullopt;

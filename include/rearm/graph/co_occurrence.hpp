@@ -16,7 +16,7 @@
 
 namespace rearm::REARM_ABI {
 
-/// What becomes of a node with fewer than k neighbors: it keeps those it has, or gets more (`pad_neighbors`).
+/// What happens to a node with fewer than k neighbors: it keeps those it has, or is padded (`pad_neighbors`).
 enum class Padding { none, fill };
 
 namespace detail {

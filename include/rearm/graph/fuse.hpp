@@ -18,7 +18,7 @@ struct WeightedGraph {
 };
 
 /// G = sum over parts of weight * graph (REARM, section 4.2.3), ids ascending, an edge in several parts summed in the
-/// order of the parts. Parts of weight zero are not looked at. Throws ShapeError when a part is not n x n.
+/// order of the parts. Parts of weight zero are ignored. Throws ShapeError when a part is not n x n.
 inline Csr<double> fuse(Index n, std::span<const WeightedGraph> parts) {
   for (const WeightedGraph& part : parts)
     if (part.weight != 0 && (part.graph->rows != n || part.graph->cols != n))

@@ -1,6 +1,6 @@
 #pragma once
 /// @file item_neighbors.hpp
-/// Items' neighbors that fall out of the search for users' neighbors.
+/// Items' neighbors as a by-product of the search for users' neighbors.
 
 #include <rearm/graph/neighbors.hpp>
 
@@ -8,7 +8,7 @@
 
 namespace rearm::REARM_ABI {
 
-/// The items' own neighbors, wanted beside the users': they lie in the same cosines.
+/// The items' own neighbors, wanted in addition to the users': both come from the same cosines.
 struct ItemNeighbors {
   Index k = 0;  ///< 0: not wanted
   std::optional<NeighborTable> table;

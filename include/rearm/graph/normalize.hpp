@@ -10,7 +10,7 @@
 
 namespace rearm::REARM_ABI {
 
-/// values <- exp(values) / sum of exp(values), shifted by the greatest so that nothing overflows. Empty stays empty.
+/// values <- exp(values) / sum of exp(values), shifted by the maximum so that nothing overflows. Empty stays empty.
 inline void softmax_in_place(std::span<double> values) {
   if (values.empty()) return;
   const double top = *std::ranges::max_element(values);

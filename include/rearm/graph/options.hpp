@@ -12,10 +12,10 @@
 namespace rearm::REARM_ABI {
 
 struct GraphOptions {
-  std::filesystem::path cache_dir;  ///< where built graphs are kept; empty: nowhere
-  /// Called before each stage with its name and the finished share of the stages, and at the end with 1.
+  std::filesystem::path cache_dir;  ///< where built graphs are cached; empty: nowhere
+  /// Called before each stage with its name and the fraction of stages finished, and at the end with 1.
   std::function<void(std::string_view stage, double fraction)> progress;
-  /// Most memory for the items' cosines, the CPU's fast way to the users' neighbors (`user_knn`).
+  /// Upper limit on memory for the items' cosines, the CPU's fast way to the users' neighbors (`user_knn`).
   std::size_t gram_bytes = std::size_t{2} << 30;
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 /// @file json.hpp
-/// JSON that files hold.
+/// JSON from files.
 
 #include <rearm/core/error.hpp>
 
@@ -11,11 +11,11 @@
 
 namespace rearm::REARM_ABI {
 
-/// How many arrays and objects of a file may lie in each other. Copying, comparing and printing JSON recurse as deep.
+/// How deeply arrays and objects in a file may be nested. Copying, comparing and printing JSON recurse that deep.
 inline constexpr int max_json_depth = 64;
 
-/// The JSON object that a text is. Throws DataError, which begins with `what`, for any other text and for one that
-/// nests deeper than `max_json_depth`.
+/// Parses a text that must be a JSON object. Throws DataError, whose message begins with `what`, for any other text and
+/// for one nested deeper than `max_json_depth`.
 inline nlohmann::json parse_json_object(std::string_view text, const std::string& what) {
   const auto shallow = [&](int depth, nlohmann::json::parse_event_t, const nlohmann::json&) {
     if (depth > max_json_depth)

@@ -21,7 +21,8 @@ struct BprMfConfig {
   template <class Self, class F>
   static void fields(Self& c, F&& f) {
     f(Field{"embedding_dim", "width of every embedding", between(1, 1024)}, c.embedding_dim);
-    f(Field{"reg_weight", "weight of the norms of a batch's rows", at_least(0)}, c.reg_weight);
+    f(Field{"reg_weight", "weight of the regularization by norms of the batch's embeddings", at_least(0)},
+      c.reg_weight);
   }
   static TrainConfig train_defaults() { return mmrec::train_defaults(); }
 };

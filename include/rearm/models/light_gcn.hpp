@@ -25,8 +25,9 @@ struct LightGcnConfig {
   static void fields(Self& c, F&& f) {
     f(Field{"embedding_dim", "width of every embedding", between(1, 1024)}, c.embedding_dim);
     f(Field{"n_layers", "propagation layers", between(0, 100)}, c.n_layers);
-    f(Field{"reg_weight", "weight of the penalty on a batch's rows of the first layer", at_least(0)}, c.reg_weight);
-    f(Field{"squared_reg", "penalize half the mean squared norm of a row (the paper) instead of norms (MMRec)"},
+    f(Field{"reg_weight", "weight of the regularization of the batch's initial embeddings", at_least(0)}, c.reg_weight);
+    f(Field{"squared_reg",
+            "penalize half the mean squared norm of the embeddings (paper) instead of their norms (MMRec)"},
       c.squared_reg);
   }
   static TrainConfig train_defaults() { return mmrec::train_defaults(); }

@@ -8,7 +8,7 @@
 namespace rearm::REARM_ABI::mmrec {
 
 /// How its published results were trained: Adam without decay, constant learning rate 1e-3, batches of 2048, negatives
-/// that may be valid or test items, an end after 20 epochs in which recall@20, rounded, did not rise.
+/// that may be valid or test items, early stopping at the 21st epoch in a row without a better rounded recall@20.
 inline TrainConfig train_defaults() {
   TrainConfig train;
   train.negatives = Negatives::exclude_train;

@@ -25,11 +25,12 @@ struct VbprConfig {
 
   template <class Self, class F>
   static void fields(Self& c, F&& f) {
-    f(Field{"modalities", "use only these modalities; empty: all that the data set has"}, c.modalities);
-    f(Field{"embedding_dim", "width of an item's id factors and of its content; users have twice that",
+    f(Field{"modalities", "use only these modalities; empty for all of the data set"}, c.modalities);
+    f(Field{"embedding_dim", "width of an item's id embedding and of its projected features; users have twice that",
             between(1, 1024)},
       c.embedding_dim);
-    f(Field{"reg_weight", "weight of the norms of a batch's vectors", at_least(0)}, c.reg_weight);
+    f(Field{"reg_weight", "weight of the regularization by norms of the batch's embeddings", at_least(0)},
+      c.reg_weight);
   }
   static TrainConfig train_defaults() { return mmrec::train_defaults(); }
 };
@@ -42,7 +43,7 @@ class Vbpr {
   static constexpr std::string_view name = "vbpr";
 
   /// Throws ConfigError for settings out of range, a modality that is not there, or data without features; DataError
-  /// for ids out of range, or features that have not a row an item.
+  /// for ids out of range, or features that do not have one row per item.
   static void check(const Config& config, const Dataset& data) {
     check_limits(config);
     detail::require_consistent(data);

@@ -31,11 +31,11 @@ struct FeatureConfig {
 
   template <class Self, class F>
   static void fields(Self& c, F&& f) {
-    f(Field{"features", "trainable, frozen, or residual (frozen plus a free embedding)"}, c.kind);
-    f(Field{"modalities", "use only these modalities; empty: all that the data set has"}, c.modalities);
-    f(Field{"residual_learning_rate_scale", "learning rate of the residual embeddings, as a multiple", above(0)},
+    f(Field{"features", "trainable, frozen, or residual (frozen plus a trainable embedding)"}, c.kind);
+    f(Field{"modalities", "use only these modalities; empty for all of the data set"}, c.modalities);
+    f(Field{"residual_learning_rate_scale", "factor on the learning rate of the residual embeddings", above(0)},
       c.residual_learning_rate_scale);
-    f(Field{"bfloat16_tables", "keep raw features in bfloat16; trainable ones are rounded at random"},
+    f(Field{"bfloat16_tables", "store raw features in bfloat16; trainable ones with stochastic rounding"},
       c.bfloat16_tables);
   }
 };

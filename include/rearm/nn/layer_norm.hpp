@@ -9,7 +9,7 @@
 
 namespace rearm::REARM_ABI {
 
-/// y = (x - mean) / sqrt(variance + 1e-5) * gamma + beta, row by row; gamma 1 and beta 0 at the start.
+/// y = (x - mean) / sqrt(variance + 1e-5) * gamma + beta, row by row; initially gamma is 1 and beta 0.
 template <Backend B>
 class LayerNorm {
  public:

@@ -11,8 +11,8 @@
 
 namespace rearm::REARM_ABI {
 
-/// The modalities of those names, in the data set's order; of no names, all. Throws ConfigError for a name that is not
-/// there.
+/// The modalities with those names, in the data set's order; all if there are no names. Throws ConfigError for a name
+/// that does not exist.
 inline std::vector<const Modality*> named_modalities(const Dataset& data, const std::vector<std::string>& names) {
   std::string present;
   for (const Modality& m : data.modalities) present += (present.empty() ? "" : ", ") + m.name;

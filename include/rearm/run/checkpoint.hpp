@@ -1,6 +1,6 @@
 #pragma once
 /// @file checkpoint.hpp
-/// Everything a run needs to go on as if it had not been cut off: weights, moments, counters, early stopping.
+/// Everything a run needs to continue as if uninterrupted: weights, moments, counters, early stopping.
 
 #include <rearm/run/model_file.hpp>
 #include <rearm/train/recommender.hpp>
@@ -33,7 +33,7 @@ std::string checkpoint_prefix(const Trained<B>& trained) {
 }
 }  // namespace detail
 
-/// Writes the checkpoint atomically: an older one stays whole until the new one is.
+/// Writes the checkpoint atomically: an older one stays intact until the new one is complete.
 template <Backend B>
 void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<B>> trained,
                      const SettingsRecord& settings, const TrainState& state) try {
@@ -155,7 +155,7 @@ inline TrainState read_train_state(const SafetensorsFile& file, const std::files
   return state;
 }
 
-/// How often the optimizer of that name had been used.
+/// How many steps the optimizer of that name had taken.
 inline std::int64_t read_updates(const SafetensorsFile& file, const std::filesystem::path& path,
                                  const std::string& name) {
   const StateFields fields(file, path);
@@ -180,8 +180,8 @@ inline TrainState read_train_state(const std::filesystem::path& path, const Sett
   detail::throw_out_of_memory("reading a checkpoint");
 }
 
-/// Restores parameters and optimizers and returns where the run stood. Throws as `read_train_state`, and ShapeError;
-/// nothing is changed when anything is wrong with the file.
+/// Restores parameters and optimizers and returns the state of the run. Throws what `read_train_state` throws, and
+/// ShapeError; if anything is wrong with the file, nothing is changed.
 template <Backend B>
 TrainState load_checkpoint(const std::filesystem::path& path, std::span<const Trained<B>> trained,
                            const SettingsRecord& settings) try {

@@ -28,7 +28,7 @@
 
 namespace rearm::REARM_ABI {
 
-/// A data set's name as a folder's: "TikTok (visual, acoustic)" -> "tiktok-visual-acoustic".
+/// A data set's name as a folder name: "TikTok (visual, acoustic)" -> "tiktok-visual-acoustic".
 inline std::string slug(std::string_view name) {
   std::string out;
   for (const char c : name) {
@@ -59,12 +59,12 @@ inline std::filesystem::path unused_folder(const std::filesystem::path& base) {
   return dir;
 }
 
-/// A run's folder for as long as this exists: another process that asks for it is refused. The lock is the system's
-/// (flock) and ends with the process, however that ends. Where the file system has no locks nobody is refused.
+/// Holds a run's folder as long as this object exists: another process that asks for it is refused. The lock is the
+/// system's (flock) and ends with the process, however that ends. If the file system has no locks, nobody is refused.
 class RunLock {
  public:
-  /// Makes the folder if it is not there. Throws IoError where it cannot be written, ConfigError saying who holds it.
-  /// Temporary files that killed runs have left in it are removed.
+  /// Creates the folder if it does not exist. Throws IoError if it cannot be written to, ConfigError saying who holds
+  /// it. Temporary files that killed runs left in it are removed.
   explicit RunLock(const std::filesystem::path& dir) : path_(dir / ".lock") {
     std::error_code error;
     std::filesystem::create_directories(dir, error);
@@ -106,12 +106,12 @@ class RunLock {
   std::unique_ptr<detail::FileDescriptor> file_;
 };
 
-/// Files of a folder that change together: they are written beside it, into `.next`, and moved into place by commit().
-/// A process that is killed before that leaves the old ones as they were; one that is killed in the middle of it has
-/// its moves finished by the next one. Only for the holder of the folder's lock.
+/// Files of a folder that change together: they are written into its subfolder `.next` and moved into place by
+/// commit(). A process killed before that leaves the old files as they were; if it is killed in the middle of it, the
+/// next process finishes the moves. Only for the holder of the folder's lock.
 class StagedFiles {
  public:
-  /// Finishes or forgets what a killed process has left.
+  /// Finishes or discards what a killed process left.
   explicit StagedFiles(std::filesystem::path dir) : dir_(std::move(dir)), next_(dir_ / ".next") {
     detail::with_io_errors([&] {
       if (std::filesystem::exists(next_ / "commit"))
@@ -122,7 +122,7 @@ class StagedFiles {
   }
   StagedFiles(const StagedFiles&) = delete;
   StagedFiles& operator=(const StagedFiles&) = delete;
-  /// What has not been committed is gone.
+  /// Discards what has not been committed.
   ~StagedFiles() {
     try {
       std::error_code ignored;
@@ -130,7 +130,7 @@ class StagedFiles {
     } catch (const std::exception&) {  // the next holder does it
     }
   }
-  /// Where the file `name` of that folder is, a commit that was cut off counted as done.
+  /// Where the file `name` of that folder is, as if an interrupted commit had been finished.
   static std::filesystem::path current(const std::filesystem::path& dir, const std::string& name) {
     const std::filesystem::path next = dir / ".next";
     return detail::with_io_errors([&] {
@@ -146,7 +146,7 @@ class StagedFiles {
       return next_ / name;
     });
   }
-  /// Lets the next commit remove a file that is not written by then.
+  /// Makes the next commit remove that file, unless it has been written by then.
   void remove(const std::string& name) { removed_.push_back(name); }
   /// Throws IoError.
   void commit() {
@@ -180,15 +180,15 @@ class StagedFiles {
   std::vector<std::string> removed_;
 };
 
-/// A run's folder in the hands of this process.
+/// A run's folder held by this process.
 struct HeldFolder {
   explicit HeldFolder(const std::filesystem::path& dir) : lock(dir), staged(dir) {}
   RunLock lock;
   StagedFiles staged;
 };
 
-/// Throws ConfigError when the folder holds a run that is neither to be resumed nor to be overwritten, or lost its
-/// checkpoint; IoError where it cannot be looked into.
+/// Throws ConfigError if the folder holds a run that is to be neither resumed nor overwritten, or one to be resumed
+/// that has no checkpoint; IoError if the folder cannot be read.
 inline void check_run_folder(const std::filesystem::path& dir, bool resume, bool overwrite) {
   bool used = false, goes_on = false;
   detail::with_io_errors([&] {

@@ -73,14 +73,15 @@ inline StoredSettings read_settings(const SafetensorsFile& file, const std::file
   return {former ? "rearm" : require_metadata(file, path, "model"), std::move(json)};
 }
 
-/// What a file says of the data that it was made with; null where it says nothing.
+/// What a file says about the data it was made with; null if nothing.
 inline nlohmann::json read_data_digests(const SafetensorsFile& file, const std::filesystem::path& path) {
   const auto found = file.metadata().find("data");
   if (found == file.metadata().end()) return nullptr;
   return parse_metadata(found->second, path, "data");
 }
 
-/// Throws ConfigError when a file is of another model than `ours`, or as `require_same_settings` for the tables.
+/// Throws ConfigError if a file is of another model than `ours`, and what `require_same_settings` throws for the
+/// tables.
 inline void require_settings(const SettingsRecord& ours, const SafetensorsFile& file, const std::filesystem::path& path,
                              std::initializer_list<std::string_view> tables) {
   const StoredSettings theirs = read_settings(file, path);
@@ -136,8 +137,8 @@ class TensorList {
   std::vector<std::shared_ptr<void>> copies_;
 };
 
-/// Throws ShapeError or DataError unless the tensor is rows x cols and stored in bfloat16 or not as `rounded` says,
-/// which comes from that setting.
+/// Throws ShapeError or DataError unless the tensor is rows x cols and is stored in bfloat16 exactly if `rounded`, the
+/// value of `setting`.
 inline void require_tensor(const SafetensorsFile& file, const std::filesystem::path& path, const std::string& name,
                            Index rows, Index cols, bool rounded, const char* setting) {
   const TensorInfo& tensor = file.info(name);
@@ -149,7 +150,7 @@ inline void require_tensor(const SafetensorsFile& file, const std::filesystem::p
                              " but the model's is ", shape_string(rows, cols)));
 }
 
-/// Throws unless all persistent parameters are there, as tensors `prefix` + name of their shapes.
+/// Throws unless the file has all persistent parameters, as tensors `prefix` + name of the right shapes.
 template <Backend B>
 void require_parameters(const SafetensorsFile& file, const std::filesystem::path& path, const std::string& prefix,
                         const ParameterStore<B>& parameters) {
@@ -176,7 +177,7 @@ void read_parameters(SafetensorsFile& file, const std::string& prefix, Parameter
 struct ModelOrigin {
   std::string dataset, features_are, modalities;
   Adjacency seen;       ///< each user's train items
-  nlohmann::json data;  ///< digests of what it is made of
+  nlohmann::json data;  ///< digests of the data set
 };
 /// `digests` are data_digests(data), which reads all features once.
 inline ModelOrigin origin_of(const Dataset& data, nlohmann::json digests) try {
@@ -189,8 +190,8 @@ inline ModelOrigin origin_of(const Dataset& data, nlohmann::json digests) try {
 
 inline ModelOrigin origin_of(const Dataset& data) { return origin_of(data, data_digests(data)); }
 
-/// Writes parameters, embeddings and seen items; atomically, so an older file survives a failure. `epoch` is that of
-/// the weights.
+/// Writes parameters, embeddings and seen items, atomically, so that an older file survives a failure. `epoch` is the
+/// epoch of the weights.
 template <Backend B>
 void save_model(const std::filesystem::path& path, const ParameterStore<B>& parameters, const SettingsRecord& settings,
                 const ModelOrigin& origin, int epoch, ConstView<typename B::Scalar> users,
@@ -220,8 +221,8 @@ void save_model(const std::filesystem::path& path, const ParameterStore<B>& para
   detail::throw_out_of_memory("saving a model");
 }
 
-/// Puts the parameters of a model file into a model of the same name and settings (those of training may differ).
-/// Throws IoError, DataError, ShapeError, or ConfigError naming the setting that differs; then the model is unchanged.
+/// Loads the parameters of a model file into a model of the same name and settings (training settings may differ).
+/// Throws IoError, DataError, ShapeError, or ConfigError naming the setting that differs; the model is then unchanged.
 template <Backend B>
 void load_parameters(const std::filesystem::path& path, ParameterStore<B>& parameters,
                      const SettingsRecord& settings) try {
@@ -235,7 +236,7 @@ void load_parameters(const std::filesystem::path& path, ParameterStore<B>& param
   detail::throw_out_of_memory("loading a model's parameters");
 }
 
-/// What a model file needs to recommend, whatever the model.
+/// What it takes to recommend from a model file, whatever the model.
 template <Backend B>
 struct SavedModel {
   using T = typename B::Scalar;
@@ -268,7 +269,7 @@ SavedModel<B> load_model(const std::filesystem::path& path) try {
   const auto items = shape_of("representation.item");
   const auto offsets = shape_of("seen.offsets");
   const auto seen = shape_of("seen.items");
-  // One row each, so that the file holds as much as is made room for.
+  // One row each, so that no more is allocated than the file holds.
   if (users[0] != detail::read_count(file, path, "n_users") || items[0] != detail::read_count(file, path, "n_items") ||
       users[1] != items[1] || offsets[0] != 1 || offsets[1] - 1 != users[0] || seen[0] != 1)
     throw DataError(detail::message(path.string(), ": representations and counts do not fit together"));

@@ -1,6 +1,6 @@
 #pragma once
 /// @file result.hpp
-/// What a run writes for people and scripts: metrics.jsonl, a line an epoch, and result.json at the end.
+/// What a run writes for people and scripts: metrics.jsonl, one line per epoch, and result.json at the end.
 
 #include <rearm/data/dataset.hpp>
 #include <rearm/io/atomic_file.hpp>
@@ -24,11 +24,11 @@
 
 namespace rearm::REARM_ABI {
 
-/// metrics.jsonl: a line an epoch, written when the epoch ends.
+/// metrics.jsonl: one line per epoch, written when the epoch ends.
 class MetricsLog {
  public:
-  /// Keeps the lines of epochs up to `last_epoch` (-1: none). `name` is the file in messages where it is moved there
-  /// later. Throws IoError.
+  /// Keeps the lines of epochs up to `last_epoch` (-1: none). If the file will be moved later, `name` is its final
+  /// path, for messages. Throws IoError.
   MetricsLog(const std::filesystem::path& path, int last_epoch, const std::filesystem::path& name = {})
       : name_(name.empty() ? path : name) {
     std::string kept;
@@ -64,7 +64,7 @@ class MetricsLog {
   std::unique_ptr<detail::FileDescriptor> file_;
 };
 
-/// Most memory the process has held.
+/// Peak resident memory of the process.
 inline long peak_rss_bytes() {
   struct rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
@@ -77,7 +77,7 @@ inline constexpr const char* leaking_negatives =
     "held "
     "out; negatives = exclude_train draws them outside train alone";
 
-/// Writes result.json; `extra` follows the fields that every run has.
+/// Writes result.json; `extra` comes after the fields that every run has.
 inline void write_result(const std::filesystem::path& dir, const Dataset& data, const SettingsRecord& record,
                          std::string_view backend, int threads, const TrainResult& r,
                          const nlohmann::ordered_json& extra) {

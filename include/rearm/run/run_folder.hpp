@@ -16,15 +16,15 @@
 
 namespace rearm::REARM_ABI {
 
-/// model.safetensors (best weights) and checkpoint.safetensors in a folder. Both change together, so that the weights
-/// are always those of the checkpoint's best epoch, whenever the process is killed. No other process can use the folder
+/// model.safetensors (best weights) and checkpoint.safetensors in a folder. They change together, so the weights are
+/// always those of the checkpoint's best epoch, whenever the process is killed. No other process can use the folder
 /// meanwhile.
 template <Backend B>
 class RunFolder final : public TrainStore<B> {
  public:
   using T = Real<B>;
-  /// With `resume` the run goes on from the folder's checkpoint if there is one. `held` is the folder if the caller
-  /// holds it already. Throws IoError where it cannot be written, ConfigError where another process has it.
+  /// With `resume` the run continues from the folder's checkpoint if there is one. `held` is the folder if the caller
+  /// holds it already. Throws IoError if it cannot be written to, ConfigError if another process holds it.
   RunFolder(std::filesystem::path folder, SettingsRecord settings, ModelOrigin origin, bool resume = false,
             std::shared_ptr<HeldFolder> held = nullptr)
       : folder_(std::move(folder)),

@@ -1,6 +1,6 @@
 #pragma once
 /// @file settings.hpp
-/// Settings as they stand in files: JSON made from the lists of fields, and the comparison of two.
+/// Settings in files: JSON made from the lists of fields, and how two of them are compared.
 
 #include <rearm/train/config.hpp>
 
@@ -45,7 +45,7 @@ nlohmann::ordered_json to_json(const Settings<C>& settings) {
 
 namespace detail {
 
-/// The value of a field from JSON, which must be of its kind: a whole number is not made of 3.7, nor a number of text.
+/// The value of a field from JSON, which must have its type: 3.7 is no integer, and text is no number.
 template <class T>
 void assign(const std::string& path, const nlohmann::json& json, T& out) {
   const auto refuse = [&](const char* needed) {
@@ -88,8 +88,8 @@ void for_each_leaf(const Json& json, const F& f, const std::string& prefix = {})
 
 }  // namespace detail
 
-/// The full name of a setting, `train.batch_size` or `model.users.k`: of a full name, of one without its table
-/// (`batch_size`, `users.k`), or of one from an earlier version (`user_knn_k`). Empty if there is none.
+/// The full name of a setting, `train.batch_size` or `model.users.k`, given that, its name without the table
+/// (`batch_size`, `users.k`) or its name in an earlier version (`user_knn_k`). Empty if there is no such setting.
 template <FieldStruct C>
 std::string setting_path(const Settings<C>& settings, const std::string& name) {
   std::string found;
@@ -116,8 +116,8 @@ void with_setting(Settings<C>& settings, const std::string& path, const F& f) {
   look("model.", settings.model);
 }
 
-/// Sets what is in `json`, nested as by `to_json` or flat as in version 0.1; the rest stays. Throws ConfigError naming
-/// an unknown key or a value of the wrong kind.
+/// Sets what is in `json`, nested as by `to_json` or flat as in version 0.1; the rest is unchanged. Throws ConfigError
+/// naming an unknown key or a value of the wrong type.
 template <FieldStruct C>
 void update_settings(Settings<C>& settings, const nlohmann::json& json) {
   if (!json.is_object()) throw ConfigError("settings: must be a JSON object");
@@ -129,11 +129,11 @@ void update_settings(Settings<C>& settings, const nlohmann::json& json) {
   });
 }
 
-/// What files keep of a run's settings, whatever the model: its name, the settings, and what is known of them.
+/// What files keep of a run's settings, whatever the model: its name, the settings, and what is known about them.
 struct SettingsRecord {
   std::string model;
   nlohmann::ordered_json settings;            ///< as by to_json(Settings)
-  std::set<std::string> may_differ;           ///< full names of those that a resumed run may have otherwise
+  std::set<std::string> may_differ;           ///< full names of those that a resumed run may change
   std::map<std::string, std::string> former;  ///< full name by the name in version 0.1
   nlohmann::json data = nullptr;              ///< of the run's data set (data/digest.hpp); null where it is not known
 };
@@ -155,7 +155,7 @@ SettingsRecord record_settings(std::string_view model, const Settings<C>& settin
   return out;
 }
 
-/// Throws ConfigError naming what differs between our data set and the one that `theirs` are the digests of.
+/// Throws ConfigError naming what differs between our data set and the one whose digests `theirs` are.
 inline void require_same_data(const SettingsRecord& ours, const nlohmann::json& theirs, const std::string& where) {
   if (ours.data.is_null() || !theirs.is_object()) return;
   std::string differ;
@@ -170,9 +170,9 @@ inline void require_same_data(const SettingsRecord& ours, const nlohmann::json& 
                                       " differ; use the same data, or another folder for the run"));
 }
 
-/// Throws ConfigError naming the first setting under `table` ("train." or "model.") in which `theirs` is not `ours`,
-/// apart from those that may differ; `where` is the file that theirs come from. Flat settings of version 0.1 are
-/// understood; a setting that theirs lack is taken to be the same.
+/// Throws ConfigError naming the first setting under `table` ("train." or "model.") in which `theirs` differ from
+/// `ours`, except for those that may differ; `where` is the file that theirs come from. Flat settings of version 0.1
+/// are understood; a setting missing from theirs is taken to be the same.
 inline void require_same_settings(const SettingsRecord& ours, const nlohmann::json& theirs, const std::string& where,
                                   std::string_view table) {
   std::map<std::string, nlohmann::json> other;

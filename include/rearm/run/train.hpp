@@ -12,7 +12,7 @@ namespace rearm::REARM_ABI {
 
 /// Where a run is kept.
 struct RunOptions {
-  std::filesystem::path directory;  ///< of model.safetensors and checkpoint.safetensors; empty: weights stay in memory
+  std::filesystem::path directory;  ///< for model.safetensors and checkpoint.safetensors; empty: weights stay in memory
   bool resume = false;              ///< continue from the checkpoint there, if there is one
 };
 

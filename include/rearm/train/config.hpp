@@ -1,6 +1,6 @@
 #pragma once
 /// @file config.hpp
-/// The settings of training, the same for every model, and those of a run: training's beside a model's.
+/// The settings of training, the same for every model, and those of a run: training's together with a model's.
 
 #include <rearm/core/fields.hpp>
 
@@ -38,29 +38,31 @@ struct TrainConfig {
 
   template <class Self, class F>
   static void fields(Self& c, F&& f) {
-    f(Field{"negatives", "exclude_all (train, valid and test items, as the authors' program) or exclude_train"},
+    f(Field{"negatives", "exclude_all (train, valid and test items, as in the authors' program) or exclude_train"},
       c.negatives);
-    f(Field{"batch_size", "pairs in a batch", at_least(1)}, c.batch_size);
+    f(Field{"batch_size", "train pairs per batch", at_least(1)}, c.batch_size);
     f(Field{"learning_rate", "learning rate", above(0)}, c.learning_rate);
     f(Field{"weight_decay", "decoupled weight decay (AdamW)", at_least(0)}, c.weight_decay);
-    f(Field{"lr_decay", "factor on the learning rate after each epoch", above_up_to(0, 1)}, c.lr_decay);
-    f(Field{"bfloat16_moments", "keep the optimizer's moments in bfloat16, rounded at random"}, c.bfloat16_moments);
+    f(Field{"lr_decay", "factor that multiplies the learning rate after each epoch", above_up_to(0, 1)}, c.lr_decay);
+    f(Field{"bfloat16_moments", "store the optimizer's moments in bfloat16, with stochastic rounding"},
+      c.bfloat16_moments);
     f(Field{"epochs", "maximum number of epochs", at_least(1), OnResume::may_differ}, c.epochs);
-    f(Field{"patience", "epochs without improvement before stopping: the run ends at the one after", at_least(0),
-            OnResume::may_differ},
+    f(Field{"patience", "epochs without improvement that are tolerated; early stopping comes at the next one",
+            at_least(0), OnResume::may_differ},
       c.patience);
-    f(Field{"eval_every", "epochs from one validation to the next", at_least(1)}, c.eval_every);
-    f(Field{"watch", "validation metric that decides which epoch is best, such as recall@20"}, c.watch);
-    f(Field{"round_validation_metric", "compare that metric rounded to 4 decimals, as the authors' program does"},
+    f(Field{"eval_every", "epochs between validations", at_least(1)}, c.eval_every);
+    f(Field{"watch", "validation metric that decides which epoch is the best, such as recall@20"}, c.watch);
+    f(Field{"round_validation_metric",
+            "round that metric to 4 decimals before comparing, as the authors' program does"},
       c.round_validation_metric);
-    f(Field{"count_cold_users", "users without train pairs count in the metrics' means (MMRec leaves them out)"},
+    f(Field{"count_cold_users", "include users without train pairs in the mean of each metric (MMRec leaves them out)"},
       c.count_cold_users);
-    f(Field{"seed", "seed of every random number"}, c.seed);
+    f(Field{"seed", "seed of all random numbers"}, c.seed);
   }
 };
 
-/// The settings of a model `C` and of its training. A model whose published results were trained otherwise than by the
-/// defaults of TrainConfig says so in `C::train_defaults()`.
+/// The settings of a model `C` and of its training. A model whose published results were trained with other settings
+/// than the defaults of TrainConfig says so in `C::train_defaults()`.
 template <FieldStruct C>
 struct Settings {
   TrainConfig train = train_defaults();

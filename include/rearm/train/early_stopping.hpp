@@ -1,6 +1,6 @@
 #pragma once
 /// @file early_stopping.hpp
-/// When to stop training: patience over a validation metric of which more is better.
+/// When to stop training: patience over a validation metric, higher is better.
 
 #include <rearm/core/error.hpp>
 
@@ -9,15 +9,15 @@
 
 namespace rearm::REARM_ABI {
 
-/// What a checkpoint has to keep of an EarlyStopping.
+/// What a checkpoint must keep of an EarlyStopping.
 struct EarlyStoppingState {
   double best_value = -std::numeric_limits<double>::infinity();
   int best_epoch = -1;   ///< -1 before the first update
-  int stale_epochs = 0;  ///< updates since the best
+  int stale_epochs = 0;  ///< updates since the best one
   friend bool operator==(const EarlyStoppingState&, const EarlyStoppingState&) = default;
 };
 
-/// Stops at the (patience + 1)-th update in a row that did not improve; an improvement is strictly greater.
+/// Stops at the (patience + 1)-th update in a row without improvement, that is, without a strictly greater value.
 class EarlyStopping {
  public:
   /// `round_to_4_decimals` compares as the authors' program does. Throws ConfigError when patience < 0.

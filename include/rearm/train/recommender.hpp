@@ -1,7 +1,7 @@
 #pragma once
 /// @file recommender.hpp
-/// What the library asks of a model. The contract belongs to those who use models (trainer, evaluator, files,
-/// programs), so that they name none.
+/// What the library requires of a model. The contract belongs to those who use models (trainer, evaluator, files,
+/// programs), so that none of them names a model.
 
 #include <rearm/autodiff/tape.hpp>
 #include <rearm/core/fields.hpp>
@@ -25,18 +25,18 @@ struct Embeddings {
   Var<B> users, items;
 };
 
-/// One step of training, or (`training` false, an empty batch) a look at the embeddings for evaluation.
+/// One step of training, or (`training` false, batch empty) a computation of the embeddings for evaluation.
 template <Backend B>
 struct Step {
   BatchView<typename B::Memory> batch = {{}, {}, {}};
-  std::uint32_t number = 0;  ///< steps before this one in the run; keys random draws
-  bool training = false;     ///< dropout and noise act
+  std::uint32_t number = 0;  ///< steps of the run before this one; part of the key of random draws
+  bool training = false;     ///< whether dropout and noise are active
 };
 
-/// A model on backend B. `M::Config` is its settings with their list of fields (core/fields.hpp), `M::name` what files
-/// and flags call it. `embeddings` and `loss` record on the tape what they compute.
+/// A model on backend B. `M::Config` holds its settings with their list of fields (core/fields.hpp); `M::name` is what
+/// files and flags call it. `embeddings` and `loss` record on the tape what they compute.
 ///
-/// A model may also have, found where it is there:
+/// Optional members:
 /// - `bool begin_epoch(Context<B>&, int epoch)`: before each epoch's first step: resample or rebuild graphs, train an
 ///   inner network. True if something that steps read has moved; steps are then recorded anew on a device. A run that
 ///   is resumed in the middle of an epoch calls it again, with parameters and inner networks as they were the first
@@ -46,7 +46,7 @@ struct Step {
 /// - `bool decays_weights() const`: false if the model's loss has a penalty of its own and TrainConfig::weight_decay is
 ///   not to be applied.
 /// - `std::vector<Trained<B>> inner_networks()`: networks that `begin_epoch` trains, each with a name, a store and an
-///   optimizer of its own; a run's checkpoint has them too.
+///   optimizer of its own; checkpoints include them.
 /// - `static void check(const Config&, const Dataset&)`: throws ConfigError or DataError for settings that cannot be
 ///   used with that data, before anything is built or overwritten.
 template <class M, class B>
@@ -58,8 +58,8 @@ concept Recommender = Backend<B> && FieldStruct<typename M::Config> &&
   { m.loss(tape, step) } -> std::same_as<Loss<B>>;
 };
 
-/// Any model behind one type, so that what uses models is compiled once a backend. Refers to a model that must outlive
-/// it, or owns one.
+/// Any model behind one type, so that code that uses models is compiled once per backend. Refers to a model that must
+/// outlive it, or owns one.
 template <Backend B>
 class AnyRecommender {
  public:

@@ -1,6 +1,6 @@
 #pragma once
 /// @file sampler.hpp
-/// Shuffled train pairs with uniform negatives, a pure function of (seed, epoch).
+/// Shuffled train pairs with uniformly drawn negatives, a pure function of (seed, epoch).
 
 #include <rearm/core/error.hpp>
 #include <rearm/core/matrix.hpp>
@@ -47,7 +47,7 @@ class PairSampler {
     for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = {functors::shuffle_key(key, i), static_cast<Id>(i)};
     std::sort(order_.begin(), order_.end());
   }
-  /// What the constructor throws for.
+  /// The checks of the constructor.
   static void check(const Interactions& train, const Adjacency& excluded, Index n_items, Index batch_size,
                     int n_negatives = 1) {
     if (n_negatives < 1) throw ConfigError(detail::message("n_negatives = ", n_negatives, ": must be at least 1"));
@@ -58,7 +58,7 @@ class PairSampler {
     if (train.users.size() != train.items.size() || train.users.empty() ||
         train.users.size() > static_cast<std::size_t>(std::numeric_limits<Id>::max()))
       throw DataError(detail::message("sampler: train has ", train.users.size(), " users and ", train.items.size(),
-                                      " items; needed are as many of both, from 1 to 2^31 - 1"));
+                                      " items; it needs equally many of both, from 1 to 2^31 - 1"));
     for (Index u = 0; u < excluded.rows(); ++u) {
       const auto row = excluded.row(u);
       if (!row.empty() && (row.front() < 0 || row.back() >= n_items))
@@ -79,8 +79,8 @@ class PairSampler {
   Index n_batches() const noexcept { return (n_pairs() + batch_size_ - 1) / batch_size_; }
   Index batch_size() const noexcept { return batch_size_; }
 
-  /// Fills `batch` (the last of an epoch may be smaller) or returns false at the epoch's end. Allocates only while the
-  /// batch's vectors are smaller than a batch.
+  /// Fills `batch` (the last one of an epoch may be smaller); returns false at the end of the epoch. Allocates only
+  /// while the vectors of `batch` are smaller than a batch.
   bool next(Batch& batch) {
     if (next_ >= n_pairs()) return false;
     const Index n = std::min(batch_size_, n_pairs() - next_);
@@ -109,7 +109,7 @@ class PairSampler {
   int n_negatives_;
   std::uint32_t epoch_ = 0;
   Index next_ = 0;
-  std::vector<std::pair<std::uint64_t, Id>> order_;  ///< key, pair
+  std::vector<std::pair<std::uint64_t, Id>> order_;  ///< random key, pair
 };
 
 }  // namespace rearm::REARM_ABI

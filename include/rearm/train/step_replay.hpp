@@ -1,6 +1,6 @@
 #pragma once
 /// @file step_replay.hpp
-/// How a training step is run again and again.
+/// How a training step is repeated.
 
 #include <rearm/optim/adamw.hpp>
 
@@ -36,7 +36,7 @@ struct StepReplayOf<B> {
 };
 }  // namespace detail
 
-/// That of a backend which can record work and replay it, or the plain one.
+/// The backend's own, if it can record and replay work, or the plain one.
 template <Backend B>
 using StepReplay = typename detail::StepReplayOf<B>::type;
 

@@ -1,6 +1,6 @@
 #pragma once
 /// @file store.hpp
-/// What a trainer keeps beside the weights it is working on: the best ones, and where the run stands.
+/// What a trainer keeps besides the current weights: the best ones, and the state of the run.
 
 #include <rearm/core/parameters.hpp>
 #include <rearm/eval/metrics.hpp>
@@ -25,7 +25,7 @@ struct TrainState {
   double epoch_seconds = 0;          ///< that these steps took
   EarlyStoppingState stopping;
   MetricValues best_valid;
-  std::vector<double> step_seconds;  ///< median of each epoch
+  std::vector<double> step_seconds;  ///< median step time of each epoch
 };
 
 /// Parameters and the optimizer that trains them, null where they are only kept; `name` is empty for a model's own.
@@ -36,8 +36,8 @@ struct Trained {
   AdamW<B>* optimizer;
 };
 
-/// Told by a trainer what to keep. A run's folder is one (run/run_folder.hpp); without any the best weights are kept in
-/// memory.
+/// Where a trainer keeps things. A run's folder is one (run/run_folder.hpp); without a store, the best weights are kept
+/// in memory.
 template <Backend B>
 class TrainStore {
  public:
@@ -50,13 +50,13 @@ class TrainStore {
   virtual void save_checkpoint(std::span<const Trained<B>> trained, const TrainState& state) = 0;
   /// The weights are those of the best epoch so far; `users` and `items` are its embeddings.
   virtual void save_best(const ParameterStore<B>& parameters, int epoch, ConstView<T> users, ConstView<T> items) = 0;
-  /// Puts the weights of the best epoch back.
+  /// Restores the weights of the best epoch.
   virtual void load_best(ParameterStore<B>& parameters) = 0;
   /// Bytes of memory that keeping the best weights will take.
   virtual std::size_t missing_bytes(const ParameterStore<B>&) const { return 0; }
 };
 
-/// Keeps the best weights in memory and no checkpoint.
+/// Keeps the best weights in memory; writes no checkpoints.
 template <Backend B>
 class MemoryStore final : public TrainStore<B> {
  public:

@@ -32,16 +32,16 @@
 
 namespace rearm::REARM_ABI {
 
-/// One training step, told to on_step.
+/// One training step, reported to on_step.
 struct StepReport {
   int epoch = 0;
   Index step = 0;      ///< within the epoch, from 0
   Index n_steps = 0;   ///< of the epoch
-  LossValues losses;   ///< on a device: the mean of the epoch so far, as it was last read
-  double seconds = 0;  ///< until the host went on; a device may still be at it
+  LossValues losses;   ///< on a device: mean over the epoch so far, as last read
+  double seconds = 0;  ///< until the host moved on; a device may still be working
 };
 
-/// One epoch, told to on_epoch after validation.
+/// One epoch, reported to on_epoch after validation.
 struct EpochReport {
   int epoch = 0;
   LossValues losses;   ///< means over the epoch's steps
@@ -52,16 +52,15 @@ struct EpochReport {
 };
 
 struct TrainOptions {
-  /// Called by run() when all that the run needs is known to be good, a checkpoint and data included, before the first
-  /// step.
+  /// Called by run() before the first step, once everything the run needs (data, checkpoint) has proved good.
   std::function<void()> on_begin;
   int checkpoint_every = 1;  ///< epochs; a new best epoch and the last one are kept in any case
   /// Seconds after which the middle of an epoch is kept too; 0: only where the run is interrupted.
   double checkpoint_every_seconds = 600;
   std::function<void(const StepReport&)> on_step;
   std::function<void(const EpochReport&)> on_epoch;  ///< before the epoch's checkpoint
-  /// A device's losses are read every that many steps, for which the host waits; 0: at the epoch's end. A loss that is
-  /// not finite is noticed then. The host's are read every step.
+  /// How often a device's losses are read, in steps; the host waits for it. 0: at the end of the epoch. A loss that is
+  /// not finite is noticed only then. The host's losses are read every step.
   int read_losses_every = 50;
   /// Polled before each step; true ends the run: where it stands is kept, and it can be resumed from that step.
   std::function<bool()> interrupted;
@@ -74,8 +73,8 @@ struct TrainOptions {
 };
 
 struct TrainResult {
-  int epochs = 0;       ///< finished, those before a resume included
-  int best_epoch = -1;  ///< -1: none was validated
+  int epochs = 0;       ///< finished, including those before a resume
+  int best_epoch = -1;  ///< -1 if none was validated
   bool interrupted = false;
   MetricValues valid;                    ///< of the best epoch
   MetricValues test;                     ///< with the weights of the best epoch
@@ -83,7 +82,7 @@ struct TrainResult {
   double step_seconds_median = 0;        ///< over the epochs, of each one's median step; on a device of its mean
 };
 
-/// Trains `model` on `data`. Both, the context and the store must outlive it.
+/// Trains `model` on `data`. The model, the data, the context and the store must outlive it.
 template <Backend B>
 class Trainer {
  public:
@@ -113,7 +112,7 @@ class Trainer {
     detail::throw_out_of_memory("making a trainer");
   }
 
-  /// What the constructor throws for.
+  /// The checks of the constructor.
   static void check(const TrainConfig& config, const TrainOptions& options) {
     check_limits(config);
     if (options.checkpoint_every < 1)
@@ -156,7 +155,7 @@ class Trainer {
     return detail::with_memory_errors("training", [&] { return run_epochs(); });
   }
 
-  /// Metrics of a split with the weights as they are.
+  /// Metrics of a split with the current weights.
   MetricValues evaluate(const Adjacency& relevant) {
     const Embeddings<B> e = embeddings();
     return rearm::evaluate<B>(ctx_, e.users.value(), e.items.value(), &seen_, relevant, options_.cutoffs,

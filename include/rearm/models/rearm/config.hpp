@@ -1,6 +1,6 @@
 #pragma once
 /// @file config.hpp
-/// The settings of REARM: published ones as presets, and the rules that combinations must keep.
+/// The settings of REARM: the published ones as presets, and the rules for combining them.
 
 #include <rearm/core/fields.hpp>
 #include <rearm/nn/feature_config.hpp>
@@ -38,12 +38,13 @@ struct HomographConfig {
 
   template <class Self, class F>
   static void fields(Self& c, F&& f) {
-    f(Field{"use", "propagate over this homograph"}, c.use);
-    f(Field{"k", "neighbors that a node keeps", at_least(1)}, c.k);
+    f(Field{"use", "whether to propagate over this homograph"}, c.use);
+    f(Field{"k", "neighbors kept per node", at_least(1)}, c.k);
     f(Field{"n_layers", "propagation layers", between(0, 100)}, c.n_layers);
-    f(Field{"co_weight", "weight of co-occurrence; the rest is similarity", between(0, 1)}, c.co_weight);
+    f(Field{"co_weight", "weight of co-occurrence; the rest goes to similarity", between(0, 1)}, c.co_weight);
     f(Field{"modality_weights",
-            "weights of the modalities in the similarity, in the data set's order, sum 1; empty: equal", between(0, 1)},
+            "modalities' weights in the similarity, in the data set's order, summing to 1; empty for equal",
+            between(0, 1)},
       c.modality_weights);
   }
 };
@@ -75,26 +76,25 @@ struct RearmConfig {
 
   template <class Self, class F>
   static void fields(Self& c, F&& f) {
-    f(Field{"variant", "reference (the authors' program) or paper (the printed equations)"}, c.variant);
+    f(Field{"variant", "reference (the authors' program) or paper (the equations as printed)"}, c.variant);
     FeatureConfig::fields(c.features, f);
     f(Field{"embedding_dim", "width of every embedding", between(1, 1024)}, c.embedding_dim);
     f(Field{"n_ui_layers", "LightGCN layers on the interaction graph", between(0, 100)}, c.n_ui_layers);
-    f(Field{"rank", "rank of the meta network's maps, below embedding_dim", at_least(1)}, c.rank);
-    f(Field{"dropout_self", "dropout of the self-attention weights", between(0, 1)}, c.dropout_self);
-    f(Field{"dropout_cross", "dropout of the cross-attention weights", between(0, 1)}, c.dropout_cross);
+    f(Field{"rank", "rank of the meta network's maps, less than embedding_dim", at_least(1)}, c.rank);
+    f(Field{"dropout_self", "dropout probability of the self-attention weights", between(0, 1)}, c.dropout_self);
+    f(Field{"dropout_cross", "dropout probability of the cross-attention weights", between(0, 1)}, c.dropout_cross);
     f(Field{"users", "user homograph"}, c.users);
     f(Field{"items", "item homograph"}, c.items);
-    f(Field{"use_precomputed_knn",
-            "take item neighbors from <modality>_knn<k>_{idx,cos}.npy where the folder has them"},
+    f(Field{"use_precomputed_knn", "take item neighbors from <modality>_knn<k>_{idx,cos}.npy if the folder has them"},
       c.use_precomputed_knn);
-    f(Field{"use_co", "co-occurrence part of both homographs"}, c.use_co);
-    f(Field{"use_sim", "similarity part of both homographs"}, c.use_sim);
-    f(Field{"use_meta", "meta network"}, c.use_meta);
-    f(Field{"use_orthogonal", "orthogonality loss"}, c.use_orthogonal);
+    f(Field{"use_co", "use the co-occurrence part of both homographs"}, c.use_co);
+    f(Field{"use_sim", "use the similarity part of both homographs"}, c.use_sim);
+    f(Field{"use_meta", "use the meta network"}, c.use_meta);
+    f(Field{"use_orthogonal", "use the orthogonality loss"}, c.use_orthogonal);
     f(Field{"cl_weight", "weight of the contrastive loss", at_least(0)}, c.cl_weight);
     f(Field{"cl_temperature", "temperature of the contrastive loss", above(0)}, c.cl_temperature);
     f(Field{"ort_weight", "weight of the orthogonality loss", at_least(0)}, c.ort_weight);
-    f(Field{"l2_weight", "weight of the squared norm of all parameters (variant paper)", at_least(0)}, c.l2_weight);
+    f(Field{"l2_weight", "weight of the squared L2 norm of all parameters (variant paper)", at_least(0)}, c.l2_weight);
   }
   static constexpr FormerName former_names[] = {{"use_uu", "users.use"},
                                                 {"user_knn_k", "users.k"},
@@ -116,10 +116,10 @@ struct RearmConfig {
   }
   /// Published settings, as the function `preset`.
   static Settings<RearmConfig> preset(std::string_view name);
-  /// Fits the homographs' modality weights to the chosen ones of all modalities of a data set: those the user gave
-  /// (`set` holds full names, "model.users.modality_weights") for all of them, and a preset's, which are for image and
-  /// text, are cut down by name and scaled to sum 1. Where a preset's do not fit they become equal, and the sentence
-  /// that says so is returned; it is empty otherwise.
+  /// Fits the homographs' modality weights to the chosen modalities of a data set. Weights that the user gave (`set`
+  /// holds full names, "model.users.modality_weights") are for all modalities, a preset's for image and text; those of
+  /// the chosen modalities are kept and scaled to sum to 1. A preset's weights that do not fit become equal, and a
+  /// sentence that says so is returned; otherwise the result is empty.
   std::string fit_modalities(const std::vector<std::string>& all, const std::vector<std::string>& chosen,
                              const std::set<std::string>& set);
 };
@@ -136,7 +136,7 @@ inline void require_weights(const std::vector<double>& weights, int n_modalities
 }
 }  // namespace detail
 
-/// Throws ConfigError naming the first field that is out of range or does not go with another.
+/// Throws ConfigError naming the first field that is out of range or conflicts with another.
 inline void validate(const RearmConfig& c, int n_modalities) {
   if (n_modalities < 1) throw ConfigError("modalities: REARM needs at least one modality");
   check_limits(c);
@@ -159,8 +159,8 @@ inline void validate(const RearmConfig& c, int n_modalities) {
 /// The settings of the model and of its training.
 using RearmSettings = Settings<RearmConfig>;
 
-/// Published settings of the authors' program (baby, sports, clothing), or what suits make_synthetic()'s data, found by
-/// a small search on its validation split (synthetic).
+/// Published settings of the authors' program (baby, sports, clothing), or settings for make_synthetic()'s data, found
+/// by a small search on its validation split (synthetic).
 inline RearmSettings preset(std::string_view name) {
   RearmSettings s;
   RearmConfig& c = s.model;

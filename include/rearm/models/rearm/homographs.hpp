@@ -153,10 +153,10 @@ ContentHash::Digest homograph_key(const HomographSettings& s, const Dataset& dat
 }  // namespace detail
 
 /// All graphs of a data set under settings, in the backend's memory. Padding is drawn from the context's seed; the
-/// result does not depend on the number of threads. With a cache folder a homograph is read where it was built before
-/// from the same pairs, features and settings, and written where not. Counting, cosines and their k nearest are the
-/// backend's own
-/// (`co_occurrence_neighbors`, `user_knn`, `cosine_knn`); what costs O(pairs + n k) is done on the host.
+/// result does not depend on the number of threads. With a cache folder, a homograph is read if it was
+/// built before from the same pairs, features and settings, and written otherwise. Counting, cosines and the k nearest
+/// are the backend's own (`co_occurrence_neighbors`, `user_knn`, `cosine_knn`); what costs O(pairs + n k) is done on
+/// the host.
 /// Throws, before anything is built: ConfigError for k >= nodes or weights that do not fit the modalities, DataError
 /// for ids or feature rows that do not fit, IoError for a cache folder that cannot be written.
 template <Backend B>
