@@ -4,6 +4,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include "tests/support/quiet_reporter.hpp"
 #include "tests/support/shared.hpp"
 
 #include <cuda_runtime.h>
@@ -16,7 +17,7 @@
 namespace {
 
 /// Takes the place of the list of cases.
-struct SkipEach : doctest::IReporter {
+struct SkipEach : rearm::test::QuietReporter {
   explicit SkipEach(const doctest::ContextOptions&) {}
   void report_query(const doctest::QueryData& query) override {
     for (unsigned i = 0; i < query.num_data; ++i)
@@ -24,17 +25,6 @@ struct SkipEach : doctest::IReporter {
     // The runner counts these as passed and takes the skipped ones off again.
     std::printf("[doctest] test cases: %u | %u passed | 0 failed | 0 skipped\n", query.num_data, query.num_data);
   }
-  void test_run_start() override {}
-  void test_run_end(const doctest::TestRunStats&) override {}
-  void test_case_start(const doctest::TestCaseData&) override {}
-  void test_case_reenter(const doctest::TestCaseData&) override {}
-  void test_case_end(const doctest::CurrentTestCaseStats&) override {}
-  void test_case_exception(const doctest::TestCaseException&) override {}
-  void subcase_start(const doctest::SubcaseSignature&) override {}
-  void subcase_end() override {}
-  void log_assert(const doctest::AssertData&) override {}
-  void log_message(const doctest::MessageData&) override {}
-  void test_case_skipped(const doctest::TestCaseData&) override {}
 };
 REGISTER_REPORTER("skip_each", 0, SkipEach);
 

@@ -76,6 +76,12 @@ inline void require_no_pointer(std::string_view first_bytes, const std::filesyst
   throw IoError(message(path.string(), ": ", what, error != 0 ? ": " : "", error != 0 ? std::strerror(error) : ""));
 }
 
+/// Syncs a folder; returns the error number, or 0. That some file systems have no folders to sync is no error.
+inline int sync_folder(int folder) {
+  if (::fsync(folder) == 0 || errno == EINVAL || errno == ENOTSUP || errno == ENOSYS) return 0;
+  return errno;
+}
+
 /// The whole of a file. Throws IoError; a stream by itself takes a failing disk for the end of the file.
 inline std::string read_text(const std::filesystem::path& path) {
   errno = 0;
@@ -155,9 +161,8 @@ void write_file_atomically(const std::filesystem::path& path, Writer&& write) {
   if (::fsync(file.get()) != 0) detail::throw_io(path, "syncing failed", errno);
   if (::rename(temporary.c_str(), path.c_str()) != 0) detail::throw_io(path, "cannot be replaced", errno);
   guard.release();
-  // Some file systems have no folders to sync; that is not an error.
-  if (::fsync(folder_fd.get()) != 0 && errno == EIO)
-    detail::throw_io(path, "written, but its folder did not sync", EIO);
+  if (const int error = detail::sync_folder(folder_fd.get()); error != 0)
+    detail::throw_io(path, "written, but its folder did not sync", error);
 }
 
 }  // namespace rearm::REARM_ABI

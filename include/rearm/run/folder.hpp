@@ -172,8 +172,8 @@ class StagedFiles {
   }
   void sync() const {
     const detail::FileDescriptor folder(::open(dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    // Some file systems have no folders to sync; that is not an error.
-    if (folder.get() >= 0 && ::fsync(folder.get()) != 0 && errno == EIO) detail::throw_io(dir_, "did not sync", EIO);
+    if (folder.get() < 0) return;  // a folder that may not be read
+    if (const int error = detail::sync_folder(folder.get()); error != 0) detail::throw_io(dir_, "did not sync", error);
   }
   std::filesystem::path dir_;
   std::filesystem::path next_;
