@@ -9,8 +9,12 @@
 #include "tests/support/matrices.hpp"
 #include "tests/support/shared.hpp"
 
+#if !defined(REARM_TEST_CUDA)
+#include <rearm/backend/cpu/knn.hpp>
+#endif
 #include <rearm/data/npy.hpp>
 #include <rearm/graph/bipartite.hpp>
+#include <rearm/graph/knn_graph.hpp>
 #include <rearm/models/all.hpp>
 #include <rearm/optim/adamw.hpp>
 #include <rearm/run/settings.hpp>
@@ -26,6 +30,8 @@
 #include <map>
 #include <set>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace parity_baselines_test {
@@ -121,6 +127,20 @@ double relative_error(double ours, double theirs) {
   return ours == theirs ? 0 : std::abs(ours - theirs) / std::abs(theirs);
 }
 
+// The values on the host; tables are not rounded here.
+template <Backend B>
+Matrix<Real<B>> values_of(const Parameter<B>& p) {
+  return to_host(p.value());
+}
+template <Backend B>
+Matrix<Real<B>> values_of(const FeatureTable<B>& table) {
+  REQUIRE(!table.rounded());
+  return table.with_values([](auto values) {
+    if constexpr (std::is_same_v<decltype(values), In<B>>) return to_host(values);
+    return Matrix<Real<B>>();
+  });
+}
+
 // Batch `step` of an array of (steps x 2 or 3 x size); without negatives the positives stand in for them.
 BatchThere read_batch(const NpyArray<Id>& batches, Index step) {
   const Index kinds = batches.shape[1], size = batches.shape[2];
@@ -171,16 +191,22 @@ void compare(const fs::path& folder, const Names& names) {
     const bool transposed = name.starts_with("T ");
     if (transposed) name = name.substr(2);
     CAPTURE(theirs);
-    Parameter<B>* const p = parameters.find(name);
-    REQUIRE(p != nullptr);
-    const Matrix<double> value = shaped(oracle("param." + theirs), p->rows(), p->cols(), transposed);
-    Matrix<T> here(p->rows(), p->cols());
-    std::transform(value.data(), value.data() + value.size(), here.data(), [](double x) { return static_cast<T>(x); });
-    set(*p, here);
+    bool found = false;
+    parameters.for_each([&](auto& p) {
+      if (p.name != name) return;
+      found = true;
+      const Matrix<double> value = shaped(oracle("param." + theirs), p.rows(), p.cols(), transposed);
+      Matrix<T> here(p.rows(), p.cols());
+      std::transform(value.data(), value.data() + value.size(), here.data(),
+                     [](double x) { return static_cast<T>(x); });
+      set(p, here);
+    });
+    REQUIRE(found);
     places[name] = {theirs, transposed};
   }
-  for (const Parameter<B>& p : parameters)
+  parameters.for_each([&](const auto& p) {
     if (p.trainable) CHECK_MESSAGE(places.contains(p.name), p.name, " has no counterpart");
+  });
 
   Tape<B> tape(ctx);
   {
@@ -227,30 +253,29 @@ void compare(const fs::path& folder, const Names& names) {
     }
     tape.backward(sum);
     if (step == 0)
-      for (const Parameter<B>& p : parameters) {
-        if (!places.contains(p.name)) continue;
+      std::as_const(parameters).for_each([&](const auto& p) {
+        if (!places.contains(p.name)) return;
         CAPTURE(p.name);
         const auto& [array, transposed] = places.at(p.name);
-        CHECK(p.has_grad == oracle.has("grad." + array));
-        if (!p.has_grad || !oracle.has("grad." + array)) continue;
+        CHECK(has_gradient(p) == oracle.has("grad." + array));
+        if (!has_gradient(p) || !oracle.has("grad." + array)) return;
         const NpyArray<double> theirs = oracle("grad." + array);
         const double size = largest(theirs.values);
         if (size < 1e-12) without_gradient.insert(p.name);
-        if (size < 1e-12 && std::is_same_v<T, float>) continue;
+        if (size < 1e-12 && std::is_same_v<T, float>) return;
         CHECK(max_difference(gradient_of(p), shaped(theirs, p.rows(), p.cols(), transposed)) <=
               Tolerance::gradients * std::max(size, 1e-12));
-      }
+      });
     optimizer.step(ctx, parameters);
   }
-  for (const auto& entry : places) {
-    const std::string& name = entry.first;
-    const Place& place = entry.second;
-    CAPTURE(name);
-    if (without_gradient.contains(name) && std::is_same_v<T, float>) continue;
-    const Parameter<B>& p = *parameters.find(name);
-    CHECK(max_difference(to_host(p.value()), shaped(oracle("after." + place.array), p.rows(), p.cols(),
-                                                    place.transposed)) <= Tolerance::after);
-  }
+  std::as_const(parameters).for_each([&](const auto& p) {
+    if (!places.contains(p.name)) return;
+    CAPTURE(p.name);
+    if (without_gradient.contains(p.name) && std::is_same_v<T, float>) return;
+    const Place& place = places.at(p.name);
+    const NpyArray<double> theirs = oracle("after." + place.array);
+    CHECK(max_difference(values_of(p), shaped(theirs, p.rows(), p.cols(), place.transposed)) <= Tolerance::after);
+  });
 }
 
 struct Row {
@@ -264,8 +289,18 @@ Row row(const char* folder, Names names) {
   return {folder, &compare<double, M>, &compare<float, M>, std::move(names)};
 }
 
-Csr<double> normalized_graph(const Dataset& data) {
-  return interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 1e-7);
+Csr<double> normalized_graph(const Dataset& data, double epsilon) {
+  return interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), epsilon);
+}
+Csr<double> epsilon_graph(const Dataset& data) { return normalized_graph(data, 1e-7); }
+Csr<double> exact_graph(const Dataset& data) { return normalized_graph(data, 0.0); }
+Csr<double> exact_users_block(const Dataset& data) { return users_block(exact_graph(data), data.n_users); }
+
+// Row i: the neighbors of item i among the five most alike in a modality, as the folders' settings have it.
+template <std::size_t modality>
+Csr<double> five_neighbors(const Dataset& data) {
+  Context<TestBackend<double>> ctx(test_options());
+  return knn_graph(ctx, data.modalities.at(modality), 5);
 }
 
 const std::vector<Row>& table() {
@@ -278,7 +313,35 @@ const std::vector<Row>& table() {
                     {.parameters = {{"embedding_dict.user_emb", "user_id"}, {"embedding_dict.item_emb", "item_id"}},
                      .settings = {},
                      .parts = {{"bpr", "bpr"}, {"reg_unweighted", "reg_weight * reg"}},
-                     .graphs = {{"norm_adj", normalized_graph}}}),
+                     .graphs = {{"norm_adj", epsilon_graph}}}),
+      row<Mgcn>("mgcn", {.parameters = {{"user_embedding.weight", "user_id"},
+                                        {"item_id_embedding.weight", "item_id"},
+                                        {"image_embedding.weight", "item_features.image"},
+                                        {"text_embedding.weight", "item_features.text"},
+                                        {"image_trs.weight", "item_projection.image.weight"},
+                                        {"image_trs.bias", "item_projection.image.bias"},
+                                        {"text_trs.weight", "item_projection.text.weight"},
+                                        {"text_trs.bias", "item_projection.text.bias"},
+                                        {"gate_v.0.weight", "purifier.image.weight"},
+                                        {"gate_v.0.bias", "purifier.image.bias"},
+                                        {"gate_t.0.weight", "purifier.text.weight"},
+                                        {"gate_t.0.bias", "purifier.text.bias"},
+                                        {"gate_image_prefer.0.weight", "preference.image.weight"},
+                                        {"gate_image_prefer.0.bias", "preference.image.bias"},
+                                        {"gate_text_prefer.0.weight", "preference.text.weight"},
+                                        {"gate_text_prefer.0.bias", "preference.text.bias"},
+                                        {"query_common.0.weight", "attention.weight"},
+                                        {"query_common.0.bias", "attention.bias"},
+                                        {"query_common.2.weight", "attention.vector"}},
+                         .settings = {{"cl_loss", "cl_weight"}, {"train_batch_size", "reg_batch_size"}},
+                         .parts = {{"bpr", "bpr"},
+                                   {"emb_weighted", "reg"},
+                                   {"nce_item_unweighted", "cl_weight * cl_items"},
+                                   {"nce_user_unweighted", "cl_weight * cl_users"}},
+                         .graphs = {{"norm_adj", exact_graph},
+                                    {"R", exact_users_block},
+                                    {"image_knn", five_neighbors<0>},
+                                    {"text_knn", five_neighbors<1>}}}),
       row<Vbpr>("vbpr", {.parameters = {{"u_embedding", "user_factors"},
                                         {"i_embedding", "item_id"},
                                         {"item_linear.weight", "item_projection.weight"},

@@ -42,6 +42,17 @@ inline Csr<double> interaction_graph(const Adjacency& items_by_user, const Adjac
   return a;
 }
 
+/// The users x items block of `interaction_graph`: times items' vectors it gives the users' share of one layer.
+inline Csr<double> users_block(const Csr<double>& graph, Index n_users) {
+  Csr<double> block{n_users, graph.rows - n_users, Buffer<Index>(graph.offsets.span().first(std::size_t(n_users) + 1)),
+                    Buffer<Id>(graph.offsets[n_users]), Buffer<double>(graph.offsets[n_users])};
+  for (Index e = 0; e < block.nonzeros(); ++e) {
+    block.indices[e] = static_cast<Id>(graph.indices[e] - n_users);
+    block.values[e] = graph.values[e];
+  }
+  return block;
+}
+
 /// The same of a data set's train pairs, in the backend's memory.
 template <Backend B>
 SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Dataset& data, double epsilon) {

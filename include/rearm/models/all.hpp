@@ -5,6 +5,7 @@
 
 #include <rearm/models/bpr_mf.hpp>
 #include <rearm/models/light_gcn.hpp>
+#include <rearm/models/mgcn.hpp>
 #include <rearm/models/rearm/rearm.hpp>
 #include <rearm/models/vbpr.hpp>
 
@@ -23,6 +24,7 @@ struct Models {};
 using AllModels = Models<
     BprMf,
     LightGcn,
+    Mgcn,
     Vbpr,
     Model>;
 // clang-format on

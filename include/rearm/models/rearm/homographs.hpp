@@ -9,6 +9,7 @@
 #include <rearm/graph/co_occurrence.hpp>
 #include <rearm/graph/fuse.hpp>
 #include <rearm/graph/item_neighbors.hpp>
+#include <rearm/graph/knn_graph.hpp>
 #include <rearm/graph/neighbors.hpp>
 #include <rearm/graph/options.hpp>
 #include <rearm/models/rearm/config.hpp>
@@ -139,13 +140,7 @@ ContentHash::Digest homograph_key(const HomographSettings& s, const Dataset& dat
       continue;
     }
     if (!arithmetic.empty()) hash.add(arithmetic);
-    const FeatureMatrix& features = data.modalities[m].features;
-    Matrix<double> rows(std::min<Index>(features.rows(), 64), features.cols());
-    for (Index i = 0; i < features.rows(); i += rows.rows()) {
-      const Index n = std::min(rows.rows(), features.rows() - i);
-      features.copy_rows(i, rows.view().row_block(0, n));
-      hash.add(std::span<const double>(rows.data(), static_cast<std::size_t>(n * rows.cols())));
-    }
+    add_features(hash, data.modalities[m].features);
   }
   return hash.digest();
 }
@@ -170,8 +165,6 @@ Graphs<B> build_graphs(Context<B>& ctx, const Dataset& data, const RearmConfig& 
   const Adjacency by_user = items_by_user(data.train, data.n_users);
   const Adjacency by_item = users_by_item(data.train, data.n_items);
   const GraphCache cache(options.cache_dir);
-  // A cosine rounds differently on a device: what holds cosines is kept apart there.
-  const std::string_view arithmetic = B::Memory::host_accessible ? std::string_view() : B::name();
   const auto report = [&](std::string_view stage, double fraction) {
     if (options.progress) options.progress(stage, fraction);
   };
@@ -223,7 +216,7 @@ Graphs<B> build_graphs(Context<B>& ctx, const Dataset& data, const RearmConfig& 
     if (s.enabled) {
       report(s.name + " homograph", done / 3);
       const auto key = [&] {
-        return detail::homograph_key<T>(s, data, by_user, config, options.gram_bytes, arithmetic);
+        return detail::homograph_key<T>(s, data, by_user, config, options.gram_bytes, detail::cosine_arithmetic<B>());
       };
       (s.side == Side::users ? graphs.user_homograph : graphs.item_homograph) =
           SparseOperator<T>::general(cache.keep<T>(s.name, key, [&] { return homograph(s); }));

@@ -1,0 +1,67 @@
+#pragma once
+/// @file knn_graph.hpp
+/// The graph of items that are alike in one modality.
+
+#include <rearm/core/backend.hpp>
+#include <rearm/data/dataset.hpp>
+#include <rearm/graph/cache.hpp>
+#include <rearm/graph/neighbors.hpp>
+#include <rearm/graph/normalize.hpp>
+#include <rearm/graph/options.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+
+namespace rearm::REARM_ABI {
+
+namespace detail {
+
+/// What computes cosines, for keys of the cache: a device rounds otherwise than the CPU, whose backends need no name.
+template <Backend B>
+std::string_view cosine_arithmetic() {
+  return B::Memory::host_accessible ? std::string_view() : B::name();
+}
+
+/// All features, in double.
+inline void add_features(ContentHash& hash, const FeatureMatrix& features) {
+  Matrix<double> rows(std::min<Index>(features.rows(), 64), features.cols());
+  for (Index i = 0; i < features.rows(); i += rows.rows()) {
+    const Index n = std::min(rows.rows(), features.rows() - i);
+    features.copy_rows(i, rows.view().row_block(0, n));
+    hash.add(std::span<const double>(rows.data(), static_cast<std::size_t>(n * rows.cols())));
+  }
+}
+
+}  // namespace detail
+
+/// D^-1/2 S D^-1/2, items x items, on the host: row i of S has the cosines of item i with the k items of greatest
+/// cosine, itself among them (`cosine_knn`), and D holds the sums of the rows of S, for rows and columns alike
+/// (LATTICE, Zhang et al., MM'21). Not symmetric. Where a sum is not above 0, as for an item whose features are 0, row
+/// and column are 0. Read from and kept in the cache folder, if there is one. O(items^2 width) without. Throws
+/// ConfigError unless 1 <= k < items, DataError on NaN or infinity, and what `GraphCache::keep` throws.
+template <Backend B>
+Csr<Real<B>> knn_graph(Context<B>& ctx, const Modality& modality, Index k, const GraphOptions& options = {}) {
+  using T = Real<B>;
+  const FeatureMatrix& features = modality.features;
+  detail::require_knn_k(k, features.rows(), "k", "items");
+  const auto key = [&] {
+    ContentHash hash;
+    hash.add(std::string_view("rearm knn graph 1"));
+    hash.add(detail::cosine_arithmetic<B>());
+    hash.add(sizeof(T));
+    hash.add(k);
+    detail::add_features(hash, features);
+    return hash.digest();
+  };
+  return GraphCache(options.cache_dir).keep<T>("knn", key, [&] {
+    const std::shared_ptr<void> held = features.hold(options.gram_bytes);
+    Csr<double> graph = to_csr(cosine_knn(ctx, features, k));
+    normalize_by_row_sums(graph);
+    return cast<T>(graph);
+  });
+}
+
+}  // namespace rearm::REARM_ABI

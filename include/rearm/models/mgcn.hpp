@@ -1,0 +1,197 @@
+#pragma once
+/// @file mgcn.hpp
+/// MGCN (Yu et al., "Multi-view graph convolutional network for multimedia recommendation", MM'23) with any modalities,
+/// as MMRec computes it. docs/models/mgcn.md.
+
+#include <rearm/autodiff/project.hpp>
+#include <rearm/data/dataset.hpp>
+#include <rearm/graph/bipartite.hpp>
+#include <rearm/graph/knn_graph.hpp>
+#include <rearm/graph/options.hpp>
+#include <rearm/models/mmrec.hpp>
+#include <rearm/nn/linear.hpp>
+#include <rearm/nn/propagation.hpp>
+#include <rearm/nn/raw_features.hpp>
+#include <rearm/train/recommender.hpp>
+
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rearm::REARM_ABI {
+
+struct MgcnConfig {
+  std::vector<std::string> modalities;
+  int embedding_dim = 64;
+  int n_ui_layers = 2;
+  int n_layers = 1;
+  int knn_k = 10;
+  double reg_weight = 1e-4;
+  int reg_batch_size = 2048;
+  double cl_weight = 1e-2;
+  double cl_temperature = 0.2;
+
+  friend bool operator==(const MgcnConfig&, const MgcnConfig&) = default;
+
+  template <class Self, class F>
+  static void fields(Self& c, F&& f) {
+    f(Field{"modalities", "use only these modalities; empty: all that the data set has"}, c.modalities);
+    f(Field{"embedding_dim", "width of every embedding", between(1, 1024)}, c.embedding_dim);
+    f(Field{"n_ui_layers", "propagation layers over users and items", between(0, 100)}, c.n_ui_layers);
+    f(Field{"n_layers", "propagation layers over items alike in a modality", between(0, 100)}, c.n_layers);
+    f(Field{"knn_k", "neighbors of an item in a modality, itself among them", at_least(1)}, c.knn_k);
+    f(Field{"reg_weight", "weight of half the squared norms of a batch's final embeddings", at_least(0)}, c.reg_weight);
+    f(Field{"reg_batch_size",
+            "what their sum is divided by, whatever the batch's size (MMRec: the configured one); 0: "
+            "the pairs in the batch",
+            at_least(0)},
+      c.reg_batch_size);
+    f(Field{"cl_weight", "weight of the contrastive losses", at_least(0)}, c.cl_weight);
+    f(Field{"cl_temperature", "temperature of the contrastive losses", above(0)}, c.cl_temperature);
+  }
+  static TrainConfig train_defaults() {
+    TrainConfig train = mmrec::train_defaults();
+    train.lr_decay = std::pow(0.96, 1.0 / 50);
+    return train;
+  }
+};
+
+template <Backend B>
+class Mgcn {
+ public:
+  using T = Real<B>;
+  using Config = MgcnConfig;
+  static constexpr std::string_view name = "mgcn";
+
+  /// Throws ConfigError for settings out of range, a modality that is not there, or data without features; DataError
+  /// for ids out of range, or features that have not a row an item.
+  static void check(const Config& config, const Dataset& data) {
+    check_limits(config);
+    detail::require_consistent(data);
+    if (named_modalities(data, config.modalities).empty())
+      throw ConfigError(detail::message("modalities: MGCN needs features, but data set '", data.name, "' has none"));
+    detail::require_knn_k(config.knn_k, data.n_items, "knn_k", "items");
+  }
+
+  Mgcn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {})
+      : config_((check(config, data), config)) {
+    const Csr<double> graph =
+        interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 0.0);
+    interaction_ = Graph::from_host(SparseOperator<T>::symmetric(cast<T>(graph)));
+    users_block_ = Graph::from_host(SparseOperator<T>::general(cast<T>(users_block(graph, data.n_users))));
+    const Index d = config.embedding_dim;
+    const std::uint64_t seed = ctx.seed();
+    users_ = &parameters_.add("user_id", data.n_users, d);
+    items_ = &parameters_.add("item_id", data.n_items, d);
+    init_xavier_uniform(*users_, seed);
+    init_xavier_uniform(*items_, seed);
+    const auto modalities = named_modalities(data, config.modalities);
+    for (const Modality* m : modalities) {
+      if (options.progress)
+        options.progress("kNN graph of " + m->name, double(views_.size()) / double(modalities.size()));
+      const Index width = m->features.cols();
+      View& view = views_.emplace_back();
+      view.graph = Graph::from_host(SparseOperator<T>::general(knn_graph(ctx, *m, config.knn_k, options)));
+      view.features = &parameters_.add_table("item_features." + m->name, data.n_items, width);
+      fill_table(*view.features, *m);
+      view.projection = Linear<B>(parameters_, "item_projection." + m->name, width, d, seed);
+      view.purifier = Linear<B>(parameters_, "purifier." + m->name, d, d, seed);
+      view.preference = Linear<B>(parameters_, "preference." + m->name, d, d, seed);
+    }
+    if (options.progress) options.progress("graphs", 1.0);
+    attention_ = Linear<B>(parameters_, "attention", d, d, seed);
+    attention_vector_ = &parameters_.add("attention.vector", 1, d);
+    init_uniform(*attention_vector_, 1.0 / std::sqrt(static_cast<double>(d)), seed);
+  }
+  Mgcn(const Mgcn&) = delete;
+  Mgcn& operator=(const Mgcn&) = delete;
+
+  ParameterStore<B>& parameters() { return parameters_; }
+
+  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>&) { return split(nodes(tape)); }
+
+  Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
+    const TripletIds<B> ids(tape.context(), step.batch, users_->rows(), items_->rows());
+    const Nodes all = nodes(tape);
+    const auto [users, items] = split(all);
+    const Triplets<B> rows = gather(users, items, ids);
+    const auto size = static_cast<double>(step.batch.users.size());
+    const double share = config_.reg_batch_size == 0 ? 1.0 : size / config_.reg_batch_size;
+    return {{"bpr", bpr_mean(rows)},
+            {"reg", square_penalty(rows, share * config_.reg_weight)},
+            {"cl_items", contrast(all, users_->rows(), items_->rows(), ids.positives)},
+            {"cl_users", contrast(all, 0, users_->rows(), ids.users)}};
+  }
+
+ private:
+  using Graph = SparseOperator<T, typename B::Memory>;
+
+  /// What one modality has.
+  struct View {
+    Graph graph;
+    FeatureTable<B>* features = nullptr;
+    Linear<B> projection, purifier, preference;
+  };
+  /// Of all users and items, (n_users + n_items) x d each.
+  struct Nodes {
+    Var<B> content, side;
+  };
+
+  /// C = mean of A^l [U; V], l = 0...n_ui_layers
+  /// X_m = G_m^n_layers (V * sigmoid(gate_m(F_m W_m^T + b_m))),  Z_m = [A_users X_m; X_m]
+  /// (a_1, a_2, ...) = softmax over m of w . tanh(attention(Z_m)),  Z = sum_m a_m Z_m
+  /// S = (sum_m sigmoid(preference_m(C)) * (Z_m - Z) + Z) / (modalities + 1)
+  Nodes nodes(Tape<B>& tape) const {
+    const Var<B> users = tape.parameter(*users_), items = tape.parameter(*items_);
+    const Var<B> content = propagate_mean(interaction_, concat_rows<B>({users, items}), config_.n_ui_layers);
+    VarList<B> z = tape.list(), scores = tape.list();
+    for (const View& view : views_) {
+      const Var<B> features = project(tape, *view.features, view.projection.weight(), &view.projection.bias());
+      const Var<B> x = propagate(view.graph, items * sigmoid(view.purifier(features)), config_.n_layers);
+      z.push_back(concat_rows<B>({spmm(users_block_, x), x}));
+      scores.push_back(linear(tanh(attention_(z.back())), tape.parameter(*attention_vector_)));
+    }
+    const auto n_views = static_cast<Index>(z.size());
+    const Var<B> weights = softmax(concat(std::span<const Var<B>>(scores)), {n_views, 1});
+    Var<B> common;
+    for (std::size_t m = 0; m < z.size(); ++m) {
+      const Var<B> part = z[m] * weights.cols(static_cast<Index>(m), 1);
+      common = common.empty() ? part : common + part;
+    }
+    Var<B> sum = common;
+    for (std::size_t m = 0; m < z.size(); ++m) {
+      const Var<B> gate = sigmoid(views_[m].preference(content));
+      sum = sum + gate * (z[m] - common);
+    }
+    return {content, scale(sum, T{1} / static_cast<T>(n_views + 1))};
+  }
+
+  /// E = C + S
+  Embeddings<B> split(const Nodes& of) const {
+    const Var<B> e = of.content + of.side;
+    return {e.rows(0, users_->rows()), e.rows(users_->rows(), items_->rows())};
+  }
+
+  /// cl_weight times the mean over the batch's rows of InfoNCE by cosine from S to C, against the same rows. No part
+  /// for weight 0.
+  Var<B> contrast(const Nodes& of, Index begin, Index n, const IndexList& ids) const {
+    if (config_.cl_weight == 0) return {};
+    const Var<B> side = row_normalize(gather(of.side.rows(begin, n), ids), T(1e-12));
+    const Var<B> content = row_normalize(gather(of.content.rows(begin, n), ids), T(1e-12));
+    return info_nce(side, content,
+                    info_nce_scale(static_cast<T>(config_.cl_temperature), static_cast<T>(config_.cl_weight), true));
+  }
+
+  Config config_;
+  Graph interaction_, users_block_;
+  std::vector<View> views_;
+  ParameterStore<B> parameters_;
+  Parameter<B>* users_ = nullptr;
+  Parameter<B>* items_ = nullptr;
+  Linear<B> attention_;
+  Parameter<B>* attention_vector_ = nullptr;
+};
+
+}  // namespace rearm::REARM_ABI
