@@ -6,6 +6,7 @@
 #include <rearm/data/dataset.hpp>
 #include <rearm/nn/feature_config.hpp>
 #include <rearm/nn/linear.hpp>
+#include <rearm/nn/raw_features.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -36,7 +37,7 @@ class Projection {
     };
     items_ = table("item_features.", data.n_items);
     items_->trainable = items_->persistent = trainable;
-    fill_items(modality);
+    fill_features(*items_, modality);
     if (trainable) {
       users_ = table("user_features.", data.n_users);
       fill_users(ctx);
@@ -67,24 +68,6 @@ class Projection {
   }
 
  private:
-  void fill_items(const Modality& modality) {
-    items_->with_values([&]<class Stored>(MatrixView<Stored> values) {
-      if constexpr (std::is_same_v<Stored, T>) {
-        fill_on_host<typename B::Memory>(
-            values, [&](Index begin, MatrixView<T> rows) { modality.features.copy_rows(begin, rows); });
-      } else {
-        Matrix<float> wide(std::min<Index>(256, values.rows), values.cols);
-        fill_on_host<typename B::Memory>(values, [&](Index begin, MatrixView<BFloat16> rows) {
-          for (Index first = 0; first < rows.rows; first += wide.rows()) {
-            const MatrixView<float> part = wide.view().row_block(0, std::min(wide.rows(), rows.rows - first));
-            modality.features.copy_rows(begin + first, part);
-            const functors::ConvertRow<float, BFloat16> round{part, rows.row_block(first, part.rows)};
-            for (Index i = 0; i < part.rows; ++i) round(i, SoleLane{});
-          }
-        });
-      }
-    });
-  }
   /// The mean of each user's items.
   void fill_users(Context<B>& ctx) {
     items_->with_values([&]<class X>(MatrixView<X> items) {

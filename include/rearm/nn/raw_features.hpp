@@ -1,12 +1,15 @@
 #pragma once
 /// @file raw_features.hpp
-/// Items' features as they are in the data set, for models that do not train them.
+/// Items' features as they are in the data set: what models that do not train them use, and others begin with.
 
 #include <rearm/core/backend.hpp>
+#include <rearm/core/feature_table.hpp>
 #include <rearm/data/dataset.hpp>
+#include <rearm/functors/elementwise.hpp>
 
 #include <algorithm>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace rearm::REARM_ABI {
@@ -32,6 +35,27 @@ Matrix<Real<B>, typename B::Memory> raw_features(const Modality& modality) {
   Matrix<Real<B>, typename B::Memory> out(modality.features.rows(), modality.features.cols());
   fill_on_host(out, [&](Index begin, Out<B> rows) { modality.features.copy_rows(begin, rows); });
   return out;
+}
+
+/// The table's values <- the raw features, rounded to the nearest where it is in bfloat16.
+template <Backend B>
+void fill_features(FeatureTable<B>& table, const Modality& modality) {
+  table.with_values([&]<class Stored>(MatrixView<Stored> values) {
+    if constexpr (std::is_same_v<Stored, Real<B>>) {
+      fill_on_host<typename B::Memory>(
+          values, [&](Index begin, MatrixView<Stored> rows) { modality.features.copy_rows(begin, rows); });
+    } else {
+      Matrix<float> wide(std::min<Index>(256, values.rows), values.cols);
+      fill_on_host<typename B::Memory>(values, [&](Index begin, MatrixView<BFloat16> rows) {
+        for (Index first = 0; first < rows.rows; first += wide.rows()) {
+          const MatrixView<float> part = wide.view().row_block(0, std::min(wide.rows(), rows.rows - first));
+          modality.features.copy_rows(begin + first, part);
+          const functors::ConvertRow<float, BFloat16> round{part, rows.row_block(first, part.rows)};
+          for (Index i = 0; i < part.rows; ++i) round(i, SoleLane{});
+        }
+      });
+    }
+  });
 }
 
 }  // namespace rearm::REARM_ABI
