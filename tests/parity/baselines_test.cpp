@@ -11,6 +11,7 @@
 
 #include <rearm/data/npy.hpp>
 #include <rearm/graph/bipartite.hpp>
+#include <rearm/graph/edge_sampling.hpp>
 #include <rearm/models/all.hpp>
 #include <rearm/optim/adamw.hpp>
 #include <rearm/run/settings.hpp>
@@ -54,8 +55,9 @@ struct Oracle {
 struct Names {
   std::map<std::string, std::string> parameters;  // theirs -> ours; a leading "T " says that theirs is the transpose
   std::map<std::string, std::string> settings;    // theirs -> ours
-  std::map<std::string, std::string> parts;       // loss_part.<theirs> -> ours, or "weight setting * part" as ours
-  std::map<std::string, Csr<double> (*)(const Dataset&)> graphs;
+  // loss_part.<theirs> -> ours, or "weight setting * part" as ours and "part + part" as theirs
+  std::map<std::string, std::string> parts;
+  std::map<std::string, Matrix<double> (*)(const Dataset&, const Oracle&)> graphs;
 };
 
 template <class T>
@@ -117,6 +119,13 @@ double max_difference(const Matrix<T>& ours, const Matrix<double>& theirs) {
   return worst;
 }
 
+template <class T>
+Matrix<T> cast_to(const Matrix<double>& a) {
+  Matrix<T> out(a.rows(), a.cols());
+  std::transform(a.data(), a.data() + a.size(), out.data(), [](double x) { return static_cast<T>(x); });
+  return out;
+}
+
 double relative_error(double ours, double theirs) {
   return ours == theirs ? 0 : std::abs(ours - theirs) / std::abs(theirs);
 }
@@ -129,6 +138,27 @@ BatchThere read_batch(const NpyArray<Id>& batches, Index step) {
     return std::vector<Id>(begin, begin + static_cast<std::ptrdiff_t>(size));
   };
   return BatchThere({row(0), row(1), row(kinds == 3 ? 2 : 1)});
+}
+
+// A model's loss of a step with what its authors' program drew: an overload for each model that draws.
+template <class M, Backend B>
+Loss<B> loss_with_their_draws(M& model, Tape<B>& tape, const Step<B>& step, const Dataset&, const Oracle&) {
+  return model.loss(tape, step);
+}
+// The pairs that an epoch of FREEDOM kept.
+Interactions kept_pairs(const Dataset& data, const Oracle& oracle) {
+  Interactions kept;
+  for (const Id e : read_npy<Id>(oracle.dir / "rand.kept_edge_index.npy").values) {
+    kept.users.push_back(data.train.users[static_cast<std::size_t>(e)]);
+    kept.items.push_back(data.train.items[static_cast<std::size_t>(e)]);
+  }
+  return kept;
+}
+template <Backend B>
+Loss<B> loss_with_their_draws(Freedom<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset& data,
+                              const Oracle& oracle) {
+  if (step.number == 0) model.train_on(kept_pairs(data, oracle));
+  return model.loss(tape, step);
 }
 
 template <class T, template <class> class M>
@@ -155,7 +185,7 @@ void compare(const fs::path& folder, const Names& names) {
   for (const auto& graph : names.graphs) {
     CAPTURE(graph.first);
     const NpyArray<double> theirs = oracle("graph." + graph.first);
-    const Matrix<double> built = dense(graph.second(data));
+    const Matrix<double> built = graph.second(data, oracle);
     CHECK(max_difference(built, shaped(theirs, built.rows(), built.cols(), false)) <= Tolerance::graphs);
   }
 
@@ -171,16 +201,16 @@ void compare(const fs::path& folder, const Names& names) {
     const bool transposed = name.starts_with("T ");
     if (transposed) name = name.substr(2);
     CAPTURE(theirs);
-    Parameter<B>* const p = parameters.find(name);
-    REQUIRE(p != nullptr);
-    const Matrix<double> value = shaped(oracle("param." + theirs), p->rows(), p->cols(), transposed);
-    Matrix<T> here(p->rows(), p->cols());
-    std::transform(value.data(), value.data() + value.size(), here.data(), [](double x) { return static_cast<T>(x); });
-    set(*p, here);
-    places[name] = {theirs, transposed};
+    parameters.for_each([&](auto& p) {
+      if (p.name != name) return;
+      set(p, cast_to<T>(shaped(oracle("param." + theirs), p.rows(), p.cols(), transposed)));
+      places[name] = {theirs, transposed};
+    });
+    REQUIRE(places.contains(name));
   }
-  for (const Parameter<B>& p : parameters)
+  parameters.for_each([&](const auto& p) {
     if (p.trainable) CHECK_MESSAGE(places.contains(p.name), p.name, " has no counterpart");
+  });
 
   Tape<B> tape(ctx);
   {
@@ -212,7 +242,8 @@ void compare(const fs::path& folder, const Names& names) {
     CAPTURE(step);
     const BatchThere batch = read_batch(batches, step);
     tape.reset();
-    const Loss<B> loss = model.loss(tape, {batch, static_cast<std::uint32_t>(step), true});
+    const Step<B> now{batch, static_cast<std::uint32_t>(step), true};
+    const Loss<B> loss = loss_with_their_draws(model, tape, now, data, oracle);
     const Var<B> sum = loss.total();
     CHECK(relative_error(scalar(sum), total[static_cast<std::size_t>(step)]) <= Tolerance::losses);
     for (const auto& part_of : names.parts) {
@@ -221,36 +252,40 @@ void compare(const fs::path& folder, const Names& names) {
       const std::size_t times = mine.find(" * ");
       double weight = 1;
       if (times != std::string::npos) weight = to_json(settings.model).at(mine.substr(0, times)).template get<double>();
-      const double want = weight * oracle("loss_part." + part_of.first).values[static_cast<std::size_t>(step)];
+      double want = 0;
+      for (std::size_t begin = 0, end = 0; end != std::string::npos; begin = end + 3) {
+        end = part_of.first.find(" + ", begin);
+        const std::string array = "loss_part." + part_of.first.substr(begin, end - begin);
+        want += weight * oracle(array).values[static_cast<std::size_t>(step)];
+      }
       const Var<B> part = loss.part(times == std::string::npos ? mine : mine.substr(times + 3));
       CHECK(relative_error(scalar(part), want) <= Tolerance::losses);
     }
     tape.backward(sum);
     if (step == 0)
-      for (const Parameter<B>& p : parameters) {
-        if (!places.contains(p.name)) continue;
+      parameters.for_each([&](const auto& p) {
+        if (!places.contains(p.name)) return;
         CAPTURE(p.name);
         const auto& [array, transposed] = places.at(p.name);
-        CHECK(p.has_grad == oracle.has("grad." + array));
-        if (!p.has_grad || !oracle.has("grad." + array)) continue;
+        CHECK(has_gradient(p) == oracle.has("grad." + array));
+        if (!has_gradient(p) || !oracle.has("grad." + array)) return;
         const NpyArray<double> theirs = oracle("grad." + array);
         const double size = largest(theirs.values);
         if (size < 1e-12) without_gradient.insert(p.name);
-        if (size < 1e-12 && std::is_same_v<T, float>) continue;
+        if (size < 1e-12 && std::is_same_v<T, float>) return;
         CHECK(max_difference(gradient_of(p), shaped(theirs, p.rows(), p.cols(), transposed)) <=
-              Tolerance::gradients * std::max(size, 1e-12));
-      }
+              (size < 1e-12 ? 1e-12 : Tolerance::gradients * size));
+      });
     optimizer.step(ctx, parameters);
   }
-  for (const auto& entry : places) {
-    const std::string& name = entry.first;
-    const Place& place = entry.second;
-    CAPTURE(name);
-    if (without_gradient.contains(name) && std::is_same_v<T, float>) continue;
-    const Parameter<B>& p = *parameters.find(name);
-    CHECK(max_difference(to_host(p.value()), shaped(oracle("after." + place.array), p.rows(), p.cols(),
-                                                    place.transposed)) <= Tolerance::after);
-  }
+  parameters.for_each([&](const auto& p) {
+    if (!places.contains(p.name)) return;
+    CAPTURE(p.name);
+    if (without_gradient.contains(p.name) && std::is_same_v<T, float>) return;
+    const Place& place = places.at(p.name);
+    CHECK(max_difference(values_of(p), shaped(oracle("after." + place.array), p.rows(), p.cols(), place.transposed)) <=
+          Tolerance::after);
+  });
 }
 
 struct Row {
@@ -264,8 +299,46 @@ Row row(const char* folder, Names names) {
   return {folder, &compare<double, M>, &compare<float, M>, std::move(names)};
 }
 
-Csr<double> normalized_graph(const Dataset& data) {
-  return interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 1e-7);
+Matrix<double> graph_of(const Interactions& pairs, const Dataset& data) {
+  return dense(interaction_graph(items_by_user(pairs, data.n_users), users_by_item(pairs, data.n_items), 1e-7));
+}
+Matrix<double> normalized_graph(const Dataset& data, const Oracle&) { return graph_of(data.train, data); }
+Matrix<double> kept_graph(const Dataset& data, const Oracle& oracle) {
+  return graph_of(kept_pairs(data, oracle), data);
+}
+// In the order of the train pairs.
+Matrix<double> edge_weights(const Dataset& data, const Oracle&) {
+  const EdgeSampler sampler(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 1e-7);
+  std::map<std::pair<Id, Id>, double> weight;
+  for (std::size_t e = 0; e < sampler.weights().size(); ++e)
+    weight[{sampler.pairs().users[e], sampler.pairs().items[e]}] = sampler.weights()[e];
+  return tabulate(1, data.train.size(), [&](Index, Index e) {
+    return weight.at({data.train.users[static_cast<std::size_t>(e)], data.train.items[static_cast<std::size_t>(e)]});
+  });
+}
+// FREEDOM's item graph from these modalities.
+Matrix<double> item_graph(const Dataset& data, const Oracle& oracle, std::vector<std::string> modalities) {
+  Context<TestBackend<double>> ctx(test_options());
+  FreedomConfig config;
+  config.modalities = std::move(modalities);
+  config.knn_k = oracle.manifest.at("settings").at("knn_k");
+  config.image_weight = oracle.manifest.at("settings").at("mm_image_weight");
+  return dense(Freedom<TestBackend<double>>::item_graph(ctx, data, config));
+}
+Matrix<double> image_graph(const Dataset& data, const Oracle& oracle) { return item_graph(data, oracle, {"image"}); }
+Matrix<double> text_graph(const Dataset& data, const Oracle& oracle) { return item_graph(data, oracle, {"text"}); }
+Matrix<double> joint_graph(const Dataset& data, const Oracle& oracle) { return item_graph(data, oracle, {}); }
+
+// Of models that train the items' features.
+std::map<std::string, std::string> trained_features() {
+  return {{"user_embedding.weight", "user_id"},
+          {"item_id_embedding.weight", "item_id"},
+          {"image_embedding.weight", "item_features.image"},
+          {"image_trs.weight", "item_projection.image.weight"},
+          {"image_trs.bias", "item_projection.image.bias"},
+          {"text_embedding.weight", "item_features.text"},
+          {"text_trs.weight", "item_projection.text.weight"},
+          {"text_trs.bias", "item_projection.text.bias"}};
 }
 
 const std::vector<Row>& table() {
@@ -286,6 +359,16 @@ const std::vector<Row>& table() {
                          .settings = {},
                          .parts = {{"bpr", "bpr"}, {"reg_unweighted", "reg_weight * reg"}},
                          .graphs = {}}),
+      row<Freedom>("freedom", {.parameters = trained_features(),
+                               .settings = {{"mm_image_weight", "image_weight"}},
+                               .parts = {{"bpr_id", "bpr"},
+                                         {"bpr_text_unweighted + bpr_image_unweighted", "reg_weight * content"}},
+                               .graphs = {{"norm_adj", normalized_graph},
+                                          {"masked_adj", kept_graph},
+                                          {"edge_weight", edge_weights},
+                                          {"image_knn", image_graph},
+                                          {"text_knn", text_graph},
+                                          {"mm_adj", joint_graph}}}),
   };
   return rows;
 }

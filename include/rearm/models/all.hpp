@@ -4,6 +4,7 @@
 /// in messages follow.
 
 #include <rearm/models/bpr_mf.hpp>
+#include <rearm/models/freedom.hpp>
 #include <rearm/models/light_gcn.hpp>
 #include <rearm/models/rearm/rearm.hpp>
 #include <rearm/models/vbpr.hpp>
@@ -24,6 +25,7 @@ using AllModels = Models<
     BprMf,
     LightGcn,
     Vbpr,
+    Freedom,
     Model>;
 // clang-format on
 
