@@ -145,6 +145,21 @@ template <class M, Backend B>
 Loss<B> loss_with_their_draws(M& model, Tape<B>& tape, const Step<B>& step, const Dataset&, const Oracle&) {
   return model.loss(tape, step);
 }
+template <Backend B>
+Loss<B> loss_with_their_draws(Bm3<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset&, const Oracle& oracle) {
+  using View = typename Bm3<B>::View;
+  const View own = model.online(tape);
+  std::vector<TestMatrix<Real<B>>> masks;  // targets have no gradient: only the forward pass reads them
+  const auto dropped = [&](Var<B> x, const char* of) {
+    const std::string array = "rand.step" + std::to_string(step.number + 1) + "." + of;
+    masks.push_back(upload(cast_to<Real<B>>(shaped(oracle(array), x.rows(), x.cols(), false))));
+    return mul(x.detach(), tape.constant(std::as_const(masks.back()).view()));
+  };
+  View target{dropped(own.users, "user"), dropped(own.items, "item"), tape.list()};
+  target.contents.push_back(dropped(own.contents[0], "image"));
+  target.contents.push_back(dropped(own.contents[1], "text"));
+  return model.loss(own, target, step);
+}
 // The pairs that an epoch of FREEDOM kept.
 Interactions kept_pairs(const Dataset& data, const Oracle& oracle) {
   Interactions kept;
@@ -369,6 +384,13 @@ const std::vector<Row>& table() {
                                           {"image_knn", image_graph},
                                           {"text_knn", text_graph},
                                           {"mm_adj", joint_graph}}}),
+      row<Bm3>("bm3", {.parameters = trained_features(),
+                       .settings = {},
+                       .parts = {{"ui + iu", "rec"},
+                                 {"t_i + v_i", "cl_weight * align"},
+                                 {"t_t + v_v", "cl_weight * mask"},
+                                 {"reg_unweighted", "reg_weight * reg"}},
+                       .graphs = {{"norm_adj", normalized_graph}}}),
   };
   return rows;
 }

@@ -3,6 +3,7 @@
 /// The list of models. A new one is a header of its own and a line here: programs, the contract's tests and the names
 /// in messages follow.
 
+#include <rearm/models/bm3.hpp>
 #include <rearm/models/bpr_mf.hpp>
 #include <rearm/models/freedom.hpp>
 #include <rearm/models/light_gcn.hpp>
@@ -25,6 +26,7 @@ using AllModels = Models<
     BprMf,
     LightGcn,
     Vbpr,
+    Bm3,
     Freedom,
     Model>;
 // clang-format on
