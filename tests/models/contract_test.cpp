@@ -40,6 +40,7 @@ using Float = TestBackend<float>;
 // that has one leaves it out here; its authors' numbers are to test it (tests/parity/baselines_test.cpp).
 template <class Config>
 void leave_out_stopped_gradients(Config&) {}
+inline void leave_out_stopped_gradients(Bm3Config& c) { c.stop_gradients = false; }
 inline void leave_out_stopped_gradients(RearmConfig& c) { c.ort_weight = 0; }  // its divisor is a constant
 
 class Folder {

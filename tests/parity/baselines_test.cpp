@@ -14,6 +14,7 @@
 #endif
 #include <rearm/data/npy.hpp>
 #include <rearm/graph/bipartite.hpp>
+#include <rearm/graph/edge_sampling.hpp>
 #include <rearm/graph/knn_graph.hpp>
 #include <rearm/models/all.hpp>
 #include <rearm/optim/adamw.hpp>
@@ -60,8 +61,9 @@ struct Oracle {
 struct Names {
   std::map<std::string, std::string> parameters;  // theirs -> ours; a leading "T " says that theirs is the transpose
   std::map<std::string, std::string> settings;    // theirs -> ours
-  std::map<std::string, std::string> parts;       // loss_part.<theirs> -> ours, or "weight setting * part" as ours
-  std::map<std::string, Csr<double> (*)(const Dataset&)> graphs;
+  // loss_part.<theirs> -> ours, or "weight setting * part" as ours and "part + part" as theirs
+  std::map<std::string, std::string> parts;
+  std::map<std::string, Matrix<double> (*)(const Dataset&, const Oracle&)> graphs;
 };
 
 template <class T>
@@ -123,22 +125,15 @@ double max_difference(const Matrix<T>& ours, const Matrix<double>& theirs) {
   return worst;
 }
 
-double relative_error(double ours, double theirs) {
-  return ours == theirs ? 0 : std::abs(ours - theirs) / std::abs(theirs);
+template <class T>
+Matrix<T> cast_to(const Matrix<double>& a) {
+  Matrix<T> out(a.rows(), a.cols());
+  std::transform(a.data(), a.data() + a.size(), out.data(), [](double x) { return static_cast<T>(x); });
+  return out;
 }
 
-// The values on the host; tables are not rounded here.
-template <Backend B>
-Matrix<Real<B>> values_of(const Parameter<B>& p) {
-  return to_host(p.value());
-}
-template <Backend B>
-Matrix<Real<B>> values_of(const FeatureTable<B>& table) {
-  REQUIRE(!table.rounded());
-  return table.with_values([](auto values) {
-    if constexpr (std::is_same_v<decltype(values), In<B>>) return to_host(values);
-    return Matrix<Real<B>>();
-  });
+double relative_error(double ours, double theirs) {
+  return ours == theirs ? 0 : std::abs(ours - theirs) / std::abs(theirs);
 }
 
 // Batch `step` of an array of (steps x 2 or 3 x size); without negatives the positives stand in for them.
@@ -149,6 +144,42 @@ BatchThere read_batch(const NpyArray<Id>& batches, Index step) {
     return std::vector<Id>(begin, begin + static_cast<std::ptrdiff_t>(size));
   };
   return BatchThere({row(0), row(1), row(kinds == 3 ? 2 : 1)});
+}
+
+// A model's loss of a step with what its authors' program drew: an overload for each model that draws.
+template <class M, Backend B>
+Loss<B> loss_with_their_draws(M& model, Tape<B>& tape, const Step<B>& step, const Dataset&, const Oracle&) {
+  return model.loss(tape, step);
+}
+template <Backend B>
+Loss<B> loss_with_their_draws(Bm3<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset&, const Oracle& oracle) {
+  using View = typename Bm3<B>::View;
+  const View own = model.online(tape);
+  std::vector<TestMatrix<Real<B>>> masks;  // targets have no gradient: only the forward pass reads them
+  const auto dropped = [&](Var<B> x, const char* of) {
+    const std::string array = "rand.step" + std::to_string(step.number + 1) + "." + of;
+    masks.push_back(upload(cast_to<Real<B>>(shaped(oracle(array), x.rows(), x.cols(), false))));
+    return mul(x.detach(), tape.constant(std::as_const(masks.back()).view()));
+  };
+  View target{dropped(own.users, "user"), dropped(own.items, "item"), tape.list()};
+  target.contents.push_back(dropped(own.contents[0], "image"));
+  target.contents.push_back(dropped(own.contents[1], "text"));
+  return model.loss(own, target, step);
+}
+// The pairs that an epoch of FREEDOM kept.
+Interactions kept_pairs(const Dataset& data, const Oracle& oracle) {
+  Interactions kept;
+  for (const Id e : read_npy<Id>(oracle.dir / "rand.kept_edge_index.npy").values) {
+    kept.users.push_back(data.train.users[static_cast<std::size_t>(e)]);
+    kept.items.push_back(data.train.items[static_cast<std::size_t>(e)]);
+  }
+  return kept;
+}
+template <Backend B>
+Loss<B> loss_with_their_draws(Freedom<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset& data,
+                              const Oracle& oracle) {
+  if (step.number == 0) model.train_on(kept_pairs(data, oracle));
+  return model.loss(tape, step);
 }
 
 template <class T, template <class> class M>
@@ -175,7 +206,7 @@ void compare(const fs::path& folder, const Names& names) {
   for (const auto& graph : names.graphs) {
     CAPTURE(graph.first);
     const NpyArray<double> theirs = oracle("graph." + graph.first);
-    const Matrix<double> built = dense(graph.second(data));
+    const Matrix<double> built = graph.second(data, oracle);
     CHECK(max_difference(built, shaped(theirs, built.rows(), built.cols(), false)) <= Tolerance::graphs);
   }
 
@@ -191,18 +222,12 @@ void compare(const fs::path& folder, const Names& names) {
     const bool transposed = name.starts_with("T ");
     if (transposed) name = name.substr(2);
     CAPTURE(theirs);
-    bool found = false;
     parameters.for_each([&](auto& p) {
       if (p.name != name) return;
-      found = true;
-      const Matrix<double> value = shaped(oracle("param." + theirs), p.rows(), p.cols(), transposed);
-      Matrix<T> here(p.rows(), p.cols());
-      std::transform(value.data(), value.data() + value.size(), here.data(),
-                     [](double x) { return static_cast<T>(x); });
-      set(p, here);
+      set(p, cast_to<T>(shaped(oracle("param." + theirs), p.rows(), p.cols(), transposed)));
+      places[name] = {theirs, transposed};
     });
-    REQUIRE(found);
-    places[name] = {theirs, transposed};
+    REQUIRE(places.contains(name));
   }
   parameters.for_each([&](const auto& p) {
     if (p.trainable) CHECK_MESSAGE(places.contains(p.name), p.name, " has no counterpart");
@@ -238,7 +263,8 @@ void compare(const fs::path& folder, const Names& names) {
     CAPTURE(step);
     const BatchThere batch = read_batch(batches, step);
     tape.reset();
-    const Loss<B> loss = model.loss(tape, {batch, static_cast<std::uint32_t>(step), true});
+    const Step<B> now{batch, static_cast<std::uint32_t>(step), true};
+    const Loss<B> loss = loss_with_their_draws(model, tape, now, data, oracle);
     const Var<B> sum = loss.total();
     CHECK(relative_error(scalar(sum), total[static_cast<std::size_t>(step)]) <= Tolerance::losses);
     for (const auto& part_of : names.parts) {
@@ -247,13 +273,18 @@ void compare(const fs::path& folder, const Names& names) {
       const std::size_t times = mine.find(" * ");
       double weight = 1;
       if (times != std::string::npos) weight = to_json(settings.model).at(mine.substr(0, times)).template get<double>();
-      const double want = weight * oracle("loss_part." + part_of.first).values[static_cast<std::size_t>(step)];
+      double want = 0;
+      for (std::size_t begin = 0, end = 0; end != std::string::npos; begin = end + 3) {
+        end = part_of.first.find(" + ", begin);
+        const std::string array = "loss_part." + part_of.first.substr(begin, end - begin);
+        want += weight * oracle(array).values[static_cast<std::size_t>(step)];
+      }
       const Var<B> part = loss.part(times == std::string::npos ? mine : mine.substr(times + 3));
       CHECK(relative_error(scalar(part), want) <= Tolerance::losses);
     }
     tape.backward(sum);
     if (step == 0)
-      std::as_const(parameters).for_each([&](const auto& p) {
+      parameters.for_each([&](const auto& p) {
         if (!places.contains(p.name)) return;
         CAPTURE(p.name);
         const auto& [array, transposed] = places.at(p.name);
@@ -264,17 +295,17 @@ void compare(const fs::path& folder, const Names& names) {
         if (size < 1e-12) without_gradient.insert(p.name);
         if (size < 1e-12 && std::is_same_v<T, float>) return;
         CHECK(max_difference(gradient_of(p), shaped(theirs, p.rows(), p.cols(), transposed)) <=
-              Tolerance::gradients * std::max(size, 1e-12));
+              (size < 1e-12 ? 1e-12 : Tolerance::gradients * size));
       });
     optimizer.step(ctx, parameters);
   }
-  std::as_const(parameters).for_each([&](const auto& p) {
+  parameters.for_each([&](const auto& p) {
     if (!places.contains(p.name)) return;
     CAPTURE(p.name);
     if (without_gradient.contains(p.name) && std::is_same_v<T, float>) return;
     const Place& place = places.at(p.name);
-    const NpyArray<double> theirs = oracle("after." + place.array);
-    CHECK(max_difference(values_of(p), shaped(theirs, p.rows(), p.cols(), place.transposed)) <= Tolerance::after);
+    CHECK(max_difference(values_of(p), shaped(oracle("after." + place.array), p.rows(), p.cols(), place.transposed)) <=
+          Tolerance::after);
   });
 }
 
@@ -289,18 +320,62 @@ Row row(const char* folder, Names names) {
   return {folder, &compare<double, M>, &compare<float, M>, std::move(names)};
 }
 
-Csr<double> normalized_graph(const Dataset& data, double epsilon) {
-  return interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), epsilon);
+// LightGCN's has an epsilon, MGCN's has none.
+Matrix<double> exact_graph(const Dataset& data, const Oracle&) {
+  return dense(
+      interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 0.0));
 }
-Csr<double> epsilon_graph(const Dataset& data) { return normalized_graph(data, 1e-7); }
-Csr<double> exact_graph(const Dataset& data) { return normalized_graph(data, 0.0); }
-Csr<double> exact_users_block(const Dataset& data) { return users_block(exact_graph(data), data.n_users); }
-
-// Row i: the neighbors of item i among the five most alike in a modality, as the folders' settings have it.
+Matrix<double> exact_users_block(const Dataset& data, const Oracle&) {
+  return dense(users_block(
+      interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 0.0),
+      data.n_users));
+}
+// Row i: the most alike of item i in a modality.
 template <std::size_t modality>
-Csr<double> five_neighbors(const Dataset& data) {
+Matrix<double> weighted_neighbors(const Dataset& data, const Oracle& oracle) {
   Context<TestBackend<double>> ctx(test_options());
-  return knn_graph(ctx, data.modalities.at(modality), 5);
+  return dense(knn_graph(ctx, data.modalities.at(modality), oracle.manifest.at("settings").at("knn_k").get<Index>()));
+}
+Matrix<double> graph_of(const Interactions& pairs, const Dataset& data) {
+  return dense(interaction_graph(items_by_user(pairs, data.n_users), users_by_item(pairs, data.n_items), 1e-7));
+}
+Matrix<double> normalized_graph(const Dataset& data, const Oracle&) { return graph_of(data.train, data); }
+Matrix<double> kept_graph(const Dataset& data, const Oracle& oracle) {
+  return graph_of(kept_pairs(data, oracle), data);
+}
+// In the order of the train pairs.
+Matrix<double> edge_weights(const Dataset& data, const Oracle&) {
+  const EdgeSampler sampler(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 1e-7);
+  std::map<std::pair<Id, Id>, double> weight;
+  for (std::size_t e = 0; e < sampler.weights().size(); ++e)
+    weight[{sampler.pairs().users[e], sampler.pairs().items[e]}] = sampler.weights()[e];
+  return tabulate(1, data.train.size(), [&](Index, Index e) {
+    return weight.at({data.train.users[static_cast<std::size_t>(e)], data.train.items[static_cast<std::size_t>(e)]});
+  });
+}
+// FREEDOM's item graph from these modalities.
+Matrix<double> item_graph(const Dataset& data, const Oracle& oracle, std::vector<std::string> modalities) {
+  Context<TestBackend<double>> ctx(test_options());
+  FreedomConfig config;
+  config.modalities = std::move(modalities);
+  config.knn_k = oracle.manifest.at("settings").at("knn_k");
+  config.image_weight = oracle.manifest.at("settings").at("mm_image_weight");
+  return dense(Freedom<TestBackend<double>>::item_graph(ctx, data, config));
+}
+Matrix<double> image_graph(const Dataset& data, const Oracle& oracle) { return item_graph(data, oracle, {"image"}); }
+Matrix<double> text_graph(const Dataset& data, const Oracle& oracle) { return item_graph(data, oracle, {"text"}); }
+Matrix<double> joint_graph(const Dataset& data, const Oracle& oracle) { return item_graph(data, oracle, {}); }
+
+// Of models that train the items' features.
+std::map<std::string, std::string> trained_features() {
+  return {{"user_embedding.weight", "user_id"},
+          {"item_id_embedding.weight", "item_id"},
+          {"image_embedding.weight", "item_features.image"},
+          {"image_trs.weight", "item_projection.image.weight"},
+          {"image_trs.bias", "item_projection.image.bias"},
+          {"text_embedding.weight", "item_features.text"},
+          {"text_trs.weight", "item_projection.text.weight"},
+          {"text_trs.bias", "item_projection.text.bias"}};
 }
 
 const std::vector<Row>& table() {
@@ -313,7 +388,7 @@ const std::vector<Row>& table() {
                     {.parameters = {{"embedding_dict.user_emb", "user_id"}, {"embedding_dict.item_emb", "item_id"}},
                      .settings = {},
                      .parts = {{"bpr", "bpr"}, {"reg_unweighted", "reg_weight * reg"}},
-                     .graphs = {{"norm_adj", epsilon_graph}}}),
+                     .graphs = {{"norm_adj", normalized_graph}}}),
       row<Mgcn>("mgcn", {.parameters = {{"user_embedding.weight", "user_id"},
                                         {"item_id_embedding.weight", "item_id"},
                                         {"image_embedding.weight", "item_features.image"},
@@ -340,8 +415,8 @@ const std::vector<Row>& table() {
                                    {"nce_user_unweighted", "cl_weight * cl_users"}},
                          .graphs = {{"norm_adj", exact_graph},
                                     {"R", exact_users_block},
-                                    {"image_knn", five_neighbors<0>},
-                                    {"text_knn", five_neighbors<1>}}}),
+                                    {"image_knn", weighted_neighbors<0>},
+                                    {"text_knn", weighted_neighbors<1>}}}),
       row<Vbpr>("vbpr", {.parameters = {{"u_embedding", "user_factors"},
                                         {"i_embedding", "item_id"},
                                         {"item_linear.weight", "item_projection.weight"},
@@ -349,6 +424,23 @@ const std::vector<Row>& table() {
                          .settings = {},
                          .parts = {{"bpr", "bpr"}, {"reg_unweighted", "reg_weight * reg"}},
                          .graphs = {}}),
+      row<Freedom>("freedom", {.parameters = trained_features(),
+                               .settings = {{"mm_image_weight", "image_weight"}},
+                               .parts = {{"bpr_id", "bpr"},
+                                         {"bpr_text_unweighted + bpr_image_unweighted", "reg_weight * content"}},
+                               .graphs = {{"norm_adj", normalized_graph},
+                                          {"masked_adj", kept_graph},
+                                          {"edge_weight", edge_weights},
+                                          {"image_knn", image_graph},
+                                          {"text_knn", text_graph},
+                                          {"mm_adj", joint_graph}}}),
+      row<Bm3>("bm3", {.parameters = trained_features(),
+                       .settings = {},
+                       .parts = {{"ui + iu", "rec"},
+                                 {"t_i + v_i", "cl_weight * align"},
+                                 {"t_t + v_v", "cl_weight * mask"},
+                                 {"reg_unweighted", "reg_weight * reg"}},
+                       .graphs = {{"norm_adj", normalized_graph}}}),
   };
   return rows;
 }

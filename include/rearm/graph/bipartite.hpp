@@ -53,14 +53,20 @@ inline Csr<double> users_block(const Csr<double>& graph, Index n_users) {
   return block;
 }
 
-/// The same of a data set's train pairs, in the backend's memory.
+/// `interaction_graph` of a list of pairs, in the backend's memory.
 template <Backend B>
-SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Dataset& data, double epsilon) {
+SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Interactions& pairs, Index n_users,
+                                                                 Index n_items, double epsilon) {
   using T = Real<B>;
-  const Adjacency by_user = items_by_user(data.train, data.n_users);
-  const Adjacency by_item = users_by_item(data.train, data.n_items);
+  const Adjacency by_user = items_by_user(pairs, n_users);
+  const Adjacency by_item = users_by_item(pairs, n_items);
   return SparseOperator<T, typename B::Memory>::from_host(
       SparseOperator<T>::symmetric(cast<T>(interaction_graph(by_user, by_item, epsilon))));
+}
+/// Of a data set's train pairs.
+template <Backend B>
+SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Dataset& data, double epsilon) {
+  return interaction_operator<B>(data.train, data.n_users, data.n_items, epsilon);
 }
 
 }  // namespace rearm::REARM_ABI

@@ -1,9 +1,11 @@
 #pragma once
 /// @file knn_graph.hpp
-/// The graph of items that are alike in one modality.
+/// Graphs of rows that are alike.
 
 #include <rearm/core/backend.hpp>
+#include <rearm/core/context.hpp>
 #include <rearm/data/dataset.hpp>
+#include <rearm/data/features.hpp>
 #include <rearm/graph/cache.hpp>
 #include <rearm/graph/neighbors.hpp>
 #include <rearm/graph/normalize.hpp>
@@ -62,6 +64,16 @@ Csr<Real<B>> knn_graph(Context<B>& ctx, const Modality& modality, Index k, const
     normalize_by_row_sums(graph);
     return cast<T>(graph);
   });
+}
+
+/// n x n, directed: row i has 1 / (k + epsilon) at the k rows of greatest cosine, itself among them, which is
+/// D^-1/2 K D^-1/2 of the 0/1 matrix K with D its row sums. The neighbors are the backend's (`cosine_knn`), which says
+/// how ties and zero rows are taken. Throws ConfigError unless 1 <= k < n, DataError for NaN or infinity.
+template <Backend B>
+Csr<double> unweighted_knn_graph(Context<B>& ctx, const FeatureMatrix& features, Index k, double epsilon) {
+  NeighborTable table = cosine_knn(ctx, features, k);
+  std::fill_n(table.values.data(), table.values.size(), 1.0);
+  return to_csr(table, 1.0 / (static_cast<double>(k) + epsilon));
 }
 
 }  // namespace rearm::REARM_ABI

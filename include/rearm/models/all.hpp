@@ -3,7 +3,9 @@
 /// The list of models. A new one is a header of its own and a line here: programs, the contract's tests and the names
 /// in messages follow.
 
+#include <rearm/models/bm3.hpp>
 #include <rearm/models/bpr_mf.hpp>
+#include <rearm/models/freedom.hpp>
 #include <rearm/models/light_gcn.hpp>
 #include <rearm/models/mgcn.hpp>
 #include <rearm/models/rearm/rearm.hpp>
@@ -26,6 +28,8 @@ using AllModels = Models<
     LightGcn,
     Mgcn,
     Vbpr,
+    Bm3,
+    Freedom,
     Model>;
 // clang-format on
 

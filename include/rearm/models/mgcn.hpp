@@ -95,7 +95,7 @@ class Mgcn {
       View& view = views_.emplace_back();
       view.graph = Graph::from_host(SparseOperator<T>::general(knn_graph(ctx, *m, config.knn_k, options)));
       view.features = &parameters_.add_table("item_features." + m->name, data.n_items, width);
-      fill_table(*view.features, *m);
+      fill_features(*view.features, *m);
       view.projection = Linear<B>(parameters_, "item_projection." + m->name, width, d, seed);
       view.purifier = Linear<B>(parameters_, "purifier." + m->name, d, d, seed);
       view.preference = Linear<B>(parameters_, "preference." + m->name, d, d, seed);

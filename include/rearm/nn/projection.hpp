@@ -37,7 +37,7 @@ class Projection {
     };
     items_ = table("item_features.", data.n_items);
     items_->trainable = items_->persistent = trainable;
-    fill_table(*items_, modality);
+    fill_features(*items_, modality);
     if (trainable) {
       users_ = table("user_features.", data.n_users);
       fill_users(ctx);

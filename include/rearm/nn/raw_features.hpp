@@ -1,6 +1,6 @@
 #pragma once
 /// @file raw_features.hpp
-/// Items' features as they are in the data set: for models that do not train them, and where those that do begin.
+/// Items' features as they are in the data set: what models that do not train them use, and others begin with.
 
 #include <rearm/core/backend.hpp>
 #include <rearm/core/feature_table.hpp>
@@ -37,13 +37,13 @@ Matrix<Real<B>, typename B::Memory> raw_features(const Modality& modality) {
   return out;
 }
 
-/// The features into a table of n_items x width, by blocks; rounded to the nearest where that is in bfloat16.
+/// The table's values <- the raw features, rounded to the nearest where it is in bfloat16.
 template <Backend B>
-void fill_table(FeatureTable<B>& table, const Modality& modality) {
+void fill_features(FeatureTable<B>& table, const Modality& modality) {
   table.with_values([&]<class Stored>(MatrixView<Stored> values) {
     if constexpr (std::is_same_v<Stored, Real<B>>) {
-      fill_on_host<typename B::Memory>(values,
-                                       [&](Index begin, Out<B> rows) { modality.features.copy_rows(begin, rows); });
+      fill_on_host<typename B::Memory>(
+          values, [&](Index begin, MatrixView<Stored> rows) { modality.features.copy_rows(begin, rows); });
     } else {
       Matrix<float> wide(std::min<Index>(256, values.rows), values.cols);
       fill_on_host<typename B::Memory>(values, [&](Index begin, MatrixView<BFloat16> rows) {

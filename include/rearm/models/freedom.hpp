@@ -1,0 +1,165 @@
+#pragma once
+/// @file freedom.hpp
+/// FREEDOM (Zhou & Shen, "A tale of two graphs: Freezing and denoising graph structures for multimodal recommendation",
+/// MM'23) with any modalities, as MMRec computes it. docs/models/freedom.md.
+
+#include <rearm/data/dataset.hpp>
+#include <rearm/graph/bipartite.hpp>
+#include <rearm/graph/edge_sampling.hpp>
+#include <rearm/graph/fuse.hpp>
+#include <rearm/graph/knn_graph.hpp>
+#include <rearm/graph/options.hpp>
+#include <rearm/models/mmrec.hpp>
+#include <rearm/nn/propagation.hpp>
+#include <rearm/nn/trained_features.hpp>
+#include <rearm/train/recommender.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rearm::REARM_ABI {
+
+struct FreedomConfig {
+  std::vector<std::string> modalities;
+  int embedding_dim = 64;
+  int n_ui_layers = 2;
+  int n_mm_layers = 1;
+  int knn_k = 10;
+  double image_weight = 0.1;
+  double dropout = 0.8;
+  double reg_weight = 1e-3;
+
+  friend bool operator==(const FreedomConfig&, const FreedomConfig&) = default;
+
+  template <class Self, class F>
+  static void fields(Self& c, F&& f) {
+    f(Field{"modalities", "use only these modalities; empty: all that the data set has"}, c.modalities);
+    f(Field{"embedding_dim", "width of every embedding", between(1, 1024)}, c.embedding_dim);
+    f(Field{"n_ui_layers", "propagation layers between users and items", between(0, 100)}, c.n_ui_layers);
+    f(Field{"n_mm_layers", "propagation layers between items", between(0, 100)}, c.n_mm_layers);
+    f(Field{"knn_k", "neighbors of an item in each modality, itself among them", at_least(1)}, c.knn_k);
+    f(Field{"image_weight", "share of the image's item graph; the others have equal shares of the rest", between(0, 1)},
+      c.image_weight);
+    f(Field{"dropout", "share of the train pairs that an epoch leaves out of its graph", between(0, 1)}, c.dropout);
+    f(Field{"reg_weight", "weight of the BPR of each modality's projected features", at_least(0)}, c.reg_weight);
+  }
+  static TrainConfig train_defaults() { return mmrec::train_defaults(); }
+};
+
+template <Backend B>
+class Freedom {
+ public:
+  using T = Real<B>;
+  using Config = FreedomConfig;
+  static constexpr std::string_view name = "freedom";
+
+  /// Throws ConfigError for settings out of range, a modality that is not there, data without features, as many
+  /// neighbors as items or more, or a dropout that leaves no pair; DataError for ids out of range, or features that
+  /// have not a row an item.
+  static void check(const Config& config, const Dataset& data) {
+    check_limits(config);
+    detail::require_consistent(data);
+    if (named_modalities(data, config.modalities).empty())
+      throw ConfigError(detail::message("modalities: FREEDOM needs features, but data set '", data.name, "' has none"));
+    detail::require_knn_k(config.knn_k, data.n_items, "knn_k", "items");
+    const auto n_pairs = static_cast<Index>(items_by_user(data.train, data.n_users).ids.size());
+    if (n_pairs > 0 && n_kept(config, n_pairs) == 0)
+      throw ConfigError(detail::message("dropout = ", config.dropout, ": leaves none of ", n_pairs,
+                                        " train pairs to an epoch's graph; choose a smaller one"));
+  }
+  /// Pairs that an epoch keeps: floor(pairs (1 - dropout)), rounded as the authors' program does.
+  static Index n_kept(const Config& config, Index n_pairs) {
+    return static_cast<Index>(static_cast<double>(n_pairs) * (1.0 - config.dropout));
+  }
+  /// S = sum over modalities of weight times its unweighted kNN graph. A modality of weight 0 is not read.
+  static Csr<double> item_graph(Context<B>& ctx, const Dataset& data, const Config& config) {
+    const std::vector<const Modality*> modalities = named_modalities(data, config.modalities);
+    const auto n = static_cast<double>(modalities.size());
+    const bool with_image =
+        n > 1 && std::ranges::any_of(modalities, [](const Modality* m) { return m->name == "image"; });
+    std::vector<Csr<double>> graphs(modalities.size());
+    std::vector<WeightedGraph> parts;
+    for (std::size_t m = 0; m < modalities.size(); ++m) {
+      const double weight = !with_image                      ? 1.0 / n
+                            : modalities[m]->name == "image" ? config.image_weight
+                                                             : (1.0 - config.image_weight) / (n - 1.0);
+      if (weight != 0) graphs[m] = unweighted_knn_graph(ctx, modalities[m]->features, config.knn_k, 1e-7);
+      parts.push_back({weight, &graphs[m]});
+    }
+    return fuse(data.n_items, parts);
+  }
+
+  Freedom(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+      : config_((check(config, data), config)),
+        sampler_(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 1e-7),
+        all_pairs_(interaction_operator<B>(data, 1e-7)),
+        item_graph_(Graph::from_host(SparseOperator<T>::general(cast<T>(item_graph(ctx, data, config))))),
+        users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
+        items_(parameters_.add("item_id", data.n_items, config.embedding_dim)) {
+    init_xavier_uniform(users_, ctx.seed());
+    init_xavier_uniform(items_, ctx.seed());
+    for (const Modality* m : named_modalities(data, config.modalities))
+      features_.emplace_back(parameters_, *m, config.embedding_dim, ctx.seed());
+  }
+  Freedom(const Freedom&) = delete;
+  Freedom& operator=(const Freedom&) = delete;
+
+  ParameterStore<B>& parameters() { return parameters_; }
+
+  /// Draws the pairs of the epoch's graph.
+  bool begin_epoch(Context<B>& ctx, int epoch) {
+    if (config_.dropout == 0) return false;
+    const RandomKey key{ctx.seed(), edge_sampling_stream, static_cast<std::uint32_t>(epoch)};
+    train_on(sampler_.draw(n_kept(config_, sampler_.pairs().size()), key));
+    return true;
+  }
+  /// Training steps propagate over these pairs alone, with the degrees that nodes have among them, until the next epoch
+  /// begins.
+  void train_on(const Interactions& pairs) {
+    kept_pairs_ = interaction_operator<B>(pairs, users_.rows(), items_.rows(), 1e-7);
+  }
+
+  /// Over all train pairs.
+  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>&) { return propagated(tape, all_pairs_); }
+
+  Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
+    const TripletIds<B> ids(tape.context(), step.batch, users_.rows(), items_.rows());
+    const auto [users, items] = propagated(tape, kept_pairs_.empty() ? all_pairs_ : kept_pairs_);
+    const Triplets<B> rows = gather(users, items, ids);
+    Var<B> content;
+    if (config_.reg_weight > 0)
+      for (const TrainedFeatures<B>& of : features_) {
+        const Var<B> c = of(tape);
+        const Var<B> of_modality = bpr_mean<B>({rows.users, gather(c, ids.positives), gather(c, ids.negatives)});
+        content = content.empty() ? of_modality : add(content, of_modality);
+      }
+    if (!content.empty()) content = scale(content, static_cast<T>(config_.reg_weight));
+    return {{"bpr", bpr_mean(rows)}, {"content", content}};
+  }
+
+ private:
+  using Graph = SparseOperator<T, typename B::Memory>;
+
+  /// E = (E_0 + A E_0 + ... + A^L E_0) / (L + 1), E_0 = [U; V];  e_u = E_u,  e_i = E_i + (S^l V)_i
+  Embeddings<B> propagated(Tape<B>& tape, const Graph& pairs) {
+    const Var<B> own = tape.parameter(items_);
+    const Var<B> e = propagate_mean(pairs, concat_rows<B>({tape.parameter(users_), own}), config_.n_ui_layers);
+    const Var<B> similar = propagate<B>(item_graph_, own, config_.n_mm_layers);
+    return {e.rows(0, users_.rows()), add(e.rows(users_.rows(), items_.rows()), similar)};
+  }
+
+  Config config_;
+  EdgeSampler sampler_;
+  Graph all_pairs_;
+  Graph kept_pairs_;  ///< this epoch's; empty() where all are kept
+  Graph item_graph_;
+  ParameterStore<B> parameters_;
+  Parameter<B>& users_;
+  Parameter<B>& items_;
+  std::vector<TrainedFeatures<B>> features_;
+};
+
+}  // namespace rearm::REARM_ABI
