@@ -2,6 +2,7 @@
 #include <rearm/backend/cpu/cpu_backend.hpp>
 #include <rearm/graph/bipartite.hpp>
 #include <rearm/graph/fuse.hpp>
+#include <rearm/graph/normalize.hpp>
 
 #include "random_data.hpp"
 
@@ -57,6 +58,41 @@ TEST_CASE("interaction graph equals D^-1/2 A D^-1/2") {
     CHECK(max_difference(to_dense(a), expected) < 1e-14);
   }
   CHECK(c.by_user.degree(n_users - 1) == 0);
+}
+
+TEST_CASE("the users' block of the interaction graph has the items as columns") {
+  const Case c;
+  const Csr<double> a = interaction_graph(c.by_user, c.by_item, 0);
+  const Csr<double> block = users_block(a, n_users);
+  const Dense whole = to_dense(a);
+  Dense expected(n_users, n_items);
+  for (Index u = 0; u < n_users; ++u)
+    for (Index i = 0; i < n_items; ++i) expected(u, i) = whole(u, n_users + i);
+  CHECK(ascending(block));
+  CHECK(max_difference(to_dense(block), expected) == 0);
+}
+
+TEST_CASE("row sums normalize both sides; a sum that is not above 0 leaves 0") {
+  // Sums 4, 9, 0 and -1.
+  const Dense s = [] {
+    Dense m(4, 4);
+    m(0, 0) = 1, m(0, 1) = 3, m(1, 0) = 5, m(1, 2) = 4, m(2, 0) = 2, m(2, 3) = -2, m(3, 3) = -1;
+    return m;
+  }();
+  detail::CsrBuilder builder;
+  for (Index i = 0; i < 4; ++i) {
+    std::vector<std::pair<Id, double>> row;
+    for (Index j = 0; j < 4; ++j)
+      if (s(i, j) != 0) row.emplace_back(static_cast<Id>(j), s(i, j));
+    builder.add_row(row);
+  }
+  Csr<double> graph = builder.finish(4);
+  normalize_by_row_sums(graph);
+  Dense expected(4, 4);
+  expected(0, 0) = 1.0 / 4, expected(0, 1) = 3.0 / 6, expected(1, 0) = 5.0 / 6;
+  CHECK(max_difference(to_dense(graph), expected) < 1e-15);
+  Csr<double> wide = builder.finish(5);
+  CHECK_THROWS_AS(normalize_by_row_sums(wide), ShapeError);
 }
 
 TEST_CASE("co-occurrence counts equal the dense product") {

@@ -64,6 +64,9 @@ struct Names {
   // loss_part.<theirs> -> ours, or "weight setting * part" as ours and "part + part" as theirs
   std::map<std::string, std::string> parts;
   std::map<std::string, Matrix<double> (*)(const Dataset&, const Oracle&)> graphs;
+  // Theirs whose gradient is what is left of larger terms, and how far float may be off, as a share of the largest
+  // entry.
+  std::map<std::string, double> cancelled = {};
 };
 
 template <class T>
@@ -294,8 +297,11 @@ void compare(const fs::path& folder, const Names& names) {
         const double size = largest(theirs.values);
         if (size < 1e-12) without_gradient.insert(p.name);
         if (size < 1e-12 && std::is_same_v<T, float>) return;
+        const auto cancelled = names.cancelled.find(array);
+        const double tolerance =
+            cancelled != names.cancelled.end() && std::is_same_v<T, float> ? cancelled->second : Tolerance::gradients;
         CHECK(max_difference(gradient_of(p), shaped(theirs, p.rows(), p.cols(), transposed)) <=
-              (size < 1e-12 ? 1e-12 : Tolerance::gradients * size));
+              (size < 1e-12 ? 1e-12 : tolerance * size));
       });
     optimizer.step(ctx, parameters);
   }
@@ -416,7 +422,8 @@ const std::vector<Row>& table() {
                          .graphs = {{"norm_adj", exact_graph},
                                     {"R", exact_users_block},
                                     {"image_knn", weighted_neighbors<0>},
-                                    {"text_knn", weighted_neighbors<1>}}}),
+                                    {"text_knn", weighted_neighbors<1>}},
+                         .cancelled = {{"query_common.0.bias", 6e-4}}}),
       row<Vbpr>("vbpr", {.parameters = {{"u_embedding", "user_factors"},
                                         {"i_embedding", "item_id"},
                                         {"item_linear.weight", "item_projection.weight"},

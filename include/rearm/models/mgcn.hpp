@@ -16,6 +16,8 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -90,7 +92,8 @@ class Mgcn {
     const auto modalities = named_modalities(data, config.modalities);
     for (const Modality* m : modalities) {
       if (options.progress)
-        options.progress("kNN graph of " + m->name, double(views_.size()) / double(modalities.size()));
+        options.progress("kNN graph of " + m->name,
+                         static_cast<double>(views_.size()) / static_cast<double>(modalities.size()));
       const Index width = m->features.cols();
       View& view = views_.emplace_back();
       view.graph = Graph::from_host(SparseOperator<T>::general(knn_graph(ctx, *m, config.knn_k, options)));
@@ -146,12 +149,13 @@ class Mgcn {
   Nodes nodes(Tape<B>& tape) const {
     const Var<B> users = tape.parameter(*users_), items = tape.parameter(*items_);
     const Var<B> content = propagate_mean(interaction_, concat_rows<B>({users, items}), config_.n_ui_layers);
+    const Var<B> attention_vector = tape.parameter(*attention_vector_);
     VarList<B> z = tape.list(), scores = tape.list();
     for (const View& view : views_) {
       const Var<B> features = project(tape, *view.features, view.projection.weight(), &view.projection.bias());
       const Var<B> x = propagate(view.graph, items * sigmoid(view.purifier(features)), config_.n_layers);
       z.push_back(concat_rows<B>({spmm(users_block_, x), x}));
-      scores.push_back(linear(tanh(attention_(z.back())), tape.parameter(*attention_vector_)));
+      scores.push_back(linear(tanh(attention_(z.back())), attention_vector));
     }
     const auto n_views = static_cast<Index>(z.size());
     const Var<B> weights = softmax(concat(std::span<const Var<B>>(scores)), {n_views, 1});
