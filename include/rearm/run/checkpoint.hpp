@@ -151,7 +151,7 @@ inline TrainState read_train_state(const SafetensorsFile& file, const std::files
     fields.refuse("best_valid", valid, any_best ? "a list of metrics" : "empty, as there is no best epoch");
   for (const auto& [name, value] : valid.items())
     state.best_valid[name] = fields.number("best_valid." + name, value, any);
-  state.step_seconds = fields.numbers("step_seconds", 0, static_cast<std::size_t>(state.epoch + 1));
+  state.step_seconds = fields.numbers("step_seconds", 0, static_cast<std::size_t>(state.epoch) + 1);
   return state;
 }
 
