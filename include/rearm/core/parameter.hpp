@@ -103,7 +103,7 @@ class Parameter {
   ConstView<T> value() const { return {arrays_->values() + offset_, rows_, cols_}; }
   MatrixView<T> grad() { return {arrays_->gradients() + offset_, rows_, cols_}; }
   ConstView<T> grad() const { return {arrays_->gradients() + offset_, rows_, cols_}; }
-  /// Element number i, row by row, <- entry(i).
+  /// Element number i, row by row, <- entry(i), at first use: what `entry` reads must be its own.
   void initialize(std::function<double(std::uint64_t)> entry) {
     arrays_->initialize(offset_, rows_ * cols_, std::move(entry));
   }
