@@ -85,8 +85,8 @@ class Bm3 {
     VarList<B> contents;
   };
   /// h_u = E_u,  h_i = E_i + V_i,  c_m = F_m W_m^T + b_m, where E = (E_0 + A E_0 + ... + A^L E_0) / (L + 1) and
-  /// E_0 = [U; V]. The contents are the loss's alone: none
-  /// where it gives them no weight.
+  /// E_0 = [U; V]. Only the loss needs contents: there
+  /// are none where it gives them no weight.
   View online(Tape<B>& tape) const {
     View view{{}, {}, tape.list()};
     propagate(tape, view);

@@ -3,7 +3,6 @@
 /// MGCN (Yu et al., "Multi-view graph convolutional network for multimedia recommendation", MM'23) with any modalities,
 /// as MMRec computes it. docs/models/mgcn.md.
 
-#include <rearm/autodiff/project.hpp>
 #include <rearm/data/dataset.hpp>
 #include <rearm/graph/bipartite.hpp>
 #include <rearm/graph/knn_graph.hpp>
@@ -11,7 +10,7 @@
 #include <rearm/models/mmrec.hpp>
 #include <rearm/nn/linear.hpp>
 #include <rearm/nn/propagation.hpp>
-#include <rearm/nn/raw_features.hpp>
+#include <rearm/nn/trained_features.hpp>
 #include <rearm/train/recommender.hpp>
 
 #include <cmath>
@@ -94,14 +93,11 @@ class Mgcn {
       if (options.progress)
         options.progress("kNN graph of " + m->name,
                          static_cast<double>(views_.size()) / static_cast<double>(modalities.size()));
-      const Index width = m->features.cols();
-      View& view = views_.emplace_back();
-      view.graph = Graph::from_host(SparseOperator<T>::general(knn_graph(ctx, *m, config.knn_k, options)));
-      view.features = &parameters_.add_table("item_features." + m->name, data.n_items, width);
-      fill_features(*view.features, *m);
-      view.projection = Linear<B>(parameters_, "item_projection." + m->name, width, d, seed);
-      view.purifier = Linear<B>(parameters_, "purifier." + m->name, d, d, seed);
-      view.preference = Linear<B>(parameters_, "preference." + m->name, d, d, seed);
+      views_.push_back(
+          View{.graph = Graph::from_host(SparseOperator<T>::general(knn_graph(ctx, *m, config.knn_k, options))),
+               .features = TrainedFeatures<B>(parameters_, *m, d, seed),
+               .purifier = Linear<B>(parameters_, "purifier." + m->name, d, d, seed),
+               .preference = Linear<B>(parameters_, "preference." + m->name, d, d, seed)});
     }
     if (options.progress) options.progress("graphs", 1.0);
     attention_ = Linear<B>(parameters_, "attention", d, d, seed);
@@ -134,8 +130,8 @@ class Mgcn {
   /// What one modality has.
   struct View {
     Graph graph;
-    FeatureTable<B>* features = nullptr;
-    Linear<B> projection, purifier, preference;
+    TrainedFeatures<B> features;
+    Linear<B> purifier, preference;
   };
   /// Of all users and items, (n_users + n_items) x d each.
   struct Nodes {
@@ -152,8 +148,7 @@ class Mgcn {
     const Var<B> attention_vector = tape.parameter(*attention_vector_);
     VarList<B> z = tape.list(), scores = tape.list();
     for (const View& view : views_) {
-      const Var<B> features = project(tape, *view.features, view.projection.weight(), &view.projection.bias());
-      const Var<B> x = propagate(view.graph, items * sigmoid(view.purifier(features)), config_.n_layers);
+      const Var<B> x = propagate(view.graph, items * sigmoid(view.purifier(view.features(tape))), config_.n_layers);
       z.push_back(concat_rows<B>({spmm(users_block_, x), x}));
       scores.push_back(linear(tanh(attention_(z.back())), attention_vector));
     }

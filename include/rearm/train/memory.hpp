@@ -34,8 +34,7 @@ inline void require_memory(const MemoryEstimate& need, const AvailableMemory& th
       mib(need.arrays), " for gradients, moments and weights, ", mib(need.step), " for a step, ", mib(need.ranking),
       " for ranking), but ", there.bytes >> 20, " MiB are available by ", there.limit,
       "; use a smaller batch_size or embedding_dim, features = frozen or residual, bfloat16_tables, bfloat16_moments, "
-      "or "
-      "more memory; check_memory = false (--no-check-memory) goes on nevertheless"));
+      "or more memory; check_memory = false (--no-check-memory) goes on nevertheless"));
 }
 
 /// While it exists, a context whose backend can do that records and allocates what it is asked for and computes
