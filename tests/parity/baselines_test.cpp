@@ -67,6 +67,7 @@ struct Names {
   // Theirs whose gradient is what is left of larger terms, and how far float may be off, as a share of the largest
   // entry.
   std::map<std::string, double> cancelled = {};
+  std::map<std::string, std::string> given = {};  // ours that the folder stands for
 };
 
 template <class T>
@@ -202,6 +203,7 @@ void compare(const fs::path& folder, const Names& names) {
     const std::string name = ours(names.settings, theirs == "embedding_size" ? "embedding_dim" : theirs);
     if (!setting_path(settings, "model." + name).empty()) update_settings(settings, {{"model", {{name, value}}}});
   }
+  for (const auto& [name, value] : names.given) update_settings(settings, {{"model", {{name, value}}}});
   Context<B> ctx(test_options());
   M<B> model(ctx, data, settings.model);
   ParameterStore<B>& parameters = model.parameters();
@@ -326,7 +328,7 @@ Row row(const char* folder, Names names) {
   return {folder, &compare<double, M>, &compare<float, M>, std::move(names)};
 }
 
-// LightGCN's has an epsilon, MGCN's has none.
+// LightGCN's has an epsilon, others have none.
 Matrix<double> exact_graph(const Dataset& data, const Oracle&) {
   return dense(
       interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 0.0));
@@ -382,6 +384,17 @@ std::map<std::string, std::string> trained_features() {
           {"text_embedding.weight", "item_features.text"},
           {"text_trs.weight", "item_projection.text.weight"},
           {"text_trs.bias", "item_projection.text.bias"}};
+}
+
+Names ape_gnn(const char* diffusion) {
+  return {.parameters = {{"user_embed", "user_id"},
+                         {"item_embed", "item_id"},
+                         {"gcn.user_t", "user_t"},
+                         {"gcn.item_t", "item_t"}},
+          .settings = {{"dim", "embedding_dim"}, {"context_hops", "n_layers"}, {"l2", "reg_weight"}},
+          .parts = {{"bpr", "bpr"}, {"emb_weighted", "reg"}},
+          .graphs = {{"norm_adj", exact_graph}},
+          .given = {{"diffusion", diffusion}}};
 }
 
 const std::vector<Row>& table() {
@@ -448,6 +461,8 @@ const std::vector<Row>& table() {
                                  {"t_t + v_v", "cl_weight * mask"},
                                  {"reg_unweighted", "reg_weight * reg"}},
                        .graphs = {{"norm_adj", normalized_graph}}}),
+      row<ApeGnn>("apegnn", ape_gnn("heat_kernel")),
+      row<ApeGnn>("apegnn_appnp", ape_gnn("page_rank")),
   };
   return rows;
 }

@@ -3,6 +3,7 @@
 /// The list of models. A new one is a header of its own and a line here: programs, the contract's tests and the names
 /// in messages follow.
 
+#include <rearm/models/ape_gnn.hpp>
 #include <rearm/models/bm3.hpp>
 #include <rearm/models/bpr_mf.hpp>
 #include <rearm/models/freedom.hpp>
@@ -30,6 +31,7 @@ using AllModels = Models<
     Vbpr,
     Bm3,
     Freedom,
+    ApeGnn,
     Model>;
 // clang-format on
 
