@@ -3,11 +3,13 @@
 
 #include "tests/support/gradient_check.hpp"
 
+#include <rearm/nn/last_embeddings.hpp>
 #include <rearm/nn/layer_norm.hpp>
 #include <rearm/nn/linear.hpp>
 #include <rearm/nn/propagation.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace nn_blocks_test {
 
@@ -54,6 +56,19 @@ TEST_CASE("a linear map starts uniform within one over the root of its inputs") 
   CHECK(largest > 0.249);
   CHECK(smallest >= -0.25);
   CHECK(smallest < -0.249);
+}
+
+TEST_CASE("the last embeddings are unknown until a step kept its own, and are what it kept") {
+  ParameterStore<Double> store;
+  LastEmbeddings<Double> last(store, 3, 2, 4);
+  auto users = random_parameter(3, 4, 1), items = random_parameter(2, 4, 2);
+  Sandbox<double> s;
+  CHECK_FALSE(last.known());
+  last.keep(s.ctx, std::as_const(users).value(), std::as_const(items).value());
+  CHECK(last.known());
+  check_close(last.users(s.tape), to_host(users.value()));
+  check_close(last.items(s.tape), to_host(items.value()));
+  CHECK_FALSE(last.users(s.tape).requires_grad());
 }
 
 }  // namespace nn_blocks_test

@@ -78,7 +78,7 @@ class Parameter {
   using T = Real<B>;
 
   std::string name;
-  bool trainable = true;   ///< frozen arrays are saved but never updated
+  bool trainable = true;   ///< false: no gradient; the optimizer leaves it as it is
   bool persistent = true;  ///< part of a saved model; false for an array that is a copy of the data
   bool has_grad = false;   ///< set by a backward pass, cleared by the optimizer
   /// Factor on the scheduled learning rate; must not change during a run, since a recorded step keeps it.

@@ -12,7 +12,7 @@
 
 namespace rearm::REARM_ABI {
 
-/// Copies, made before an epoch, of all that its `begin_epoch` may read and training changes: the model's trained
+/// Copies, made before an epoch, of all that its `begin_epoch` may read and training changes: the model's persistent
 /// parameters, and its inner networks with their optimizers. In the middle of an epoch a checkpoint holds these beside
 /// the model's parameters as they are by then; a run that goes on from there calls `begin_epoch` with the copies first.
 template <Backend B>
@@ -61,12 +61,11 @@ class EpochStart {
     AdamW<B> optimizer{{}};
   };
 
-  static bool changes(const auto& x) { return x.trainable && x.persistent; }
-  static void add_like(const ParameterStore<B>& from, ParameterStore<B>& to, bool only_changing) {
+  static void add_like(const ParameterStore<B>& from, ParameterStore<B>& to, bool only_persistent) {
     for (const Parameter<B>& p : from)
-      if (!only_changing || changes(p)) set_flags(p, to.add(p.name, p.rows(), p.cols()));
+      if (!only_persistent || p.persistent) set_flags(p, to.add(p.name, p.rows(), p.cols()));
     for (const FeatureTable<B>& t : from.tables())
-      if (!only_changing || changes(t)) set_flags(t, to.add_table(t.name, t.rows(), t.cols(), t.rounded()));
+      if (!only_persistent || t.persistent) set_flags(t, to.add_table(t.name, t.rows(), t.cols(), t.rounded()));
   }
   template <class X>
   static void set_flags(const X& from, X& to) {

@@ -69,7 +69,7 @@ class MemoryStore final : public TrainStore<B> {
     std::size_t i = 0;
     best_.clear();
     parameters.for_each([&](const auto& x) {
-      if (!x.trainable) return;
+      if (!x.persistent) return;
       x.with_values([&](auto values) {
         const auto bytes = values.size() * static_cast<Index>(sizeof *values.data);
         if (i == copies.size()) copies.emplace_back(bytes);
@@ -81,7 +81,7 @@ class MemoryStore final : public TrainStore<B> {
   void load_best(ParameterStore<B>& parameters) override {
     auto best = best_.begin();
     parameters.for_each([&](auto& x) {
-      if (!x.trainable) return;
+      if (!x.persistent) return;
       x.with_values([&](auto values) { Memory::copy(values.data, best->data(), best->bytes()); });
       ++best;
     });
@@ -89,7 +89,7 @@ class MemoryStore final : public TrainStore<B> {
   std::size_t missing_bytes(const ParameterStore<B>& parameters) const override {
     std::size_t bytes = 0;
     parameters.for_each([&](const auto& x) {
-      if (x.trainable && best_.empty())
+      if (x.persistent && best_.empty())
         bytes += static_cast<std::size_t>(x.rows() * x.cols()) * (x.rounded() ? sizeof(BFloat16) : sizeof(T));
     });
     return bytes;
