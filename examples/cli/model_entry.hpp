@@ -1,7 +1,6 @@
 #pragma once
 /// @file model_entry.hpp
-/// A model of the list as the program sees it: its settings by name, and how it is made. Each is compiled in a
-/// translation unit of its own (models.cpp.in).
+/// A model of the list as the program sees it: its settings by name, and how it is made.
 
 #include <rearm/backend/cpu/cpu_backend.hpp>
 #include <rearm/data/dataset.hpp>
@@ -9,7 +8,6 @@
 #include <rearm/run/settings.hpp>
 #include <rearm/train/recommender.hpp>
 
-#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -23,18 +21,9 @@ using Cpu = CpuBackend<float>;
 /// A model's settings as they stand, and the model.
 class ModelEntry {
  public:
-  /// A setting: its full name (`model.users.k`), what is known of it, its value, whether that is a list.
-  using Visit = std::function<void(const std::string&, const Field&, const nlohmann::ordered_json&, bool)>;
-
   virtual ~ModelEntry() = default;
   virtual std::string_view name() const = 0;
-  virtual void visit(const Visit& visit) const = 0;
-  /// The full name of a setting; see `setting_path`.
-  virtual std::string path(const std::string& setting) const = 0;
-  /// Throws ConfigError for a value of the wrong kind.
-  virtual void set(const std::string& path, const nlohmann::json& value) = 0;
-  /// The same from text; lists have commas.
-  virtual void set_text(const std::string& path, const std::string& text) = 0;
+  virtual const SettingList& settings() const = 0;
   /// Takes published settings. Throws ConfigError for a name that the model has none for.
   virtual void take_preset(const std::string& preset) = 0;
   virtual bool has_presets() const = 0;
@@ -44,13 +33,10 @@ class ModelEntry {
   /// Throws ConfigError or DataError for settings that are out of range or cannot be used with that data.
   virtual void check(const Dataset& data) const = 0;
   virtual const TrainConfig& train() const = 0;
-  virtual SettingsRecord record() const = 0;
   virtual AnyRecommender<Cpu> make(Context<Cpu>& ctx, const Dataset& data, const GraphOptions& options) const = 0;
 };
 
 /// Throws ConfigError listing the models when there is none of that name.
 std::unique_ptr<ModelEntry> make_entry(std::string_view name);
-/// Their names.
-std::vector<std::string> model_list();
 
 }  // namespace rearm::cli

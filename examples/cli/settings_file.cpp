@@ -103,12 +103,12 @@ void read_settings(const std::filesystem::path& file, ModelEntry& entry, std::se
                                   " but the model is ", entry.name()));
       return;
     }
-    const std::string path = entry.path(name);
+    const std::string path = entry.settings().path(name);
     if (path.empty())
       throw ConfigError(message(place(file, key.source()), ": unknown key '", name, "' for the model ", entry.name(),
                                 "; `rearm models ", entry.name(), "` lists the settings"));
     try {
-      entry.set(path, to_json(node, file));
+      entry.settings().set(path, to_json(node, file));
     } catch (const ConfigError& e) {
       throw ConfigError(message(place(file, node.source()), ": ", e.what()));
     }
@@ -119,7 +119,9 @@ void read_settings(const std::filesystem::path& file, ModelEntry& entry, std::se
 std::string to_toml(const ModelEntry& entry) {
   std::string out;
   std::string table;
-  const auto write = [&](const std::string& path, const Field& field, const nlohmann::ordered_json& value, bool) {
+  const auto write = [&](const FieldEntry& setting) {
+    const std::string& path = setting.path;
+    const nlohmann::ordered_json value = rearm::to_json(setting.value);
     const std::size_t dot = path.rfind('.');
     if (path.substr(0, dot) != table) {
       const bool first_of_model = table.rfind("model", 0) != 0 && path.rfind("model", 0) == 0;
@@ -132,13 +134,12 @@ std::string to_toml(const ModelEntry& entry) {
                        value.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()};
     std::string text = large ? '"' + value.dump() + '"' : value.dump();
     for (std::size_t at = 0; (at = text.find('\x7f', at)) != std::string::npos;) text.replace(at, 1, "\\u007f");
-    out += message("# ", field.help, '\n', path.substr(dot + 1), " = ", text, '\n');
+    out += message("# ", setting.field.help, '\n', path.substr(dot + 1), " = ", text, '\n');
   };
   // A table's own values come before the tables inside it.
   for (const bool nested : {false, true})
-    entry.visit([&](const std::string& path, const Field& field, const nlohmann::ordered_json& value, bool list) {
-      if ((std::ranges::count(path, '.') > 1) == nested) write(path, field, value, list);
-    });
+    for (const FieldEntry& setting : entry.settings().fields)
+      if ((std::ranges::count(setting.path, '.') > 1) == nested) write(setting);
   return out;
 }
 

@@ -12,6 +12,8 @@
 #include <rearm/run/result.hpp>
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -22,13 +24,17 @@
 #include <ostream>
 #include <set>
 #include <string>
+#include <system_error>
+#include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace rearm::cli {
 namespace {
 
 namespace fs = std::filesystem;
+using rearm::detail::message;
 
 struct Arguments {
   fs::path dir, config, out, cache;
@@ -39,13 +45,63 @@ struct Arguments {
   CudaRun cuda;
 };
 
+/// A value from text, decimal and whole: no blank before or after, no other base; lists have commas. Throws
+/// ConfigError.
+template <class T>
+void read_text(const std::string& path, const std::string& text, T& out) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    out = text;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    if (text != "true" && text != "false") throw ConfigError(message(path, " = '", text, "': must be true or false"));
+    out = text == "true";
+  } else {
+    T value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool whole = error == std::errc() && end == text.data() + text.size() && !text.empty();
+    if (!whole || !std::isfinite(static_cast<double>(value)))
+      throw ConfigError(message(path, " = '", text, "': must be a ", std::is_integral_v<T> ? "whole " : "", "number",
+                                error == std::errc::result_out_of_range ? " that fits its type" : ""));
+    out = value;
+  }
+}
+template <class T>
+void read_text(const std::string& path, const std::string& text, std::vector<T>& out) {
+  out.clear();
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t comma = std::min(text.find(',', begin), text.size());
+    read_text(path, text.substr(begin, comma - begin), out.emplace_back());
+    begin = comma + 1;
+  }
+}
+/// Sets the value of the setting whose full name `path` is.
+void read_text(const std::string& path, const std::string& text, const FieldValue& out) {
+  const std::string own = path.substr(path.find('.') + 1);
+  std::visit(
+      [&](const auto& at) {
+        if constexpr (std::is_same_v<decltype(at), const EnumValue&>)
+          at.parse(own, text);
+        else
+          read_text(own, text, *at);
+      },
+      out);
+}
+
+template <class T>
+constexpr bool is_vector = false;
+template <class T>
+constexpr bool is_vector<std::vector<T>*> = true;
+bool is_list(const FieldValue& value) {
+  return std::visit([](const auto& at) { return is_vector<std::remove_cvref_t<decltype(at)>>; }, value);
+}
+
 /// A flag for every setting: --learning-rate, --users-k for model.users.k, and its names from earlier versions.
 class SettingFlags {
  public:
   SettingFlags(CLI::App& app, const ModelEntry& entry) {
     std::map<std::string, std::set<std::string>> names;
-    for (const auto& [name, path] : entry.record().former) names[path].insert(name);
-    entry.visit([&](const std::string& path, const Field& field, const nlohmann::ordered_json& value, bool list) {
+    for (const auto& [name, path] : record_settings(entry.name(), entry.settings()).former) names[path].insert(name);
+    for (const auto& [path, field, value] : entry.settings().fields) {
+      const bool list = is_list(value);
       const std::string own = path.substr(path.find('.') + 1);
       std::string spelled = dashes(own);
       for (const std::string& name : names[path])
@@ -55,14 +111,14 @@ class SettingFlags {
       flag.option = app.add_option(spelled, flag.text, field.help)
                         ->type_name(list ? "A,B,..." : "VALUE")
                         ->group(path.starts_with("train.") ? "Training" : "Model " + std::string(entry.name()));
-      if (!list) flag.option->default_str(value.dump());
-    });
+      if (!list) flag.option->default_str(to_json(value).dump());
+    }
   }
   /// Throws ConfigError for a value of the wrong kind.
   void apply(ModelEntry& entry, std::set<std::string>& set) const {
     for (const Flag& flag : flags_) {
       if (flag.option->count() == 0) continue;
-      entry.set_text(flag.path, flag.text);
+      read_text(flag.path, flag.text, entry.settings().at(flag.path).value);
       set.insert(flag.path);
     }
   }
@@ -141,7 +197,7 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   const auto held = std::make_shared<HeldFolder>(args.out);
   check_run_folder(args.out, args.resume, args.overwrite);
   const bool replaces = args.overwrite && holds_run(args.out);
-  SettingsRecord record = entry.record();
+  SettingsRecord record = record_settings(entry.name(), entry.settings());
   record.data = data_digests(data);
   const fs::path checkpoint = args.out / "checkpoint.safetensors";
   const bool resume = args.resume && fs::exists(checkpoint);

@@ -3,18 +3,21 @@
 /// Settings as lists of fields. A struct of settings has one static function `fields(self, f)` that calls
 ///     f(Field{"batch_size", "train pairs per batch", at_least(1)}, self.batch_size);
 /// for every member. Flags, files, checks, comparisons and tables of the documentation are made from that list. A
-/// member may itself be such a struct: its fields then have names like `users.k`.
+/// member may itself be such a struct: its fields then have names like `users.k`. FieldValue has the types of fields.
 
 #include <rearm/core/error.hpp>
 
 #include <array>
 #include <cmath>
 #include <concepts>
+#include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace rearm::REARM_ABI {
@@ -107,13 +110,67 @@ void parse(std::string_view field, std::string_view text, E& out) {
 struct FormerName {
   std::string_view former, now;
 };
-/// `name`, or what it is called now. A struct lists them as `static constexpr FormerName former_names[]`.
+/// What a struct lists as `static constexpr FormerName former_names[]`.
 template <class S>
-constexpr std::string_view current_name(std::string_view name) {
+constexpr std::span<const FormerName> former_names() {
   if constexpr (requires { S::former_names[0]; })
-    for (const FormerName& entry : S::former_names)
-      if (entry.former == name) return entry.now;
+    return S::former_names;
+  else
+    return {};
+}
+/// `name`, or what it is called now.
+constexpr std::string_view current_name(std::span<const FormerName> names, std::string_view name) {
+  for (const FormerName& entry : names)
+    if (entry.former == name) return entry.now;
   return name;
+}
+
+/// The value of an enumeration, by its name.
+class EnumValue {
+ public:
+  template <NamedEnum E>
+  explicit EnumValue(E& value)
+      : at_(&value),
+        text_([](const void* at) { return to_string(*static_cast<const E*>(at)); }),
+        parse_([](void* at, std::string_view field, std::string_view text) {
+          rearm::parse(field, text, *static_cast<E*>(at));
+        }) {}
+  std::string_view text() const { return text_(at_); }
+  /// Throws ConfigError naming the field and the allowed values.
+  void parse(std::string_view field, std::string_view text) const { parse_(at_, field, text); }
+
+ private:
+  void* at_;
+  std::string_view (*text_)(const void*);
+  void (*parse_)(void*, std::string_view, std::string_view);
+};
+
+/// Where a field's value is: the types that fields may have.
+using FieldValue = std::variant<bool*, int*, std::int64_t*, std::uint64_t*, float*, double*, std::string*,
+                                std::vector<int>*, std::vector<double>*, std::vector<std::string>*, EnumValue>;
+/// A field with its type hidden, so that what works on the fields of any struct is compiled once.
+struct FieldEntry {
+  std::string path;
+  Field field;
+  FieldValue value;
+};
+using FieldList = std::vector<FieldEntry>;
+
+/// The fields of `s` as visit_fields has them, `prefix` before each path. The values are those of `s`: it must outlive
+/// the list, and a constant one is only to be read.
+template <FieldStruct S>
+FieldList list_fields(S& s, const std::string& prefix = {}) {
+  FieldList out;
+  visit_fields(
+      const_cast<std::remove_const_t<S>&>(s),
+      [&](const std::string& path, const Field& field, auto& value) {
+        if constexpr (std::is_enum_v<std::remove_reference_t<decltype(value)>>)
+          out.push_back({path, field, EnumValue(value)});
+        else
+          out.push_back({path, field, &value});
+      },
+      prefix);
+  return out;
 }
 
 namespace detail {
@@ -124,17 +181,27 @@ void require_config(bool ok, std::string_view field, const T& value, std::string
 }  // namespace detail
 
 /// Throws ConfigError naming the first field that is out of range.
+inline void check_limits(const FieldList& fields) {
+  for (const FieldEntry& entry : fields) {
+    const auto check = [&](double x) {
+      detail::require_config(entry.field.limits.allow(x), entry.path, x, entry.field.limits.text());
+    };
+    std::visit(
+        [&](const auto& at) {
+          using T = std::remove_cvref_t<decltype(at)>;
+          if constexpr (std::same_as<T, std::vector<double>*> || std::same_as<T, std::vector<int>*>) {
+            for (const auto x : *at) check(static_cast<double>(x));
+          } else if constexpr (!std::same_as<T, EnumValue>) {
+            using Value = std::remove_pointer_t<T>;
+            if constexpr (std::is_arithmetic_v<Value> && !std::same_as<Value, bool>) check(static_cast<double>(*at));
+          }
+        },
+        entry.value);
+  }
+}
 template <FieldStruct S>
 void check_limits(const S& s) {
-  visit_fields(s, [](const std::string& path, const Field& field, const auto& value) {
-    const auto check = [&](double x) { detail::require_config(field.limits.allow(x), path, x, field.limits.text()); };
-    using T = std::remove_cvref_t<decltype(value)>;
-    if constexpr (std::same_as<T, std::vector<double>>) {
-      for (const double x : value) check(x);
-    } else if constexpr (std::is_arithmetic_v<T> && !std::same_as<T, bool>) {
-      check(static_cast<double>(value));
-    }
-  });
+  check_limits(list_fields(s));
 }
 
 }  // namespace rearm::REARM_ABI

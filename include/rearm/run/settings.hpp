@@ -10,37 +10,42 @@
 #include <cstdint>
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <vector>
+#include <variant>
 
 namespace rearm::REARM_ABI {
 
-/// A struct of settings as an object: every field under its name, nested structs as objects.
-template <FieldStruct S>
-nlohmann::ordered_json to_json(const S& s) {
+inline nlohmann::ordered_json to_json(const FieldValue& value) {
+  return std::visit(
+      [](const auto& at) -> nlohmann::ordered_json {
+        if constexpr (std::is_same_v<decltype(at), const EnumValue&>)
+          return at.text();
+        else
+          return *at;
+      },
+      value);
+}
+/// Every field under its name, nested structs as objects.
+inline nlohmann::ordered_json to_json(const FieldList& fields) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
-  visit_fields(s, [&](const std::string& path, const Field&, const auto& value) {
+  for (const FieldEntry& entry : fields) {
     nlohmann::ordered_json* at = &json;
     std::size_t begin = 0;
-    for (std::size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.', begin)) {
-      at = &(*at)[path.substr(begin, dot - begin)];
+    for (std::size_t dot = entry.path.find('.'); dot != std::string::npos; dot = entry.path.find('.', begin)) {
+      at = &(*at)[entry.path.substr(begin, dot - begin)];
       begin = dot + 1;
     }
-    nlohmann::ordered_json& field = (*at)[path.substr(begin)];
-    if constexpr (std::is_enum_v<std::remove_cvref_t<decltype(value)>>)
-      field = to_string(value);
-    else
-      field = value;
-  });
+    (*at)[entry.path.substr(begin)] = to_json(entry.value);
+  }
   return json;
 }
-/// {"train": {...}, "model": {...}}
-template <FieldStruct C>
-nlohmann::ordered_json to_json(const Settings<C>& settings) {
-  return {{"train", to_json(settings.train)}, {"model", to_json(settings.model)}};
+template <FieldStruct S>
+nlohmann::ordered_json to_json(const S& s) {
+  return to_json(list_fields(s));
 }
 
 namespace detail {
@@ -51,10 +56,7 @@ void assign(const std::string& path, const nlohmann::json& json, T& out) {
   const auto refuse = [&](const char* needed) {
     throw ConfigError(message(path, " = ", json.dump(), ": must be ", needed));
   };
-  if constexpr (std::is_enum_v<T>) {
-    if (!json.is_string()) refuse("text");
-    parse(path, json.get<std::string>(), out);
-  } else if constexpr (std::is_same_v<T, bool>) {
+  if constexpr (std::is_same_v<T, bool>) {
     if (!json.is_boolean()) refuse("true or false");
     out = json.get<bool>();
   } else if constexpr (std::is_same_v<T, std::string>) {
@@ -75,6 +77,10 @@ void assign(const std::string& path, const nlohmann::json& json, T& out) {
     for (const auto& entry : json) assign(path, entry, out.emplace_back());
   }
 }
+inline void assign(const std::string& path, const nlohmann::json& json, const EnumValue& out) {
+  if (!json.is_string()) throw ConfigError(message(path, " = ", json.dump(), ": must be text"));
+  out.parse(path, json.get<std::string>());
+}
 
 /// f(path, value) for every leaf of nested objects, `a.b` for {"a": {"b": ...}}.
 template <class Json, class F>
@@ -88,45 +94,74 @@ void for_each_leaf(const Json& json, const F& f, const std::string& prefix = {})
 
 }  // namespace detail
 
-/// The full name of a setting, `train.batch_size` or `model.users.k`, given that, its name without the table
-/// (`batch_size`, `users.k`) or its name in an earlier version (`user_knn_k`). Empty if there is no such setting.
+/// The settings of a run, whatever its model: `train.batch_size`, `model.users.k`.
+struct SettingList {
+  FieldList fields;
+  std::span<const FormerName> former;  ///< of the model's fields
+
+  /// The full name of a setting, given that, its name without the table (`batch_size`, `users.k`) or its name in an
+  /// earlier version (`user_knn_k`). Empty if there is no such setting.
+  std::string path(std::string_view name) const {
+    const bool of_train = name.starts_with("train."), of_model = name.starts_with("model.");
+    const std::string_view own = of_train || of_model ? name.substr(6) : name;
+    const auto found = [&](std::string_view table, std::string_view wanted) {
+      for (const FieldEntry& entry : fields)
+        if (entry.path.starts_with(table) && std::string_view(entry.path).substr(table.size()) == wanted)
+          return entry.path;
+      return std::string();
+    };
+    const std::string out = of_model ? std::string() : found("train.", own);
+    return !out.empty() || of_train ? out : found("model.", current_name(former, own));
+  }
+  /// The setting whose full name `path` is. Throws ConfigError if there is none.
+  const FieldEntry& at(const std::string& path) const {
+    for (const FieldEntry& entry : fields)
+      if (entry.path == path) return entry;
+    throw ConfigError(detail::message("settings: there is no '", path, "'"));
+  }
+  /// Throws ConfigError for a value of the wrong type.
+  void set(const std::string& path, const nlohmann::json& json) const {
+    const auto put = [&](const auto& value) {
+      if constexpr (std::is_same_v<decltype(value), const EnumValue&>)
+        detail::assign(path, json, value);
+      else
+        detail::assign(path, json, *value);
+    };
+    std::visit(put, at(path).value);
+  }
+  /// Sets what is in `json`, nested or flat as in version 0.1; the rest is unchanged. Throws ConfigError naming an
+  /// unknown key or a value of the wrong type.
+  void update(const nlohmann::json& json) const {
+    if (!json.is_object()) throw ConfigError("settings: must be a JSON object");
+    detail::for_each_leaf(json, [&](const std::string& name, const nlohmann::json& value) {
+      const std::string full = path(name);
+      if (full.empty()) throw ConfigError(detail::message("settings: unknown key '", name, "' = ", value.dump()));
+      set(full, value);
+    });
+  }
+};
+/// The list's values are those of `settings`, as for list_fields.
 template <FieldStruct C>
-std::string setting_path(const Settings<C>& settings, const std::string& name) {
-  std::string found;
-  const auto look = [&](const char* table, const auto& fields, std::string_view wanted) {
-    visit_fields(fields, [&](const std::string& path, const Field&, const auto&) {
-      if (found.empty() && path == wanted) found = table + path;
-    });
-  };
-  if (!name.starts_with("model.")) look("train.", settings.train, name.starts_with("train.") ? name.substr(6) : name);
-  if (found.empty() && !name.starts_with("train."))
-    look("model.", settings.model, current_name<C>(name.starts_with("model.") ? name.substr(6) : name));
-  return found;
+SettingList list_settings(const Settings<C>& settings) {
+  SettingList out{list_fields(settings.train, "train."), former_names<C>()};
+  for (FieldEntry& entry : list_fields(settings.model, "model.")) out.fields.push_back(std::move(entry));
+  return out;
 }
 
-/// Calls f(path, field, value) with the field whose full name `path` is.
-template <FieldStruct C, class F>
-void with_setting(Settings<C>& settings, const std::string& path, const F& f) {
-  const auto look = [&](const std::string& table, auto& fields) {
-    visit_fields(fields, [&](const std::string& name, const Field& field, auto& value) {
-      if (table + name == path) f(path, field, value);
-    });
-  };
-  look("train.", settings.train);
-  look("model.", settings.model);
+/// {"train": {...}, "model": {...}}
+template <FieldStruct C>
+nlohmann::ordered_json to_json(const Settings<C>& settings) {
+  return to_json(list_settings(settings).fields);
 }
-
-/// Sets what is in `json`, nested as by `to_json` or flat as in version 0.1; the rest is unchanged. Throws ConfigError
-/// naming an unknown key or a value of the wrong type.
+/// See SettingList::path.
+template <FieldStruct C>
+std::string setting_path(const Settings<C>& settings, std::string_view name) {
+  return list_settings(settings).path(name);
+}
+/// See SettingList::update.
 template <FieldStruct C>
 void update_settings(Settings<C>& settings, const nlohmann::json& json) {
-  if (!json.is_object()) throw ConfigError("settings: must be a JSON object");
-  detail::for_each_leaf(json, [&](const std::string& name, const nlohmann::json& value) {
-    const std::string path = setting_path(settings, name);
-    if (path.empty()) throw ConfigError(detail::message("settings: unknown key '", name, "' = ", value.dump()));
-    with_setting(settings, path,
-                 [&](const std::string& p, const Field&, auto& field) { detail::assign(p, value, field); });
-  });
+  list_settings(settings).update(json);
 }
 
 /// What files keep of a run's settings, whatever the model: its name, the settings, and what is known about them.
@@ -138,21 +173,19 @@ struct SettingsRecord {
   nlohmann::json data = nullptr;              ///< of the run's data set (data/digest.hpp); null where it is not known
 };
 
+inline SettingsRecord record_settings(std::string_view model, const SettingList& settings) {
+  SettingsRecord out{std::string(model), to_json(settings.fields), {}, {}};
+  for (const FieldEntry& entry : settings.fields) {
+    if (entry.field.on_resume == OnResume::may_differ) out.may_differ.insert(entry.path);
+    out.former.emplace(entry.path.substr(entry.path.find('.') + 1), entry.path);
+  }
+  for (const FormerName& name : settings.former)
+    out.former.emplace(std::string(name.former), "model." + std::string(name.now));
+  return out;
+}
 template <FieldStruct C>
 SettingsRecord record_settings(std::string_view model, const Settings<C>& settings) {
-  SettingsRecord out{std::string(model), to_json(settings), {}, {}};
-  const auto look = [&](const std::string& table, const auto& fields) {
-    visit_fields(fields, [&](const std::string& path, const Field& field, const auto&) {
-      if (field.on_resume == OnResume::may_differ) out.may_differ.insert(table + path);
-      out.former.emplace(path, table + path);
-    });
-  };
-  look("train.", settings.train);
-  look("model.", settings.model);
-  if constexpr (requires { C::former_names[0]; })
-    for (const FormerName& name : C::former_names)
-      out.former.emplace(std::string(name.former), "model." + std::string(name.now));
-  return out;
+  return record_settings(model, list_settings(settings));
 }
 
 /// Throws ConfigError naming what differs between our data set and the one whose digests `theirs` are.
