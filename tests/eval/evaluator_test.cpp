@@ -107,6 +107,27 @@ TEST_CASE("scores that are not exact are the same bits for any number of threads
   }
 }
 
+#if !defined(REARM_TEST_CUDA) && !defined(REARM_TEST_MINIMAL)  // theirs is a product's of as many users as there are
+TEST_CASE("a user's list has the same bits wherever the user stands among others") {
+  TestContext<float> ctx(test_options());
+  const rearm::RandomKey key{5, 1, 0};
+  rearm::Matrix<float> users(1, 20), items(200, 20);
+  for (Index i = 0; i < users.size(); ++i) users.data()[i] = static_cast<float>(key.normal(std::uint64_t(i)));
+  for (Index i = 0; i < items.size(); ++i) items.data()[i] = static_cast<float>(key.normal(std::uint64_t(100 + i)));
+  for (const std::size_t n : {1, 2, 3, 5, 8, 15, 16}) {
+    CAPTURE(n);
+    const std::vector<Id> again(n, 0);
+    const auto lists =
+        rearm::recommend<rearm::test::TestBackend<float>>(ctx, users.view(), again, items.view(), nullptr, 20);
+    for (Index i = 1; i < lists.scores.rows(); ++i)
+      for (Index r = 0; r < 20; ++r) {
+        CHECK(lists.ids(i, r) == lists.ids(0, r));
+        CHECK(lists.scores(i, r) == lists.scores(0, r));
+      }
+  }
+}
+#endif
+
 TEST_CASE("recommend pads lists that run out of candidates") {
   TestContext<double> ctx(test_options(1));
   const auto users = upload(small_integers<double>(2, 3, 1));

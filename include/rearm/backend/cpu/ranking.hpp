@@ -21,6 +21,8 @@ namespace cpu {
 /// top-k; larger ones repack fewer operands.
 inline constexpr Index rank_users = 384;
 inline constexpr Index rank_items_tile = 768;
+/// A product has a multiple of so many users: what a BLAS does with rows left over would give a user other bits there.
+inline constexpr Index rank_granule = 16;
 
 /// What one thread needs to rank a block of users; reused for block after block.
 template <class T>
@@ -32,6 +34,7 @@ class BlockRanker {
   void run(ConstView<T> user_rows, std::span<const Id> users, ConstView<T> item_rows, const Adjacency* masked,
            MatrixView<Id> ids, MatrixView<T> scores) {
     const Index n = static_cast<Index>(users.size());
+    const Index padded = (n + rank_granule - 1) / rank_granule * rank_granule;
     best_.resize(users.size(), TopKSelector<T>(k_));
     next_masked_.assign(users.size(), 0);
     for (Index i = 0; i < n; ++i) {
@@ -40,8 +43,8 @@ class BlockRanker {
     }
     for (Index first = 0; first < item_rows.rows; first += rank_items_tile) {
       const Index width = std::min(rank_items_tile, item_rows.rows - first);
-      const MatrixView<T> tile = scores_.view().row_block(0, n).col_block(0, width);
-      gemm_serial<T>(Op::none, Op::transpose, T{1}, ConstView<T>(gathered_.view().row_block(0, n)),
+      const MatrixView<T> tile = scores_.view().row_block(0, padded).col_block(0, width);
+      gemm_serial<T>(Op::none, Op::transpose, T{1}, ConstView<T>(gathered_.view().row_block(0, padded)),
                      item_rows.row_block(first, width), tile, Write::overwrite);
       for (Index i = 0; i < n; ++i) rank_row(users[static_cast<std::size_t>(i)], i, first, tile, masked);
     }
