@@ -89,6 +89,18 @@ bool all_finite(const Matrix<T>& m) {
   return std::all_of(m.data(), m.data() + m.size(), [](T x) { return std::isfinite(x); });
 }
 
+// FREEDOM leaves out pairs by itself.
+template <class Config>
+void take_all_pairs(Config&) {}
+inline void take_all_pairs(FreedomConfig& c) { c.dropout = 0; }
+template <template <class> class M>
+constexpr bool samples_edges = std::is_same_v<ModelConfig<M>, FreedomConfig>;
+
+template <template <class> class M>
+constexpr bool trains_on_part = requires(M<Float>& model, const Interactions& pairs) {
+  model.train_on(pairs);
+};
+
 // A model with settings, trained by the library's own trainer.
 template <template <class> class M>
 struct Run {
@@ -97,6 +109,13 @@ struct Run {
   std::vector<float> weights;
   Matrix<float> users, items;
 
+  // Epochs see a part of the pairs, which evaluation must not.
+  void sample_edges() {
+    if constexpr (trains_on_part<M> && !samples_edges<M>) {
+      settings.train.edge_keep = 0.6;
+      settings.train.edge_sampling = EdgeSampling::degree;
+    }
+  }
   void train(const Dataset& data, RunOptions where = {}, TrainOptions options = {}, int threads = 1) {
     Context<Float> ctx(test_options(threads), settings.train.seed);
     M<Float> model(ctx, data, settings.model);
@@ -283,6 +302,7 @@ TEST_CASE("a saved model of every kind has the same embeddings when it is loaded
     CAPTURE(model_name<M>);
     const Folder folder("saved");
     Run<M> trained, loaded;
+    trained.sample_edges();
     trained.train(data, {.directory = folder.path()});
     Context<Float> ctx(test_options(), trained.settings.train.seed);
     M<Float> model(ctx, data, trained.settings.model);
@@ -306,6 +326,7 @@ TEST_CASE("a run of every model that is cut off and resumed ends in the same byt
     CAPTURE(model_name<M>);
     const Folder whole("whole"), parts("parts");
     Run<M> at_once, cut, resumed;
+    for (Run<M>* run : {&at_once, &cut, &resumed}) run->sample_edges();
     at_once.train(data, {.directory = whole.path()});
     // Interrupted in the middle of the second epoch.
     const Index steps = (data.train.size() + 15) / 16;
@@ -328,6 +349,25 @@ TEST_CASE("a run of every model that is cut off and resumed ends in the same byt
       return weights_of<Float>(model.parameters());
     };
     CHECK(same_bits(last_of(parts.path()), last_of(whole.path())));
+  });
+}
+
+TEST_CASE("every model that propagates over pairs trains on a part of them each epoch, and any other refuses to") {
+  const Dataset data = idle_data();
+  for_each_model([&]<template <class> class M>() {
+    CAPTURE(model_name<M>);
+    Run<M> whole, part;
+    for (Run<M>* run : {&whole, &part}) take_all_pairs(run->settings.model);
+    part.settings.train.edge_keep = 0.6;
+    if constexpr (trains_on_part<M>) {
+      whole.train(data);
+      part.train(data);
+      CHECK_FALSE(same_bits(whole.weights, part.weights));
+      part.settings.train.edge_keep = 1e-9;
+      CHECK_THROWS_WITH_AS(part.train(data), doctest::Contains("edge_keep = 1e-09: leaves none"), ConfigError);
+    } else {
+      CHECK_THROWS_WITH_AS(part.train(data), doctest::Contains("trains on the whole graph"), ConfigError);
+    }
   });
 }
 

@@ -12,9 +12,9 @@
 #if !defined(REARM_TEST_CUDA)
 #include <rearm/backend/cpu/knn.hpp>
 #endif
+#include <rearm/data/edge_sampling.hpp>
 #include <rearm/data/npy.hpp>
 #include <rearm/graph/bipartite.hpp>
-#include <rearm/graph/edge_sampling.hpp>
 #include <rearm/graph/knn_graph.hpp>
 #include <rearm/models/all.hpp>
 #include <rearm/optim/adamw.hpp>
@@ -158,7 +158,7 @@ Loss<B> loss_with_their_draws(M& model, Tape<B>& tape, const Step<B>& step, cons
 template <Backend B>
 Loss<B> loss_with_their_draws(Bm3<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset&, const Oracle& oracle) {
   using View = typename Bm3<B>::View;
-  const View own = model.online(tape);
+  const View own = model.online(tape, step);
   std::vector<TestMatrix<Real<B>>> masks;  // targets have no gradient: only the forward pass reads them
   const auto dropped = [&](Var<B> x, const char* of) {
     const std::string array = "rand.step" + std::to_string(step.number + 1) + "." + of;

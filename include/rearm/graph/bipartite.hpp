@@ -7,6 +7,8 @@
 #include <rearm/data/dataset.hpp>
 
 #include <cmath>
+#include <functional>
+#include <utility>
 #include <vector>
 
 namespace rearm::REARM_ABI {
@@ -68,5 +70,28 @@ template <Backend B>
 SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Dataset& data, double epsilon) {
   return interaction_operator<B>(data.train, data.n_users, data.n_items, epsilon);
 }
+
+/// The interaction graph that a model propagates over: of all train pairs, and in training steps of a part of them once
+/// one is given.
+template <Backend B>
+class InteractionGraph {
+ public:
+  using Operator = SparseOperator<Real<B>, typename B::Memory>;
+  /// build(pairs) makes a graph.
+  InteractionGraph(const Dataset& data, std::function<Operator(const Interactions&)> build)
+      : build_(std::move(build)), all_(build_(data.train)) {}
+  InteractionGraph(const Dataset& data, double epsilon)
+      : InteractionGraph(data, [=, n_users = data.n_users, n_items = data.n_items](const Interactions& pairs) {
+          return interaction_operator<B>(pairs, n_users, n_items, epsilon);
+        }) {}
+  /// Training steps propagate over these pairs alone until the next call.
+  void train_on(const Interactions& pairs) { part_ = build_(pairs); }
+  const Operator& operator()(bool training) const { return training && !part_.empty() ? part_ : all_; }
+
+ private:
+  std::function<Operator(const Interactions&)> build_;
+  Operator all_;
+  Operator part_;  ///< empty() before the first call
+};
 
 }  // namespace rearm::REARM_ABI

@@ -73,7 +73,7 @@ class ApeGnn {
 
   ApeGnn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
       : config_((check(config, data), config)),
-        graph_(interaction_operator<B>(data, 0)),
+        graph_(data, 0.0),
         users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
         items_(parameters_.add("item_id", data.n_items, config.embedding_dim)),
         user_t_(parameters_.add("user_t", data.n_users, 1)),
@@ -87,13 +87,14 @@ class ApeGnn {
   ApeGnn& operator=(const ApeGnn&) = delete;
 
   ParameterStore<B>& parameters() { return parameters_; }
+  void train_on(const Interactions& pairs) { graph_.train_on(pairs); }
 
   /// Z, see `hops`.
-  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>&) { return split(hops(tape).pooled); }
+  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) { return split(hops(tape, step).pooled); }
 
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
     const TripletIds<B> ids(tape.context(), step.batch, users_.rows(), items_.rows());
-    const Hops all = hops(tape);
+    const Hops all = hops(tape, step);
     const auto rows_of = [&](Var<B> nodes) {
       const auto [users, items] = split(nodes);
       return gather(users, items, ids);
@@ -106,7 +107,7 @@ class ApeGnn {
     Var<B> first, pooled;
   };
   /// X_0 = [U; V],  X_k = A X_{k-1},  H_k = diag(w_k(t)) X_k;  H_0 and Z, the sum of H_0 ... H_K or their mean.
-  Hops hops(Tape<B>& tape) {
+  Hops hops(Tape<B>& tape, const Step<B>& step) {
     using T = Real<B>;
     const bool heat = config_.diffusion == ApeGnnDiffusion::heat_kernel;
     const Var<B> t = concat_rows<B>({tape.parameter(user_t_), tape.parameter(item_t_)});
@@ -115,7 +116,7 @@ class ApeGnn {
     const Var<B> first = mul(x, weight);
     Var<B> sum = first;
     for (int k = 1; k <= config_.n_layers; ++k) {
-      x = spmm(graph_, x);
+      x = spmm(graph_(step.training), x);
       const Var<B> next = mul(weight, t);
       weight = heat ? scale(next, T{1} / static_cast<T>(k)) : add(weight, next, T{-1});
       sum = add(sum, mul(x, weight));
@@ -137,7 +138,7 @@ class ApeGnn {
   }
 
   Config config_;
-  SparseOperator<Real<B>, typename B::Memory> graph_;
+  InteractionGraph<B> graph_;
   ParameterStore<B> parameters_;
   Parameter<B>& users_;
   Parameter<B>& items_;

@@ -60,7 +60,7 @@ class Bm3 {
 
   Bm3(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
       : config_((check(config, data), config)),
-        graph_(interaction_operator<B>(data, 1e-7)),
+        graph_(data, 1e-7),
         users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
         items_(parameters_.add("item_id", data.n_items, config.embedding_dim)),
         predictor_(parameters_, "predictor", config.embedding_dim, config.embedding_dim, ctx.seed()),
@@ -78,6 +78,7 @@ class Bm3 {
   Bm3& operator=(const Bm3&) = delete;
 
   ParameterStore<B>& parameters() { return parameters_; }
+  void train_on(const Interactions& pairs) { graph_.train_on(pairs); }
 
   /// Vectors of all users and items, and of all items' features, a modality each.
   struct View {
@@ -87,9 +88,9 @@ class Bm3 {
   /// h_u = E_u,  h_i = E_i + V_i,  c_m = F_m W_m^T + b_m, where E = (E_0 + A E_0 + ... + A^L E_0) / (L + 1) and
   /// E_0 = [U; V]. Only the loss needs contents: there
   /// are none where it gives them no weight.
-  View online(Tape<B>& tape) const {
+  View online(Tape<B>& tape, const Step<B>& step) const {
     View view{{}, {}, tape.list()};
-    propagate(tape, view);
+    propagate(tape, step, view);
     if (config_.cl_weight > 0)
       for (const TrainedFeatures<B>& of : features_) view.contents.push_back(of(tape));
     return view;
@@ -107,14 +108,14 @@ class Bm3 {
   }
 
   /// q(h_u) and q(h_i), q(x) = x W_p^T + b_p
-  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>&) {
+  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) {
     View view{{}, {}, tape.list()};
-    propagate(tape, view);
+    propagate(tape, step, view);
     return {predictor_(view.users), predictor_(view.items)};
   }
 
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
-    const View own = online(tape);
+    const View own = online(tape, step);
     return loss(own, targets(own, step), step);
   }
   /// With targets that are there already. C(a, b) = mean_b (1 - cos(a_b, b_b)) of a batch's rows:
@@ -147,9 +148,10 @@ class Bm3 {
   }
 
  private:
-  void propagate(Tape<B>& tape, View& view) const {
+  void propagate(Tape<B>& tape, const Step<B>& step, View& view) const {
     const Var<B> own = tape.parameter(items_);
-    const Var<B> e = propagate_mean(graph_, concat_rows<B>({tape.parameter(users_), own}), config_.n_layers);
+    const Var<B> e =
+        propagate_mean(graph_(step.training), concat_rows<B>({tape.parameter(users_), own}), config_.n_layers);
     view.users = e.rows(0, users_.rows());
     view.items = add(e.rows(users_.rows(), items_.rows()), own);
   }
@@ -160,7 +162,7 @@ class Bm3 {
   static Var<B> weighted(Var<B> x, double weight) { return x.empty() ? x : scale(x, static_cast<T>(weight)); }
 
   Config config_;
-  SparseOperator<T, typename B::Memory> graph_;
+  InteractionGraph<B> graph_;
   ParameterStore<B> parameters_;
   Parameter<B>& users_;
   Parameter<B>& items_;

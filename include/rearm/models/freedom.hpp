@@ -4,8 +4,8 @@
 /// MM'23) with any modalities, as MMRec computes it. docs/models/freedom.md.
 
 #include <rearm/data/dataset.hpp>
+#include <rearm/data/edge_sampling.hpp>
 #include <rearm/graph/bipartite.hpp>
-#include <rearm/graph/edge_sampling.hpp>
 #include <rearm/graph/fuse.hpp>
 #include <rearm/graph/knn_graph.hpp>
 #include <rearm/graph/options.hpp>
@@ -95,7 +95,7 @@ class Freedom {
   Freedom(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
       : config_((check(config, data), config)),
         sampler_(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 1e-7),
-        all_pairs_(interaction_operator<B>(data, 1e-7)),
+        graph_(data, 1e-7),
         item_graph_(Graph::from_host(SparseOperator<T>::general(cast<T>(item_graph(ctx, data, config))))),
         users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
         items_(parameters_.add("item_id", data.n_items, config.embedding_dim)) {
@@ -109,7 +109,7 @@ class Freedom {
 
   ParameterStore<B>& parameters() { return parameters_; }
 
-  /// Draws the pairs of the epoch's graph.
+  /// Draws the pairs of the epoch's graph; without dropout they are the trainer's choice (TrainConfig::edge_keep).
   bool begin_epoch(Context<B>& ctx, int epoch) {
     if (config_.dropout == 0) return false;
     const RandomKey key{ctx.seed(), edge_sampling_stream, static_cast<std::uint32_t>(epoch)};
@@ -118,16 +118,21 @@ class Freedom {
   }
   /// Training steps propagate over these pairs alone, with the degrees that nodes have among them, until the next epoch
   /// begins.
-  void train_on(const Interactions& pairs) {
-    kept_pairs_ = interaction_operator<B>(pairs, users_.rows(), items_.rows(), 1e-7);
-  }
+  bool samples_edges() const { return config_.dropout > 0; }
+  void train_on(const Interactions& pairs) { graph_.train_on(pairs); }
 
-  /// Over all train pairs.
-  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>&) { return propagated(tape, all_pairs_); }
+  /// E = (E_0 + A E_0 + ... + A^L E_0) / (L + 1), E_0 = [U; V];  e_u = E_u,  e_i = E_i + (S^l V)_i
+  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) {
+    const Var<B> own = tape.parameter(items_);
+    const Var<B> e0 = concat_rows<B>({tape.parameter(users_), own});
+    const Var<B> e = propagate_mean(graph_(step.training), e0, config_.n_ui_layers);
+    const Var<B> similar = propagate<B>(item_graph_, own, config_.n_mm_layers);
+    return {e.rows(0, users_.rows()), add(e.rows(users_.rows(), items_.rows()), similar)};
+  }
 
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
     const TripletIds<B> ids(tape.context(), step.batch, users_.rows(), items_.rows());
-    const auto [users, items] = propagated(tape, kept_pairs_.empty() ? all_pairs_ : kept_pairs_);
+    const auto [users, items] = embeddings(tape, step);
     const Triplets<B> rows = gather(users, items, ids);
     Var<B> content;
     if (config_.reg_weight > 0)
@@ -143,18 +148,9 @@ class Freedom {
  private:
   using Graph = SparseOperator<T, typename B::Memory>;
 
-  /// E = (E_0 + A E_0 + ... + A^L E_0) / (L + 1), E_0 = [U; V];  e_u = E_u,  e_i = E_i + (S^l V)_i
-  Embeddings<B> propagated(Tape<B>& tape, const Graph& pairs) {
-    const Var<B> own = tape.parameter(items_);
-    const Var<B> e = propagate_mean(pairs, concat_rows<B>({tape.parameter(users_), own}), config_.n_ui_layers);
-    const Var<B> similar = propagate<B>(item_graph_, own, config_.n_mm_layers);
-    return {e.rows(0, users_.rows()), add(e.rows(users_.rows(), items_.rows()), similar)};
-  }
-
   Config config_;
   EdgeSampler sampler_;
-  Graph all_pairs_;
-  Graph kept_pairs_;  ///< this epoch's; empty() where all are kept
+  InteractionGraph<B> graph_;
   Graph item_graph_;
   ParameterStore<B> parameters_;
   Parameter<B>& users_;

@@ -61,7 +61,7 @@ class LightGcn {
 
   LightGcn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
-        graph_(interaction_operator<B>(data, 1e-7)),
+        graph_(data, 1e-7),
         users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
         items_(parameters_.add("item_id", data.n_items, config.embedding_dim)) {
     init_xavier_uniform(users_, ctx.seed());
@@ -73,11 +73,12 @@ class LightGcn {
   LightGcn& operator=(const LightGcn&) = delete;
 
   ParameterStore<B>& parameters() { return parameters_; }
+  void train_on(const Interactions& pairs) { graph_.train_on(pairs); }
 
   /// E_0 = [U; V],  E = (E_0 + A E_0 + ... + A^L E_0) / (L + 1)
-  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>&) {
+  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) {
     const Var<B> e0 = concat_rows<B>({tape.parameter(users_), tape.parameter(items_)});
-    const Var<B> e = propagate_mean(graph_, e0, config_.n_layers);
+    const Var<B> e = propagate_mean(graph_(step.training), e0, config_.n_layers);
     return {e.rows(0, users_.rows()), e.rows(users_.rows(), items_.rows())};
   }
 
@@ -92,7 +93,7 @@ class LightGcn {
 
  private:
   Config config_;
-  SparseOperator<Real<B>, typename B::Memory> graph_;
+  InteractionGraph<B> graph_;
   ParameterStore<B> parameters_;
   Parameter<B>& users_;
   Parameter<B>& items_;

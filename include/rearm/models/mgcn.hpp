@@ -77,11 +77,13 @@ class Mgcn {
   }
 
   Mgcn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {})
-      : config_((check(config, data), config)) {
-    const Csr<double> graph =
-        interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 0.0);
-    interaction_ = Graph::from_host(SparseOperator<T>::symmetric(cast<T>(graph)));
-    users_block_ = Graph::from_host(SparseOperator<T>::general(cast<T>(users_block(graph, data.n_users))));
+      : config_((check(config, data), config)),
+        graph_(data, 0.0),
+        users_block_(data, [n_users = data.n_users, n_items = data.n_items](const Interactions& pairs) {
+          const Csr<double> graph =
+              interaction_graph(items_by_user(pairs, n_users), users_by_item(pairs, n_items), 0.0);
+          return Graph::from_host(SparseOperator<T>::general(cast<T>(users_block(graph, n_users))));
+        }) {
     const Index d = config.embedding_dim;
     const std::uint64_t seed = ctx.seed();
     users_ = &parameters_.add("user_id", data.n_users, d);
@@ -108,12 +110,16 @@ class Mgcn {
   Mgcn& operator=(const Mgcn&) = delete;
 
   ParameterStore<B>& parameters() { return parameters_; }
+  void train_on(const Interactions& pairs) {
+    graph_.train_on(pairs);
+    users_block_.train_on(pairs);
+  }
 
-  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>&) { return split(nodes(tape)); }
+  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) { return split(nodes(tape, step)); }
 
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
     const TripletIds<B> ids(tape.context(), step.batch, users_->rows(), items_->rows());
-    const Nodes all = nodes(tape);
+    const Nodes all = nodes(tape, step);
     const auto [users, items] = split(all);
     const Triplets<B> rows = gather(users, items, ids);
     const auto size = static_cast<double>(step.batch.users.size());
@@ -142,14 +148,14 @@ class Mgcn {
   /// X_m = G_m^n_layers (V * sigmoid(gate_m(F_m W_m^T + b_m))),  Z_m = [A_users X_m; X_m]
   /// (a_1, a_2, ...) = softmax over m of w . tanh(attention(Z_m)),  Z = sum_m a_m Z_m
   /// S = (sum_m sigmoid(preference_m(C)) * (Z_m - Z) + Z) / (modalities + 1)
-  Nodes nodes(Tape<B>& tape) const {
+  Nodes nodes(Tape<B>& tape, const Step<B>& step) const {
     const Var<B> users = tape.parameter(*users_), items = tape.parameter(*items_);
-    const Var<B> content = propagate_mean(interaction_, concat_rows<B>({users, items}), config_.n_ui_layers);
+    const Var<B> content = propagate_mean(graph_(step.training), concat_rows<B>({users, items}), config_.n_ui_layers);
     const Var<B> attention_vector = tape.parameter(*attention_vector_);
     VarList<B> z = tape.list(), scores = tape.list();
     for (const View& view : views_) {
       const Var<B> x = propagate(view.graph, items * sigmoid(view.purifier(view.features(tape))), config_.n_layers);
-      z.push_back(concat_rows<B>({spmm(users_block_, x), x}));
+      z.push_back(concat_rows<B>({spmm(users_block_(step.training), x), x}));
       scores.push_back(linear(tanh(attention_(z.back())), attention_vector));
     }
     const auto n_views = static_cast<Index>(z.size());
@@ -184,7 +190,7 @@ class Mgcn {
   }
 
   Config config_;
-  Graph interaction_, users_block_;
+  InteractionGraph<B> graph_, users_block_;
   std::vector<View> views_;
   ParameterStore<B> parameters_;
   Parameter<B>* users_ = nullptr;

@@ -3,6 +3,7 @@
 /// The settings of training, the same for every model, and those of a run: training's together with a model's.
 
 #include <rearm/core/fields.hpp>
+#include <rearm/data/edge_sampling.hpp>
 
 #include <cstdint>
 #include <string>
@@ -28,6 +29,8 @@ struct TrainConfig {
   bool bfloat16_moments = false;
   int epochs = 1000;
   int patience = 20;
+  double edge_keep = 1.0;
+  EdgeSampling edge_sampling = EdgeSampling::uniform;
   int eval_every = 1;
   std::string watch = "recall@20";
   bool round_validation_metric = false;
@@ -50,6 +53,13 @@ struct TrainConfig {
     f(Field{"patience", "epochs without improvement that are tolerated; early stopping comes at the next one",
             at_least(0), OnResume::may_differ},
       c.patience);
+    f(Field{"edge_keep",
+            "share of the train pairs that each epoch propagates over, drawn anew; evaluation has them all",
+            above_up_to(0, 1)},
+      c.edge_keep);
+    f(Field{"edge_sampling",
+            "how they are drawn: uniform, or degree (those of busy users and popular items less often)"},
+      c.edge_sampling);
     f(Field{"eval_every", "epochs between validations", at_least(1)}, c.eval_every);
     f(Field{"watch", "validation metric that decides which epoch is the best, such as recall@20"}, c.watch);
     f(Field{"round_validation_metric",

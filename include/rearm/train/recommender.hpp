@@ -7,6 +7,7 @@
 #include <rearm/core/fields.hpp>
 #include <rearm/core/parameters.hpp>
 #include <rearm/data/batch.hpp>
+#include <rearm/data/interactions.hpp>
 #include <rearm/loss/loss.hpp>
 #include <rearm/train/store.hpp>
 
@@ -41,6 +42,10 @@ struct Step {
 ///   inner network. True if something that steps read has moved; steps are then recorded anew on a device. A run that
 ///   is resumed in the middle of an epoch calls it again, with parameters and inner networks as they were the first
 ///   time: what it does may depend on these, the epoch and the seed alone.
+/// - `void train_on(const Interactions& pairs)`: training steps propagate over these train pairs alone, with the
+/// degrees
+///   that nodes have among them, until the next call; evaluation over all. TrainConfig::edge_keep needs it.
+/// - `bool samples_edges() const`: true if the model chooses these pairs itself; TrainConfig::edge_keep must then be 1.
 /// - `static constexpr int n_negatives`: negatives for every pair, 1 without it. batch.negatives holds those of a pair
 ///   one after the other.
 /// - `bool decays_weights() const`: false if the model's loss has a penalty of its own and TrainConfig::weight_decay is
@@ -77,6 +82,8 @@ class AnyRecommender {
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) const { return self_->loss(tape, step); }
   bool begin_epoch(Context<B>& ctx, int epoch) const { return self_->begin_epoch(ctx, epoch); }
   bool has_begin_epoch() const { return self_->has_begin_epoch(); }
+  bool can_train_on_part() const { return self_->can_train_on_part(); }
+  void train_on(const Interactions& pairs) const { self_->train_on(pairs); }
   int n_negatives() const { return self_->n_negatives(); }
   bool decays_weights() const { return self_->decays_weights(); }
   std::vector<Trained<B>> inner_networks() const { return self_->inner_networks(); }
@@ -90,6 +97,8 @@ class AnyRecommender {
     virtual Loss<B> loss(Tape<B>& tape, const Step<B>& step) = 0;
     virtual bool begin_epoch(Context<B>& ctx, int epoch) = 0;
     virtual bool has_begin_epoch() const = 0;
+    virtual bool can_train_on_part() const = 0;
+    virtual void train_on(const Interactions& pairs) = 0;
     virtual int n_negatives() const = 0;
     virtual bool decays_weights() const = 0;
     virtual std::vector<Trained<B>> inner_networks() = 0;
@@ -109,6 +118,19 @@ class AnyRecommender {
     }
     bool has_begin_epoch() const override {
       return requires(M & m, Context<B> & ctx) { m.begin_epoch(ctx, 0); };
+    }
+    bool can_train_on_part() const override {
+      if constexpr (requires(const Interactions& pairs) { model->train_on(pairs); }) {
+        if constexpr (requires { model->samples_edges(); })
+          return !model->samples_edges();
+        else
+          return true;
+      } else {
+        return false;
+      }
+    }
+    void train_on([[maybe_unused]] const Interactions& pairs) override {
+      if constexpr (requires { model->train_on(pairs); }) model->train_on(pairs);
     }
     int n_negatives() const override {
       if constexpr (requires { M::n_negatives; })

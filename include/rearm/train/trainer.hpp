@@ -5,6 +5,7 @@
 
 #include <rearm/autodiff/tape.hpp>
 #include <rearm/data/dataset.hpp>
+#include <rearm/data/edge_sampling.hpp>
 #include <rearm/eval/evaluator.hpp>
 #include <rearm/loss/loss.hpp>
 #include <rearm/optim/adamw.hpp>
@@ -25,6 +26,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -108,6 +110,14 @@ class Trainer {
         tape_(ctx),
         replay_(ctx) {
     if constexpr (!on_host) loss_sums_ = Matrix<T, typename B::Memory>(1, 1 + max_loss_parts);
+    if (config.edge_keep == 1) return;
+    if (!model_.can_train_on_part())
+      throw ConfigError(detail::message("edge_keep = ", config.edge_keep, ": the model ", model_.name(),
+                                        " trains on the whole graph, or on a part of its own choice; set it to 1"));
+    edges_.emplace(seen_, users_by_item(data.train, data.n_items), 1e-7, config.edge_sampling);
+    if (kept_edges() < 1)
+      throw ConfigError(detail::message("edge_keep = ", config.edge_keep, ": leaves none of ", edges_->pairs().size(),
+                                        " train pairs to an epoch's graph; choose a larger one"));
   } catch (const std::bad_alloc&) {
     detail::throw_out_of_memory("making a trainer");
   }
@@ -289,7 +299,15 @@ class Trainer {
     report.train_seconds = seconds_before + seconds_since(start);
     return report;
   }
+  Index kept_edges() const {
+    return static_cast<Index>(config_.edge_keep * static_cast<double>(edges_->pairs().size()));
+  }
   void begin_epoch_of_model(int epoch, bool again) {
+    if (edges_) {
+      model_.train_on(
+          edges_->draw(kept_edges(), {config_.seed, edge_sampling_stream, static_cast<std::uint32_t>(epoch)}));
+      replay_.forget();
+    }
     if (epoch_start_ == nullptr) return;
     const auto begin = [&] {
       if (model_.begin_epoch(ctx_, epoch)) replay_.forget();
@@ -480,6 +498,7 @@ class Trainer {
   StepReplay<B> replay_;
   Matrix<T, typename B::Memory> loss_sums_;
   LossValues losses_;  ///< of the epoch so far: on the host their sums, of a device the means as they were last read
+  std::optional<EdgeSampler> edges_;            ///< of epochs that propagate over a part of the pairs
   std::unique_ptr<EpochStart<B>> epoch_start_;  ///< of a model that has begin_epoch
   std::int64_t saved_step_ = 0;                 ///< at the last checkpoint
   std::chrono::steady_clock::time_point saved_at_;

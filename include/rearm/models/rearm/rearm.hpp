@@ -88,6 +88,10 @@ class Model {
   /// As printed, the loss has a penalty of its own.
   bool decays_weights() const noexcept { return config_.variant == Variant::reference; }
 
+  void train_on(const Interactions& pairs) {
+    part_ = interaction_operator<B>(pairs, n_users_, n_items_, degree_epsilon(config_.variant));
+  }
+
   /// Everything `forward` makes that somebody needs: rows are users, then items.
   struct Forward {
     Var<B> representation;  ///< r of eq. 19, n x (|M| + 1) d
@@ -103,7 +107,7 @@ class Model {
     const VarList<B> items = attention_->items(split(h_items), step);
     const VarList<B> users = attention_->users(split(h_users));
     // 4.3    LightGCN on [users; items], every part at once (10)(11)
-    const Var<B> nodes = propagate_mean(graphs_.interaction, stacked(users, items), config_.n_ui_layers);
+    const Var<B> nodes = propagate_mean(interaction(step.training), stacked(users, items), config_.n_ui_layers);
     VarList<B> modal = split(nodes);
     const Var<B> id = modal.front();
     modal.erase(modal.begin());
@@ -139,6 +143,7 @@ class Model {
 
  private:
   using Graph = SparseOperator<T, typename B::Memory>;
+  const Graph& interaction(bool training) const { return training && !part_.empty() ? part_ : graphs_.interaction; }
   /// h <- G h, n_layers times; with `unit_rows` (the authors' program) each row of the result has length 1.
   struct Homograph {
     const Graph* graph = nullptr;
@@ -190,6 +195,7 @@ class Model {
   Index n_items_;
   Index d_;
   Graphs<B> graphs_;
+  Graph part_;  ///< of the interaction graph, see train_on
   Graph user_mean_;
   std::vector<std::string> names_;
   ParameterStore<B> parameters_;

@@ -1,9 +1,9 @@
 /// @file edge_sampling_test.cpp
 /// Pairs drawn by degree: how many, which, how often.
 
-#include <rearm/graph/edge_sampling.hpp>
+#include "tests/graph/random_data.hpp"
 
-#include "random_data.hpp"
+#include <rearm/data/edge_sampling.hpp>
 
 #include <doctest/doctest.h>
 
@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-namespace graph_edge_sampling_test {
+namespace data_edge_sampling_test {
 
 using namespace rearm;
 using namespace rearm::test;
@@ -66,6 +66,13 @@ TEST_CASE("the weight of a pair is 1 / (sqrt(deg_u + epsilon) sqrt(deg_i + epsil
   CHECK(sampler.weights()[2] == doctest::Approx(1 / std::sqrt(1.5 * 2.5)).epsilon(1e-14));
 }
 
+TEST_CASE("uniform draws give every pair the same weight") {
+  const Interactions pairs = random_pairs(30, 20, 100, 3);
+  const EdgeSampler sampler(items_by_user(pairs, 30), users_by_item(pairs, 20), 0.5, EdgeSampling::uniform);
+  REQUIRE(sampler.pairs().size() > 50);
+  for (const double w : sampler.weights()) CHECK(w == 1.0);
+}
+
 TEST_CASE("two pairs are drawn as often as one after the other by weight among those left") {
   const Interactions pairs{{0, 0, 0, 0, 1, 2}, {0, 1, 2, 3, 3, 4}};
   const EdgeSampler sampler = sampler_of(pairs, 3, 5);
@@ -100,4 +107,4 @@ TEST_CASE("more pairs than there are, and pairs that are not each other's transp
   CHECK_THROWS_AS(EdgeSampler(items_by_user(pairs, 2), Adjacency{}, 0), ShapeError);
 }
 
-}  // namespace graph_edge_sampling_test
+}  // namespace data_edge_sampling_test

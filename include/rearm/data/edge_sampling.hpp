@@ -2,6 +2,7 @@
 /// @file edge_sampling.hpp
 /// Random subsets of the user-item pairs, for models that train on another part of the graph every epoch.
 
+#include <rearm/core/fields.hpp>
 #include <rearm/core/random.hpp>
 #include <rearm/data/interactions.hpp>
 
@@ -10,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,15 +20,24 @@ namespace rearm::REARM_ABI {
 /// Stream of the draws; the key's step is the epoch.
 inline constexpr std::uint32_t edge_sampling_stream = 0x45530001;
 
+/// How likely a pair is to be drawn: all alike, or by degree.
+enum class EdgeSampling { uniform, degree };
+template <>
+struct EnumNames<EdgeSampling> {
+  static constexpr std::pair<EdgeSampling, std::string_view> values[] = {{EdgeSampling::uniform, "uniform"},
+                                                                         {EdgeSampling::degree, "degree"}};
+};
+
 /// Draws pairs without replacement, one after the other, each with probability proportional to its weight among those
-/// that are left:
+/// that are left: 1 for `uniform`, and for `degree`
 ///     w_e = 1 / (sqrt(deg_u + epsilon) sqrt(deg_i + epsilon)),  e = (u, i),
 /// so that pairs of popular items and busy users are left out more often (Zhou & Shen, "A tale of two graphs: Freezing
 /// and denoising graph structures for multimodal recommendation", MM'23, degree-sensitive edge pruning).
 class EdgeSampler {
  public:
   /// Throws ShapeError unless each argument is the other's transpose in size.
-  EdgeSampler(const Adjacency& items_by_user, const Adjacency& users_by_item, double epsilon) {
+  EdgeSampler(const Adjacency& items_by_user, const Adjacency& users_by_item, double epsilon,
+              EdgeSampling sampling = EdgeSampling::degree) {
     if (items_by_user.ids.size() != users_by_item.ids.size())
       throw ShapeError(detail::message("EdgeSampler: ", items_by_user.ids.size(), " pairs by user but ",
                                        users_by_item.ids.size(), " by item; group the same pairs both ways"));
@@ -37,7 +48,8 @@ class EdgeSampler {
       for (const Id item : items_by_user.row(u)) {
         pairs_.users.push_back(static_cast<Id>(u));
         pairs_.items.push_back(item);
-        weights_.push_back(scale(items_by_user, u) * scale(users_by_item, item));
+        weights_.push_back(sampling == EdgeSampling::uniform ? 1.0
+                                                             : scale(items_by_user, u) * scale(users_by_item, item));
       }
   }
 
