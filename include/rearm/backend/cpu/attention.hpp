@@ -14,7 +14,7 @@ REARM_LOOPS_BEGIN
 
 namespace rearm::REARM_ABI::cpu {
 
-/// Widest embedding that a node's buffers hold (Config allows no more).
+/// Widest embedding that a node's buffers hold (ops/attention.hpp allows no more).
 inline constexpr Index max_attention_dim = 1024;
 
 /// x <- entries [first, first + simd_width) of row i, zero past its end.
