@@ -97,7 +97,8 @@ TEST_CASE("work inside work of the same context is refused") {
     const auto nested = [&] {
       cpu::parallel_chunks(resources, 4, [&](Index) { cpu::parallel_chunks(resources, 4, [](Index) {}); });
     };
-    CHECK_THROWS_WITH_AS(nested(), "a context is used from one thread at a time, and not inside its own work", Error);
+    CHECK_THROWS_WITH_AS(nested(), "a context may be used from one thread at a time, and not from inside its own work",
+                         Error);
     cpu::parallel_chunks(resources, 4, [](Index) {});  // and works on
   }
 }

@@ -60,10 +60,10 @@ TEST_CASE("a folder of splits and features is read, modalities in declared order
   CHECK(data.modalities[0].features.cols() == 3);
   CHECK(!data.modalities[0].knn);
   CHECK(data.features_are == "unknown");
-  CHECK(data.warnings ==
-        std::vector<std::string>{"1 of 3 users have no train pairs", "1 of 4 items have no train pairs",
-                                 "1 users of test have no train pairs and count in the means of metrics; "
-                                 "count_cold_users = false leaves them out"});
+  CHECK(data.warnings == std::vector<std::string>{"1 of 3 users have no train pairs",
+                                                  "1 of 4 items have no train pairs",
+                                                  "1 test users have no train pairs but count in the means of metrics; "
+                                                  "count_cold_users = false leaves them out"});
 }
 
 TEST_CASE("an (N, 2) array is its transpose, int32 is accepted") {
@@ -103,7 +103,7 @@ TEST_CASE("dataset.json names the set, its sizes and what the features are") {
   CHECK(data.name == "Small");
   CHECK(data.n_users == 7);
   CHECK(data.features_are == "image: original, text: surrogate");
-  CHECK(warned(data, "audio_feat.npy is not there"));
+  CHECK(warned(data, "audio_feat.npy is missing"));
   CHECK(warned(data, "5 of 7 users"));
   CHECK(has(error_of<ConfigError>([&] { select_modalities(data, {"image", "video"}); }), "image, text"));
   CHECK_THROWS_AS(select_modalities(data, {}), ConfigError);

@@ -13,8 +13,8 @@ namespace rearm::REARM_ABI {
 
 namespace detail {
 
-/// f(where the gradient of each input goes...). The slots are taken one after the other, in the order of the inputs: of
-/// inputs that are one variable the first overwrites and the others add.
+/// Calls f with a place for each input's gradient. The slots are taken in the order of the inputs: if several inputs
+/// are the same variable, the first overwrites and the others add.
 template <Backend B, std::size_t N, class F>
 void with_slots(Tape<B>& tape, const std::array<Var<B>, N>& inputs, const F& f) {
   std::array<Into<Real<B>>, N> slots;
@@ -25,11 +25,10 @@ void with_slots(Tape<B>& tape, const std::array<Var<B>, N>& inputs, const F& f) 
 }  // namespace detail
 
 /// An operator with a result of `rows` x `cols`, on the tape of its inputs. Inputs may be empty, but not all of them.
-/// - forward(ctx, y) computes the result into the view y. It may return what the backward pass needs again, views and
-///   numbers.
-/// - backward(ctx, y, d...), or backward(ctx, y, kept, d...) where forward returned `kept`, runs when a gradient has
-///   reached y, now a Var. Each d is an Into, one an input and in their order; it is not wanted where the input is
-///   empty or needs no gradient.
+/// - forward(ctx, y) computes the result into the view y. It may return views and numbers for the backward pass.
+/// - backward(ctx, y, d...), or backward(ctx, y, kept, d...) if forward returned `kept`, runs when a gradient has
+///   reached y, here a Var. Each d is an Into, one per input, in their order; it is not wanted if the input is empty or
+///   needs no gradient.
 ///
 ///     template <Backend B>
 ///     Var<B> cosine(Var<B> a, Var<B> b, Real<B> eps) {

@@ -118,8 +118,8 @@ Var<B> gather(Var<B> x, std::span<const Id> ids) {
   return gather(x, make_index_list(x.tape().context(), ids, x.rows()));
 }
 
-/// A block matrix with `grid_rows` rows of blocks, the parts in row-major order: [x_1 | x_2 | ...] for 1, all on top of
-/// each other for parts.size(). Throws ShapeError where parts do not fill the grid or their shapes do not fit.
+/// A block matrix with `grid_rows` rows of blocks, the parts in row-major order: [x_1 | x_2 | ...] for 1, a vertical
+/// stack for parts.size(). Throws ShapeError if the parts do not fill the grid or their shapes do not match.
 template <Backend B>
 Var<B> concat(std::span<const Var<B>> parts, std::size_t grid_rows = 1) {
   using T = Real<B>;
@@ -254,7 +254,7 @@ Var<B> prelu_add(Var<B> x, Var<B> slope, Var<B> y) {
       });
 }
 
-/// w x + b, plus `addend` unless that is empty.
+/// w x + b, plus `addend` unless it is empty.
 template <Backend B>
 Var<B> scalar_affine(Var<B> x, Var<B> weight, Var<B> bias, Var<B> addend = {}) {
   return apply(

@@ -1,7 +1,6 @@
 #pragma once
 /// @file map.hpp
-/// The elementwise family on tape variables; functors/map.hpp has the functions, their accuracy and where they are
-/// defined.
+/// The elementwise family on tape variables; functors/map.hpp has the functions, their accuracy and their domains.
 
 #include <rearm/autodiff/apply.hpp>
 #include <rearm/ops/map.hpp>
@@ -48,7 +47,7 @@ template <Backend B>
 Var<B> relu(Var<B> x) {
   return map<functors::Relu>(x);
 }
-/// x where x > 0, `below` x elsewhere; prelu where the slope is learned.
+/// x where x > 0, `below` x elsewhere; for a learned slope use prelu.
 template <Backend B>
 Var<B> leaky_relu(Var<B> x, double below = 0.01) {
   return map(x, functors::LeakyRelu{below});

@@ -1,6 +1,6 @@
 #pragma once
 /// @file operators.hpp
-/// Sums and products of tape variables by element, by name and as + - *.
+/// Elementwise sums and products of tape variables, as named functions and as + - *.
 
 #include <rearm/autodiff/apply.hpp>
 #include <rearm/autodiff/linear_ops.hpp>
@@ -18,9 +18,9 @@ Var<B> mul(Var<B> a, Var<B> b) {
       });
 }
 
-// Either operand of + - * may be the one that is one row, one column or one number.
+// Either operand of + - * may be the one row, one column or one number.
 namespace detail {
-/// Whether a alone is the one that is repeated.
+/// Whether a is the operand to be repeated.
 template <Backend B>
 bool repeated(Var<B> a, Var<B> b) {
   return !broadcasts(a.value(), b.value()) && broadcasts(b.value(), a.value());

@@ -1,6 +1,6 @@
 #pragma once
 /// @file project.hpp
-/// The linear map of a feature table; its gradient stays in two factors.
+/// The linear map of a feature table, whose gradient stays in two factors.
 
 #include <rearm/autodiff/tape.hpp>
 #include <rearm/core/feature_table.hpp>
@@ -9,7 +9,7 @@
 namespace rearm::REARM_ABI {
 
 /// X W^T + b of a table X (n x width), W d x width; `bias` may be null. The gradient of a trainable table is left in
-/// the table as d_y and W; that of W too, where the table fuses it (FeatureTable).
+/// the table as d_y and W; that of W is left to the table's update if the table fuses it (FeatureTable).
 template <Backend B>
 Var<B> project(Tape<B>& tape, FeatureTable<B>& table, Parameter<B>& weight, Parameter<B>* bias = nullptr) {
   const Var<B> w = tape.parameter(weight);

@@ -44,7 +44,7 @@ Var<B> row_scale_detached(Var<B> x, Real<B> eps) {
 }
 
 namespace detail {
-/// The mean and 1 / standard deviation of each of n rows, which LayerNorm needs again.
+/// The mean and 1 / standard deviation of each of n rows, kept for LayerNorm's backward pass.
 template <class T>
 struct RowMoments {
   T* mean;
@@ -69,7 +69,7 @@ Var<B> layer_norm(Var<B> x, Var<B> gamma, Var<B> beta, Real<B> eps) {
       });
 }
 
-/// prelu(layer_norm(x)), one operator.
+/// prelu(layer_norm(x)) as one operator.
 template <Backend B>
 Var<B> layer_norm_prelu(Var<B> x, Var<B> gamma, Var<B> beta, Real<B> eps, Var<B> slope) {
   using Moments = detail::RowMoments<Real<B>>;
@@ -164,7 +164,7 @@ Var<B> low_rank_product(Var<B> x, Var<B> w1, Var<B> w2, LowRankOrder order) {
       },
       [=](Context<B>& ctx, Var<B> y, MatrixView<T> mid, Into<T> d_x, Into<T> d_w1, Into<T> d_w2) {
         if (d_w1.view.data == d_w2.view.data && d_w1.wanted() && d_w1.write == Write::overwrite) {
-          fill(ctx, T{0}, d_w1.view);  // one variable twice: a row's factors are written interleaved
+          fill(ctx, T{0}, d_w1.view);  // the same variable twice: a row's factors are written interleaved
           d_w1.write = Write::accumulate;
         }
         low_rank_product_backward(ctx, x.value(), w1.value(), w2.value(), order, mid, y.grad(), d_x, d_w1, d_w2);

@@ -1,8 +1,8 @@
 #pragma once
 /// @file tape.hpp
 /// A reverse-mode tape. Values and gradients lie in the context's arena, the recorded steps in an arena of the tape's
-/// own; both are reset once a step, so a steady-state step allocates nothing and uses the same addresses. A backward
-/// pass may reuse the memory of values that it no longer needs for gradients.
+/// own; both are reset once per step, so a steady-state step allocates nothing and uses the same addresses. For
+/// gradients, a backward pass may reuse the memory of values that it no longer needs.
 
 #include <rearm/core/context.hpp>
 #include <rearm/core/parameter.hpp>
@@ -18,7 +18,7 @@
 namespace rearm::REARM_ABI {
 
 /// What a backward pass does with values and gradients that it no longer needs: keep them until reset(), or reuse their
-/// memory. After `release` only the gradients of parameters, and results of up to a page such as losses, may be read.
+/// memory. After `release` only the gradients of parameters, and results of up to a page, such as losses, may be read.
 enum class AfterBackward { keep, release };
 
 template <Backend B>
@@ -35,8 +35,8 @@ struct Node {
   Parameter<B>* parameter = nullptr;
   bool requires_grad = false;
   bool has_grad = false;
-  bool owned = false;      ///< value and grad lie in the arena for this node alone
-  Node* lender = nullptr;  ///< the node of whose gradient this one's is a block
+  bool owned = false;      ///< value and grad are arena memory of this node alone
+  Node* lender = nullptr;  ///< the node whose gradient holds this one's as a block
   int borrowers = 0;       ///< number of nodes whose gradients are blocks of this one's
 
   /// The part of the gradient that belongs to `part`, a slice of the value.
@@ -49,7 +49,7 @@ struct Node {
 
 }  // namespace detail
 
-/// Handle on a matrix of the tape; copies freely, valid until the tape is reset.
+/// Handle to a matrix on the tape; copies freely, valid until the tape is reset.
 template <Backend B>
 class Var {
  public:
@@ -65,7 +65,7 @@ class Var {
   bool empty() const { return node_ == nullptr; }
   Tape<B>& tape() const { return *tape_; }
   detail::Node<B>& node() const { return *node_; }
-  /// The gradient after backward(); a view without data when none reached this value.
+  /// The gradient after backward(); a view without data if none reached this value.
   MatrixView<const T> grad() const {
     const detail::Node<B>& source = node_->root != nullptr ? *node_->root : *node_;
     if (!source.has_grad) return {};
@@ -85,7 +85,7 @@ class Var {
   detail::Node<B>* node_ = nullptr;
 };
 
-/// The number in a 1 x 1 variable; 0 for an empty Var. Waits for a device to compute it.
+/// The value of a 1 x 1 variable; 0 for an empty Var. Waits for a device to compute it.
 template <Backend B>
 double scalar(const Var<B>& x) {
   if (x.empty()) return 0;
@@ -111,7 +111,7 @@ class Tape {
   bool recording() const noexcept { return recording_; }
   void set_recording(bool recording) noexcept { recording_ = recording; }
 
-  /// Forgets all values and steps; every Var and every view into the arena becomes invalid.
+  /// Discards all values and steps; every Var and every view into the arena becomes invalid.
   void reset() {
     steps_.clear();
     free_.clear();
@@ -144,7 +144,7 @@ class Tape {
     return {*this, node};
   }
   /// Has the backward pass call backward() if a gradient has reached `output`. Captures must be views and handles.
-  /// Operators are recorded by `apply` (apply.hpp) where its form fits.
+  /// Operators go through `apply` (apply.hpp) if its form fits.
   template <class F>
   void record(Var<B> output, F backward) {
     static_assert(std::is_trivially_destructible_v<F>, "capture views and handles, nothing that owns");
@@ -154,8 +154,8 @@ class Tape {
       steps_.push_back({&output.node(), stored, [](void* f) { (*static_cast<F*>(f))(); }});
     });
   }
-  /// Where an operator writes the gradient of `x`. Each call counts as a gradient: the first one's place is
-  /// overwritten, the others' is added to, so that an operator asks once and in the order in which it writes.
+  /// Where an operator writes the gradient of `x`. Each call counts as a gradient: the first overwrites, later ones
+  /// add. So an operator must ask once per input, in the order in which it writes.
   Into<T> slot(Var<B> x) {
     if (!x.requires_grad()) return {};
     detail::Node<B>& node = x.node();
@@ -172,7 +172,7 @@ class Tape {
     return {node.grad, write};
   }
   /// In a backward pass that releases: lets `part` reuse that block of `whole`'s gradient as its own, without a copy.
-  /// False where that is impossible or not worth it.
+  /// False if that is impossible or not worth it.
   bool hand_on(Var<B> whole, MatrixView<T> block, Var<B> part) {
     detail::Node<B>& node = part.node();
     const bool fits = releasing_ && whole.node().owned && whole.node().lender == nullptr && node.owned &&
@@ -185,8 +185,8 @@ class Tape {
     ++whole.node().borrowers;
     return true;
   }
-  /// d loss / d everything; loss must be 1 x 1. Called again (after `keep`), parameter gradients add up, the others
-  /// start anew.
+  /// d loss / d everything; loss must be 1 x 1. If called again (after `keep`), parameter gradients add up and the
+  /// others start anew.
   void backward(Var<B> loss, AfterBackward after = AfterBackward::keep) {
     detail::require_shape(loss.value(), 1, 1, "backward", "loss");
     releasing_ = after == AfterBackward::release;
@@ -250,7 +250,7 @@ class Tape {
     if (node.lender != nullptr && --node.lender->borrowers == 0) give_back(node.lender->grad);
     node.owned = false;
   }
-  /// n elements of the smallest released block that holds them; null when there is none.
+  /// n elements of the smallest released block that holds them; null if there is none.
   T* reuse(Index n) {
     auto best = free_.end();
     for (auto block = free_.begin(); block != free_.end(); ++block)

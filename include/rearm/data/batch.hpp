@@ -9,14 +9,14 @@
 
 namespace rearm::REARM_ABI {
 
-/// Row r: a user, an item of its train pairs, and as many items outside its excluded ones as the model wants for a pair
+/// Row r: a user, an item of its train pairs, and as many items outside its excluded ones as the model wants per pair
 /// (`negatives` holds those of row 0, then those of row 1, ...).
 struct Batch {
   std::vector<Id> users, positives, negatives;
   Index size() const noexcept { return static_cast<Index>(users.size()); }
 };
 
-/// A batch in a backend's memory. A `Batch` is one on the host.
+/// A batch in a backend's memory. A `Batch` is one in host memory.
 template <class Memory = HostMemory>
 struct BatchView {
   std::span<const Id> users, positives, negatives;

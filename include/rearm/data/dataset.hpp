@@ -46,7 +46,7 @@ struct Modality {
 
 struct Dataset {
   std::string name;
-  std::string features_are;  ///< of all modalities; "image: original, text: surrogate" where they differ
+  std::string features_are;  ///< of all modalities; "image: original, text: surrogate" if they differ
   Index n_users = 0;
   Index n_items = 0;
   Interactions train, valid, test;
@@ -187,7 +187,7 @@ inline void tidy_splits(Dataset& data) {
       data.warnings.push_back(message(
           split_names[a], " and ", split_names[b], " share ", common, " pairs",
           a == 0 ? "; what a user has in train is never recommended, so these count as misses: drop them" : ""));
-  // What has no pair at all still has a row in every table and product.
+  // An id without any pair still has a row in every table and product.
   const auto idle = [&](std::vector<Id> Interactions::*ids, Index n, const char* what) {
     const Index without = n - count_distinct(data.train.*ids);
     if (without == 0) return;
@@ -208,7 +208,7 @@ inline void tidy_splits(Dataset& data) {
   for (const Id user : data.test.users)
     if (!std::ranges::binary_search(warm, user)) cold.push_back(user);
   if (const Index n = count_distinct(std::move(cold)); n > 0)
-    data.warnings.push_back(message(n, " users of test have no train pairs and count in the means of metrics; ",
+    data.warnings.push_back(message(n, " test users have no train pairs but count in the means of metrics; ",
                                     "count_cold_users = false leaves them out"));
 }
 
@@ -222,7 +222,7 @@ inline void set_counts(Dataset& data, const DatasetManifest& manifest, const std
     if (!items) from = here;
     items = m.features.rows();
   }
-  // Without a declaration, ids far beyond the number of pairs are a damaged file, not a large data set.
+  // Without a declaration, ids far beyond the number of pairs mean a damaged file, not a large data set.
   Index pairs = 0;
   for (const SourcedPairs& split : splits) pairs += split.pairs.size();
   const Index plausible = std::min<Index>(std::numeric_limits<Id>::max(), 1'000'000 + 100 * pairs);
@@ -240,7 +240,7 @@ inline void set_counts(Dataset& data, const DatasetManifest& manifest, const std
   data.n_items = items.value_or(seen_items);
 }
 
-/// `load_dataset`.
+/// The body of `load_dataset`.
 inline Dataset read_dataset(const std::filesystem::path& dir, LoadOptions options) {
   if (!std::filesystem::is_directory(dir))
     throw IoError(message(dir.string(), ": there is no such folder; check the path"));
@@ -263,7 +263,7 @@ inline Dataset read_dataset(const std::filesystem::path& dir, LoadOptions option
   data.features_are = joint_features_are(data.modalities);
   for (const auto& [name, kind] : manifest.modalities)
     if (std::ranges::find(names, name) == names.end())
-      data.warnings.push_back(message("dataset.json declares ", name, " but ", name, "_feat.npy is not there"));
+      data.warnings.push_back(message("dataset.json declares ", name, " but ", name, "_feat.npy is missing"));
   data.train = std::move(splits[0].pairs);
   data.valid = std::move(splits[1].pairs);
   data.test = std::move(splits[2].pairs);
@@ -275,10 +275,10 @@ inline Dataset read_dataset(const std::filesystem::path& dir, LoadOptions option
 
 /// Reads a folder: train.npy, valid.npy, test.npy (integers (2, N), row 0 users, row 1 items; an (N, 2) array is taken
 /// as its transpose) or one MMRec <name>.inter; any <modality>_feat.npy (read in blocks, not loaded); their neighbors;
-/// and dataset.json, which when there decides the numbers of users and items. Otherwise items = feature rows, and what
-/// no file says is the largest id + 1. Without feature files `modalities` is empty. Throws IoError for files that
-/// cannot be read; DataError naming file, position and value for negative ids or ids out of range, an empty split,
-/// feature rows that differ, NaN or infinite features, damaged neighbors or manifest.
+/// and dataset.json, which if present decides the numbers of users and items. Otherwise items = feature rows, and a
+/// number that no file gives is the largest id + 1. Without feature files `modalities` is empty. Throws IoError for
+/// files that cannot be read; DataError naming file, position and value for negative ids or ids out of range, an empty
+/// split, feature rows that differ, NaN or infinite features, damaged neighbors or manifest.
 inline Dataset load_dataset(const std::filesystem::path& dir, LoadOptions options = {}) {
   return detail::with_memory_errors(
       "reading a data set", [&] { return detail::with_io_errors([&] { return detail::read_dataset(dir, options); }); });
@@ -304,8 +304,8 @@ inline void require_consistent(const Dataset& data) {
 }
 }  // namespace detail
 
-/// Keeps the named modalities, in declared order. Throws ConfigError for a name that is not there, listing those that
-/// are, or for no name; the data set is then as it was.
+/// Keeps the named modalities, in declared order. Throws ConfigError for an unknown name, listing those present, or if
+/// no name is given; the data set is then unchanged.
 inline void select_modalities(Dataset& data, const std::vector<std::string>& names) {
   std::string present;
   for (const Modality& m : data.modalities) present += (present.empty() ? "" : ", ") + m.name;

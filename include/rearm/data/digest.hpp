@@ -1,6 +1,6 @@
 #pragma once
 /// @file digest.hpp
-/// What a data set is known by again: a digest of each of its parts.
+/// What identifies a data set: a digest of each of its parts.
 
 #include <rearm/data/dataset.hpp>
 #include <rearm/io/content_hash.hpp>
@@ -14,8 +14,8 @@
 
 namespace rearm::REARM_ABI {
 
-/// Of the numbers of users and items, the pairs of each split in their order, and each modality's features: an object
-/// of a name and a text each. Reads all features once.
+/// The numbers of users and items, and digests of the pairs of each split, in order, and of each modality's features: a
+/// JSON object of texts. Reads all features once.
 inline nlohmann::json data_digests(const Dataset& data) try {
   nlohmann::json out = {{"users", std::to_string(data.n_users)}, {"items", std::to_string(data.n_items)}};
   const std::pair<const char*, const Interactions*> splits[] = {

@@ -1,6 +1,6 @@
 #pragma once
 /// @file features.hpp
-/// Raw features of the items, one row each: an NPY file that is read in blocks, or a matrix in memory.
+/// Raw features of the items, one row each: an NPY file read in blocks, or a matrix in memory.
 
 #include <rearm/core/matrix.hpp>
 #include <rearm/data/npy.hpp>
@@ -25,8 +25,8 @@
 namespace rearm::REARM_ABI {
 namespace detail {
 
-/// A file that is read block by block and must stay what it was when it was opened: every read looks at its size and
-/// time. It is not mapped, because a mapping of a file that somebody truncates ends in a signal.
+/// A file that is read block by block and must not change after it was opened: every read checks its size and time. It
+/// is not mapped into memory, because reading a mapping of a file that was truncated raises a signal.
 class SteadyFile {
  public:
   SteadyFile() = default;
@@ -36,14 +36,14 @@ class SteadyFile {
     opened_ = status();
   }
   const std::filesystem::path& path() const noexcept { return path_; }
-  /// Throws IoError unless the path still leads to the opened file.
+  /// Throws IoError unless the path still names the opened file.
   void require_same() const {
     struct stat there = {};
     if (::stat(path_.c_str(), &there) != 0 || there.st_dev != opened_.st_dev || there.st_ino != opened_.st_ino)
       throw_changed();
   }
   bool is_open() const noexcept { return fd_ != nullptr; }
-  /// The n bytes at `offset`. Throws IoError where they cannot be read or are no longer those of the opened file.
+  /// Reads the n bytes at `offset`. Throws IoError if they cannot be read or the file has changed.
   void read(Index offset, char* out, Index n) const {
     for (Index done = 0; done < n;) {
       const ::ssize_t got =
@@ -62,11 +62,11 @@ class SteadyFile {
  private:
   struct stat status() const {
     struct stat out = {};
-    if (::fstat(fd_->get(), &out) != 0) throw_io(path_, "cannot be looked at", errno);
+    if (::fstat(fd_->get(), &out) != 0) throw_io(path_, "cannot be examined", errno);
     return out;
   }
   [[noreturn]] void throw_changed() const {
-    throw IoError(message(path_.string(), ": was changed while it was read; start again when it is whole"));
+    throw IoError(message(path_.string(), ": was changed while it was being read; start again when it is complete"));
   }
   std::filesystem::path path_;
   std::unique_ptr<FileDescriptor> fd_;
@@ -75,16 +75,16 @@ class SteadyFile {
 
 }  // namespace detail
 
-/// rows x cols numbers that are copied out in blocks, so that a table larger than memory can be used. Move-only.
+/// rows x cols values that are copied out in blocks, so that a table larger than memory can be used. Move-only.
 class FeatureMatrix {
  public:
   FeatureMatrix() = default;
 
   /// Opens a two-dimensional NPY of float16, float32 or float64, to be read block by block. Throws what read_npy_header
-  /// throws, IoError for Fortran order, DataError for integers, another number of dimensions, or no rows or columns.
+  /// throws, IoError for Fortran order, DataError for integers, any other number of dimensions, or no rows or columns.
   /// Reading throws IoError if the file has been changed since.
   static FeatureMatrix open(const std::filesystem::path& path) {
-    detail::npy_file_bytes(path);  // says what is wrong where there is no file
+    detail::npy_file_bytes(path);  // says what is wrong if there is no file
     detail::SteadyFile file(path);
     const NpyHeader header = read_npy_header(path);
     file.require_same();
@@ -119,17 +119,18 @@ class FeatureMatrix {
   /// The file; empty for a matrix in memory.
   const std::filesystem::path& path() const noexcept { return file_.path(); }
 
-  /// out = rows [begin, begin + out.rows), converted. Throws ShapeError when they are not all there.
+  /// out = rows [begin, begin + out.rows), converted. Throws ShapeError unless all of them exist.
   template <std::floating_point T>
   void copy_rows(Index begin, MatrixView<T> out) const {
     if (begin < 0 || out.rows < 0 || begin > rows_ - out.rows || out.cols != cols_)
-      throw ShapeError(detail::message("copy_rows: rows from ", begin, " into ", shape_string(out), " of features ",
-                                       shape_string(rows_, cols_)));
+      throw ShapeError(detail::message("copy_rows: rows from ", begin, " into ", shape_string(out),
+                                       " do not fit features of ", shape_string(rows_, cols_)));
     visit_rows(begin, out.rows, [&](Index i, Index j, auto value) { out(i, j) = static_cast<T>(value); });
   }
 
-  /// Reads the file into memory, if that takes at most `most_bytes`, until the returned object goes: for who asks for
-  /// single rows again and again. Neither call nor return while rows are copied; the matrix must stay where it is.
+  /// Keeps the file in memory, if that takes at most `most_bytes`, until the returned object is destroyed: for callers
+  /// that ask for single rows again and again. Neither this call nor the destruction may overlap with copying rows; the
+  /// matrix must not move.
   [[nodiscard]] std::shared_ptr<void> hold(std::size_t most_bytes) const {
     const Index bytes = rows_ * cols_ * item_size(dtype_);
     if (!file_.is_open() || held_ != nullptr || static_cast<std::size_t>(bytes) > most_bytes) return nullptr;
@@ -139,7 +140,7 @@ class FeatureMatrix {
     return {all.get(), [this, all](void*) { held_ = nullptr; }};
   }
 
-  /// Throws DataError naming the file (or `name`), row, column and value of the first number that is NaN, infinite or
+  /// Throws DataError naming the file (or `name`), row, column and value of the first value that is NaN, infinite or
   /// too large for a float. Reads everything once.
   void check_finite(std::string_view name) const {
     visit_rows(0, rows_, [&](Index i, Index j, auto value) {
@@ -152,7 +153,7 @@ class FeatureMatrix {
   }
 
  private:
-  /// f(row - begin, column, value as stored; float16 as float).
+  /// Calls f(row - begin, column, value as stored; float16 as float).
   template <class F>
   void visit_rows(Index begin, Index n, const F& f) const {
     if (!file_.is_open()) {
@@ -186,7 +187,7 @@ class FeatureMatrix {
   Index cols_ = 0;
   Index offset_ = 0;
   detail::SteadyFile file_;
-  mutable const char* held_ = nullptr;  ///< all rows, while somebody holds them
+  mutable const char* held_ = nullptr;  ///< all rows, while they are held
   Matrix<float> owned_;
 };
 

@@ -39,18 +39,18 @@ constexpr std::string_view to_string(NpyType t) {
                                         "int64",   "uint8",   "uint16",  "uint32", "uint64"};
   return names[static_cast<int>(t)];
 }
-/// Bytes an element.
+/// Bytes per element.
 constexpr Index item_size(NpyType t) {
   constexpr Index sizes[] = {2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8};
   return sizes[static_cast<int>(t)];
 }
 constexpr bool is_floating(NpyType t) { return t <= NpyType::float64; }
 
-/// What an NPY file holds. Every field has been checked against the file's size.
+/// The header of an NPY file. Every field has been checked against the file's size.
 struct NpyHeader {
   NpyType dtype = NpyType::float32;
   std::vector<Index> shape;
-  bool by_columns = false;  ///< in Fortran order, and not the same in C order
+  bool by_columns = false;  ///< in Fortran order, if that differs from C order
   Index data_offset = 0;    ///< bytes before the first element
   Index size = 1;           ///< elements: the product of `shape`
 };
@@ -94,8 +94,8 @@ class NpyDict {
         break;
       }
     }
-    if (!seen_descr || !seen_order || !seen_shape) fail("descr, fortran_order and shape must all be there");
-    // Of a row, a column or nothing the orders are the same.
+    if (!seen_descr || !seen_order || !seen_shape) fail("descr, fortran_order and shape must all be present");
+    // With at most one extent other than 1 the orders are the same.
     out.by_columns = out.by_columns && std::ranges::count_if(out.shape, [](Index n) { return n != 1; }) > 1;
     return out;
   }
@@ -181,7 +181,7 @@ class NpyDict {
   std::size_t at_ = 0;
 };
 
-/// The elements of an array of that shape, no extent negative; nothing when they are more than `limit`.
+/// Number of elements of an array of that shape, no extent negative; nothing if it exceeds `limit`.
 inline std::optional<Index> element_count(const std::vector<Index>& shape, Index limit) {
   if (std::ranges::find(shape, Index{0}) != shape.end()) return 0;
   Index count = 1;
@@ -192,7 +192,7 @@ inline std::optional<Index> element_count(const std::vector<Index>& shape, Index
   return count;
 }
 
-/// Fills header.size; throws before anything is allocated when the file does not hold exactly that many bytes.
+/// Fills header.size; throws before anything is allocated if the file does not hold exactly that many bytes.
 inline void require_payload(NpyHeader& header, Index file_bytes, const std::filesystem::path& path) {
   const auto size = element_count(header.shape, std::numeric_limits<Index>::max() / item_size(header.dtype));
   header.size = size.value_or(0);
@@ -207,7 +207,7 @@ inline void require_payload(NpyHeader& header, Index file_bytes, const std::file
                         "; copy or write the file again"));
 }
 
-/// Reads `n` bytes at the stream's position or throws IoError naming path, offset, wanted and found.
+/// Reads `n` bytes at the stream's position or throws IoError naming path, offset, and bytes wanted and found.
 inline void read_exactly(std::istream& in, char* out, Index n, Index offset, const std::filesystem::path& path) {
   in.read(out, static_cast<std::streamsize>(n));
   if (in.gcount() != static_cast<std::streamsize>(n))
@@ -232,7 +232,8 @@ inline NpyHeader parse_npy_header(std::istream& in, Index file_bytes, const std:
   const auto byte = [&](int i) { return static_cast<Index>(static_cast<unsigned char>(prefix[i])); };
   const Index version = byte(6);
   if (version < 1 || version > 3)
-    throw IoError(message(path.string(), ": NPY version ", version, " at byte 6 is unsupported; 1, 2 and 3 are"));
+    throw IoError(
+        message(path.string(), ": NPY version ", version, " at byte 6 is unsupported; only 1, 2 and 3 are supported"));
   Index text_offset = 10;
   Index text_bytes = byte(8) | (byte(9) << 8);
   if (version > 1) {
@@ -244,7 +245,7 @@ inline NpyHeader parse_npy_header(std::istream& in, Index file_bytes, const std:
     throw IoError(message(path.string(), ": truncated: the header claims ", text_bytes, " bytes from offset ",
                           text_offset, " but the file has ", file_bytes - text_offset));
   if (text_bytes > (Index{1} << 20))
-    throw IoError(message(path.string(), ": a header of ", text_bytes, " bytes is no plain array's"));
+    throw IoError(message(path.string(), ": a header of ", text_bytes, " bytes is too long for a plain array"));
   std::string text(static_cast<std::size_t>(text_bytes), '\0');
   read_exactly(in, text.data(), text_bytes, text_offset, path);
   NpyHeader header = NpyDict(text, path, text_offset).parse();
@@ -258,7 +259,7 @@ inline Index npy_file_bytes(const std::filesystem::path& path) {
   if (!std::filesystem::is_regular_file(path, error))
     throw IoError(message(path.string(), ": there is no such file; check the path"));
   const auto bytes = static_cast<Index>(std::filesystem::file_size(path, error));
-  if (error) throw_io(path, "cannot be looked at", error.value());
+  if (error) throw_io(path, "cannot be examined", error.value());
   return bytes;
 }
 
@@ -311,7 +312,7 @@ template <class T>
 concept NpyElement =
     std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, std::int32_t> || std::same_as<T, std::int64_t>;
 
-/// Values in Fortran order, the first index fastest, in C order, the last one fastest.
+/// Reorders values from Fortran order, first index fastest, to C order, last index fastest.
 template <class T>
 std::vector<T> in_c_order(const std::vector<T>& values, const std::vector<Index>& shape) {
   std::vector<T> out(values.size());
@@ -327,7 +328,7 @@ std::vector<T> in_c_order(const std::vector<T>& values, const std::vector<Index>
 
 }  // namespace detail
 
-/// Reads and checks the header, not the data. Throws IoError for a file that is missing, no NPY, truncated, pickled,
+/// Reads and checks the header, not the data. Throws IoError for a file that is missing, not NPY, truncated, pickled,
 /// big endian or of another type, naming path, offset and value.
 inline NpyHeader read_npy_header(const std::filesystem::path& path) {
   const Index bytes = detail::npy_file_bytes(path);
@@ -343,9 +344,9 @@ struct NpyArray {
   std::vector<T> values;
 };
 
-/// Reads a whole array, T = float, double, int32 or int64, converting float to float and integer to integer; one in
-/// Fortran order is put into C order. Throws what read_npy_header throws; DataError for integers where T is floating or
-/// the reverse, and for one that T cannot hold (path, position in the file and value).
+/// Reads a whole array, T = float, double, int32 or int64, converting float to float and integer to integer; Fortran
+/// order becomes C order. Throws what read_npy_header throws; DataError for integers if T is floating or the reverse,
+/// and for an integer that T cannot hold (path, position in the file and value).
 template <detail::NpyElement T>
 NpyArray<T> read_npy(const std::filesystem::path& path) {
   const Index bytes = detail::npy_file_bytes(path);
@@ -371,7 +372,7 @@ NpyArray<T> read_npy(const std::filesystem::path& path) {
           const auto value = detail::load_npy<Stored, Stored>(raw.data() + i * width);
           if (!std::in_range<T>(value))
             throw DataError(detail::message(path.string(), ": value ", +value, " at position ", begin + i,
-                                            " does not fit ", 8 * sizeof(T), " bits"));
+                                            " does not fit in ", 8 * sizeof(T), " bits"));
         }
         out.values[static_cast<std::size_t>(begin + i)] = detail::load_npy<T, Stored>(raw.data() + i * width);
       }
@@ -381,13 +382,13 @@ NpyArray<T> read_npy(const std::filesystem::path& path) {
   return out;
 }
 
-/// Writes a version 1 file whole or not at all (io/atomic_file.hpp). Throws ShapeError when the shape does not hold
-/// exactly `values`, IoError when the file cannot be written; an existing file is then as it was.
+/// Writes a version 1 file whole or not at all (io/atomic_file.hpp). Throws ShapeError unless the shape holds exactly
+/// `values`, IoError if the file cannot be written; an existing file is then unchanged.
 template <detail::NpyElement T>
 void write_npy(const std::filesystem::path& path, std::span<const T> values, const std::vector<Index>& shape) {
   const bool negative = std::ranges::any_of(shape, [](Index extent) { return extent < 0; });
   const auto size = negative ? std::nullopt : detail::element_count(shape, std::numeric_limits<Index>::max());
-  if (!size) throw ShapeError(detail::message("write_npy: shape ", shape_string(shape), " is no array's"));
+  if (!size) throw ShapeError(detail::message("write_npy: shape ", shape_string(shape), " is impossible"));
   if (*size != static_cast<Index>(values.size()))
     throw ShapeError(detail::message("write_npy: shape ", shape_string(shape), " holds ", *size, " values but ",
                                      values.size(), " were given"));

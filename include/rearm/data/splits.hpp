@@ -1,6 +1,6 @@
 #pragma once
 /// @file splits.hpp
-/// Train, validation and test pairs as they were read, and what is odd about them; formats/ reads them.
+/// Train, validation and test pairs as they were read, and checks for oddities; formats/ reads them.
 
 #include <rearm/data/interactions.hpp>
 
@@ -24,7 +24,7 @@ inline constexpr std::array<const char*, 3> split_names = {"train", "valid", "te
 struct SourcedPairs {
   Interactions pairs;
   std::filesystem::path path;
-  std::vector<Index> lines;  ///< a pair's line in a text file; empty for an array, where the position says it
+  std::vector<Index> lines;  ///< a pair's line in a text file; empty for an array, where the position is enough
 
   std::string place(Index pair) const {
     if (lines.empty()) return message(path.string(), ": pair ", pair);
@@ -32,7 +32,7 @@ struct SourcedPairs {
   }
 };
 
-/// An id below 2^31 - 1, so that id + 1 is one too.
+/// Checks that an id is below 2^31 - 1, so that id + 1 is an id too.
 inline Id checked_id(Index value, const char* what, const std::string& place) {
   if (value < 0 || value >= std::numeric_limits<Id>::max())
     throw DataError(message(place, ": ", what, " id ", value, " is outside [0, ", std::numeric_limits<Id>::max(),
@@ -40,8 +40,7 @@ inline Id checked_id(Index value, const char* what, const std::string& place) {
   return static_cast<Id>(value);
 }
 
-/// Names of the files in `dir` that end in `suffix`, without it, sorted. Hidden files, macOS's `._*` among them, are no
-/// data.
+/// Names of the files in `dir` that end in `suffix`, without it, sorted. Skips hidden files, macOS's `._*` among them.
 inline std::vector<std::string> stems(const std::filesystem::path& dir, std::string_view suffix) {
   std::vector<std::string> out;
   for (const auto& entry : std::filesystem::directory_iterator(dir)) {
@@ -90,7 +89,7 @@ inline Index count_common(const Interactions& a, const Interactions& b) {
   return static_cast<Index>(common.size());
 }
 
-/// O(pairs), whatever the ids.
+/// O(ids log ids), however large the ids.
 inline Index count_distinct(std::vector<Id> ids) {
   std::ranges::sort(ids);
   return static_cast<Index>(std::unique(ids.begin(), ids.end()) - ids.begin());

@@ -105,7 +105,7 @@ class SyntheticWorld {
   }
 
   /// The user's items: the n largest of taste + log popularity + Gumbel noise, a draw without replacement from their
-  /// softmax. With many cells the candidates are drawn by popularity first, and taste alone decides among them.
+  /// softmax. With many user-item cells, candidates are drawn by popularity first, and taste alone decides among them.
   const std::vector<Id>& choose(Index user) {
     draw_taste(user);
     const Index n = draw_count(user);
@@ -141,7 +141,7 @@ class SyntheticWorld {
       out.data()[e] = static_cast<float>(key.normal(static_cast<std::uint64_t>(e)));
     return out;
   }
-  /// Unit-variance factors, half of it shared by the items of a category.
+  /// Unit-variance factors, half of the variance shared by the items of a category.
   Matrix<float> clustered_items() const {
     const Matrix<float> centers = normals(category_stream, n_categories_, dim_);
     Matrix<float> out = normals(item_stream, s_.n_items, dim_);
@@ -152,7 +152,7 @@ class SyntheticWorld {
     }
     return out;
   }
-  /// Unit-variance taste, most of it shared by the user's group.
+  /// Unit-variance taste, most of the variance shared by the user's group.
   void draw_taste(Index user) {
     const auto u = static_cast<std::uint64_t>(user);
     const Index g = RandomKey{s_.seed, member_stream, 0}.below(u, static_cast<std::uint32_t>(n_groups_));
@@ -164,7 +164,7 @@ class SyntheticWorld {
           std::sqrt(0.3F) *
               static_cast<float>(key.normal(u * static_cast<std::uint64_t>(dim_) + static_cast<std::uint64_t>(a)));
   }
-  /// A least number plus an exponential: most users have few pairs.
+  /// A minimum plus an exponential: most users have few pairs.
   Index draw_count(Index user) const {
     const double least = std::min(5.0, std::floor(s_.pairs_per_user));
     const double u = RandomKey{s_.seed, count_stream, 0}.uniform(static_cast<std::uint64_t>(user));
@@ -221,9 +221,9 @@ class SyntheticWorld {
 
 }  // namespace detail
 
-/// Draws the data set; the same settings give the same one. A user's items are split 80/10/10, at least one each for
-/// validation and test. Cost: users x items x latent up to 4 million cells, beyond that about 256 candidates a user;
-/// memory: the pairs, the features and the items' factors. Throws ConfigError naming the setting out of range.
+/// Draws the data set; the same settings give the same data set. A user's items are split 80/10/10, at least one each
+/// for validation and test. Cost: users x items x latent up to 4 million cells, beyond that about 256 candidates per
+/// user; memory: the pairs, the features and the items' factors. Throws ConfigError naming the setting out of range.
 inline Dataset make_synthetic(const SyntheticSettings& settings = {}) try {
   detail::validate(settings);
   detail::SyntheticWorld world(settings);

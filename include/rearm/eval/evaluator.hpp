@@ -15,7 +15,7 @@
 
 namespace rearm::REARM_ABI {
 
-/// Row i: the best items of the i-th user, best first. Where there were fewer candidates: id -1, score -infinity.
+/// Row i: the best items of the i-th user, best first. Where candidates run out: id -1, score -infinity.
 template <class T>
 struct TopK {
   Matrix<Id> ids;
@@ -35,13 +35,13 @@ inline void require_rows(const Adjacency& lists, Index n_users, Index n_items, c
   }
 }
 
-/// Ranking by the backend's dense product alone, a block of users at a time.
+/// Ranking with nothing but the backend's dense product, a block of users at a time.
 template <Backend B>
 void rank_by_products(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, std::span<const Id> users,
                       ConstView<typename B::Scalar> item_rows, const Adjacency* masked, MatrixView<Id> ids,
                       MatrixView<typename B::Scalar> scores) {
   using T = typename B::Scalar;
-  static_assert(B::Memory::host_accessible, "a backend whose memory the host cannot read ranks by itself: rank_items");
+  static_assert(B::Memory::host_accessible, "a backend whose memory the host cannot read must have its own rank_items");
   constexpr Index block = 64;
   Matrix<T> rows(block, user_rows.cols), products(block, item_rows.rows);
   for (Index first = 0; first < ids.rows; first += block) {
@@ -71,9 +71,9 @@ void rank_by_products(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, 
 
 /// The k items with the highest score user_rows[u] . item_rows[i] for each of `users`; ties by lower id.
 /// user_rows is n_users x D, item_rows n_items x D, `masked` (may be null) the items of each user to leave out.
-/// Throws ShapeError for widths or rows that do not fit, DataError for ids out of range, ConfigError for k < 1,
+/// Throws ShapeError for widths or rows that do not match, DataError for ids out of range, ConfigError for k < 1,
 /// NumericError for a NaN score. A backend may have a `rank_items` of its own. Cost: users x items x D, in blocks of
-/// users; the same bits for any thread number.
+/// users; the same bits for any number of threads.
 template <Backend B>
 TopK<typename B::Scalar> recommend(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, std::span<const Id> users,
                                    ConstView<typename B::Scalar> item_rows, const Adjacency* masked, Index k) {
@@ -102,9 +102,9 @@ TopK<typename B::Scalar> recommend(Context<B>& ctx, ConstView<typename B::Scalar
   return out;
 }
 
-/// Mean metrics over the users with at least one relevant item, every item a candidate but the masked ones.
+/// Mean metrics over the users with at least one relevant item, with every item but the masked ones as a candidate.
 /// `masked` are the items of train, `relevant` those of the split under test. Throws what `recommend` and
-/// `mean_metrics` throw; DataError when no user has a relevant item.
+/// `mean_metrics` throw; DataError if no user has a relevant item.
 template <Backend B>
 MetricValues evaluate(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, ConstView<typename B::Scalar> item_rows,
                       const Adjacency* masked, const Adjacency& relevant, std::span<const Index> ks,

@@ -19,21 +19,21 @@
 
 namespace rearm::REARM_ABI {
 
-/// A metric of one user's list at a cutoff K; what each is stands in `metric_rules`.
+/// A metric of one user's list at a cutoff K; `metric_rules` defines each.
 enum class Metric { recall, ndcg, precision, map, hit_rate, mrr };
 
-/// What a user's list has within its first K ranks, counted from 1.
+/// The hits of a user's list within its first K ranks, counted from 1.
 struct Hits {
   double n_hits = 0;
   double gain = 0;        ///< sum over hits of 1 / log2(rank + 1)
   double precisions = 0;  ///< sum over hits of the precision at their rank
-  double first = 0;       ///< 1 / rank of the first hit, 0 without one
+  double first = 0;       ///< 1 / rank of the first hit, 0 if none
   Index n_relevant = 0;
   Index k = 0;
 
-  /// Hits that there could be: min(n_relevant, K).
+  /// Most hits possible: min(n_relevant, K).
   Index reachable() const { return std::min(n_relevant, k); }
-  /// The gain of as many hits in front.
+  /// The gain of that many hits at the top.
   double ideal_gain() const {
     double ideal = 0;
     for (Index r = 1; r <= reachable(); ++r) ideal += 1 / std::log2(static_cast<double>(r) + 1);
@@ -41,7 +41,7 @@ struct Hits {
   }
 };
 
-/// A metric is an enumerator and a row here. `map` is as the authors' program computes it.
+/// A metric is an enumerator and a row here. `map` follows the authors' program.
 struct MetricRule {
   Metric metric;
   std::string_view name;
@@ -88,7 +88,7 @@ using MetricValues = std::map<std::string, double>;
 
 namespace detail {
 
-/// `hits`: whether each rank of the list is relevant; ranks beyond the list are misses.
+/// `hits`: whether the item at each rank is relevant; ranks beyond the list are misses.
 inline Hits count_hits(std::span<const unsigned char> hits, Index n_relevant, Index k) {
   Hits out;
   out.n_relevant = n_relevant;
@@ -121,19 +121,20 @@ inline void require_cutoff(Index k) {
 
 }  // namespace detail
 
-/// One user's metric: `ranked` best first (-1 where the list has ended), `relevant` ascending.
-/// Throws ConfigError unless k >= 1, DataError when nothing is relevant.
+/// One user's metric: `ranked` best first (-1 past its end), `relevant` ascending.
+/// Throws ConfigError unless k >= 1, DataError if nothing is relevant.
 inline double metric_at_k(Metric metric, std::span<const Id> ranked, std::span<const Id> relevant, Index k) {
   detail::require_cutoff(k);
-  if (relevant.empty()) throw DataError("metric of a user without relevant items is undefined; leave such users out");
+  if (relevant.empty())
+    throw DataError("the metric of a user without relevant items is undefined; leave such users out");
   std::vector<unsigned char> hits;
   detail::mark_hits(ranked, relevant, hits);
   return detail::metric_of_hits(metric, hits, static_cast<Index>(relevant.size()), k);
 }
 
 /// Mean metrics of ranked lists: row i of `ranked` is the list of users[i], scored against relevant.row(users[i]).
-/// Users without a relevant item are left out. Throws DataError when that leaves nobody or a user is out of range,
-/// ShapeError when the rows of `ranked` are not the users, ConfigError when a cutoff is below 1 or beyond the lists.
+/// Users without a relevant item are left out. Throws DataError if that leaves nobody or a user is out of range,
+/// ShapeError unless `ranked` has one row per user, ConfigError if a cutoff is below 1 or beyond the lists.
 inline MetricValues mean_metrics(ConstView<Id> ranked, std::span<const Id> users, const Adjacency& relevant,
                                  std::span<const Index> ks, std::span<const Metric> metrics) {
   if (ranked.rows != static_cast<Index>(users.size()))

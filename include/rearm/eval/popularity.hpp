@@ -1,13 +1,14 @@
 #pragma once
 /// @file popularity.hpp
-/// The baseline that recommends to everyone what most users took.
+/// The baseline that recommends the most popular items to everyone.
 
 #include <rearm/core/matrix.hpp>
 #include <rearm/data/interactions.hpp>
 
 namespace rearm::REARM_ABI {
 
-/// Representations one wide, for `recommend` and `evaluate`: every user 1, an item the number of its train users.
+/// Representations of width 1, for `recommend` and `evaluate`: 1 for every user, the number of its train users for an
+/// item.
 template <class T>
 struct Popularity {
   Matrix<T> user_rows;  ///< n_users x 1

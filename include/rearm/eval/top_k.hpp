@@ -32,7 +32,7 @@ constexpr bool ranks_before(const Scored<T>& a, const Scored<T>& b) {
 }
 
 /// Keeps the k best of the scores offered so far. A score of -infinity is never a candidate (a masked item).
-/// Candidates are gathered and cut down to the best k when twice as many are there: an offer costs O(1) in the mean.
+/// Candidates are collected and cut down to the best k when there are about twice as many: amortized O(1) per offer.
 template <class T>
 class TopKSelector {
  public:
@@ -53,7 +53,7 @@ class TopKSelector {
       REARM_SUM_LOOP(n)
       for (std::size_t j = 0; j < block; ++j) n += part[j] <= worst ? 0 : 1;
       if (n == 0) continue;
-      // Their places without a branch each, which would be mispredicted.
+      // Finds their places without branches, which would be mispredicted.
       unsigned char place[block + 1];
       n = 0;
       for (std::size_t j = 0; j < block; ++j) {
@@ -66,22 +66,22 @@ class TopKSelector {
   }
   /// Offers one score.
   void offer(T score, Id id) {
-    // A tie with the worst kept never enters, for its id is higher. Written so that NaN does not slip through.
+    // A tie with the worst kept never enters, for its id is higher. Written so that NaN does not slip past.
     if (score <= worst_) return;
     if (score != score)
       throw NumericError(detail::message("top-k: the score of id ", id, " is NaN; the model has diverged"));
     kept_.push_back({id, score});
     if (kept_.size() == k_ + std::max<std::size_t>(k_, 16)) cut();
   }
-  /// What a score must exceed to enter; it may still be overtaken.
+  /// What a score must exceed to enter; it may still be displaced later.
   T worst() const noexcept { return worst_; }
-  /// The best, best first, at most k of them. Ends the selection: call clear() before the next offer.
+  /// The best so far, best first, at most k. Ends the selection: call clear() before the next offer.
   std::span<const Scored<T>> sorted() {
     if (kept_.size() > k_) cut();
     std::sort(kept_.begin(), kept_.end(), ranks_before<T>);
     return kept_;
   }
-  /// Forgets everything offered, keeps the memory.
+  /// Discards everything offered, keeps the memory.
   void clear() noexcept {
     kept_.clear();
     worst_ = -std::numeric_limits<T>::infinity();
@@ -90,8 +90,8 @@ class TopKSelector {
  private:
   static constexpr std::size_t n_groups = 64;
 
-  /// Before the first offer: k groups of the scores have a member that reaches the k-th largest of the groups' maxima,
-  /// so nothing below that can stay.
+  /// Raises the threshold before the first offer: at least k scores reach the k-th largest of the groups' maxima, so
+  /// nothing below it can stay.
   void raise(std::span<const T> scores) {
     T top[n_groups];
     std::copy_n(scores.begin(), n_groups, top);
@@ -113,7 +113,7 @@ class TopKSelector {
   T worst_ = -std::numeric_limits<T>::infinity();
 };
 
-/// The k best of one row of scores, ids 0 .. scores.size() - 1; fewer when fewer are above -infinity.
+/// The k best of one row of scores, ids 0 .. scores.size() - 1; fewer if fewer are above -infinity.
 /// Throws ConfigError unless k >= 1, NumericError on NaN.
 template <class T>
 std::vector<Scored<T>> top_k(std::span<const T> scores, Index k) {

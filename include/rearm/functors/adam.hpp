@@ -11,7 +11,7 @@
 
 namespace rearm::REARM_ABI::functors {
 
-/// What an update takes from where the run stands.
+/// The part of an update that changes from step to step.
 struct AdamStep {
   double learning_rate;
   double weight_decay;
@@ -47,8 +47,8 @@ struct AdamUpdate {
     v = beta2 * v + (T{1} - beta2) * g * g;
     p = p * keep - step_size * m / (std::sqrt(v) * inverse_sqrt_correction2 + eps);
   }
-  /// The same where the value or the moments are stored in bfloat16: computed in T, then rounded at random. The upper
-  /// half of `random` rounds m, the lower half rounds v and p; each is unbiased by itself.
+  /// The same for a value or moments stored in bfloat16: computed in T, then stochastically rounded. The upper half of
+  /// `random` rounds m, the lower half rounds v and p; each is unbiased by itself.
   template <class P, class M>
   REARM_HD void operator()(P& p, M& m, M& v, T g, std::uint32_t random) const {
     T p_wide = widen(p);
@@ -85,7 +85,7 @@ struct MomentWords {
 };
 
 /// A parameter, or a tile of one, with its moments. `rounded1`, `rounded2` and `rounded_value` take the place of
-/// `moment1`, `moment2` and `value` where they have data.
+/// `moment1`, `moment2` and `value` if they have data.
 template <class T>
 struct AdamTarget {
   AdamUpdate<T> update;
@@ -131,7 +131,7 @@ struct AdamTarget {
       f(value, moment1, moment2);
     }
   }
-  /// Updates row i, whose gradient is g. Where one lane has the whole row, `Words` draws the random words.
+  /// Updates row i, whose gradient is g. If one lane has the whole row, `Words` draws the random words.
   template <class Words = MomentWords, class L>
   REARM_HD void update_row(Index i, const T* REARM_RESTRICT g, const L& lane) const {
     with_kinds([&](const auto& p, const auto& m, const auto& v) {
@@ -163,7 +163,7 @@ struct AdamTarget {
         for (Index j = 0; j < here; ++j) now(p[col + j], m[col + j], v[col + j], g[col + j], word[j]);
       }
     } else {
-      // Lanes l and l + 16 take draw l of a group: each has its elements l and l + 32 there, half of a draw's words.
+      // Lanes l and l + 16 share draw l of a group: each updates two elements, 32 apart, with half of the draw's words.
       const Index l = lane.first();
       for (Index col = 0; col < n; col += MomentWords::group) {
         const std::uint64_t first = MomentWords::first_draw(first_row + i, first_col + col, all_cols);
@@ -188,7 +188,7 @@ struct AdamRow {
   }
 };
 
-/// Where one parameter lies in an array of them.
+/// A parameter's place in an array of parameters.
 struct AdamSegment {
   Index offset, rows, cols;
   double scale;          ///< of the learning rate
@@ -197,13 +197,13 @@ struct AdamSegment {
   bool operator==(const AdamSegment&) const = default;
 };
 
-/// AdamRow for all the parameters of an array at once, M the type of the moments. Call i takes piece i of them: rows as
-/// many as fit `width` elements, or a part of a longer row, so that matrices of any shape have work for many teams.
+/// AdamRow for all the parameters of an array at once, M the type of the moments. Call i takes piece i: as many rows as
+/// fit in `width` elements, or part of a longer row, so that matrices of any shape are work for many teams.
 template <class T, class M>
 struct AdamSegments {
   static constexpr Index width = 512;  ///< a multiple of MomentWords::group
   AdamUpdate<T> update;                ///< without the scale
-  AdamStep step;                       ///< where update.from is null
+  AdamStep step;                       ///< used if update.from is null
   T* value;
   const T* grad;
   M* moment1;

@@ -21,7 +21,7 @@ struct AttentionInput {
   DropoutMask mask;
   T keep_scale;
 
-  /// The factor of weight (a, b) of node i: 0 where it is dropped, else 1 / (1 - p).
+  /// The factor of weight (a, b) of node i: 0 if it is dropped, else 1 / (1 - p).
   REARM_HD T multiplier(Index i, Index a, Index b) const {
     if (!dropout) return T{1};
     const std::uint64_t row = static_cast<std::uint64_t>(i * q.cols + a);
@@ -63,7 +63,7 @@ struct ScalarProjectionsRow {
   }
 };
 
-/// partial += [d_w | d_b]; d_x (+)= w_0 d_q, then d_y (+)= w_1 d_k + w_2 d_v, where those are wanted.
+/// partial += [d_w | d_b]; d_x (+)= w_0 d_q, then d_y (+)= w_1 d_k + w_2 d_v, each if wanted.
 template <class T>
 struct ScalarProjectionsBackwardRow {
   MatrixView<const T> x;

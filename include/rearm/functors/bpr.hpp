@@ -17,7 +17,7 @@ REARM_HD T triplet_margin(MatrixView<const T> user, MatrixView<const T> positive
   return lane.sum(margin);
 }
 
-/// -log(epsilon + sigmoid(margin)); as softplus of the negated margin where epsilon is 0.
+/// -log(epsilon + sigmoid(margin)); as softplus of the negated margin if epsilon is 0.
 template <class T>
 REARM_HD T bpr_loss(T margin, T epsilon) {
   if (epsilon == T{0}) return softplus(-margin);
@@ -63,7 +63,7 @@ struct BprBackwardRow {
   REARM_HD void operator()(Index i, const L& lane) const {
     const T margin = triplet_margin(user, positive, negative, i, lane);
     const T weight = scale * *d_loss;
-    // Without epsilon as one quotient, not as a product with the slope, which rounds twice.
+    // For epsilon 0 one quotient, not a product with the slope, which would round twice.
     const T g = epsilon == T{0} ? -weight / (T{1} + std::exp(margin)) : weight * bpr_slope(margin, epsilon);
     for (Index j = lane.first(); j < user.cols; j += L::step) {
       const T u = user(i, j);

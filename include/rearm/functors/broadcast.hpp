@@ -1,6 +1,6 @@
 #pragma once
 /// @file broadcast.hpp
-/// Formulas of one row for products and sums in which one operand is a row, a column or a number that serves all.
+/// Row functors for products and sums in which one operand is a row, a column or a number that is repeated.
 
 #include <rearm/functors/elementwise.hpp>
 
@@ -8,7 +8,7 @@ REARM_LOOPS_BEGIN
 
 namespace rearm::REARM_ABI::functors {
 
-/// y_ij (+)= a_ij b_ij; a b of one row serves every row, a b of one column every column.
+/// y_ij (+)= a_ij b_ij; if b has one row, it serves every row; if one column, every column.
 template <class T>
 struct MulRow {
   MatrixView<const T> a;
@@ -64,7 +64,7 @@ struct RowSumRow {
   }
 };
 
-/// partial_j += x_ij y_ij: the inner products of equal columns.
+/// partial_j += x_ij y_ij: the inner products of corresponding columns.
 template <class T>
 struct ColumnDotRow {
   MatrixView<const T> x;

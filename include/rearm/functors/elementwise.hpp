@@ -1,6 +1,6 @@
 #pragma once
 /// @file elementwise.hpp
-/// Formulas of one row for copies, sums, scalings and activations.
+/// Row functors for copies, sums, scalings and activations.
 
 #include <rearm/core/backend.hpp>
 #include <rearm/core/bfloat16.hpp>
@@ -37,7 +37,7 @@ struct ScaleRow {
   }
 };
 
-/// Several copies at once, each of its own number of rows; call i makes row i of each. Two copies may touch the same
+/// Several copies at once, each with its own number of rows; call i copies row i of each. Two copies may touch the same
 /// row only at the same index i.
 template <class T>
 struct ScaleRows {
@@ -72,7 +72,7 @@ struct CopyThenRow {
   }
 };
 
-/// y = x from bfloat16, which is exact, or to bfloat16, rounded to the nearest.
+/// y = x, from bfloat16 (exact) or to bfloat16 (rounded to nearest).
 template <class From, class To>
 struct ConvertRow {
   MatrixView<const From> x;
@@ -229,7 +229,7 @@ struct PreluRow {
   }
 };
 
-/// sum = x + bias, y = prelu(sum). x, sum and y may be one array, which then holds y.
+/// sum = x + bias, y = prelu(sum). x, sum and y may be the same array, which then holds y.
 template <class T>
 struct BiasPreluRow {
   MatrixView<const T> x;
@@ -368,7 +368,7 @@ struct ScalarAffineBackwardRow {
 
 /// Which elements dropout keeps. Each has 16 random bits and is kept if they are at least `threshold` = round(p 2^16).
 /// A row of `width` elements takes draws(width) Philox draws of eight half-words; element j has half-word j / draws of
-/// draw j % draws, so that adjacent elements come from adjacent draws and vector instructions can make them together.
+/// draw j % draws, so that adjacent elements come from adjacent draws and vector instructions can handle them together.
 struct DropoutMask {
   RandomKey key;
   std::uint32_t threshold;
@@ -384,7 +384,7 @@ struct DropoutMask {
   }
   /// Whether element r + half * draws(width) of a row is kept, given the row's draw r.
   REARM_HD bool keep_half(const RandomBits& draw, int half) const {
-    // Chosen, not indexed: a GPU's registers have no addresses.
+    // Selected, not indexed: GPU registers have no addresses.
     const std::uint32_t first = (half & 2) == 0 ? draw.word[0] : draw.word[1];
     const std::uint32_t second = (half & 2) == 0 ? draw.word[2] : draw.word[3];
     const std::uint32_t word = half < 4 ? first : second;

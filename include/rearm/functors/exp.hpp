@@ -23,7 +23,7 @@ REARM_HD inline void exp_in_place(V& x) {
   p = p * r + 4.99999940e-1F;
   p = p * r + 1.0F;
   p = p * r + 1.0F;
-  // Taken from the bits, not converted, so that a NaN stays one.
+  // Taken from the bits, not converted, so that NaN stays NaN.
   const Bits exponent = __builtin_bit_cast(Bits, shifted) - 0x4B400000U;
   const Bits power = (exponent + 127U) << 23U;
   x = p * __builtin_bit_cast(V, power);

@@ -1,6 +1,6 @@
 #pragma once
 /// @file finite.hpp
-/// Numbers that are none.
+/// Counting values that are NaN or infinite.
 
 #include <rearm/core/bfloat16.hpp>
 #include <rearm/core/macros.hpp>
@@ -8,7 +8,7 @@
 
 namespace rearm::REARM_ABI::functors {
 
-/// partial += how many x_ij are NaN or infinite; X is T or BFloat16.
+/// partial += number of x_ij that are NaN or infinite; X is T or BFloat16.
 template <class T, class X>
 struct NonFiniteRow {
   MatrixView<const X> x;

@@ -8,7 +8,7 @@
 
 namespace rearm::REARM_ABI::functors {
 
-/// x = sqrt(x), one number a row
+/// x = sqrt(x), one value per row
 template <class T>
 struct RootRow {
   MatrixView<T> x;
@@ -18,7 +18,7 @@ struct RootRow {
   }
 };
 
-/// d_x (+)= d_norm x / norm, or 0 where the norm is 0
+/// d_x (+)= d_norm x / norm, or 0 if the norm is 0
 template <class T>
 struct FrobeniusNormBackwardRow {
   MatrixView<const T> x;

@@ -1,6 +1,6 @@
 #pragma once
 /// @file gather.hpp
-/// Formulas of one row of a gather, and of one target row of its transpose.
+/// Row functors for a gather, and for the target rows of its transpose.
 
 #include <rearm/core/index_list.hpp>
 #include <rearm/functors/elementwise.hpp>
@@ -39,7 +39,7 @@ struct ScatterAddRow {
   }
 };
 
-/// to_i = entry i of a (n of them) followed by b.
+/// to = the n entries of a, then those of b.
 struct JoinIdsRow {
   const Id* a;
   Index n;
@@ -51,8 +51,8 @@ struct JoinIdsRow {
   }
 };
 
-/// The distinct ids of a list whose segments are all known to the host, each a segment of its own; i counts the
-/// segments and their end.
+/// The distinct ids of a list whose number of segments the host knows, one segment each; i runs over the segments and
+/// their end.
 struct DistinctIdsRow {
   IndexList all;
   Id* ids;

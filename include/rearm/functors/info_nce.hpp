@@ -1,6 +1,6 @@
 #pragma once
 /// @file info_nce.hpp
-/// Formulas of one row of InfoNCE's matrix of similarities, of which a tile of rows exists at a time.
+/// Row functors for InfoNCE's matrix of similarities, of which one tile of rows exists at a time.
 
 #include <rearm/core/backend.hpp>
 #include <rearm/core/info_nce_scale.hpp>
@@ -12,8 +12,7 @@ REARM_LOOPS_BEGIN
 
 namespace rearm::REARM_ABI::functors {
 
-/// From a tile's similarities s: lse_r = log sum_s exp(s_rs), loss_r = row weight (lse_r - s_rr); 0 for rows of
-/// padding.
+/// From a tile's similarities s: lse_r = log sum_s exp(s_rs), loss_r = row weight (lse_r - s_rr); 0 for padding rows.
 template <class T>
 struct InfoNceRow {
   MatrixView<const T> scores;  ///< rows first, first + 1, ... of the whole matrix
@@ -47,7 +46,7 @@ struct InfoNceRow {
 };
 
 /// Replaces a tile's similarities by their gradients g (exp(s - lse) - [row = column]), with g = d_loss (row weight) /
-/// temperature; 0 in rows and columns of padding.
+/// temperature; 0 in padding rows and columns.
 template <class T>
 struct InfoNceBackwardRow {
   MatrixView<T> scores;

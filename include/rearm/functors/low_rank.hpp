@@ -53,7 +53,7 @@ struct LowRankRow {
 };
 
 /// With d_mid_j = sum_b d_y_b S_jb: d_S_jb (+)= mid_j d_y_b, d_F_aj (+)= x_a d_mid_j, d_x_a (+)= sum_j F_aj d_mid_j,
-/// where those are wanted.
+/// each if wanted.
 template <class T>
 struct LowRankBackwardRow {
   MatrixView<const T> x;
@@ -80,7 +80,7 @@ struct LowRankBackwardRow {
       if (d_second.wanted()) REARM_SIMD_LOOP
       for (Index b = lane.first(); b < layout.d; b += L::step)
         store(d_second.view(i, layout.second(j, b)), mid(i, j) * d_out[b], d_second.write);
-      lane.sync();  // both factors may be one variable; an element is then another lane's in each
+      lane.sync();  // both factors may be the same variable; an element then has a different lane in each
       if (d_first.wanted()) REARM_SIMD_LOOP
       for (Index a = lane.first(); a < layout.d; a += L::step)
         store(d_first.view(i, layout.first(a, j)), x(i, a) * d_mid, d_first.write);

@@ -1,7 +1,7 @@
 #pragma once
 /// @file map.hpp
-/// The elementwise family: functions of one number with their derivatives. A new one is a struct here, its place in
-/// `Maps`, over which the tests run, and a line in autodiff/map.hpp.
+/// The elementwise family: functions of one variable with their derivatives. A new one takes a struct here, an entry in
+/// `Maps`, which the tests run over, and a line in autodiff/map.hpp.
 
 #include <rearm/functors/elementwise.hpp>
 #include <rearm/functors/exp.hpp>
@@ -19,10 +19,10 @@ REARM_HD T softplus(T x) {
   return x > T{0} ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
 }
 
-// Each has value(x) and slope(x, y), the derivative at x where y = value(x). A constant of the function is a member.
-// Without a word on accuracy a function is the standard library's.
+// Each has value(x) and slope(x, y), the derivative at x with y = value(x). A function's constants are members. Unless
+// its accuracy is stated, it is the standard library's.
 
-/// 1 / (1 + e^-x). float: relative error below 3e-7 above -87, and no smaller than 6e-39.
+/// 1 / (1 + e^-x). float: relative error below 3e-7 for x above -87, and no value below 6e-39.
 struct Sigmoid {
   static constexpr const char* name = "sigmoid";
   template <class T>
@@ -69,7 +69,7 @@ struct Exp {
   }
 };
 
-/// x > 0; NaN below 0.
+/// For x > 0; NaN below 0.
 struct Log {
   static constexpr const char* name = "log";
   template <class T>
@@ -82,7 +82,7 @@ struct Log {
   }
 };
 
-/// x >= 0; its derivative is infinite at 0.
+/// For x >= 0; its derivative is infinite at 0.
 struct Sqrt {
   static constexpr const char* name = "sqrt";
   template <class T>
@@ -146,7 +146,7 @@ struct LeakyRelu {
   }
 };
 
-/// All of the family.
+/// The whole family.
 using Maps = std::tuple<Sigmoid, Tanh, Exp, Log, Sqrt, Square, Softplus, Relu, LeakyRelu>;
 
 /// y = f(x); y may be x.

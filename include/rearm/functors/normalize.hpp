@@ -1,6 +1,6 @@
 #pragma once
 /// @file normalize.hpp
-/// Formulas of one row for L2 normalization and LayerNorm.
+/// Row functors for L2 normalization and LayerNorm.
 
 #include <rearm/functors/elementwise.hpp>
 
@@ -62,7 +62,7 @@ struct NormalizeBackwardRow {
   }
 };
 
-/// y = x / (|x| + eps); `divisor` keeps |x| + eps, which the gradient takes as a constant.
+/// y = x / (|x| + eps); `divisor` keeps |x| + eps, which the gradient treats as a constant.
 template <class T>
 struct ScaleDetachedRow {
   MatrixView<const T> x;

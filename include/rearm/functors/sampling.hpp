@@ -13,7 +13,7 @@ namespace rearm::REARM_ABI::functors {
 inline constexpr std::uint32_t shuffle_stream = 0x5A4D0001;
 inline constexpr std::uint32_t negative_stream = 0x5A4D0002;
 
-/// The epoch takes its pairs in ascending order of this key, ties in order of their number.
+/// The epoch takes its pairs in ascending order of this key, ties in order of pair number.
 REARM_HD inline std::uint64_t shuffle_key(const RandomKey& key, std::uint64_t pair) {
   const RandomBits bits = key.bits(pair);
   return (static_cast<std::uint64_t>(bits.word[0]) << 32) | bits.word[1];
@@ -21,7 +21,7 @@ REARM_HD inline std::uint64_t shuffle_key(const RandomKey& key, std::uint64_t pa
 
 /// The r-th (from 0) of the ids that are not among the n `excluded` (ascending, distinct). O(log n).
 REARM_HD inline Id select_outside(const Id* excluded, Index n, Index r) {
-  // excluded[c] - c ids below excluded[c] are not excluded; that never falls with c.
+  // excluded[c] - c ids below excluded[c] are not excluded; that never decreases with c.
   Index low = 0;
   Index high = n;
   while (low < high) {
@@ -35,7 +35,7 @@ REARM_HD inline Id select_outside(const Id* excluded, Index n, Index r) {
 }
 
 /// A uniform draw from the items that a user does not exclude: by rejection, and after `max_tries` rejections, as for a
-/// user who excludes nearly all items, by rank, which is equally uniform and always ends.
+/// user who excludes nearly all items, by rank, which is equally uniform and always terminates.
 struct NegativeDraw {
   static constexpr std::uint64_t max_tries = 31;
   const Index* offsets;  ///< user u's excluded items are ids[offsets[u]] .. ids[offsets[u + 1]], ascending

@@ -1,6 +1,6 @@
 #pragma once
 /// @file softmax.hpp
-/// Formulas of one row for softmax, log-sum-exp and cosine.
+/// Row functors for softmax, log-sum-exp and cosine.
 
 #include <rearm/functors/elementwise.hpp>
 #include <rearm/functors/exp.hpp>
@@ -13,7 +13,7 @@ namespace rearm::REARM_ABI::functors {
 
 /// Sums over the axis of an axis x inner block, laid out for vector instructions: slot l sums the elements l,
 /// l + period, ... of the block, and `fold` then gives every slot its group's total. The period is `inner`, or a
-/// multiple of it where `inner` would not fill a vector.
+/// multiple of it if `inner` would not fill a vector.
 template <class T>
 struct AxisSums {
   static constexpr Index capacity = 256;  ///< largest inner extent
@@ -34,14 +34,14 @@ struct AxisSums {
       for (Index l = offset; l < period; l += inner) slot[l] = total;
     }
   }
-  /// f(first element, number of slots) for the pieces of a block.
+  /// Calls f(first element, number of slots) for each piece of a block.
   template <class F>
   REARM_HD void for_each_piece(Index block, const F& f) {
     for (Index begin = 0; begin < block; begin += period) f(begin, block - begin < period ? block - begin : period);
   }
 };
 
-/// Calls f(first element, lanes that share the group) for every group of a row of outer x axis x inner elements. Where
+/// Calls f(first element, lanes that share the group) for every group of a row of outer x axis x inner elements. If
 /// there are at least as many groups as lanes, each lane takes whole groups; otherwise all lanes share each group.
 template <class L, class F>
 REARM_HD void for_each_group(Index cols, Index axis, Index inner, const L& lane, const F& f) {
@@ -56,9 +56,9 @@ REARM_HD void for_each_group(Index cols, Index axis, Index inner, const L& lane,
   }
 }
 
-/// Softmax inside a row that is read as an outer x axis x inner array: each group of `axis` elements, `inner` apart,
-/// sums to 1. Exponentials are relative to the group's largest element. A lane that has the whole row, with all
-/// elements within 80 of each other, takes them relative to the row's largest instead, in one contiguous loop.
+/// Softmax within a row read as an outer x axis x inner array: each group of `axis` elements, `inner` apart, sums to 1.
+/// Exponentials are relative to the group's largest element. A lane that has the whole row, with all elements within 80
+/// of each other, takes them relative to the row's largest instead, in one contiguous loop.
 template <class T>
 struct SoftmaxRow {
   MatrixView<const T> x;
@@ -110,7 +110,7 @@ struct SoftmaxRow {
   }
   template <class L>
   REARM_HD void group(const T* in, T* out, const L& lane) const {
-    T top = -static_cast<T>(INFINITY);  // not in[0], which may be out[0] and another lane's
+    T top = -static_cast<T>(INFINITY);  // not in[0], which another lane may overwrite as out[0]
     for (Index a = lane.first(); a < axis; a += L::step) top = in[a * inner] > top ? in[a * inner] : top;
     top = lane.max(top);
     T sum{0};

@@ -1,6 +1,6 @@
 #pragma once
 /// @file atomic_file.hpp
-/// Files that appear whole or not at all (POSIX), and texts that are read whole or not at all.
+/// Files that appear complete or not at all (POSIX), and texts that are read completely or not at all.
 
 #include <rearm/core/error.hpp>
 
@@ -55,7 +55,7 @@ class TemporaryFile {
   std::filesystem::path path_;
 };
 
-/// f(), a failure of the file system in it as an IoError that names the path.
+/// Calls f(); a file system error in it becomes an IoError that names the path.
 template <class F>
 decltype(auto) with_io_errors(const F& f) {
   try {
@@ -66,7 +66,7 @@ decltype(auto) with_io_errors(const F& f) {
   }
 }
 
-/// Throws IoError where the first bytes of a file are those of a Git LFS pointer.
+/// Throws IoError if the first bytes of a file are those of a Git LFS pointer.
 inline void require_no_pointer(std::string_view first_bytes, const std::filesystem::path& path) {
   if (first_bytes.starts_with("version https://git-lfs"))
     throw IoError(message(path.string(), ": is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`"));
@@ -76,13 +76,13 @@ inline void require_no_pointer(std::string_view first_bytes, const std::filesyst
   throw IoError(message(path.string(), ": ", what, error != 0 ? ": " : "", error != 0 ? std::strerror(error) : ""));
 }
 
-/// Syncs a folder; returns the error number, or 0. That some file systems have no folders to sync is no error.
+/// Syncs a folder; returns the error number, or 0. File systems that cannot sync folders are not an error.
 inline int sync_folder(int folder) {
   if (::fsync(folder) == 0 || errno == EINVAL || errno == ENOTSUP || errno == ENOSYS) return 0;
   return errno;
 }
 
-/// The whole of a file. Throws IoError; a stream by itself takes a failing disk for the end of the file.
+/// A whole file. Throws IoError; a stream alone would take a failing disk for the end of the file.
 inline std::string read_text(const std::filesystem::path& path) {
   errno = 0;
   std::ifstream in(path, std::ios::binary);
@@ -94,8 +94,8 @@ inline std::string read_text(const std::filesystem::path& path) {
   return text;
 }
 
-/// What is in a folder; nothing where there is none. The iterators of std::filesystem end the program when they get no
-/// memory.
+/// The names in a folder; none if it does not exist. The iterators of std::filesystem terminate the program if they run
+/// out of memory.
 inline std::vector<std::string> names_in(const std::filesystem::path& folder) {
   struct Close {
     void operator()(DIR* dir) const { ::closedir(dir); }
@@ -111,13 +111,13 @@ inline std::vector<std::string> names_in(const std::filesystem::path& folder) {
   return names;
 }
 
-/// Removes a folder of files, if it is there.
+/// Removes a folder of files, if it exists.
 inline void remove_folder(const std::filesystem::path& folder) {
   for (const std::string& name : names_in(folder)) std::filesystem::remove(folder / name);
   std::filesystem::remove(folder);
 }
 
-/// Removes the temporary files in a folder not written to for `age`: their processes were killed.
+/// Removes a folder's temporary files that have not been written to for `age`: their processes were killed.
 inline void remove_temporaries(const std::filesystem::path& folder, std::chrono::seconds age) {
   std::error_code error;
   const auto now = std::filesystem::file_time_type::clock::now();
@@ -133,7 +133,7 @@ inline void remove_temporaries(const std::filesystem::path& folder, std::chrono:
 }  // namespace detail
 
 /// Runs write(std::ostream&) on a temporary file in path's folder, syncs it, renames it to `path` and syncs the folder.
-/// A crash or an error at any moment leaves the old file, if any, as it was. Throws IoError naming the path; what
+/// A crash or an error at any moment leaves the old file, if any, unchanged. Throws IoError naming the path; what
 /// `write` throws passes through.
 template <class Writer>
 void write_file_atomically(const std::filesystem::path& path, Writer&& write) {
@@ -142,13 +142,13 @@ void write_file_atomically(const std::filesystem::path& path, Writer&& write) {
   if (folder_fd.get() < 0) detail::throw_io(path, "cannot open the folder to write into", errno);
   std::filesystem::path temporary;
   int fd = -1;
-  // Names left by a run that was killed are stepped over.
+  // Skips names left by a run that was killed.
   for (int attempt = 0; fd < 0 && attempt < 100; ++attempt) {
     temporary = folder / detail::message('.', path.filename().string(), '.', ::getpid(), '.', attempt, ".tmp");
     fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0 && errno != EEXIST) break;
   }
-  if (fd < 0) detail::throw_io(path, "cannot create a temporary file beside it", errno);
+  if (fd < 0) detail::throw_io(path, "cannot create a temporary file next to it", errno);
   const detail::FileDescriptor file(fd);
   detail::TemporaryFile guard(temporary);
   std::ofstream out;
@@ -162,7 +162,7 @@ void write_file_atomically(const std::filesystem::path& path, Writer&& write) {
   if (::rename(temporary.c_str(), path.c_str()) != 0) detail::throw_io(path, "cannot be replaced", errno);
   guard.release();
   if (const int error = detail::sync_folder(folder_fd.get()); error != 0)
-    detail::throw_io(path, "written, but its folder did not sync", error);
+    detail::throw_io(path, "written, but its folder could not be synced", error);
 }
 
 }  // namespace rearm::REARM_ABI

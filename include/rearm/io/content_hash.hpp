@@ -1,6 +1,6 @@
 #pragma once
 /// @file content_hash.hpp
-/// A digest by which content is known again.
+/// A digest that identifies content.
 
 #include <rearm/core/macros.hpp>
 
@@ -32,7 +32,7 @@ class ContentHash {
     }
     mix(size, 0x9e3779b97f4a7c15U);
   }
-  /// The object bytes of one number.
+  /// The bytes of one value.
   template <class T>
   requires(std::is_arithmetic_v<T>) void add(T value) { add_bytes(&value, sizeof(T)); }
   template <class T>

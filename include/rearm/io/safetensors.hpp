@@ -70,11 +70,11 @@ struct TensorView {
   const void* data = nullptr;
 };
 
-/// A matrix as a tensor to be written, without a copy. Throws ShapeError unless its rows lie back to back.
+/// A matrix as a tensor to be written, without a copy. Throws ShapeError unless its rows are contiguous.
 template <class T>
 TensorView tensor_view(std::string name, MatrixView<T> m) {
   if (!m.contiguous())
-    throw ShapeError(detail::message("tensor '", name, "': rows of ", m.cols, " elements lie ", m.stride,
+    throw ShapeError(detail::message("tensor '", name, "': rows of ", m.cols, " elements are ", m.stride,
                                      " apart; copy it into a matrix of its own"));
   return {std::move(name), tensor_type<std::remove_const_t<T>>(), {m.rows, m.cols}, m.data};
 }
@@ -86,7 +86,7 @@ struct TensorInfo {
   std::vector<Index> shape;
   std::uint64_t offset = 0;  ///< of its first byte in the file
   std::uint64_t bytes = 0;
-  std::string checksum;  ///< of its data, empty where the file has none
+  std::string checksum;  ///< of its data, empty if the file has none
 };
 
 namespace detail {
@@ -94,7 +94,7 @@ namespace detail {
 /// Longer headers are refused, as by the format's own reader.
 inline constexpr std::uint64_t max_safetensors_header = 100'000'000;
 
-/// Bytes of a tensor; false when negative or beyond 63 bits.
+/// Bytes of a tensor; false if an extent is negative or they exceed 63 bits.
 inline bool tensor_bytes(TensorType type, const std::vector<Index>& shape, std::uint64_t& bytes) {
   bytes = element_size(type);
   if (std::ranges::any_of(shape, [](Index n) { return n < 0; })) return false;
@@ -110,12 +110,12 @@ inline bool tensor_bytes(TensorType type, const std::vector<Index>& shape, std::
   return true;
 }
 
-/// Metadata with the digest of the header itself, in which these digits count as zeros, and, with a dot and the name of
-/// a tensor behind it, of that tensor's data.
+/// Metadata key for the digest of the header itself, in which these digits count as zeros; followed by a dot and the
+/// name of a tensor, for that of the tensor's data.
 inline constexpr std::string_view checksum_key = "checksum";
 inline constexpr std::size_t checksum_digits = 32;
 
-/// Where in a header's text the digits of its own digest begin; npos where it has none. No text within JSON looks like
+/// Where in a header's text the digits of its own digest begin; npos if it has none. No string in the JSON looks like
 /// that, since its quotation marks would be escaped.
 inline std::size_t find_header_checksum(std::string_view text) {
   const std::size_t at = text.find(message('"', checksum_key, "\":\""));
@@ -129,7 +129,7 @@ inline std::string header_checksum(std::string text) {
   return ContentHash::text(hash.digest());
 }
 
-/// Data are hashed piece by piece, so that a file can be checked without being held.
+/// Data are hashed piece by piece, so that a file can be checked without being held in memory.
 inline constexpr std::uint64_t checksum_piece = std::uint64_t{1} << 20;
 /// piece(offset, bytes) gives the address of that part of `bytes` bytes.
 template <class F>
@@ -142,7 +142,7 @@ std::string data_checksum(std::uint64_t bytes, const F& piece) {
   return ContentHash::text(hash.digest());
 }
 
-/// value as To; false where it does not fit (an integer out of range, a finite double beyond float).
+/// Converts value to To; false if it does not fit (an integer out of range, a finite double beyond float).
 template <class To, class From>
 bool convert_element(From value, To& out) {
   if constexpr (sizeof(To) < sizeof(From)) {
@@ -161,8 +161,8 @@ bool convert_element(From value, To& out) {
 
 /// Writes `tensors` and `metadata` to `path` atomically (io/atomic_file.hpp), streaming from the views. Tensors are
 /// ordered by element size, then as given, so that each is aligned. Reads all data twice, first for the checksums.
-/// Throws ShapeError for an impossible shape, DataError for a name that repeats, is empty or reserved, or text that is
-/// not UTF-8, IoError when the file cannot be written; whatever was at `path` is then as it was.
+/// Throws ShapeError for an impossible shape, DataError for a name that is repeated, empty or reserved, or text that is
+/// not UTF-8, IoError if the file cannot be written; whatever was at `path` is then unchanged.
 inline void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
                               const TensorMetadata& metadata = {}) {
   std::vector<const TensorView*> order;
@@ -183,11 +183,11 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
       throw ShapeError(detail::message(path.string(), ": the shape of tensor '", tensor->name, "' is impossible"));
     if (tensor->name.empty() || tensor->name == "__metadata__" || !sizes.emplace(tensor->name, bytes).second)
       throw DataError(
-          detail::message(path.string(), ": tensor name '", tensor->name, "' is empty, reserved or repeats"));
+          detail::message(path.string(), ": tensor name '", tensor->name, "' is empty, reserved or repeated"));
     const auto* const data = static_cast<const std::byte*>(tensor->data);
     header["__metadata__"][detail::message(detail::checksum_key, '.', tensor->name)] =
         detail::data_checksum(bytes, [&](std::uint64_t at, std::uint64_t) { return data + at; });
-    auto entry = nlohmann::ordered_json::object();  // made whole: one that fails half-way cannot be destroyed
+    auto entry = nlohmann::ordered_json::object();  // built first: one that fails half-way cannot be destroyed
     entry["dtype"] = to_string(tensor->type);
     entry["shape"] = tensor->shape;
     entry["data_offsets"] = std::vector<std::uint64_t>{end, end + bytes};
@@ -215,11 +215,11 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
 }
 
 /// A safetensors file open for reading. The header is checked against its checksum, if it has one, and the file's size
-/// before anything is believed: its length, types, shapes, and that the tensors cover the data without gap or overlap.
+/// before anything is trusted: its length, types, shapes, and that the tensors cover the data without gap or overlap.
 /// Not thread-safe.
 class SafetensorsFile {
  public:
-  /// Throws IoError when the file cannot be read or is too short, DataError when its header is wrong.
+  /// Throws IoError if the file cannot be read or is too short, DataError if its header is wrong.
   explicit SafetensorsFile(const std::filesystem::path& path) : path_(path) {
     std::error_code error;
     const std::uint64_t size = std::filesystem::file_size(path, error);
@@ -232,7 +232,7 @@ class SafetensorsFile {
     read_bytes(0, &length, sizeof length);
     if (length > detail::max_safetensors_header || length > size - sizeof length)
       throw IoError(detail::message(path.string(), ": the header claims ", length, " bytes at offset 8 of a file of ",
-                                    size, " bytes; it is truncated or no safetensors file"));
+                                    size, " bytes; it is truncated or not a safetensors file"));
     std::string text(static_cast<std::size_t>(length), '\0');
     read_bytes(sizeof length, text.data(), length);
     parse(text, size);
@@ -243,8 +243,8 @@ class SafetensorsFile {
   const TensorMetadata& metadata() const noexcept { return metadata_; }
   /// Files of other programs, and of our earlier versions, have none.
   bool has_checksums() const noexcept { return has_checksums_; }
-  /// Reads all tensors that have a checksum and throws DataError naming the first whose data it contradicts. `read`
-  /// does not look at checksums.
+  /// Reads all tensors that have a checksum and throws DataError naming the first whose data do not match. `read` does
+  /// not verify checksums.
   void require_whole() {
     std::vector<char> buffer;
     for (const TensorInfo& tensor : tensors_) {
@@ -257,7 +257,7 @@ class SafetensorsFile {
       });
       if (found != tensor.checksum)
         throw DataError(detail::message(path_.string(), ": tensor '", tensor.name, "' at offset ", tensor.offset,
-                                        " is not what was written (its checksum is another); the file is damaged"));
+                                        " is not what was written (its checksum differs); the file is damaged"));
     }
   }
   /// In the order of their data.
@@ -265,7 +265,7 @@ class SafetensorsFile {
   bool contains(std::string_view name) const noexcept {
     return std::ranges::find(tensors_, name, &TensorInfo::name) != tensors_.end();
   }
-  /// Throws DataError when there is no such tensor.
+  /// Throws DataError if there is no such tensor.
   const TensorInfo& info(std::string_view name) const {
     const auto found = std::ranges::find(tensors_, name, &TensorInfo::name);
     if (found == tensors_.end()) throw DataError(detail::message(path_.string(), ": has no tensor '", name, "'"));
@@ -274,7 +274,7 @@ class SafetensorsFile {
 
   /// Fills `out` with a tensor of out's shape (one of n elements also fits 1 x n and n x 1), converting float <->
   /// double and int32 <-> int64; bfloat16 as it is. Throws ShapeError, DataError (no such tensor, another kind of
-  /// number, a value that does not fit) or IoError.
+  /// element, a value that does not fit) or IoError.
   template <class T>
   void read(std::string_view name, MatrixView<T> out) {
     const TensorInfo& tensor = info(name);
@@ -317,12 +317,12 @@ class SafetensorsFile {
     if (const std::size_t at = detail::find_header_checksum(text); at != std::string::npos) {
       if (text.compare(at, detail::checksum_digits, detail::header_checksum(text)) != 0)
         throw DataError(detail::message(path_.string(),
-                                        ": the header at offset 8 is not what was written (its checksum is another); "
+                                        ": the header at offset 8 is not what was written (its checksum differs); "
                                         "the file is damaged"));
       has_checksums_ = true;
     }
     const auto header =
-        parse_json_object(text, path_.string() + ": no safetensors file, or damaged: the header at offset 8");
+        parse_json_object(text, path_.string() + ": not a safetensors file, or damaged: the header at offset 8");
     const std::uint64_t data_begin = sizeof(std::uint64_t) + text.size();
     const std::uint64_t data_bytes = file_size - data_begin;
     for (const auto& [name, entry] : header.items()) {
@@ -376,10 +376,10 @@ class SafetensorsFile {
       fail(name, detail::message("has dtype ", dtype.get_ref<const std::string&>(),
                                  "; known are F32, F64, I32, I64 and BF16"));
     const nlohmann::json& shape = field("shape");
-    if (!shape.is_array()) fail(name, "has a shape that is no list");
+    if (!shape.is_array()) fail(name, "has a shape that is not a list");
     for (const nlohmann::json& n : shape) {
       if (!n.is_number_unsigned() || n.get<std::uint64_t>() > std::numeric_limits<Index>::max())
-        fail(name, "has a shape with an entry that is no count");
+        fail(name, "has a shape with an entry that is not a count");
       tensor.shape.push_back(n.get<Index>());
     }
     const nlohmann::json& offsets = field("data_offsets");

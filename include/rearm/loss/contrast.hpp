@@ -9,8 +9,8 @@
 namespace rearm::REARM_ABI {
 
 /// InfoNCE of the rows of a against those of b by cosine, summed or (`mean`) averaged over the rows, times weight;
-/// averaged over all unordered pairs of the given modalities, from the earlier to the later. `count`: see InfoNceScale.
-/// One modality: an empty Var (no loss).
+/// averaged over all unordered pairs of the given modalities, a being the earlier. `count`: see InfoNceScale. Fewer
+/// than two modalities: an empty Var (no loss).
 template <Backend B>
 Var<B> modality_contrast(std::span<const Var<B>> modal, double temperature, double weight, bool mean = false,
                          const Index* count = nullptr) {

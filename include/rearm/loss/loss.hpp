@@ -12,11 +12,11 @@
 
 namespace rearm::REARM_ABI {
 
-/// Most parts that a loss may have.
+/// Maximum number of parts of a loss.
 inline constexpr std::size_t max_loss_parts = 8;
 
 /// {{"bpr", x}, {"l2", y}}: what a model minimizes is the sum of the parts, each 1 x 1 and weighted. Names must outlive
-/// the object (literals do). A part that is an empty Var is left out.
+/// the object (literals do). Parts that are empty Vars are skipped.
 template <Backend B>
 class Loss {
  public:
@@ -32,7 +32,7 @@ class Loss {
   void add(std::string_view name, Var<B> value) {
     if (value.empty()) return;
     if (size_ == max_loss_parts)
-      throw ConfigError(detail::message("a loss has at most ", max_loss_parts, " parts; add some of them up"));
+      throw ConfigError(detail::message("a loss has at most ", max_loss_parts, " parts; combine some of them"));
     parts_[size_++] = {name, value};
   }
   std::span<const Part> parts() const noexcept { return {parts_.data(), size_}; }
@@ -56,7 +56,7 @@ class Loss {
   std::size_t size_ = 0;
 };
 
-/// The same as numbers, of one batch or averaged over several.
+/// A loss as numbers, of one batch or averaged over several.
 struct LossValues {
   struct Part {
     std::string_view name;
@@ -67,7 +67,7 @@ struct LossValues {
   std::size_t n_parts = 0;
 
   std::span<const Part> parts() const noexcept { return {part.data(), n_parts}; }
-  /// 0 where there is no part of that name.
+  /// 0 if there is no part of that name.
   double at(std::string_view name) const noexcept {
     for (const Part& p : parts())
       if (p.name == name) return p.value;
@@ -86,7 +86,7 @@ struct LossValues {
   }
 };
 
-/// Reads them; waits for a device. `total` is loss.total().
+/// Reads a loss's values; waits for a device. `total` is loss.total().
 template <Backend B>
 LossValues loss_values(const Loss<B>& loss, Var<B> total) {
   LossValues out;

@@ -1,18 +1,18 @@
 #pragma once
 /// @file triplets.hpp
-/// The rows that a batch of (user, positive, negative) reads, and the losses made of them.
+/// The rows that a batch of (user, positive, negative) reads, and the losses computed from them.
 
 #include <rearm/autodiff/ops.hpp>
 #include <rearm/data/batch.hpp>
 
 namespace rearm::REARM_ABI {
 
-/// A batch's ids with one negative a pair, sorted once for all that gathers by them.
+/// A batch's ids with one negative per pair, sorted once for all gathers.
 template <Backend B>
 struct TripletIds {
   IndexList users, positives, negatives;
 
-  /// Throws DataError for an id out of range that the host can read.
+  /// Throws DataError for an id out of range, if the host can read the ids.
   TripletIds(Context<B>& ctx, const BatchView<typename B::Memory>& batch, Index n_users, Index n_items)
       : users(make_index_list(ctx, batch.users, n_users)),
         positives(make_index_list(ctx, batch.positives, n_items)),
@@ -25,7 +25,7 @@ struct Triplets {
   Var<B> users, positives, negatives;
 };
 
-/// The batch's rows of two tables; a row that it names twice is there twice.
+/// The batch's rows of two tables; a row named twice appears twice.
 template <Backend B>
 Triplets<B> gather(Var<B> users, Var<B> items, const TripletIds<B>& ids) {
   return {gather(users, ids.users), gather(items, ids.positives), gather(items, ids.negatives)};

@@ -8,7 +8,7 @@
 
 namespace rearm::REARM_ABI {
 
-/// Widest row that rank-one attention takes.
+/// Widest row that rank-one attention accepts.
 inline constexpr Index max_attention_width = 1024;
 
 namespace detail {
@@ -39,7 +39,7 @@ void rank_one_attention(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scal
     B::for_each(ctx, q.rows, functors::AttentionRow<Real<B>>{in, out});
 }
 
-/// Overwrites d_q, d_k, d_v, from the forward's operands, key and result. Weights and mask are computed again.
+/// Overwrites d_q, d_k, d_v, from the forward's operands, key and result. Recomputes weights and mask.
 template <Backend B>
 void rank_one_attention_backward(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scale, double p, RandomKey key,
                                  In<B> out, In<B> d_out, Out<B> d_q, Out<B> d_k, Out<B> d_v) {

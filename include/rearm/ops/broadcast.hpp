@@ -1,7 +1,7 @@
 #pragma once
 /// @file broadcast.hpp
-/// Sums and products by element. The second operand has the first one's shape, or is one row, one column or one number
-/// that is repeated; its gradient is then summed over what it was repeated for, in an order that the shape fixes.
+/// Elementwise sums and products. The second operand has the shape of the first, or is one row, one column or one
+/// number that is repeated; its gradient is then summed over the repetitions, in an order that the shape fixes.
 
 #include <rearm/functors/broadcast.hpp>
 #include <rearm/ops/elementwise.hpp>
@@ -14,7 +14,7 @@ template <class T, class U>
 bool broadcasts(const MatrixView<T>& a, const MatrixView<U>& b) {
   return (b.rows == a.rows || b.rows == 1) && (b.cols == a.cols || b.cols == 1);
 }
-/// Throws ShapeError unless it does.
+/// Throws ShapeError otherwise.
 template <class T, class U>
 void require_broadcast(const MatrixView<T>& a, const MatrixView<U>& b, const char* op) {
   if (!broadcasts(a, b))
@@ -35,7 +35,7 @@ void add(Context<B>& ctx, In<B> a, Real<B> beta, In<B> b, Out<B> y) {
     B::for_each(ctx, y.rows, functors::AddColumnRow<T>{a, beta, b, y});
 }
 
-/// d_a (+)= d_y; d_b (+)= beta d_y, summed over the rows where d_b is one row, over the columns where it is one column.
+/// d_a (+)= d_y; d_b (+)= beta d_y, summed over the rows if d_b is one row, over the columns if it is one column.
 template <Backend B>
 void add_backward(Context<B>& ctx, Real<B> beta, In<B> d_y, Into<Real<B>> d_a, Into<Real<B>> d_b) {
   using T = Real<B>;
@@ -63,8 +63,8 @@ void mul(Context<B>& ctx, In<B> a, In<B> b, Out<B> y) {
   B::for_each(ctx, y.rows, functors::MulRow<Real<B>>{a, b, y});
 }
 
-/// d_a (+)= d_y b; d_b (+)= d_y a by element, summed over the rows where d_b is one row, over the columns where it is
-/// one column. d_a is written before d_b.
+/// d_a (+)= d_y b; d_b (+)= d_y a elementwise, summed over the rows if d_b is one row, over the columns if it is one
+/// column. d_a is written before d_b.
 template <Backend B>
 void mul_backward(Context<B>& ctx, In<B> a, In<B> b, In<B> d_y, Into<Real<B>> d_a, Into<Real<B>> d_b) {
   using T = Real<B>;

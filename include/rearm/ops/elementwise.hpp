@@ -22,8 +22,8 @@ void scaled_copy(Context<B>& ctx, Real<B> alpha, In<B> x, Into<Real<B>> y) {
   B::for_each(ctx, x.rows, functors::ScaleRow<Real<B>>{alpha, x, y});
 }
 
-/// Collects copies y (+)= alpha x and makes them in one pass, or in the order they were added where two would touch the
-/// same memory at different rows. No source may also be a destination. Copies without a destination are skipped.
+/// Collects copies y (+)= alpha x and makes them in one pass; if two would touch the same memory at different rows, in
+/// the order they were added. No source may also be a destination. Copies without a destination are skipped.
 template <Backend B>
 class ScaledCopies {
  public:
@@ -47,10 +47,10 @@ class ScaledCopies {
   functors::ScaleRows<T> rows_;
 };
 
-/// out_j = (1/n) sum_i x_ij, out 1 x cols; x must have a row.
+/// out_j = (1/n) sum_i x_ij, out 1 x cols; x must have at least one row.
 template <Backend B>
 void column_mean(Context<B>& ctx, In<B> x, Out<B> out) {
-  if (x.rows < 1) throw ShapeError(detail::message("column_mean: input is ", shape_string(x), ", without rows"));
+  if (x.rows < 1) throw ShapeError(detail::message("column_mean: input is ", shape_string(x), ", which has no rows"));
   using T = Real<B>;
   column_sum(ctx, T{1} / static_cast<T>(x.rows), x, out);
 }

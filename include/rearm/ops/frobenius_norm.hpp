@@ -1,13 +1,13 @@
 #pragma once
 /// @file frobenius_norm.hpp
-/// The norm of a whole matrix on views.
+/// The norm of a whole matrix, on views.
 
 #include <rearm/functors/frobenius_norm.hpp>
 #include <rearm/ops/elementwise.hpp>
 
 namespace rearm::REARM_ABI {
 
-/// norm (1 x 1) = ||X||_F = sqrt(sum_ij x_ij^2); 0 for a matrix without elements.
+/// norm (1 x 1) = ||X||_F = sqrt(sum_ij x_ij^2); 0 for an empty matrix.
 template <Backend B>
 void frobenius_norm(Context<B>& ctx, In<B> x, Out<B> norm) {
   detail::require_shape(norm, 1, 1, "frobenius_norm", "norm");

@@ -19,7 +19,7 @@ inline void require_ids(std::span<const Id> ids, Index n_rows) {
 }  // namespace detail
 
 /// Prepares ids, in the backend's memory, for gather and its backward pass. Every id must lie in [0, n_rows), which is
-/// checked where the host can read the ids (DataError with position and value).
+/// checked if the host can read the ids (DataError with position and value).
 template <Backend B>
 IndexList make_index_list(Context<B>& ctx, std::span<const Id> ids, Index n_rows) {
   if constexpr (B::Memory::host_accessible) detail::require_ids(ids, n_rows);

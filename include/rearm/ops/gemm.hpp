@@ -80,7 +80,7 @@ void for_each_widened(Context<B>& ctx, ConstView<BFloat16> x, const F& f) {
 
 }  // namespace detail
 
-/// linear of a table stored in bfloat16, computed in T.
+/// `linear` for a table stored in bfloat16, computed in T.
 template <Backend B>
 void linear(Context<B>& ctx, ConstView<BFloat16> x, In<B> weight, In<B> bias, Out<B> y) {
   detail::require_shape(y, x.rows, weight.rows, "linear", "output");
@@ -97,14 +97,14 @@ void linear_backward(Context<B>& ctx, In<B> x, In<B> weight, In<B> d_y, Into<Rea
   if (d_bias.wanted()) column_sum(ctx, T{1}, d_y, d_bias);
 }
 
-/// The same without d_X, of which d_Y and W are the factors.
+/// The same without d_X, whose factors are d_Y and W.
 template <Backend B>
 void linear_backward(Context<B>& ctx, In<B> x, In<B> d_y, Into<Real<B>> d_weight, Into<Real<B>> d_bias) {
   using T = Real<B>;
   if (d_weight.wanted()) gemm(ctx, Op::transpose, Op::none, T{1}, d_y, x, d_weight);
   if (d_bias.wanted()) column_sum(ctx, T{1}, d_y, d_bias);
 }
-/// Of a table stored in bfloat16.
+/// For a table stored in bfloat16.
 template <Backend B>
 void linear_backward(Context<B>& ctx, ConstView<BFloat16> x, In<B> d_y, Into<Real<B>> d_weight, Into<Real<B>> d_bias) {
   using T = Real<B>;

@@ -11,13 +11,13 @@
 namespace rearm::REARM_ABI {
 namespace detail {
 
-/// Calls f(first row, a tile of rows of the similarities a_r . b_s / temperature) for one tile after the other.
+/// Calls f(first row, a tile of rows of the similarities a_r . b_s / temperature), tile by tile.
 template <Backend B, class T, class F>
 void for_each_info_nce_tile(Context<B>& ctx, ConstView<T> a, ConstView<T> b, T inverse_temperature, const F& f) {
   if (a.rows == 0) return;
   Scratch<B> scratch(ctx);
   const Index block = std::min(a.rows, std::max<Index>(B::cached_bytes / static_cast<Index>(sizeof(T)) / b.rows, 16));
-  // Rows a power of two apart would share a few sets of the cache.
+  // Rows a power of two apart would share a few cache sets.
   const MatrixView<T> tile = scratch.template matrix<T>(block, b.rows + 16).col_block(0, b.rows);
   for (Index first = 0; first < a.rows; first += block) {
     const MatrixView<T> scores = tile.row_block(0, std::min(block, a.rows - first));
@@ -50,7 +50,7 @@ void info_nce_backward(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Rea
                        In<B> d_loss, Into<Real<B>> d_a, Into<Real<B>> d_b) {
   using T = Real<B>;
   Scratch<B> scratch(ctx);
-  // Apart from d_b, which may be d_a and is written last.
+  // Separate from d_b, which may be d_a and is written last.
   const MatrixView<T> of_b = d_b.wanted() ? scratch.template matrix<T>(b.rows, b.cols) : MatrixView<T>{};
   detail::for_each_info_nce_tile(ctx, a, b, scale.inverse_temperature, [&](Index first, MatrixView<T> scores) {
     B::for_each(ctx, scores.rows, functors::InfoNceBackwardRow<T>{scores, first, a.rows, scale, lse, d_loss.data});

@@ -1,13 +1,13 @@
 #pragma once
 /// @file map.hpp
-/// A function of one number, element by element.
+/// Elementwise functions of one variable.
 
 #include <rearm/core/context.hpp>
 #include <rearm/functors/map.hpp>
 
 namespace rearm::REARM_ABI {
 
-/// y_ij = f(x_ij) for one of functors/map.hpp, or a struct of your own that is made like them. x and y of one shape
+/// y_ij = f(x_ij) with f from functors/map.hpp or a struct of your own like those. x and y have the same shape
 /// (ShapeError); y may be x.
 template <class F, Backend B>
 void map(Context<B>& ctx, In<B> x, Out<B> y, const F& f = {}) {

@@ -21,7 +21,7 @@ void row_normalize_backward(Context<B>& ctx, In<B> y, const Real<B>* norm, Real<
   B::for_each(ctx, y.rows, functors::NormalizeBackwardRow<Real<B>>{y, norm, eps, d_y, d_x});
 }
 
-/// y_i = x_i / (|x_i| + eps), where the gradient takes the divisor (n values) as a constant.
+/// y_i = x_i / (|x_i| + eps); the gradient treats the divisor (n values) as a constant.
 template <Backend B>
 void row_scale_detached(Context<B>& ctx, In<B> x, Real<B> eps, Out<B> y, Real<B>* divisor) {
   detail::require_shape(y, x.rows, x.cols, "row_scale_detached", "output");

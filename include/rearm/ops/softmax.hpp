@@ -32,10 +32,11 @@ void softmax_backward(Context<B>& ctx, In<B> y, SoftmaxAxis along, In<B> d_y, In
   B::for_each(ctx, y.rows, functors::SoftmaxBackwardRow<Real<B>>{y, along.axis, along.inner, d_y, d_x});
 }
 
-/// y_i = log sum_j exp(x_ij), y n x 1; x must have a column.
+/// y_i = log sum_j exp(x_ij), y n x 1; x must have at least one column.
 template <Backend B>
 void log_sum_exp(Context<B>& ctx, In<B> x, Out<B> y) {
-  if (x.cols < 1) throw ShapeError(detail::message("log_sum_exp: input is ", shape_string(x), ", without columns"));
+  if (x.cols < 1)
+    throw ShapeError(detail::message("log_sum_exp: input is ", shape_string(x), ", which has no columns"));
   detail::require_shape(y, x.rows, 1, "log_sum_exp", "output");
   B::for_each(ctx, x.rows, functors::LogSumExpRow<Real<B>>{x, y});
 }

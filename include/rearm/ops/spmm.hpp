@@ -7,7 +7,7 @@
 
 namespace rearm::REARM_ABI {
 
-/// Y (+)= A X: A m x n sparse, X n x w, Y m x w, and then(i, lane) once row i of Y is complete. Throws
+/// Y (+)= A X: A m x n sparse, X n x w, Y m x w; calls then(i, lane) once row i of Y is complete. Throws
 /// ShapeError. 2 nnz w operations.
 template <Backend B, class Then = NothingRow>
 void spmm(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, Into<Real<B>> y, const Then& then = {}) {

@@ -21,13 +21,13 @@ struct AdamSettings {
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0.0;
-  /// Keep both moments in bfloat16, rounded at random by (seed, parameter, step): a quarter less memory traffic of a
-  /// table, a third less memory. What an update computes with is the value before rounding.
+  /// Keep both moments in bfloat16, stochastically rounded by (seed, parameter, step): a quarter less memory traffic
+  /// for a table, a third less memory. An update computes with the values before rounding.
   bool bfloat16_moments = false;
 };
 
-/// Adam on a table (n x p) whose gradient is d_output (n x d) times weight (d x p); where d_weight is wanted it (+)=
-/// d_output^T table, the table as it was. A backend may do it without storing the gradient.
+/// Adam on a table (n x p) whose gradient is d_output (n x d) times weight (d x p); if wanted, d_weight (+)= d_output^T
+/// table, with the table from before the update. A backend may do it without storing the gradient.
 template <Backend B>
 void factored_adam(Context<B>& ctx, const functors::AdamTarget<Real<B>>& table, In<B> d_output, In<B> weight,
                    Into<Real<B>> d_weight) {
@@ -53,7 +53,7 @@ class AdamMoments {
   using T = Real<B>;
   using Memory = typename B::Memory;
   AdamMoments() = default;
-  /// Zero.
+  /// All moments zero.
   AdamMoments(Index rows, Index cols, bool rounded) {
     for (int i = 0; i < 2; ++i)
       if (rounded)
@@ -70,13 +70,13 @@ class AdamMoments {
     }
     return copy;
   }
-  /// f(first moment, second moment), views of what they are stored in; nothing where there are none.
+  /// Calls f(first moment, second moment) with views in their stored type; not at all if there are none.
   template <class F>
   void visit(const F& f) {
     if (!full_[0].empty()) f(full_[0].view(), full_[1].view());
     if (!rounded_[0].empty()) f(rounded_[0].view(), rounded_[1].view());
   }
-  /// The first `size` elements in a longer array, the others zero.
+  /// Moves the moments into an array of `size` elements, the new ones zero.
   void grow(Index size, bool rounded) {
     AdamMoments longer(1, size, rounded);
     for (int i = 0; i < 2; ++i) {
@@ -97,7 +97,7 @@ class AdamMoments {
 
 /// Updates every trainable parameter that has a gradient and clears its has_grad. Call before the tape is reset: the
 /// gradients of tables point into the arena. The caller applies its schedule through `learning_rate`. Moments belong to
-/// the optimizer and are made at its first step; one optimizer serves one store.
+/// the optimizer and are allocated at its first step; one optimizer serves one store.
 template <Backend B>
 class AdamW {
  public:
@@ -105,7 +105,7 @@ class AdamW {
   explicit AdamW(AdamSettings settings) : settings_(settings) {}
 
   const AdamSettings& settings() const noexcept { return settings_; }
-  /// Settings, steps and moments in an optimizer of their own.
+  /// An independent copy of settings, step count and moments.
   AdamW clone() const {
     AdamW copy(settings_);
     copy.step_count_ = step_count_;
@@ -118,16 +118,16 @@ class AdamW {
   std::int64_t step_count() const noexcept { return step_count_; }
   void set_step_count(std::int64_t count) noexcept { step_count_ = count; }
 
-  /// What the next step's update takes from where the run stands.
+  /// The part of the next update that changes from step to step.
   functors::AdamStep next_step() const { return at_step(step_count_ + 1); }
-  /// In a step that may be replayed: where its updates find that. Null otherwise.
+  /// In a step that may be replayed, where its updates read that part; null otherwise.
   void set_step_source(const functors::AdamStep* source) noexcept { step_source_ = source; }
 
   void step(Context<B>& ctx, ParameterStore<B>& parameters) {
     detail::with_memory_errors("a step of the optimizer", [&] { make_step(ctx, parameters); });
   }
 
-  /// Makes the moments, zero, where that has not been done.
+  /// Allocates the moments, zero, where that has not been done.
   void prepare(ParameterStore<B>& parameters) {
     const bool rounded = settings_.bfloat16_moments;
     if (moments_.size() < parameters.arrays().size()) moments_.grow(parameters.arrays().size(), rounded);
@@ -148,8 +148,8 @@ class AdamW {
     }
     return static_cast<std::size_t>(2 * n) * (settings_.bfloat16_moments ? sizeof(BFloat16) : sizeof(T));
   }
-  /// f(x, its first moment, its second) for every trainable parameter or table x of the store; nothing before the first
-  /// step. The moments are views of T, or of BFloat16 where the settings say so.
+  /// Calls f(x, its first moment, its second) for every trainable parameter or table x of the store; not at all before
+  /// the first step. The moments are views of T, or of BFloat16 if the settings say so.
   template <class F>
   void for_each_moment(ParameterStore<B>& parameters, const F& f) {
     moments_.visit([&](auto all1, auto all2) {
@@ -191,7 +191,7 @@ class AdamW {
     out.all_cols = table.cols();
     return out;
   }
-  /// All parameters at once; tables are apart.
+  /// All parameters at once, without the tables.
   void update(Context<B>& ctx, ParameterStore<B>& parameters) {
     Index end = 0;
     next_.clear();
@@ -209,14 +209,14 @@ class AdamW {
                       m.data, v.data, key(ctx, 0), segments, static_cast<int>(next_.size())});
     });
   }
-  /// The list in the backend's memory, kept there: which parameters have a gradient hardly ever changes, and a recorded
-  /// step reads it where it was.
+  /// The list in the backend's memory, cached: which parameters have a gradient hardly ever changes, and a recorded
+  /// step keeps reading the same address.
   const functors::AdamSegment* there(const std::vector<functors::AdamSegment>& list) {
     for (const Listed& known : lists_)
       if (known.list == list) return known.there.data();
     return lists_.emplace_back(Listed{list, Buffer<functors::AdamSegment, typename B::Memory>(list)}).there.data();
   }
-  /// The step counts from 1, so these draws are not those of the initial values, step 0 of the same stream.
+  /// Steps count from 1, so these draws differ from those of the initial values, step 0 of the same stream.
   RandomKey key(const Context<B>& ctx, std::uint32_t stream) const {
     return ctx.key(stream, static_cast<std::uint32_t>(step_count_));
   }
@@ -240,7 +240,7 @@ class AdamW {
   std::int64_t step_count_ = 0;
   const functors::AdamStep* step_source_ = nullptr;
   AdamMoments<B> moments_;                     ///< of the store's array
-  std::vector<AdamMoments<B>> table_moments_;  ///< of its tables, in their order; none of a frozen one
+  std::vector<AdamMoments<B>> table_moments_;  ///< of its tables, in order; empty for frozen ones
   struct Listed {
     std::vector<functors::AdamSegment> list;
     Buffer<functors::AdamSegment, typename B::Memory> there;

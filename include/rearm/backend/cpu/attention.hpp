@@ -1,8 +1,8 @@
 #pragma once
 /// @file attention.hpp
-/// Rank-one attention on the CPU: one node a task, sixteen query rows of its d x d weights at a time, one in each entry
-/// of a Vector16. So the only sums over the entries are those of the keys' and values' gradients, once a node. The
-/// largest logit of a row is q_a times the largest or smallest key.
+/// Rank-one attention on the CPU: one node at a time, sixteen query rows of its d x d weights at once, one per entry of
+/// a Vector16. So only the keys' and values' gradients need sums across entries, once per node. The largest logit of a
+/// row is q_a times the largest or smallest key.
 
 #include <rearm/backend/cpu/philox.hpp>
 #include <rearm/backend/cpu/simd.hpp>
@@ -14,7 +14,7 @@ REARM_LOOPS_BEGIN
 
 namespace rearm::REARM_ABI::cpu {
 
-/// Widest embedding the buffers of a node hold (Config allows no more).
+/// Widest embedding that a node's buffers hold (ops/attention.hpp allows no more).
 inline constexpr Index max_attention_dim = 1024;
 
 /// x <- entries [first, first + simd_width) of row i, zero past its end.
@@ -59,7 +59,7 @@ struct QueryRows {
   }
 };
 
-/// f(b, kept) for every key b, kept being -1 in the entries whose weight survives dropout and 0 elsewhere.
+/// Calls f(b, kept) for every key b; kept is -1 in the entries whose weight survives dropout, 0 elsewhere.
 template <class T, class F>
 void for_each_key(const functors::AttentionInput<T>& in, Index i, Index first, const F& f) {
   const Index d = in.q.cols;

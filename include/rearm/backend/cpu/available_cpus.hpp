@@ -16,7 +16,7 @@
 #include <thread>
 
 namespace rearm::REARM_ABI::cpu {
-/// CPUs by the quota in `folder` (cpu.max of cgroup v2, cpu.cfs_* of v1), infinite without one.
+/// CPUs allowed by the quota in `folder` (cpu.max of cgroup v2, cpu.cfs_* of v1); infinity if there is none.
 inline double quota_cpus(const std::filesystem::path& folder) {
   double quota = -1;
   double period = 0;

@@ -16,7 +16,7 @@
 
 namespace rearm::REARM_ABI::cpu {
 
-/// Some BLAS libraries and Eigen start threads of their own; the context owns the threads, so theirs are set to one.
+/// Some BLAS libraries and Eigen start threads of their own; the context owns the threads, so they are limited to one.
 /// Throws ConfigError for an OpenBLAS built without threads: it has no locks, so products on several of our threads
 /// would share a work buffer and come out wrong.
 inline void claim_product_threads(int threads) {

@@ -1,6 +1,6 @@
 #pragma once
 /// @file co_occurrence.hpp
-/// Counting on the CPU who interacted with the same things: a sparse product, row by row.
+/// Co-occurrence counts on the CPU: a sparse product, row by row.
 
 #include <rearm/backend/cpu/graph_backend.hpp>
 #include <rearm/core/random.hpp>
@@ -21,7 +21,7 @@ namespace detail {
 template <HostBackend B, class Visit>
 void for_each_co_occurrence_row(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, const Visit& visit) {
   const Index n = rows.rows();
-  // An accumulator costs n: no more than 128 of them are ever cleared.
+  // Clearing an accumulator costs O(n): at most 128 are made.
   const Index grain = std::max<Index>(256, (n + 127) / 128);
   cpu::parallel_ranges(ctx.resources(), n, grain, [&](Index begin, Index end) {
     std::vector<Index> count(static_cast<std::size_t>(n), 0);
@@ -42,7 +42,7 @@ void for_each_co_occurrence_row(Context<B>& ctx, const Adjacency& rows, const Ad
 
 }  // namespace detail
 
-/// R R^T with a zero diagonal, whole: n x n, sparse, ids ascending. `rows` is R, `columns` its transpose.
+/// All of R R^T with a zero diagonal: n x n, sparse, ids ascending. `rows` is R, `columns` its transpose.
 /// For inspection; `co_occurrence_top_k` never holds more than a row.
 template <HostBackend B>
 Csr<double> co_occurrence_counts(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns) {
@@ -55,8 +55,8 @@ Csr<double> co_occurrence_counts(Context<B>& ctx, const Adjacency& rows, const A
   return builder.finish(rows.rows());
 }
 
-/// Of every row of R R^T without the diagonal the k highest counts: higher count first, then lower id; fewer where a
-/// row has fewer. Throws ConfigError unless k >= 1. Time O(sum over columns of degree^2), memory O(n k).
+/// The k highest counts of every row of R R^T without the diagonal: higher count first, then lower id; fewer if a row
+/// has fewer. Throws ConfigError unless k >= 1. Time O(sum over columns of degree^2), memory O(n k).
 template <HostBackend B>
 NeighborTable co_occurrence_top_k(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, Index k) {
   if (k < 1) throw ConfigError(detail::message("co-occurrence: k = ", k, ": must be at least 1"));
@@ -73,7 +73,7 @@ NeighborTable co_occurrence_top_k(Context<B>& ctx, const Adjacency& rows, const 
   return table;
 }
 
-/// `co_occurrence_top_k`, padded with numbers of `key` where asked for: the CPU's part of `co_occurrence_graph`.
+/// `co_occurrence_top_k`, padded from draws of `key` if asked for: the CPU's part of `co_occurrence_graph`.
 template <HostBackend B>
 NeighborTable co_occurrence_neighbors(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, Index k,
                                       Padding padding, RandomKey key) {

@@ -32,7 +32,7 @@ struct CpuBackend {
   /// A work array no larger than this stays in the cache between two passes.
   static constexpr Index cached_bytes = Index{1} << 21;
 
-  /// Rows a chunk in for_each and reduce_rows.
+  /// Rows per chunk in for_each and reduce_rows.
   static constexpr Index row_grain = 64;
   static constexpr Index reduce_grain = 256;
 
@@ -43,7 +43,7 @@ struct CpuBackend {
     });
   }
 
-  /// Chunks of fixed size are summed alone and then in ascending order: the same bits with any number of threads.
+  /// Sums each chunk of fixed size, then the chunks in ascending order: the same bits with any number of threads.
   template <class F>
   static void reduce_rows(Context<CpuBackend>& ctx, Index n, const F& f, const RowSums<Scalar>& to) {
     Scratch<CpuBackend> scratch(ctx);
@@ -81,7 +81,7 @@ struct CpuBackend {
     });
   }
 
-  /// One output row a task, its entries in stored order; what follows finds it in the cache.
+  /// One output row at a time, its entries in stored order; `then` finds the row in the cache.
   template <class Then>
   static void spmm(Context<CpuBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
                    Write write, const Then& then) {

@@ -17,7 +17,7 @@
 namespace rearm::REARM_ABI {
 namespace detail {
 
-/// Rows a block, so that two blocks of rows and the tile of their products stay near 64 MB.
+/// Rows per block, so that two blocks of rows and the tile of their products stay near 64 MB.
 template <class T>
 Index knn_block_rows(Index n, Index dim) {
   constexpr Index budget = (Index{64} << 20) / static_cast<Index>(sizeof(T));
@@ -49,8 +49,8 @@ void copy_unit_rows(Context<B>& ctx, const Features& features, Index begin, Matr
   });
 }
 
-/// Calls visit(I, unit rows of block I, J, unit rows of block J) for all pairs of blocks I <= J, where I and J are the
-/// first rows: half the products of a symmetric matrix. For one J the I ascend, and for one I the J.
+/// Calls visit(I, unit rows of block I, J, unit rows of block J) for all pairs of blocks I <= J, each named by its
+/// first row: half the products of a symmetric matrix. For each J the I ascend, and for each I the J.
 template <HostBackend B, class Features, class Visit>
 void for_each_block_pair(Context<B>& ctx, const Features& features, const Visit& visit) {
   using T = typename B::Scalar;
@@ -70,10 +70,10 @@ void for_each_block_pair(Context<B>& ctx, const Features& features, const Visit&
   }
 }
 
-/// Columns turned into rows at a time: one cache line of floats.
+/// Columns transposed at a time: one cache line of floats.
 inline constexpr Index strip_width = 16;
 
-/// visit(column, its values, contiguous) for every column, in parallel over strips.
+/// Calls visit(column, its values, contiguous) for every column, in parallel over strips.
 template <HostBackend B, class Visit>
 void for_each_column(Context<B>& ctx, ConstView<typename B::Scalar> tile, const Visit& visit) {
   using T = typename B::Scalar;
@@ -89,7 +89,7 @@ void for_each_column(Context<B>& ctx, ConstView<typename B::Scalar> tile, const 
 /// Candidates kept beyond k, so that ties at the boundary can be settled.
 inline constexpr Index tie_margin = 8;
 
-/// Scores each of `entries` by its cosine with row i, summed in double in one fixed order, and sorts them by it.
+/// Rescores `entries` by their cosines with row i, summed in double in one fixed order, and sorts them.
 template <class Features, class T>
 void rank_exactly(const Features& features, Index i, std::span<Scored<T>> entries) {
   const Index dim = features.cols();
@@ -108,8 +108,8 @@ void rank_exactly(const Features& features, Index i, std::span<Scored<T>> entrie
   for (std::size_t j = 0; j < exact.size(); ++j) entries[j] = {exact[j].id, static_cast<T>(exact[j].score)};
 }
 
-/// The k best of each list as a table of n x k. A product's rounding depends on where in a block a row stands, so that
-/// even equal rows differ in the last bits: where the choice of the k-th hangs on that, it is made in double.
+/// The k best of each list as a table of n x k. A product's rounding depends on a row's position in its block, so even
+/// equal rows differ in the last bits; if the choice of the k-th depends on that, it is made in double.
 template <HostBackend B, class Features>
 NeighborTable collect(Context<B>& ctx, const Features& features, std::vector<TopKSelector<typename B::Scalar>>& best,
                       Index k) {
@@ -136,9 +136,9 @@ NeighborTable collect(Context<B>& ctx, const Features& features, std::vector<Top
 
 }  // namespace detail
 
-/// For every feature row the k rows of greatest cosine, itself among them, greatest first, ties by lower id; negative
-/// cosines are not clamped. A zero row has cosine 0 with all, itself too. Throws ConfigError unless 1 <= k < n,
-/// DataError on NaN or infinity. n^2 dim / 2 multiply-adds, about 64 MB beside the result.
+/// For every feature row, the k rows of greatest cosine, itself included, greatest first, ties by lower id; negative
+/// cosines are not clamped. A zero row has cosine 0 with all, itself included. Throws ConfigError unless 1 <= k < n,
+/// DataError on NaN or infinity. n^2 dim / 2 multiply-adds, about 64 MB besides the result.
 template <HostBackend B, FeatureRows<typename B::Scalar> Features>
 NeighborTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
   using T = typename B::Scalar;

@@ -15,7 +15,7 @@ namespace rearm::REARM_ABI {
 
 /// Settings of a CPU context.
 struct CpuOptions {
-  int threads = 0;  ///< 0: as many as CPUs may be used (affinity, control groups' quotas)
+  int threads = 0;  ///< 0: one per CPU that may be used (affinity, control groups' quotas)
 };
 
 namespace cpu {
@@ -37,9 +37,10 @@ class Resources {
   Team team_;
 };
 
-/// f(chunk) or f(chunk, thread) for chunk in [0, n_chunks), as Team::run. `thread` is for work arrays; no result may
-/// depend on it. One thread takes the same path as many: a serial loop of its own would be compiled a second time, and
-/// a compiler may contract the same source to different fused operations, hence different bits.
+/// Calls f(chunk) or f(chunk, thread) for every chunk in [0, n_chunks), as Team::run does. `thread` is for choosing
+/// work arrays; no result may depend on it. One thread takes the same path as many: a separate serial loop would be
+/// compiled a second time, and a compiler may contract the same source to different fused operations, hence different
+/// bits.
 template <class F>
 void parallel_chunks(Resources& resources, Index n_chunks, const F& f) {
   resources.team().run(
@@ -54,7 +55,7 @@ void parallel_chunks(Resources& resources, Index n_chunks, const F& f) {
       &f);
 }
 
-/// A work array of `size` numbers a thread, from the context's arena.
+/// A work array of `size` values per thread, from the context's arena.
 template <class B>
 class ThreadScratch {
  public:
@@ -71,7 +72,7 @@ class ThreadScratch {
   T* data_;
 };
 
-/// f(begin, end) over [0, n) in chunks of `grain`.
+/// Calls f(begin, end) over [0, n) in chunks of `grain`.
 template <class F>
 void parallel_ranges(Resources& resources, Index n, Index grain, const F& f) {
   if (n <= 0) return;

@@ -11,8 +11,7 @@
 
 namespace rearm::REARM_ABI::cpu {
 
-/// Eight words in entries of 64 bits. Their upper halves are left as they come: only products of lower halves are
-/// taken.
+/// Eight words in 64-bit entries. Their upper halves may hold anything: only lower halves are multiplied.
 using PhiloxWords = VectorType<std::uint64_t, 8>::type;
 
 /// Products of the lower halves.

@@ -1,6 +1,7 @@
 #pragma once
 /// @file ranking.hpp
-/// All-ranking on the CPU: product, mask and running top-k of a block of users on one thread, tile by tile of items.
+/// All-ranking on the CPU: product, mask and running top-k of a block of users on one thread, one tile of items at a
+/// time.
 
 #include <rearm/backend/cpu/blas.hpp>
 #include <rearm/backend/cpu/cpu_backend.hpp>
@@ -17,14 +18,14 @@
 namespace rearm::REARM_ABI {
 namespace cpu {
 
-/// Users x items of one score tile: 1.2 MB of floats, near the size of a second-level cache, from the product to the
-/// top-k; larger ones repack fewer operands.
+/// Users x items of one score tile: 1.2 MB of floats, about a second-level cache, which holds it from the product to
+/// the top-k; larger tiles repack fewer operands.
 inline constexpr Index rank_users = 384;
 inline constexpr Index rank_items_tile = 768;
 /// A product has a multiple of so many users: what a BLAS does with rows left over would give a user other bits there.
 inline constexpr Index rank_granule = 16;
 
-/// What one thread needs to rank a block of users; reused for block after block.
+/// What one thread needs to rank a block of users; reused from block to block.
 template <class T>
 class BlockRanker {
  public:
@@ -84,7 +85,7 @@ class BlockRanker {
 }  // namespace cpu
 
 /// The CPU's part of `recommend` (eval/evaluator.hpp), which has checked the arguments. Blocks are fixed, so the result
-/// does not depend on the number of threads; scratch is one tile and one block of lists a thread.
+/// does not depend on the number of threads; scratch is one tile and one block of lists per thread.
 template <std::floating_point T>
 void CpuBackend<T>::rank_items(Context<CpuBackend>& ctx, ConstView<T> user_rows, std::span<const Id> users,
                                ConstView<T> item_rows, const Adjacency* masked, MatrixView<Id> ids,

@@ -1,7 +1,7 @@
 #pragma once
 /// @file simd.hpp
-/// Sixteen numbers in vector registers, by the vector types of gcc and clang: whatever instructions the machine has,
-/// the compiler makes the operations from them.
+/// Sixteen values in vector registers, with the vector types of gcc and clang: the compiler builds the operations from
+/// whatever instructions the machine has.
 
 #include <rearm/functors/exp.hpp>
 
@@ -31,13 +31,13 @@ using Vector16 = typename VectorType<T>::type;
 template <class T>
 using Mask16 = Vector16<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>>;
 
-/// x <- e^x entry by entry, none above 88, as fast_exp (functors/exp.hpp).
+/// x <- e^x elementwise, as fast_exp (functors/exp.hpp); no entry may exceed 88.
 inline void exp_entries(Vector16<float>& x) {
-#if defined(__CUDACC__)  // nvcc refuses vectors in what is device code as well
+#if defined(__CUDACC__)  // nvcc refuses vectors in code also compiled for the device
   for (int e = 0; e < simd_width; ++e) x[e] = functors::fast_exp(x[e]);
 #else
   const Vector16<float> low = Vector16<float>{} - 87.0F;
-#if defined(__AVX512F__)  // one instruction, of which gcc makes two
+#if defined(__AVX512F__)  // one instruction; gcc would emit two
   x = (Vector16<float>)_mm512_maskz_max_ps(0xFFFF, (__m512)low, (__m512)x);
 #else
   x = x < low ? low : x;
@@ -60,7 +60,7 @@ void store_entries(const Vector16<T>& x, T* to) {
   std::memcpy(to, &x, sizeof x);
 }
 
-/// Whether a comparison held for some entry.
+/// Whether a comparison held for any entry.
 template <class T>
 bool any_entry(const Mask16<T>& mask) {
   auto any = mask[0];

@@ -12,13 +12,13 @@
 
 namespace rearm::REARM_ABI::cpu {
 
-/// Tile of the gradient that is formed at once: 128 x 512 floats are 256 KiB, inside a core's L2.
+/// Tile of the gradient formed at a time: 128 x 512 floats are 256 KiB, inside a core's L2.
 inline constexpr Index table_tile_rows = 128;
 inline constexpr Index table_tile_cols = 512;
-/// Rows a task; each has a part of the weight's gradient, and the parts are added in order.
+/// Rows per task; each forms a part of the weight's gradient, and the parts are added in order.
 inline constexpr Index table_chunk = 1024;
 
-#if defined(__CUDACC__)  // nvcc refuses vectors in what is device code as well
+#if defined(__CUDACC__)  // nvcc refuses vectors in code also compiled for the device
 using MomentVectors = functors::MomentWords;
 #else
 /// functors::MomentWords in vector registers.
@@ -31,8 +31,8 @@ struct MomentVectors {
 };
 #endif
 
-/// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). When `d_weight` is wanted it (+)=
-/// d_output^T value, value as it was: formed tile by tile in the same pass.
+/// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). If wanted, d_weight (+)= d_output^T
+/// value, with value from before the update, formed tile by tile in the same pass.
 template <class B, class T = typename B::Scalar>
 void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, MatrixView<const T> d_output,
                    MatrixView<const T> weight, Into<T> d_weight) {

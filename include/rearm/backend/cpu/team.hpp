@@ -1,7 +1,7 @@
 #pragma once
 /// @file team.hpp
 /// The threads of a CPU context. They share work by taking chunks, so that nobody waits for a thread that has not
-/// started, and they sleep when there is none, so that they take no time from others.
+/// started, and sleep when there is no work, so that they take no time from others.
 
 #include <rearm/core/error.hpp>
 #include <rearm/core/matrix_view.hpp>
@@ -17,10 +17,10 @@
 
 namespace rearm::REARM_ABI::cpu {
 
-/// The calling thread and up to threads - 1 helpers, which start with the first work that has several chunks. A
-/// runtime's own teams (OpenMP) are not used: at the end of each they wait for all their threads, and how (spinning for
-/// milliseconds or not) only a variable of the environment decides; beside any other load that costs up to 25 times.
-/// Used from one thread at a time. If the system grants fewer threads, those there are do the work.
+/// The calling thread and up to threads - 1 helpers, which start with the first work that has several chunks. OpenMP's
+/// teams are not used: at the end of each region all threads wait for each other, and only an environment variable
+/// decides whether they spin for milliseconds or sleep; next to any other load that costs up to a factor of 25. Used
+/// from one thread at a time. If the system grants fewer threads, those do the work.
 class Team {
  public:
   /// work(f, chunk, thread) with thread in [0, threads).
@@ -37,14 +37,15 @@ class Team {
   }
 
   int threads() const noexcept { return threads_; }
-  /// While it is set, `run` leaves its chunks out: for finding out how much memory work takes.
+  /// While set, `run` skips its chunks: for finding out how much memory the work takes.
   void set_dry_run(bool dry_run) noexcept { dry_run_ = dry_run; }
 
   /// Runs every chunk of [0, n_chunks) once, in any order; the calling thread takes part. The first exception of a
   /// chunk is rethrown here; chunks that had not begun by then are not run. Throws Error when called from inside a
   /// chunk, or from a second thread at the same time.
   void run(Index n_chunks, Work work, const void* f) {
-    if (busy_.exchange(true)) throw Error("a context is used from one thread at a time, and not inside its own work");
+    if (busy_.exchange(true))
+      throw Error("a context may be used from one thread at a time, and not from inside its own work");
     const Release release{busy_};
     if (dry_run_) return;
     if (n_chunks > 1 && threads_ > 1) {
@@ -84,14 +85,14 @@ class Team {
     else
       epoch_.notify_all();
     take_chunks(0);
-    epoch_.fetch_add(1);  // closed: who joins from now on leaves at once
+    epoch_.fetch_add(1);  // closed: a helper that joins from now on leaves at once
     for (std::uint32_t n = active_.load(); n != 0; n = active_.load())
       if (!spin([&] { return active_.load() == 0; })) active_.wait(n);
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
-  /// A helper joins before it looks whether the work is still open, the caller closes it before it looks who has
-  /// joined: one of them sees the other.
+  /// A helper joins before it checks whether the work is still open; the caller closes the work before it checks who
+  /// has joined: one of them sees the other.
   void help(int thread) {
     std::uint32_t done = 0;
     const auto is_news = [&](std::uint32_t epoch) { return (epoch % 2 == 1 && epoch != done) || stop_.load(); };
@@ -146,7 +147,7 @@ class Team {
   std::atomic<bool> stop_{false};
   std::atomic<std::uint32_t> epoch_{0};   ///< odd while there is work to join
   std::atomic<std::uint32_t> active_{0};  ///< helpers that have joined and not left
-  // The work: written before the epoch turns odd, not again before every helper that joined has left.
+  // The work: written before the epoch turns odd, and not again until every helper that joined has left.
   Index n_chunks_ = 0;
   Work work_ = nullptr;
   const void* f_ = nullptr;

@@ -17,7 +17,7 @@
 
 namespace rearm::REARM_ABI {
 
-/// A user's feature row is the mean of its items' rows, formed when asked for; zero for a user without items.
+/// A user's feature row is the mean of its items' rows, formed on demand; zero for a user without items.
 template <class Features>
 struct UserMeanRows {
   const Adjacency& items_by_user;
@@ -58,7 +58,7 @@ NeighborTable user_knn_direct(Context<B>& ctx, const Adjacency& items_by_user, c
   return cosine_knn(ctx, UserMeanRows<Features>{items_by_user, features}, k);
 }
 
-/// The cosines of all pairs of feature rows, n x n: only where that fits (see `user_knn`).
+/// The cosines of all pairs of feature rows, n x n: only if that fits (see `user_knn`).
 template <HostBackend B, FeatureRows<typename B::Scalar> Features>
 Matrix<typename B::Scalar> cosine_matrix(Context<B>& ctx, const Features& features) {
   using T = typename B::Scalar;
@@ -81,7 +81,7 @@ template <HostBackend B>
 class UserCosines {
  public:
   using T = typename B::Scalar;
-  /// Users a block: their cosines with one user stay in registers, their sums over the items near the core.
+  /// Users per block: their cosines with one user stay in registers, their sums over the items in a nearby cache.
   static constexpr Index width = 32;
 
   template <class Features>
@@ -103,12 +103,12 @@ class UserCosines {
 
   ConstView<T> of_items() const { return gram_.view(); }
 
-  /// Offers the cosines of users [begin, begin + count), count <= width, with all users to their lists.
+  /// Offers each of users [begin, begin + count), count <= width, its cosines with all users.
   void rank(Index begin, Index count, TopKSelector<T>* best) const {
     const Matrix<T> sums = sum_items(begin, count);
     constexpr int parts = width / cpu::simd_width;
     cpu::Vector16<T> inverse[parts] = {};
-    cpu::Vector16<T> worst[parts];  // above every cosine where there is no user
+    cpu::Vector16<T> worst[parts];  // above every cosine in a column without a user
     for (Index c = 0; c < width; ++c) {
       inverse[c / cpu::simd_width][c % cpu::simd_width] = c < count ? inverse_norm_[begin + c] : T{0};
       worst[c / cpu::simd_width][c % cpu::simd_width] = c < count ? best[c].worst() : T{2};
@@ -178,15 +178,15 @@ class UserCosines {
 
   const Adjacency& items_;
   Matrix<T> gram_;
-  Buffer<T> weight_;        ///< norms of the items' rows, the greatest being 1
+  Buffer<T> weight_;        ///< norms of the items' rows, scaled so that the greatest is 1
   Buffer<T> inverse_norm_;  ///< of the users' sums; 0 for a zero sum
 };
 
 }  // namespace detail
 
-/// The same neighbors without forming a user's features: the cosine of two means depends on the items' cosines alone.
-/// M^2 dim / 2 + pairs (M + N) multiply-adds and M^2 numbers, for M items, N users. A user without items, or whose
-/// items cancel out, has cosine 0 with all. Throws as `cosine_knn`. Fills `of_items` when that is wanted.
+/// The same neighbors without forming a user's features: the cosine of two means depends on the items' cosines and
+/// norms alone. M^2 dim / 2 + pairs (M + N) multiply-adds and M^2 values, for M items, N users. A user without items,
+/// or whose items cancel out, has cosine 0 with all. Throws what `cosine_knn` throws. Fills `of_items` if wanted.
 template <HostBackend B, FeatureRows<typename B::Scalar> Features>
 NeighborTable user_knn_through_items(Context<B>& ctx, const Adjacency& items_by_user, const Features& features, Index k,
                                      ItemNeighbors* of_items = nullptr) {
@@ -210,7 +210,7 @@ NeighborTable user_knn_through_items(Context<B>& ctx, const Adjacency& items_by_
 }
 
 /// Whether `user_knn` goes through the items: their cosine matrix fits and the work is less. A multiply-add outside a
-/// dense product is counted as four.
+/// dense product counts as four.
 template <class T>
 bool cheaper_through_items(Index n_users, Index n_items, Index pairs, Index dim, std::size_t gram_bytes) {
   const auto x = [](Index i) { return static_cast<double>(i); };
@@ -219,8 +219,8 @@ bool cheaper_through_items(Index n_users, Index n_items, Index pairs, Index dim,
   return x(n_items) * x(n_items) / 2 * x(dim) + 4 * x(pairs) * (x(n_items) + x(n_users)) < direct;
 }
 
-/// Cosine kNN of the users' mean features by the cheaper way, with at most `gram_bytes` for the items' cosines. The way
-/// through the items fills `of_items`.
+/// Cosine kNN of the users' mean features in the cheaper way, with at most `gram_bytes` for the items' cosines. Only
+/// the way through the items fills `of_items`.
 template <HostBackend B, FeatureRows<typename B::Scalar> Features>
 NeighborTable user_knn(Context<B>& ctx, const Adjacency& items_by_user, const Features& features, Index k,
                        std::size_t gram_bytes, ItemNeighbors* of_items = nullptr) {

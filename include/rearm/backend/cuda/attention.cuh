@@ -1,7 +1,7 @@
 #pragma once
 /// @file attention.cuh
-/// Rank-one attention, a warp a node: its rows in the lanes going forward, then also its columns going back, so that
-/// no sum crosses lanes and nothing of d x d is stored.
+/// Rank-one attention, one warp per node. Going forward each lane takes rows, going back rows and then columns, so that
+/// no sum crosses lanes and nothing of size d x d is stored.
 
 #include <rearm/backend/cuda/rows.cuh>
 #include <rearm/functors/attention.hpp>
@@ -10,12 +10,12 @@
 
 namespace rearm::REARM_ABI::gpu {
 
-/// Warps a block: each runs long, so few of them make the last ones' wait short.
+/// Warps per block: each runs long, so few of them keep the wait for the last one short.
 inline constexpr int attention_warps = 4;
-/// The width that kernels are compiled for beside any: the published embedding_dim.
+/// The width that kernels are specialized for: the published embedding_dim.
 inline constexpr int attention_width = 64;
 
-/// The largest and the smallest key of a node: the largest logit of row a is that of one of them.
+/// The largest and the smallest key of a node: the largest logit of row a belongs to one of them.
 template <class T>
 struct KeyRange {
   T low;
@@ -34,13 +34,13 @@ __device__ KeyRange<T> key_range(const T* k, Index d, const WarpLane& lane) {
   return {-lane.max(low_negated), lane.max(high)};
 }
 
-/// Columns of q, k and v: D where a kernel is compiled for so many, so that a weight costs no bounds and no addresses.
+/// Columns of q, k and v: D in a kernel specialized for that many, where weights need no bounds checks or addresses.
 template <int D, class T>
 __device__ Index width_of(const functors::AttentionInput<T>& in) {
   return D > 0 ? D : in.q.cols;
 }
 
-/// f(b, multiplier of weight (a, b)) for all b, one random draw for eight of them.
+/// Calls f(b, multiplier of weight (a, b)) for all b, with one random draw for eight of them.
 template <int D, class T, class F>
 __device__ void for_each_weight(const functors::AttentionInput<T>& in, Index i, Index a, const F& f) {
   const Index d = width_of<D>(in);
@@ -86,7 +86,7 @@ REARM_KERNEL void attention_kernel(functors::AttentionInput<T> in, MatrixView<T>
 }
 
 /// Rows first: d_q and, in `inverse_sum`, 1 / sum of each row's exponentials. Then columns: d_k and d_v. With D columns
-/// the first pass leaves the second which weights were kept; else its random bits are drawn again.
+/// the first pass tells the second which weights were kept; otherwise the random bits are drawn again.
 template <class T, int D>
 REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f, MatrixView<T> inverse_sum) {
   static_assert(D % warp_size == 0 && D <= 2 * warp_size, "one word of bits for all columns");
@@ -130,7 +130,7 @@ REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f,
       key[c] = b < d ? k[b] : T{0};
       value[c] = b < d ? v[b] : T{0};
     }
-    // A lane has what these columns take of one row and hands it round.
+    // Each lane loads what these columns need of one row and shares it with the warp.
     for (Index row = 0; row < d; row += warp_size) {
       const Index own = row + lane.first();
       T q{0};

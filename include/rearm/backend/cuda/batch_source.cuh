@@ -1,6 +1,6 @@
 #pragma once
 /// @file batch_source.cuh
-/// An epoch's batches made on the device: the same ones as on the host.
+/// An epoch's batches made on the device: the same as on the host.
 
 #include <rearm/backend/cuda/cuda_backend.cuh>
 #include <rearm/train/batch_source.hpp>
@@ -31,8 +31,8 @@ REARM_KERNEL void batch_kernel(const Id* order, const Id* users, const Id* items
 
 }  // namespace gpu
 
-/// Train pairs and excluded items are sent over once; shuffling, batches and negatives are kernels. A batch lies at the
-/// same addresses each time.
+/// Train pairs and excluded items are copied to the device once; kernels shuffle, make batches and draw negatives. A
+/// batch has the same addresses each time.
 template <class T>
 class CudaBatchSource {
  public:
@@ -54,7 +54,7 @@ class CudaBatchSource {
   }
   Index n_batches() const noexcept { return (order_.size() + batch_size_ - 1) / batch_size_; }
 
-  /// Goes to batch number `first`.
+  /// Starts the epoch at batch number `first`.
   void begin_epoch(std::uint32_t epoch, Index first = 0) {
     epoch_ = epoch;
     next_ = first * batch_size_;

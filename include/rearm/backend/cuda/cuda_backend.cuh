@@ -1,6 +1,6 @@
 #pragma once
 /// @file cuda_backend.cuh
-/// `CudaBackend<Scalar>`: one stream of one device, cuBLAS, cuSPARSE, CUB and kernels made of the shared functors.
+/// `CudaBackend<Scalar>`: one stream of one device, cuBLAS, cuSPARSE, CUB and kernels built from the shared functors.
 
 #include <rearm/backend/cuda/attention.cuh>
 #include <rearm/backend/cuda/index_list.cuh>
@@ -24,8 +24,8 @@ class CudaBatchSource;
 template <class T>
 class CudaStepReplay;
 
-/// The GPU backend. `Scalar` is float or double. Everything is started on the context's stream and nothing waits, but
-/// for what reads results on the host: copies, metrics, files.
+/// The GPU backend. `Scalar` is float or double. Everything is started on the context's stream, and nothing waits
+/// except what reads results on the host: copies, metrics, files.
 template <std::floating_point Scalar_>
 struct CudaBackend {
   using Scalar = Scalar_;
@@ -55,7 +55,7 @@ struct CudaBackend {
   template <class Then>
   static void spmm(Context<CudaBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
                    Write write, const Then& then) {
-    // Other projects report faults of the library on arrays that begin in the middle of 16 bytes.
+    // Other projects report faults of the library on arrays that are not aligned to 16 bytes.
     const auto aligned = [](const Scalar* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
     if (ctx.resources().options().deterministic || s.nonzeros == 0 || x.empty() ||
         s.nonzeros > std::numeric_limits<int>::max() || !aligned(x.data) || !aligned(y.data))
@@ -64,7 +64,7 @@ struct CudaBackend {
     if constexpr (!std::is_same_v<Then, NothingRow>) for_each(ctx, s.rows, then);
   }
 
-  /// `ids` lie on the device; nobody checks them.
+  /// `ids` are on the device and are not checked.
   static IndexList index_list(Context<CudaBackend>& ctx, std::span<const Id> ids, Index n_rows) {
     return gpu::index_list(ctx.resources(), ctx.arena(), ids, n_rows);
   }
@@ -93,8 +93,8 @@ struct CudaBackend {
                 f, scratch.template matrix<Scalar>(f.in.q.rows, f.in.q.cols));
   }
 
-  /// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). When `d_weight` is wanted it (+)=
-  /// d_output^T value, value as it was.
+  /// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). If wanted, d_weight (+)=
+  /// d_output^T value, with value from before the update.
   static void factored_adam(Context<CudaBackend>& ctx, const functors::AdamTarget<Scalar>& table,
                             MatrixView<const Scalar> d_output, MatrixView<const Scalar> weight,
                             Into<Scalar> d_weight = {}) {

@@ -12,7 +12,7 @@ namespace rearm::REARM_ABI::gpu {
 
 inline void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // an error that is not sticky must not turn up again in a later call
+  cudaGetLastError();  // a non-sticky error must not show up again in a later call
   throw DeviceError(detail::message(call, " failed with ", cudaGetErrorName(status), " (", static_cast<int>(status),
                                     "): ", cudaGetErrorString(status)));
 }
@@ -32,5 +32,5 @@ inline void check(cusparseStatus_t status, const char* call) {
 /// Calls and checks: REARM_CUDA_CHECK(cudaFree(p)).
 #define REARM_CUDA_CHECK(call) ::rearm::gpu::check((call), #call)
 
-/// Kernels have internal linkage: a header's kernel is registered once a translation unit, used or not.
+/// Kernels have internal linkage: a header's kernel is registered once per translation unit, used or not.
 #define REARM_KERNEL [[maybe_unused]] static __global__

@@ -17,18 +17,18 @@
 namespace rearm::REARM_ABI {
 namespace gpu {
 
-/// Bytes of counters that exist at once.
+/// Bytes of counters in use at a time.
 inline constexpr Index count_bytes = Index{256} << 20;
 
-/// Which rows share columns, on the device: the arrays of an Adjacency.
+/// The arrays of an Adjacency, on the device.
 struct AdjacencyCopy {
   Buffer<Index, CudaMemory> offsets;
   Buffer<Id, CudaMemory> ids;
   explicit AdjacencyCopy(const Adjacency& a) : offsets(a.offsets), ids(a.ids) {}
 };
 
-/// counts(b, j) += columns that rows first + b and j != first + b share, a block a row, a warp a column. Whole numbers,
-/// so that the order of the additions does not matter.
+/// counts(b, j) += columns that rows first + b and j != first + b share, one block per row, one warp per column.
+/// Integers, so the order of the additions does not matter.
 REARM_KERNEL void co_occurrence_kernel(const Index* row_offsets, const Id* row_ids, const Index* column_offsets,
                                        const Id* column_ids, Index first, MatrixView<int> counts) {
   const Index i = first + blockIdx.x;
@@ -40,7 +40,7 @@ REARM_KERNEL void co_occurrence_kernel(const Index* row_offsets, const Id* row_i
   }
 }
 
-/// Row i of `values`: the counts. Where there is a list of popular nodes, short and empty rows are filled as by
+/// Row i of `values`: the counts. If there is a list of popular nodes, short and empty rows are filled as by
 /// `pad_neighbors` (graph/co_occurrence.hpp).
 struct CountedRow {
   MatrixView<Id> ids;
@@ -73,9 +73,9 @@ struct CountedRow {
   }
 };
 
-/// Of every row of R R^T without the diagonal the k highest counts, as `co_occurrence_top_k`, padded with
-/// numbers of `key` where asked for, as `pad_neighbors`. `rows` is R, `columns` its transpose; 1 <= k <= n.
-/// `scratch_bytes` of counters, and at least a row of them.
+/// The k highest counts of every row of R R^T without the diagonal, as `co_occurrence_top_k`, padded from draws of
+/// `key` if asked for, as `pad_neighbors`. `rows` is R, `columns` its transpose; 1 <= k <= n. Takes `scratch_bytes` of
+/// counters, at least one row.
 inline NeighborTable co_occurrence_neighbors(const Resources& resources, const Adjacency& rows,
                                              const Adjacency& columns, Index k, Padding padding, RandomKey key,
                                              Index scratch_bytes = count_bytes) {
@@ -111,7 +111,7 @@ inline NeighborTable co_occurrence_neighbors(const Resources& resources, const A
   for_each(resources, n,
            CountedRow{ids.view(), best.view(), values.view(), key, popular.view(), popular_counts.view()});
   NeighborTable table(n, k);
-  copy_lists(ids, values, table);  // waits: nothing is under way when the counters go
+  copy_lists(ids, values, table);  // waits: nothing is in flight when the counters are freed
   return table;
 }
 
@@ -121,7 +121,7 @@ inline NeighborTable co_occurrence_neighbors(const Resources& resources, const A
 template <class B>
 concept CudaGraphBackend = Backend<B> && std::same_as<typename B::Resources, gpu::Resources>;
 
-/// Of `co_occurrence_graph`; up to 256 MiB of counters. DeviceError when there is too little memory.
+/// The device's part of `co_occurrence_graph`; up to 256 MiB of counters. Throws DeviceError if memory runs out.
 template <CudaGraphBackend B>
 NeighborTable co_occurrence_neighbors(Context<B>& ctx, const Adjacency& rows, const Adjacency& columns, Index k,
                                       Padding padding, RandomKey key) {
@@ -129,8 +129,8 @@ NeighborTable co_occurrence_neighbors(Context<B>& ctx, const Adjacency& rows, co
 }
 
 /// The k nearest rows by cosine, as on the CPU (backend/cpu/knn.hpp). Cosines are computed in double for either Scalar,
-/// so the neighbors are the same unless cosines are equal within the rounding of the arithmetic. On the device: the
-/// features whole, and up to 1 GiB of blocks of unit rows and products; all given back.
+/// so the neighbors are the same unless cosines are equal up to rounding. Takes on the device all the features and up
+/// to 1 GiB for blocks of unit rows and products, and frees it all.
 template <CudaGraphBackend B, class Features>
 NeighborTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
   using T = typename B::Scalar;
@@ -138,7 +138,7 @@ NeighborTable cosine_knn(Context<B>& ctx, const Features& features, Index k) {
   return gpu::cosine_neighbors(ctx.resources(), gpu::ItemFeatures<T>{x.view()}, k,
                                gpu::knn_block_rows(x.rows(), x.cols()));
 }
-/// The same of the users' mean features. Items' neighbors do not fall out of it.
+/// The same for the users' mean features. Does not yield the items' neighbors.
 template <CudaGraphBackend B, class Features>
 NeighborTable user_knn(Context<B>& ctx, const Adjacency& items_by_user, const Features& features, Index k,
                        std::size_t /*gram_bytes*/, ItemNeighbors* /*of_items*/ = nullptr) {

@@ -13,7 +13,7 @@
 
 namespace rearm::REARM_ABI::gpu {
 
-/// CUB's protocol: asked once for the size of its work array, then run. f(work, bytes) returns a status.
+/// CUB's protocol: called once for the size of its work array, then to run. f(work, bytes) returns a status.
 template <class F>
 void with_work(Arena<CudaMemory>& arena, const char* call, const F& f) {
   std::size_t bytes = 0;
@@ -28,7 +28,7 @@ inline int item_count(Index n, const char* what) {
     throw ShapeError(detail::message(what, ": ", n, " elements are more than one call takes"));
   return static_cast<int>(n);
 }
-/// Bits that ids below n_rows take.
+/// Bits needed for ids below n_rows.
 inline int id_bits(Index n_rows) {
   return std::max(1, static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n_rows))));
 }
@@ -42,7 +42,7 @@ REARM_KERNEL void heads_kernel(const Id* sorted, Index n, Index* head) {
   const Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < n) head[i] = i == 0 || sorted[i] != sorted[i - 1] ? 1 : 0;
 }
-/// rank (1-based, inclusive sums of the heads) -> segments: where each run begins, and n from the last one on.
+/// rank (1-based, inclusive sums of the heads) -> segments: where each run begins, and n after the last.
 REARM_KERNEL void segments_kernel(const Id* sorted, const Index* rank, Index n, Index* segments) {
   const Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i > n) return;
@@ -50,7 +50,7 @@ REARM_KERNEL void segments_kernel(const Id* sorted, const Index* rank, Index n, 
   if (i >= n_runs) segments[i] = n;
   if (i < n && (i == 0 || sorted[i] != sorted[i - 1])) segments[rank[i] - 1] = i;
 }
-/// The distinct ids, one each; padding repeats the first and has empty segments.
+/// Each distinct id once; padding repeats the first and has empty segments.
 REARM_KERNEL void distinct_kernel(const Id* sorted, const Index* rank, Index n, Id* ids, Id* order, Index* segments,
                                   Index* count) {
   const Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -64,10 +64,10 @@ REARM_KERNEL void distinct_kernel(const Id* sorted, const Index* rank, Index n, 
   if (i == 0 || sorted[i] != sorted[i - 1]) ids[rank[i] - 1] = sorted[i];
 }
 
-/// Up to so many ids are sorted by counting, each one against all: fewer launches than CUB's sort and scan.
+/// Up to this many ids are sorted by counting, each against all: fewer launches than CUB's sort and scan.
 inline constexpr Index counted_ids = 8192;
 
-/// Id i goes behind the smaller ones and those equal that come before it.
+/// Puts id i after all smaller ids and after the equal ones that precede it.
 struct CountPlaceRow {
   const Id* ids;
   Index n;
@@ -103,10 +103,10 @@ struct CountHeadsRow {
   }
 };
 
-/// sorted ids with their positions (both n, stably) and the 1-based rank of each one's run.
+/// Sorted ids, their positions (stable; n of each) and the 1-based rank of each id's run.
 struct SortedIds {
   Id* sorted;
-  Id* order;  ///< one more than n: what is read where a segment is empty
+  Id* order;  ///< n + 1: the last is read where a segment is empty
   Index* rank;
 };
 

@@ -1,7 +1,7 @@
 #pragma once
 /// @file knn.cuh
-/// Cosine k-nearest neighbors on the device: products of blocks of unit rows in double, and a running top-k by a warp
-/// a row. Never an n x n matrix.
+/// Cosine k-nearest neighbors on the device: products of blocks of unit rows in double, and a running top-k with one
+/// warp per row. Never an n x n matrix.
 
 #include <rearm/backend/cuda/cuda_backend.cuh>
 #include <rearm/backend/cuda/top_k.cuh>
@@ -15,7 +15,7 @@ namespace rearm::REARM_ABI::gpu {
 
 /// Candidates kept beyond k, so that ties at the boundary can be settled.
 inline constexpr Index knn_margin = 8;
-/// Cosines that differ by no more may be equal: a product's rounding depends on where in a block a row stands.
+/// Cosines that differ by no more may be equal: a product's rounding depends on a row's position in its block.
 inline constexpr double knn_rounding = 64 * std::numeric_limits<double>::epsilon();
 
 /// Raw features of the items on the device, as rows of doubles.
@@ -44,7 +44,7 @@ struct UserFeatures {
   }
 };
 
-/// Makes `failed` n - i where row i holds NaN or infinity: the first such row has the greatest.
+/// Raises `failed` to n - i if row i holds NaN or infinity, which is greatest for the first such row.
 template <class T>
 struct FiniteRow {
   MatrixView<const T> x;
@@ -54,7 +54,7 @@ struct FiniteRow {
     for (Index j = lane.first(); j < x.cols; j += WarpLane::step)
       square += static_cast<double>(x(i, j)) * static_cast<double>(x(i, j));
     square = lane.sum(square);
-    // Infinity less itself is NaN.
+    // Infinity minus itself is NaN.
     if (square - square != 0 && lane.leads()) atomicMax(failed, static_cast<int>(x.rows - i));
   }
 };
@@ -78,9 +78,9 @@ struct UnitRow {
   }
 };
 
-/// Where the choice of the k-th in row i hangs on rounding, it is made anew, as by `rank_exactly` (graph/knn.hpp):
-/// those that may be equal to it get their cosine summed in one order, wherever they stand, and are sorted by it, ties
-/// by lower id. Rows are full.
+/// If the choice of the k-th in row i depends on rounding, it is made again, as by `rank_exactly`
+/// (backend/cpu/knn.hpp): the cosines that may equal the k-th are summed in one order, whatever their position, and
+/// sorted, ties by lower id. Rows are full.
 template <class Rows>
 struct SettleTiesRow {
   Rows features;
@@ -114,7 +114,7 @@ struct SettleTiesRow {
     const double norms = std::sqrt(square) * std::sqrt(other_square);
     return norms > 0 ? product / norms : 0.0;
   }
-  /// Insertion sort: they are few.
+  /// Insertion sort: there are few.
   __device__ void sort(Index i, Index first, Index last) const {
     for (Index e = first + 1; e < last; ++e) {
       const double score = best(i, e);
@@ -130,7 +130,7 @@ struct SettleTiesRow {
   }
 };
 
-/// Features of one modality on the device, n_items x width in T, whole: what a model with raw features holds there too.
+/// All features of one modality on the device, n_items x width in T, as a model with raw features holds them too.
 /// Throws DataError naming the first row that holds NaN or infinity.
 template <class T, class Features>
 Matrix<T, CudaMemory> upload_features(const Resources& resources, const Features& features) {
@@ -146,7 +146,7 @@ Matrix<T, CudaMemory> upload_features(const Resources& resources, const Features
   return x;
 }
 
-/// Rows a block, so that two blocks of unit rows and the tile of their products take at most 1 GiB.
+/// Rows per block, so that two blocks of unit rows and the tile of their products take at most 1 GiB.
 inline Index knn_block_rows(Index n, Index dim) {
   constexpr Index budget = (Index{1} << 30) / static_cast<Index>(sizeof(double));
   Index block = 8192;
@@ -154,7 +154,7 @@ inline Index knn_block_rows(Index n, Index dim) {
   return std::min(block, n);
 }
 
-/// The first table.capacity() columns of lists on the device; a row ends at the first id below 0.
+/// Copies the first table.capacity() columns of lists on the device; a row ends at the first id below 0.
 inline void copy_lists(const Matrix<Id, CudaMemory>& ids, const Matrix<double, CudaMemory>& values,
                        NeighborTable& table) {
   const OnHost<Id, CudaMemory> host_ids(ids.view());
@@ -168,9 +168,9 @@ inline void copy_lists(const Matrix<Id, CudaMemory>& ids, const Matrix<double, C
   }
 }
 
-/// For each row of `features` (`ItemFeatures`, `UserFeatures`; finite) the k rows of greatest cosine, itself among
-/// them, greatest first, ties by lower id; the rules of `cosine_knn` (graph/knn.hpp) with all arithmetic in double. 1
-/// <= k < n. n^2 dim multiply-adds; `block` rows at a time (see `knn_block_rows`).
+/// For each row of `features` (`ItemFeatures`, `UserFeatures`; finite), the k rows of greatest cosine, itself included,
+/// greatest first, ties by lower id; the rules of `cosine_knn` (backend/cpu/knn.hpp), all arithmetic in double. 1 <= k
+/// < n. n^2 dim multiply-adds; `block` rows at a time (see `knn_block_rows`).
 template <class Rows>
 NeighborTable cosine_neighbors(const Resources& resources, const Rows& features, Index k, Index block) {
   const Index n = features.rows();
@@ -195,7 +195,7 @@ NeighborTable cosine_neighbors(const Resources& resources, const Rows& features,
   }
   for_each(resources, n, SettleTiesRow<Rows>{features, k, ids.view(), best.view()});
   NeighborTable table(n, k);
-  copy_lists(ids, best, table);  // waits: nothing is under way when the blocks go
+  copy_lists(ids, best, table);  // waits: nothing is in flight when the blocks are freed
   return table;
 }
 

@@ -8,7 +8,7 @@
 
 namespace rearm::REARM_ABI {
 
-/// What `Buffer`, `Matrix` and `Arena` need of a device. Copies and zeroing wait for all work under way: they belong to
+/// What `Buffer`, `Matrix` and `Arena` need of a device. Copies and zeroing wait for all work in flight: they are for
 /// loading, metrics and saving. Throws DeviceError.
 struct CudaMemory {
   static constexpr bool host_accessible = false;
@@ -33,7 +33,7 @@ struct CudaMemory {
   static void zero(void* p, std::size_t bytes) {
     REARM_CUDA_CHECK(cudaDeviceSynchronize());
     REARM_CUDA_CHECK(cudaMemset(p, 0, bytes));
-    REARM_CUDA_CHECK(cudaDeviceSynchronize());  // a memset may go on after its return
+    REARM_CUDA_CHECK(cudaDeviceSynchronize());  // a memset may return before it is done
   }
   static void copy(void* to, const void* from, std::size_t bytes) {
     REARM_CUDA_CHECK(cudaDeviceSynchronize());
@@ -49,7 +49,7 @@ struct CudaMemory {
     if (bytes == 0) return;
     REARM_CUDA_CHECK(cudaDeviceSynchronize());
     REARM_CUDA_CHECK(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice));
-    REARM_CUDA_CHECK(cudaDeviceSynchronize());  // a small copy may still be on its way
+    REARM_CUDA_CHECK(cudaDeviceSynchronize());  // a small copy may still be in flight
   }
 };
 

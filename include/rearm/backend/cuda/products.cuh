@@ -17,7 +17,7 @@ inline int product_extent(Index n, const char* what) {
   return static_cast<int>(n);
 }
 
-/// C (+)= alpha op(A) op(B), row-major: to cuBLAS, which counts by columns, the transposes C^T = op(B)^T op(A)^T.
+/// C (+)= alpha op(A) op(B), row-major: cuBLAS, which is column-major, computes C^T = op(B)^T op(A)^T.
 template <class T>
 void gemm(const Resources& resources, Op op_a, Op op_b, T alpha, MatrixView<const T> a, MatrixView<const T> b,
           MatrixView<T> c, Write write) {
@@ -38,11 +38,11 @@ void gemm(const Resources& resources, Op op_a, Op op_b, T alpha, MatrixView<cons
                                  a.data, stride(a), &beta, c.data, stride(c)));
 }
 
-/// Rows with more entries are shared by the warps of a block.
+/// Rows with more entries than this are shared by the warps of a block.
 inline constexpr Index long_row = 128;
 
-/// sum_t += S(i, e) X(column of e, first + 32 t) over the entries [begin, end) of a row, in stored order: a lane
-/// fetches an entry for all, and has Tile columns of its own.
+/// sum_t += S(i, e) X(column of e, first + 32 t) over the entries [begin, end) of a row, in stored order: each lane
+/// fetches entries for the whole warp and owns Tile columns.
 template <class T, int Tile>
 __device__ void add_entries(const CsrView<T>& s, const MatrixView<const T>& x, Index begin, Index end, Index first,
                             const WarpLane& lane, T (&sum)[Tile]) {
@@ -62,7 +62,7 @@ __device__ void add_entries(const CsrView<T>& s, const MatrixView<const T>& x, I
   }
 }
 
-/// Y (+)= S X, a warp a row, but the long rows of a block by all its warps, a piece each; then(i, lane) follows.
+/// Y (+)= S X, one warp per row, except that all warps of a block share its long rows; then(i, lane) follows.
 template <class T, int Tile, class Then>
 REARM_KERNEL void spmm_kernel(CsrView<T> s, MatrixView<const T> x, MatrixView<T> y, Write write, Then then) {
   __shared__ T pieces[row_warps][Tile][warp_size];
@@ -70,7 +70,7 @@ REARM_KERNEL void spmm_kernel(CsrView<T> s, MatrixView<const T> x, MatrixView<T>
   const int warp = static_cast<int>(threadIdx.x) / warp_size;
   const Index first_row = static_cast<Index>(blockIdx.x) * row_warps;
   const Index i = first_row + warp;
-  // Lane r knows where the block's row r lies.
+  // Lane r holds the extent of the block's row r.
   const auto offset = [&](Index r) { return s.offsets[r < s.rows ? r : s.rows]; };
   const Index begin = offset(first_row + lane.first());
   const Index size = offset(first_row + lane.first() + 1) - begin;
@@ -124,8 +124,8 @@ REARM_KERNEL void narrow_kernel(const Index* from, Index n, int* to) {
   if (i < n) to[i] = static_cast<int>(from[i]);
 }
 
-/// By cuSPARSE, whose sums may come in another order from run to run. Its indices must be all of one type: the offsets
-/// are narrowed on the way (s.nonzeros below 2^31).
+/// With cuSPARSE, whose order of summation may change from run to run. Its indices must all have one type, so the
+/// offsets are narrowed first (s.nonzeros below 2^31).
 template <class T>
 void spmm_by_library(const Resources& resources, Arena<CudaMemory>& arena, CsrView<T> s, MatrixView<const T> x,
                      MatrixView<T> y, Write write) {

@@ -1,7 +1,7 @@
 #pragma once
 /// @file ranking.cuh
-/// All-ranking on the device: a block of users' scores by one product, seen items masked, the k best kept by a warp a
-/// user.
+/// All-ranking on the device: a block of users' scores by one product, seen items masked, the k best kept by one warp
+/// per user.
 
 #include <rearm/backend/cuda/cuda_backend.cuh>
 #include <rearm/backend/cuda/top_k.cuh>
@@ -15,7 +15,7 @@
 namespace rearm::REARM_ABI {
 namespace gpu {
 
-/// Scores that exist at once.
+/// Scores in memory at a time.
 inline constexpr Index rank_scores = Index{1} << 25;
 
 template <class T>
@@ -34,8 +34,8 @@ struct MaskRow {
 
 }  // namespace gpu
 
-/// The device's part of `recommend` (eval/evaluator.hpp), which has checked the arguments. user_rows and item_rows lie
-/// on the device, the rest on the host; ids and scores without gaps between rows.
+/// The device's part of `recommend` (eval/evaluator.hpp), which has checked the arguments. user_rows and item_rows are
+/// on the device, the rest on the host; ids and scores have no gaps between rows.
 template <std::floating_point T>
 void CudaBackend<T>::rank_items(Context<CudaBackend>& ctx, ConstView<T> user_rows, std::span<const Id> users,
                                 ConstView<T> item_rows, const Adjacency* masked, MatrixView<Id> ids,

@@ -16,16 +16,16 @@ struct CudaOptions {
   int device = 0;
   /// Dense products of floats in TF32 on tensor cores: ten bits of mantissa instead of 23, several times as fast.
   bool tf32 = false;
-  /// Sparse products by our kernel, whose sums have a fixed order, instead of cuSPARSE: the same bits run after run.
+  /// Sparse products with our kernel, which sums in a fixed order, instead of cuSPARSE: the same bits run after run.
   bool deterministic = true;
 };
 
 namespace gpu {
 
-/// Bytes that cuBLAS works in; given to it beforehand so that it allocates nothing while a step is recorded.
+/// Size of cuBLAS's workspace, set beforehand so that it allocates nothing while a step is recorded.
 inline constexpr std::size_t blas_workspace_bytes = std::size_t{32} << 20;
 
-/// Number of usable devices; 0 where there is no driver either.
+/// Number of usable devices; 0 also without a driver.
 inline int device_count() noexcept {
   int n = 0;
   if (cudaGetDeviceCount(&n) != cudaSuccess) {
@@ -35,7 +35,8 @@ inline int device_count() noexcept {
   return n;
 }
 
-/// Owned by a Context. Throws ConfigError without such a device, DeviceError when the device refuses.
+/// Owned by a Context. Throws ConfigError for a device that does not exist, DeviceError if there is none at all or a
+/// call fails.
 class Resources {
  public:
   explicit Resources(CudaOptions options) : options_(options) {
@@ -69,11 +70,11 @@ class Resources {
   cusparseHandle_t sparse() const noexcept { return sparse_; }
   /// Waits for everything this context started.
   void synchronize() const { REARM_CUDA_CHECK(cudaStreamSynchronize(stream_)); }
-  /// Counts the blocks of a kernel that have come to its end; 0 between kernels.
+  /// Counts the blocks of a kernel that have finished; 0 between kernels.
   unsigned* arrived() const noexcept { return arrived_.data(); }
-  /// In a step that may be replayed: where its random keys find its number. Null otherwise.
+  /// In a step that may be replayed, where its random keys read the step number; null otherwise.
   const std::uint32_t* step_source() const noexcept { return step_source_; }
-  /// The number it had when `set_step_source` was called.
+  /// The step number when `set_step_source` was called.
   std::uint32_t recorded_step() const noexcept { return recorded_step_; }
   void set_step_source(const std::uint32_t* source, std::uint32_t step) noexcept {
     step_source_ = source;
@@ -101,7 +102,7 @@ class Resources {
   std::uint32_t recorded_step_ = 0;
 };
 
-/// Starts `kernel` on the stream of `resources` with `blocks` x `threads`; nothing when there are no blocks.
+/// Starts `kernel` on the stream of `resources` with `blocks` x `threads`; does nothing without blocks.
 template <class... Parameters, class... Arguments>
 void launch(const Resources& resources, dim3 blocks, unsigned threads, void (*kernel)(Parameters...),
             Arguments&&... arguments) {
@@ -113,7 +114,7 @@ void launch(const Resources& resources, dim3 blocks, unsigned threads, void (*ke
   REARM_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
 }
 
-/// Blocks of `per_block` that n takes.
+/// Number of blocks of `per_block` that n needs.
 inline unsigned blocks_for(Index n, Index per_block) { return static_cast<unsigned>((n + per_block - 1) / per_block); }
 
 }  // namespace gpu

@@ -1,6 +1,6 @@
 #pragma once
 /// @file rows.cuh
-/// Row functors on a device: a warp a row, and sums over rows whose order depends on the shape alone.
+/// Row functors on a device: one warp per row, and sums over rows whose order depends on the shape alone.
 
 #include <rearm/backend/cuda/resources.cuh>
 #include <rearm/core/arena.hpp>
@@ -12,17 +12,17 @@ namespace rearm::REARM_ABI::gpu {
 
 inline constexpr unsigned full_warp = 0xFFFFFFFFU;
 inline constexpr int warp_size = 32;
-/// Warps of a block that runs row functors.
+/// Warps per block of a kernel that runs row functors.
 inline constexpr int row_warps = 8;
-/// Warps of a block that adds rows up.
+/// Warps per block of a reduction over rows.
 inline constexpr int reduce_warps = 16;
-/// Most blocks that add rows up: two a multiprocessor, and so few sums that the last block adds them up quickly.
+/// Most blocks of a reduction over rows: two per multiprocessor, and few enough for the last block to add up quickly.
 inline constexpr Index reduce_blocks = 256;
-/// Sums of a warp that shared memory holds.
+/// Sums per warp that fit in shared memory.
 template <class T>
 inline constexpr Index shared_width = Index{2048} / static_cast<Index>(sizeof(T));
 
-/// One lane of the warp that has a row; see core/lane.hpp.
+/// One lane of the warp that owns a row; see core/lane.hpp.
 struct WarpLane {
   static constexpr Index step = warp_size;
   int lane;
@@ -57,10 +57,9 @@ REARM_KERNEL void for_each_kernel(Index n, F f) {
   if (i < n) f(i, own_lane());
 }
 
-/// Sum number j of `to` is that over rows i of what f(i, partial, lane) adds to partial_j: a warp adds up its rows, a
-/// block its warps, and the block that comes last all blocks, everything in an order of its own. The warps' sums lie in
-/// shared memory or, where there are more than fit, in `partials`, behind those of the blocks. `arrived` is 0 before
-/// and after.
+/// Sum j of `to` is the sum over rows i of what f(i, partial, lane) adds to partial_j: a warp adds up its rows, a block
+/// its warps, and the last block to finish all blocks, each in a fixed order. The warps' sums are in shared memory or,
+/// if they do not fit, in `partials`, after those of the blocks. `arrived` is 0 before and after.
 template <bool Shared, class F, class T>
 REARM_KERNEL void __launch_bounds__(reduce_warps* warp_size, Shared ? 2 : 1)
     reduce_rows_kernel(Index n, Index width, Index rows_per_warp, F f, T* partials, unsigned* arrived, RowSums<T> to) {
@@ -92,7 +91,7 @@ REARM_KERNEL void __launch_bounds__(reduce_warps* warp_size, Shared ? 2 : 1)
   }
   __syncthreads();
   if (!last) return;
-  // As many columns at once as there are, and the blocks dealt to the threads that are left over.
+  // As many columns at a time as possible; the threads of one column divide the blocks among them.
   int columns = 16;
   while (columns < width && columns < threads) columns *= 2;
   const int n_slices = threads / columns;
@@ -100,7 +99,7 @@ REARM_KERNEL void __launch_bounds__(reduce_warps* warp_size, Shared ? 2 : 1)
   for (Index first = 0; first < width; first += columns) {
     const Index j = first + thread % columns;
     T sum{0};
-    constexpr int together = 16;  // loads under way
+    constexpr int together = 16;  // loads in flight
     for (Index block = slice; block < static_cast<Index>(gridDim.x); block += together * n_slices) {
       T part[together];
       REARM_UNROLL
@@ -132,7 +131,7 @@ template <class F, class T>
 void reduce_rows(const Resources& resources, Arena<CudaMemory>& arena, Index n, const F& f, const RowSums<T>& to) {
   const Index width = to.width();
   if (width == 0) return;
-  constexpr Index least_rows = 4;  // a warp's
+  constexpr Index least_rows = 4;  // per warp
   const Index rows_per_warp =
       std::max(least_rows, (n + reduce_blocks * reduce_warps - 1) / (reduce_blocks * reduce_warps));
   const unsigned blocks = std::max(blocks_for(n, rows_per_warp * reduce_warps), 1U);

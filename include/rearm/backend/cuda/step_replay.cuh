@@ -1,6 +1,6 @@
 #pragma once
 /// @file step_replay.cuh
-/// A training step recorded as a CUDA graph and replayed: one call a step instead of hundreds.
+/// A training step recorded as a CUDA graph and replayed: one call per step instead of hundreds.
 
 #include <rearm/backend/cuda/cuda_backend.cuh>
 #include <rearm/train/step_replay.hpp>
@@ -11,7 +11,7 @@
 namespace rearm::REARM_ABI {
 namespace gpu {
 
-/// What changes from step to step, where a step reads it, replayed or not.
+/// What changes from step to step: every step, replayed or not, reads it here.
 struct LiveStep {
   std::uint32_t step;
   functors::AdamStep adam;
@@ -21,9 +21,9 @@ REARM_KERNEL void set_live_kernel(LiveStep* to, LiveStep value) { *to = value; }
 
 }  // namespace gpu
 
-/// The first steps run as they are, until the arena has found its size; then one is recorded, and replayed for every
-/// batch of the same size as long as the arena keeps its addresses. A single batch of another size runs unrecorded. All
-/// of them read what changes from step to step from the same place, so that they compute the same.
+/// The first steps run unrecorded until the arena has settled; then one is recorded, and replayed for every batch of
+/// the same size as long as the arena keeps its addresses. A single batch of another size runs unrecorded. All of them
+/// read what changes from step to step from the same place, so all compute the same.
 template <class T>
 class CudaStepReplay {
  public:
@@ -33,8 +33,8 @@ class CudaStepReplay {
   CudaStepReplay& operator=(const CudaStepReplay&) = delete;
   ~CudaStepReplay() { forget(); }
 
-  /// f() or what was recorded of it. f must start its work on the context's stream alone and wait for nothing, and what
-  /// it reads beside the arena must lie where it lay the last time: call `forget` when it does not.
+  /// Runs f() or its recording. f must start all its work on the context's stream and wait for nothing, and what it
+  /// reads outside the arena must keep its address: call `forget` if it does not.
   template <class F>
   void run(std::uint32_t step, Index batch_size, AdamW<B>& optimizer, const F& f) {
     gpu::launch(ctx_->resources(), 1, 1, gpu::set_live_kernel, live_.data(),
@@ -60,20 +60,20 @@ class CudaStepReplay {
     REARM_CUDA_CHECK(cudaGraphLaunch(graph_, ctx_->resources().stream()));
     optimizer.set_step_count(optimizer.step_count() + 1);
   }
-  /// Drops what was recorded; the next steps run as the first did.
+  /// Drops the recording; the next steps run as the first did.
   void forget() noexcept {
     if (graph_ != nullptr) cudaGraphExecDestroy(graph_);
     graph_ = nullptr;
     settled_ = 0;
   }
   bool recorded() const noexcept { return graph_ != nullptr; }
-  /// Kernels and copies that the recorded step starts; 0 without one.
+  /// Kernels and copies that the recorded step starts; 0 if none is recorded.
   std::size_t launches() const noexcept { return recorded() ? launches_ : 0; }
 
  private:
   static constexpr int settling_steps = 3;
 
-  /// f(), its random keys and updates reading `live_`.
+  /// Runs f() with its random keys and updates reading `live_`.
   template <class F>
   void from_live(std::uint32_t step, AdamW<B>& optimizer, const F& f) {
     struct Source {

@@ -1,7 +1,7 @@
 #pragma once
 /// @file table_update.cuh
-/// Adam on a table whose gradient is the product of two thin factors: a tile of the gradient in registers, the update
-/// at once, nothing stored.
+/// Adam on a table whose gradient is the product of two thin factors: a tile of the gradient is formed in registers and
+/// applied at once; nothing is stored.
 
 #include <rearm/backend/cuda/rows.cuh>
 #include <rearm/functors/adam.hpp>
@@ -11,13 +11,13 @@
 
 namespace rearm::REARM_ABI::gpu {
 
-/// A block has 64 x 64 elements of the table, a thread 4 x 4 of them: rows 4 y.. and columns x, x + 16, ..., which is
-/// also how one random draw serves four columns (functors::MomentWords).
+/// A block has 64 x 64 elements of the table, a thread 4 x 4 of them: rows 4 y.. and columns x, x + 16, ..., the same
+/// four columns that share a random draw (functors::MomentWords).
 inline constexpr int table_tile = 64;
-inline constexpr int table_depth = 16;  ///< of the factors' inner dimension, in shared memory at once
+inline constexpr int table_depth = 16;  ///< of the factors' inner dimension, in shared memory at a time
 inline constexpr int table_threads = 256;
 
-/// f(row, column of the thread's 4 x 4 elements, row, column of the table) for those that exist.
+/// Calls f(row, column in the thread's 4 x 4 elements, row, column in the table) for those that exist.
 template <class T, class F>
 __device__ void for_own_elements(const functors::AdamTarget<T>& table, const F& f) {
   const Index row = static_cast<Index>(blockIdx.x) * table_tile + 4 * (static_cast<Index>(threadIdx.x) / 16);
@@ -38,7 +38,7 @@ REARM_KERNEL void __launch_bounds__(table_threads, sizeof(T) == 4 ? 2 : 1)
   const Index first_row = static_cast<Index>(blockIdx.x) * table_tile;
   const Index first_col = static_cast<Index>(blockIdx.y) * table_tile;
   table.with_kinds([&](const auto& value, const auto& moment1, const auto& moment2) {
-    // What is updated comes from memory while its gradient is computed.
+    // What is updated is loaded while its gradient is computed.
     std::remove_cvref_t<decltype(value(0, 0))> p[4][4];
     std::remove_cvref_t<decltype(moment1(0, 0))> m[4][4];
     std::remove_cvref_t<decltype(moment2(0, 0))> v[4][4];

@@ -1,14 +1,14 @@
 #pragma once
 /// @file top_k.cuh
-/// The running k best of rows of scores, a warp a row.
+/// The running k best of rows of scores, one warp per row.
 
 #include <rearm/backend/cuda/rows.cuh>
 
 namespace rearm::REARM_ABI::gpu {
 
 /// Offers row i of `scores`, for ids from `first_id` on, to the lists in row i of `ids` and `best`: higher score first,
-/// ties by lower id, -1 and `none` where there are fewer. Only scores above `none` enter. Ids ascend from call to call;
-/// `restart` empties the lists first. A NaN makes `failed`, where there is one, the owner of its row, counted from 1.
+/// ties by lower id, -1 and `none` if there are fewer. Only scores above `none` enter. Ids ascend from call to call;
+/// `restart` empties the lists first. A NaN raises `failed`, if given, to 1 + the owner of its row.
 template <class S>
 struct KeepBestRow {
   MatrixView<const S> scores;
@@ -33,7 +33,7 @@ struct KeepBestRow {
     for (Index first = 0; first < scores.cols; first += WarpLane::step) {
       const Index j = first + lane.first();
       const S score = j < scores.cols ? scores(i, j) : none;
-      if (failed != nullptr && score != score) atomicMax(failed, owners[i] + 1);  // and never enters
+      if (failed != nullptr && score != score) atomicMax(failed, owners[i] + 1);  // a NaN never enters
       unsigned candidates = __ballot_sync(full_warp, score > worst);
       while (candidates != 0) {
         const int source = __ffs(static_cast<int>(candidates)) - 1;
@@ -45,7 +45,7 @@ struct KeepBestRow {
   }
 
  private:
-  /// Puts a score behind those that are as high (their ids are lower) and returns the last one kept.
+  /// Inserts a score after those at least as high (their ids are lower) and returns the last score kept.
   __device__ S insert(Index i, S score, Id id, const WarpLane& lane) const {
     const Index k = best.cols;
     int ahead = 0;

@@ -19,7 +19,7 @@
 
 namespace rearm::REARM_ABI::detail {
 
-/// The fields of a line; quotes around a whole field are none of it.
+/// The fields of a line; quotes around a whole field are stripped.
 inline std::vector<std::string_view> split_tabs(std::string_view line) {
   if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
   std::vector<std::string_view> out;
@@ -33,7 +33,7 @@ inline std::vector<std::string_view> split_tabs(std::string_view line) {
   }
 }
 
-/// "user_id:token" and "userID" are the same column: letters only, lower case, up to the colon.
+/// "user_id:token" and "userID" are the same column: in lower case, without "_" and spaces, up to the colon.
 inline std::string column_key(std::string_view name) {
   std::string out;
   for (const char c : name.substr(0, name.find(':')))
@@ -96,7 +96,7 @@ inline std::array<SourcedPairs, 3> read(const std::filesystem::path& dir) {
   const std::vector<std::string> names = stems(dir, ".inter");
   if (names.size() != 1)
     throw IoError(message(dir.string(), ": has ", names.size(), " .inter files (", names[0], ".inter, ", names[1],
-                          ".inter, ...); keep the one that is to be read"));
+                          ".inter, ...); keep only the one to be read"));
   return read_inter(dir / (names[0] + ".inter"));
 }
 

@@ -14,7 +14,7 @@
 
 namespace rearm::REARM_ABI::detail {
 
-/// Integers (2, N), row 0 users, row 1 items; (N, 2) where N is not 2.
+/// Integers (2, N), row 0 users, row 1 items; (N, 2) if N is not 2.
 inline SourcedPairs read_pairs_npy(const std::filesystem::path& path) {
   const NpyArray<std::int64_t> array = read_npy<std::int64_t>(path);
   SourcedPairs out{{}, path, {}};
