@@ -31,6 +31,9 @@ struct Step {
   BatchView<typename B::Memory> batch = {{}, {}, {}};
   std::uint32_t number = 0;  ///< steps of the run before this one; part of the key of random draws
   bool training = false;     ///< whether dropout and noise are active
+  /// Whether it is its epoch's first. After a begin_epoch that returned true a device runs that step as it is: it may
+  /// compute other things than the steps that are recorded after it.
+  bool first = true;
 };
 
 /// A model on backend B. `M::Config` holds its settings with their list of fields (core/fields.hpp); `M::name` is what
@@ -41,6 +44,10 @@ struct Step {
 ///   inner network. True if something that steps read has moved; steps are then recorded anew on a device. A run that
 ///   is resumed in the middle of an epoch calls it again, with parameters and inner networks as they were the first
 ///   time: what it does may depend on these, the epoch and the seed alone.
+/// - `void resume_epoch(Context<B>&, int epoch)`, beside begin_epoch: what that made lies in arrays of the store that
+/// are
+///   not trained, and this takes it up from there. A run that is resumed in the middle of an epoch calls it instead, so
+///   that no copy of all parameters is made before each epoch.
 /// - `static constexpr int n_negatives`: negatives for every pair, 1 without it. batch.negatives holds those of a pair
 ///   one after the other.
 /// - `bool decays_weights() const`: false if the model's loss has a penalty of its own and TrainConfig::weight_decay is
@@ -77,6 +84,8 @@ class AnyRecommender {
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) const { return self_->loss(tape, step); }
   bool begin_epoch(Context<B>& ctx, int epoch) const { return self_->begin_epoch(ctx, epoch); }
   bool has_begin_epoch() const { return self_->has_begin_epoch(); }
+  void resume_epoch(Context<B>& ctx, int epoch) const { self_->resume_epoch(ctx, epoch); }
+  bool has_resume_epoch() const { return self_->has_resume_epoch(); }
   int n_negatives() const { return self_->n_negatives(); }
   bool decays_weights() const { return self_->decays_weights(); }
   std::vector<Trained<B>> inner_networks() const { return self_->inner_networks(); }
@@ -90,6 +99,8 @@ class AnyRecommender {
     virtual Loss<B> loss(Tape<B>& tape, const Step<B>& step) = 0;
     virtual bool begin_epoch(Context<B>& ctx, int epoch) = 0;
     virtual bool has_begin_epoch() const = 0;
+    virtual void resume_epoch(Context<B>& ctx, int epoch) = 0;
+    virtual bool has_resume_epoch() const = 0;
     virtual int n_negatives() const = 0;
     virtual bool decays_weights() const = 0;
     virtual std::vector<Trained<B>> inner_networks() = 0;
@@ -109,6 +120,12 @@ class AnyRecommender {
     }
     bool has_begin_epoch() const override {
       return requires(M & m, Context<B> & ctx) { m.begin_epoch(ctx, 0); };
+    }
+    void resume_epoch([[maybe_unused]] Context<B>& ctx, [[maybe_unused]] int epoch) override {
+      if constexpr (requires { model->resume_epoch(ctx, epoch); }) model->resume_epoch(ctx, epoch);
+    }
+    bool has_resume_epoch() const override {
+      return requires(M & m, Context<B> & ctx) { m.resume_epoch(ctx, 0); };
     }
     int n_negatives() const override {
       if constexpr (requires { M::n_negatives; })

@@ -175,7 +175,8 @@ class Trainer {
     for (FeatureTable<B>& table : model_.parameters().tables()) table.fuses_weight_gradient = true;
     std::vector<Trained<B>> trained = model_.inner_networks();
     trained.insert(trained.begin(), {"", &model_.parameters(), &optimizer_});
-    if (model_.has_begin_epoch() && epoch_start_ == nullptr) epoch_start_ = std::make_unique<EpochStart<B>>(trained);
+    if (model_.has_begin_epoch() && !model_.has_resume_epoch() && epoch_start_ == nullptr)
+      epoch_start_ = std::make_unique<EpochStart<B>>(trained);
     TrainResult result;
     if (auto state = store_.read_state()) {
       require_steps(*state, batches.n_batches());
@@ -290,10 +291,11 @@ class Trainer {
     return report;
   }
   void begin_epoch_of_model(int epoch, bool again) {
-    if (epoch_start_ == nullptr) return;
+    if (again && model_.has_resume_epoch()) return model_.resume_epoch(ctx_, epoch);
     const auto begin = [&] {
       if (model_.begin_epoch(ctx_, epoch)) replay_.forget();
     };
+    if (epoch_start_ == nullptr) return begin();
     if (again) return epoch_start_->again(begin);
     epoch_start_->take();
     begin();
@@ -360,7 +362,7 @@ class Trainer {
     LossValues values;
     const auto work = [&] {
       tape_.reset();
-      const Loss<B> loss = model_.loss(tape_, {batch, static_cast<std::uint32_t>(state_.step), true});
+      const Loss<B> loss = model_.loss(tape_, {batch, static_cast<std::uint32_t>(state_.step), true, n == 0});
       const Var<B> total = loss.total();
       if constexpr (on_host)
         values = loss_values(loss, total);
@@ -480,7 +482,7 @@ class Trainer {
   StepReplay<B> replay_;
   Matrix<T, typename B::Memory> loss_sums_;
   LossValues losses_;  ///< of the epoch so far: on the host their sums, of a device the means as they were last read
-  std::unique_ptr<EpochStart<B>> epoch_start_;  ///< of a model that has begin_epoch
+  std::unique_ptr<EpochStart<B>> epoch_start_;  ///< of a model that has begin_epoch alone
   std::int64_t saved_step_ = 0;                 ///< at the last checkpoint
   std::chrono::steady_clock::time_point saved_at_;
   TrainState state_;
