@@ -91,8 +91,10 @@ class Lattice {
     for (const Modality* m : modalities) {
       if (options.progress)
         options.progress("kNN graph of " + m->name, static_cast<double>(views_.size()) / static_cast<double>(n));
+      const Csr<T> raw = knn_graph(ctx, *m, config.knn_k, options);
       views_.push_back(
-          View{.raw = Graph::from_host(SparseOperator<T>::general(knn_graph(ctx, *m, config.knn_k, options))),
+          View{.raw = Pattern(raw),
+               .raw_values = Buffer<T, typename B::Memory>(raw.values.span()),
                .learned = LearnedNeighbors<B>(parameters_, *m, config.feature_dim, config.knn_k, ctx.seed())});
     }
     if (options.progress) options.progress("graphs", 1.0);
@@ -141,32 +143,35 @@ class Lattice {
     const auto lambda = static_cast<T>(config_.lambda_coeff);
     const Var<B> weights = which == Neighbors::later_steps ? tape.parameter(*epoch_weights_)
                                                            : softmax(tape.parameter(*logits_), {logits_->cols(), 1});
-    VarList<B> values = tape.list();
+    VarList<B> learned_values = tape.list(), raw_values = tape.list();
     Var<B> sums;
     for (std::size_t m = 0; m < views_.size(); ++m) {
-      LearnedNeighbors<B>& learned = views_[m].learned;
-      values.push_back(learned.cosines(tape, which) * weights.cols(static_cast<Index>(m), 1));
-      sums = plus(sums, row_sums(learned.pattern(which), values[m]));
+      View& view = views_[m];
+      const Var<B> weight = weights.cols(static_cast<Index>(m), 1);
+      learned_values.push_back(view.learned.cosines(tape, which) * weight);
+      raw_values.push_back(tape.constant({view.raw_values.data(), view.raw.nonzeros(), 1}) * (lambda * weight));
+      sums = plus(sums, row_sums(view.learned.pattern(which), learned_values[m]));
     }
     const Var<B> scale = inverse_sqrt(sums);
     for (int layer = 0; layer < n_layers; ++layer) {
       const Var<B> scaled = x * scale;
       Var<B> learned, raw;
       for (std::size_t m = 0; m < views_.size(); ++m) {
-        learned = plus(learned, spmm(views_[m].learned.pattern(which), values[m], scaled));
-        raw = plus(raw, spmm(views_[m].raw, x) * weights.cols(static_cast<Index>(m), 1));
+        learned = plus(learned, spmm(views_[m].learned.pattern(which), learned_values[m], scaled));
+        raw = plus(raw, spmm(views_[m].raw, raw_values[m], x));
       }
-      x = learned * ((T{1} - lambda) * scale) + lambda * raw;
+      x = learned * ((T{1} - lambda) * scale) + raw;
     }
     return x;
   }
 
  private:
-  using Graph = SparseOperator<T, typename B::Memory>;
+  using Pattern = SparsePattern<typename B::Memory>;
 
   /// What one modality has.
   struct View {
-    Graph raw;
+    Pattern raw;
+    Buffer<T, typename B::Memory> raw_values;
     LearnedNeighbors<B> learned;
   };
   static Var<B> plus(Var<B> sum, Var<B> part) { return sum.empty() ? part : sum + part; }
@@ -180,7 +185,7 @@ class Lattice {
   }
 
   Config config_;
-  Graph interaction_;
+  SparseOperator<T, typename B::Memory> interaction_;
   ParameterStore<B> parameters_;
   Parameter<B>* users_;
   Parameter<B>* items_;

@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace rearm::REARM_ABI {
@@ -99,9 +100,10 @@ class Micro {
       if (options.progress)
         options.progress("kNN graph of " + m->name,
                          static_cast<double>(views_.size()) / static_cast<double>(modalities.size()));
-      views_.push_back(
-          View{.raw = Graph::from_host(SparseOperator<T>::general(knn_graph(ctx, *m, config.knn_k, options))),
-               .learned = LearnedNeighbors<B>(parameters_, *m, d, config.knn_k, ctx.seed())});
+      Csr<T> raw = knn_graph(ctx, *m, config.knn_k, options);
+      for (T& value : raw.values) value *= static_cast<T>(config.lambda_coeff);
+      views_.push_back(View{.raw = Graph::from_host(SparseOperator<T>::general(std::move(raw))),
+                            .learned = LearnedNeighbors<B>(parameters_, *m, d, config.knn_k, ctx.seed())});
     }
     if (options.progress) options.progress("graphs", 1.0);
     attention_ = Linear<B>(parameters_, "attention", d, d, ctx.seed());
@@ -145,13 +147,13 @@ class Micro {
   /// S_m^n_layers X for X with a row an item: K_m the neighbors' cosines in modality m, D its row sums, R_m the graph
   /// of raw features, S_m = (1 - lambda) D^-1/2 K_m D^-1/2 + lambda R_m
   Var<B> propagate_items(Tape<B>& tape, std::size_t m, Var<B> x, int n_layers, Neighbors which) {
-    const auto lambda = static_cast<T>(config_.lambda_coeff);
+    const T rest = T{1} - static_cast<T>(config_.lambda_coeff);
     View& view = views_[m];
     const Var<B> cosines = view.learned.cosines(tape, which);
     const auto& pattern = view.learned.pattern(which);
     const Var<B> scale = inverse_sqrt(row_sums(pattern, cosines));
     for (int layer = 0; layer < n_layers; ++layer)
-      x = spmm(pattern, cosines, x * scale) * ((T{1} - lambda) * scale) + lambda * spmm(view.raw, x);
+      x = spmm(pattern, cosines, x * scale) * (rest * scale) + spmm(view.raw, x);
     return x;
   }
 
@@ -160,7 +162,7 @@ class Micro {
 
   /// What one modality has.
   struct View {
-    Graph raw;
+    Graph raw;  ///< lambda R_m
     LearnedNeighbors<B> learned;
   };
   /// Of all items: in each modality, and together, rows of length 1.
