@@ -193,6 +193,35 @@ void register_operators(const Shape& shape, Machine& machine) {
           spmm<B>(a.ctx, graphs->user_homograph.view(), x, y);
       });
     });
+  // An item graph of ten neighbors each, its values computed.
+  constexpr Index degree = 10;
+  const auto neighbors = [=](const Dataset& data) {
+    const Index n = data.n_items;
+    Csr<float> places{n, n, Buffer<Index>(n + 1), Buffer<Id>(n * degree), {}};
+    for (Index i = 0; i < n; ++i) {
+      places.offsets[i + 1] = (i + 1) * degree;
+      for (Index e = 0; e < degree; ++e)
+        places.indices[i * degree + e] = static_cast<Id>((i * 7919 + e * (n / degree) + e) % n);
+    }
+    return std::make_shared<SparsePattern<B::Memory>>(places);
+  };
+  add_op("sddmm", [=](Arrays& a, const Dataset& data, benchmark::State& state) {
+    const Index n = data.n_items;
+    const auto at = neighbors(data);
+    const auto x = a.make(n, d), v = a.make(n * degree, 1);
+    state.counters["nonzeros"] = static_cast<double>(at->nonzeros());
+    return pass({0, bytes_of(n, d + degree), static_cast<double>(at->nonzeros()) * bytes_of(1, d)},
+                [=, &a] { sddmm<B>(a.ctx, *at, x, x, v); });
+  });
+  add_op("spmm_values_backward", [=](Arrays& a, const Dataset& data, benchmark::State& state) {
+    const Index n = data.n_items;
+    const auto at = neighbors(data);
+    const auto v = a.make(n * degree, 1), x = a.make(n, d), d_y = a.make(n, d), d_v = a.make(n * degree, 1),
+               d_x = a.make(n, d);
+    state.counters["nonzeros"] = static_cast<double>(at->nonzeros());
+    return pass({0, bytes_of(n, 2 * d + 3 * degree), 2 * static_cast<double>(at->nonzeros()) * bytes_of(1, d)},
+                [=, &a] { spmm_backward<B>(a.ctx, *at, v, x, d_y, d_v, d_x); });
+  });
   add_op("gather", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const auto x = a.make(data.n_users, width), y = a.make(batch, width);
     const IndexList ids = a.ids(std::span(data.train.users).first(batch), data.n_users);

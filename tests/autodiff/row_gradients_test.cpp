@@ -187,6 +187,19 @@ TEST_CASE("gradients of info_nce, at usual and at tiny temperatures") {
     }
 }
 
+TEST_CASE("gradients of info_nce against rows of both, a row's own left out") {
+  for (const Index n : {1, 7, 40})
+    for (const double temperature : {0.05, 0.5}) {
+      auto a = random_parameter(n, 2, 1);
+      auto b = random_parameter(n, 2, 2);
+      const auto scale = info_nce_scale(temperature, 0.3, true, nullptr, n);
+      check_gradients({&a, &b}, [&](DoubleTape&, const Vars& v) {
+        const auto x = row_normalize(v[0], 1e-12), y = row_normalize(v[1], 1e-12);
+        return info_nce(x, concat_rows<Double>({y, x}), scale);
+      });
+    }
+}
+
 TEST_CASE("value and gradients of info_nce over several tiles equal those of its parts") {
   constexpr Index n = 2100;
   static_assert(n * n * static_cast<Index>(sizeof(double)) > Double::cached_bytes);

@@ -7,7 +7,9 @@
 #include <rearm/functors/attention.hpp>
 #include <rearm/functors/bpr.hpp>
 #include <rearm/functors/broadcast.hpp>
+#include <rearm/functors/edge_values.hpp>
 #include <rearm/functors/gather.hpp>
+#include <rearm/functors/info_nce.hpp>
 #include <rearm/functors/low_rank.hpp>
 #include <rearm/functors/map.hpp>
 #include <rearm/functors/normalize.hpp>
@@ -391,6 +393,47 @@ TEST_CASE_TEMPLATE("32 lanes: gather, BPR, thin products, attention", T, float, 
       const MatrixView<T> d_k = out(n_rows, cols);
       return AttentionBackwardRow<T>{attention, in.a, in.b, d_q, d_k, out(n_rows, cols)};
     });
+    same.compare();
+  }
+}
+
+TEST_CASE_TEMPLATE("32 lanes: sparse matrices with computed values, InfoNCE", T, float, double) {
+  using namespace functors;
+  // Three rows, the second empty, the third longer than a warp; `numbers` a permutation.
+  constexpr Index n_edges = 40;
+  const std::vector<Index> offsets = {0, 3, 3, n_edges};
+  std::vector<Id> indices;
+  std::vector<Index> numbers;
+  for (Index e = 0; e < n_edges; ++e) {
+    indices.push_back(static_cast<Id>(e * 7 % 5));
+    numbers.push_back(e * 7 % n_edges);
+  }
+  const auto values = random_matrix<T>(n_edges, 1, 7);
+  Comparison<T> permuted;
+  permuted("PermuteValuesRow", [&](Outputs<T>& out) {
+    return PermuteValuesRow<T>{offsets.data(), numbers.data(), values.data(), out(n_edges, 1).data};
+  });
+  permuted.compare();
+  for (const Index cols : widths) {
+    CAPTURE(cols);
+    const Operands<T> in(cols);
+    const auto gathered = random_matrix<T>(5, cols, 6);
+    Comparison<T> same;
+    using Out = Outputs<T>;
+    const CsrView<T> at{n_rows, 5, offsets.data(), indices.data(), nullptr, n_edges};
+    for (const Write write : both_writes)
+      same("SddmmRow", [&](Out& out) { return SddmmRow<T>{at, in.a, gathered.view(), out(n_edges, 1).data, write}; });
+    for (const Index left_out : {Index{0}, n_rows}) {
+      if (cols < 2 * n_rows) continue;
+      const InfoNceScale<T> scale{T(2), T(0.5), true, nullptr, left_out};
+      same("InfoNceRow", [&](Out& out) {
+        T* const lse = out.column();
+        return InfoNceRow<T>{in.a, 0, n_rows, scale, lse, out.column()};
+      });
+      same("InfoNceBackwardRow", [&](Out& out) {
+        return InfoNceBackwardRow<T>{out(n_rows, cols), 0, n_rows, scale, in.column.data, in.weight};
+      });
+    }
     same.compare();
   }
 }

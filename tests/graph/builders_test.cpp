@@ -60,6 +60,23 @@ TEST_CASE("interaction graph equals D^-1/2 A D^-1/2") {
   CHECK(c.by_user.degree(n_users - 1) == 0);
 }
 
+TEST_CASE("the graph with self loops has rows of equal weights that add up to 1") {
+  const Case c;
+  const Csr<double> a = self_loop_graph(c.by_user, c.by_item);
+  Dense expected(n_users + n_items, n_users + n_items);
+  for (Index u = 0; u < n_users + n_items; ++u) expected(u, u) = 1;
+  for (Index u = 0; u < n_users; ++u)
+    for (Index i = 0; i < n_items; ++i)
+      if (c.incidence(u, i) > 0) expected(u, n_users + i) = expected(n_users + i, u) = 1;
+  for (Index u = 0; u < n_users + n_items; ++u) {
+    double sum = 0;
+    for (Index v = 0; v < n_users + n_items; ++v) sum += expected(u, v);
+    for (Index v = 0; v < n_users + n_items; ++v) expected(u, v) /= sum;
+  }
+  CHECK(ascending(a));
+  CHECK(max_difference(to_dense(a), expected) < 1e-14);
+}
+
 TEST_CASE("the users' block of the interaction graph has the items as columns") {
   const Case c;
   const Csr<double> a = interaction_graph(c.by_user, c.by_item, 0);

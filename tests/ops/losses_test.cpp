@@ -94,4 +94,33 @@ TEST_CASE_TEMPLATE("info_nce equals the n x n similarities written out", T, floa
   CHECK_THROWS_AS(info_nce(s(a.view()), s(a.view()), T(-1), T(1)), ConfigError);
 }
 
+TEST_CASE_TEMPLATE("info_nce against more rows, one left out for each", T, float, double) {
+  Sandbox<T> s;
+  for (const Index n : {1, 5, 65}) {
+    CAPTURE(n);
+    const Index m = 2 * n + 3, left_out = n + 2;
+    Strided<T> a = unit_rows<T>(n, 7, 1), b = unit_rows<T>(m, 7, 2);
+    const auto logit = [&](Index r, Index c) {
+      return 2 * sum_of(7, [&](Index j) {
+               return static_cast<double>(a.view()(r, j)) * static_cast<double>(b.view()(c, j));
+             });
+    };
+    const auto term = [&](Index r, Index c) { return c == left_out + r ? 0.0 : std::exp(logit(r, c)); };
+    const auto scale = info_nce_scale(T(0.5), T(3), true, nullptr, left_out);
+    check_close(info_nce(s(a.view()), s(b.view()), scale), tabulate(1, 1, [&](Index, Index) {
+                  return 3 / static_cast<double>(n) * sum_of(n, [&](Index r) {
+                           return std::log(sum_of(m, [&](Index c) { return term(r, c); })) - logit(r, r);
+                         });
+                }));
+    const auto refused = [&](Index of_a, Index of_b, Index left) {
+      Strided<T> x = unit_rows<T>(of_a, 7, 1), y = unit_rows<T>(of_b, 7, 2);
+      const auto other = info_nce_scale(T(0.5), T(3), true, nullptr, left);
+      CHECK_THROWS_AS(info_nce(s(x.view()), s(y.view()), other), ShapeError);
+    };
+    refused(n, m, n + 4);  // beyond b
+    refused(n + 1, m, n);  // what is left out would be its own
+    refused(n, m, 0);
+  }
+}
+
 }  // namespace ops_losses_test

@@ -67,7 +67,8 @@ struct Names {
   // Theirs whose gradient is what is left of larger terms, and how far float may be off, as a share of the largest
   // entry.
   std::map<std::string, double> cancelled = {};
-  std::map<std::string, std::string> given = {};  // ours that the folder stands for
+  std::map<std::string, nlohmann::json> given = {};  // ours that the folder stands for
+  std::string after = "after";                       // the arrays after three steps
 };
 
 template <class T>
@@ -186,6 +187,21 @@ Loss<B> loss_with_their_draws(Freedom<B>& model, Tape<B>& tape, const Step<B>& s
   return model.loss(tape, step);
 }
 
+std::string ours(const std::map<std::string, std::string>& of, const std::string& theirs) {
+  const auto found = of.find(theirs);
+  return found != of.end() ? found->second : theirs;
+}
+template <template <class> class M>
+Settings<ModelConfig<M>> settings_of(const Oracle& oracle, const Names& names) {
+  Settings<ModelConfig<M>> settings;
+  for (const auto& [theirs, value] : oracle.manifest.at("settings").items()) {
+    const std::string name = ours(names.settings, theirs == "embedding_size" ? "embedding_dim" : theirs);
+    if (!setting_path(settings, "model." + name).empty()) update_settings(settings, {{"model", {{name, value}}}});
+  }
+  for (const auto& [name, value] : names.given) update_settings(settings, {{"model", {{name, value}}}});
+  return settings;
+}
+
 template <class T, template <class> class M>
 void compare(const fs::path& folder, const Names& names) {
   using B = TestBackend<T>;
@@ -193,17 +209,7 @@ void compare(const fs::path& folder, const Names& names) {
   const Oracle oracle(folder);
   CAPTURE(folder.string());
   const Dataset data = read_data(folder.parent_path() / "data", oracle);
-  const auto ours = [](const std::map<std::string, std::string>& of, const std::string& theirs) {
-    const auto found = of.find(theirs);
-    return found != of.end() ? found->second : theirs;
-  };
-
-  Settings<ModelConfig<M>> settings;
-  for (const auto& [theirs, value] : oracle.manifest.at("settings").items()) {
-    const std::string name = ours(names.settings, theirs == "embedding_size" ? "embedding_dim" : theirs);
-    if (!setting_path(settings, "model." + name).empty()) update_settings(settings, {{"model", {{name, value}}}});
-  }
-  for (const auto& [name, value] : names.given) update_settings(settings, {{"model", {{name, value}}}});
+  const Settings<ModelConfig<M>> settings = settings_of<M>(oracle, names);
   Context<B> ctx(test_options());
   M<B> model(ctx, data, settings.model);
   ParameterStore<B>& parameters = model.parameters();
@@ -268,7 +274,7 @@ void compare(const fs::path& folder, const Names& names) {
     CAPTURE(step);
     const BatchThere batch = read_batch(batches, step);
     tape.reset();
-    const Step<B> now{batch, static_cast<std::uint32_t>(step), true};
+    const Step<B> now{batch, static_cast<std::uint32_t>(step), true, step == 0};
     const Loss<B> loss = loss_with_their_draws(model, tape, now, data, oracle);
     const Var<B> sum = loss.total();
     CHECK(relative_error(scalar(sum), total[static_cast<std::size_t>(step)]) <= Tolerance::losses);
@@ -312,8 +318,8 @@ void compare(const fs::path& folder, const Names& names) {
     CAPTURE(p.name);
     if (without_gradient.contains(p.name) && std::is_same_v<T, float>) return;
     const Place& place = places.at(p.name);
-    CHECK(max_difference(values_of(p), shaped(oracle("after." + place.array), p.rows(), p.cols(), place.transposed)) <=
-          Tolerance::after);
+    CHECK(max_difference(values_of(p), shaped(oracle(names.after + "." + place.array), p.rows(), p.cols(),
+                                              place.transposed)) <= Tolerance::after);
   });
 }
 
@@ -342,7 +348,9 @@ Matrix<double> exact_users_block(const Dataset& data, const Oracle&) {
 template <std::size_t modality>
 Matrix<double> weighted_neighbors(const Dataset& data, const Oracle& oracle) {
   Context<TestBackend<double>> ctx(test_options());
-  return dense(knn_graph(ctx, data.modalities.at(modality), oracle.manifest.at("settings").at("knn_k").get<Index>()));
+  const auto& settings = oracle.manifest.at("settings");
+  const Index k = settings.at(settings.contains("topk") ? "topk" : "knn_k");
+  return dense(knn_graph(ctx, data.modalities.at(modality), k));
 }
 Matrix<double> graph_of(const Interactions& pairs, const Dataset& data) {
   return dense(interaction_graph(items_by_user(pairs, data.n_users), users_by_item(pairs, data.n_items), 1e-7));
@@ -374,6 +382,10 @@ Matrix<double> image_graph(const Dataset& data, const Oracle& oracle) { return i
 Matrix<double> text_graph(const Dataset& data, const Oracle& oracle) { return item_graph(data, oracle, {"text"}); }
 Matrix<double> joint_graph(const Dataset& data, const Oracle& oracle) { return item_graph(data, oracle, {}); }
 
+Matrix<double> mean_graph(const Dataset& data, const Oracle&) {
+  return dense(self_loop_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items)));
+}
+
 // Of models that train the items' features.
 std::map<std::string, std::string> trained_features() {
   return {{"user_embedding.weight", "user_id"},
@@ -395,6 +407,93 @@ Names ape_gnn(const char* diffusion) {
           .parts = {{"bpr", "bpr"}, {"emb_weighted", "reg"}},
           .graphs = {{"norm_adj", exact_graph}},
           .given = {{"diffusion", diffusion}}};
+}
+
+// Graphs of features that are trained, with their parameters: the graph times the identity.
+Names lattice(bool momentum);
+Names micro(bool momentum);
+void take_parameters(ParameterStore<TestBackend<double>>& parameters, const Oracle& oracle, const Names& names) {
+  for (const auto& [theirs, name] : names.parameters)
+    parameters.for_each([&, array = "param." + theirs, own = name](auto& p) {
+      if (p.name == own) set(p, shaped(oracle(array), p.rows(), p.cols(), false));
+    });
+}
+Matrix<double> identity(Index n) {
+  return tabulate(n, n, [](Index i, Index j) { return i == j ? 1.0 : 0.0; });
+}
+template <template <class> class M, class F>
+Matrix<double> learned_graph(const Dataset& data, const Oracle& oracle, const Names& names, const F& times) {
+  using B = TestBackend<double>;
+  Context<B> ctx(test_options());
+  M<B> model(ctx, data, settings_of<M>(oracle, names).model);
+  take_parameters(model.parameters(), oracle, names);
+  Tape<B> tape(ctx, false);
+  const TestMatrix<double> unit = upload(identity(data.n_items));
+  return to_host(times(model, tape, tape.constant(unit.view())));
+}
+template <std::size_t modality>
+Matrix<double> learned_neighbors(const Dataset& data, const Oracle& oracle) {
+  using B = TestBackend<double>;
+  Context<B> ctx(test_options());
+  ParameterStore<B> store;
+  const auto& settings = oracle.manifest.at("settings");
+  LearnedNeighbors<B> learned(store, data.modalities.at(modality), settings.at("feat_embed_dim"), settings.at("knn_k"),
+                              ctx.seed());
+  take_parameters(store, oracle, lattice(true));
+  Tape<B> tape(ctx, false);
+  const TestMatrix<double> unit = upload(identity(data.n_items));
+  const Var<B> cosines = learned.cosines(tape, Neighbors::now);
+  return to_host(spmm(learned.pattern(Neighbors::now), cosines, tape.constant(unit.view())));
+}
+Matrix<double> lattice_graph(const Dataset& data, const Oracle& oracle) {
+  return learned_graph<Lattice>(data, oracle, lattice(true), [](auto& model, auto& tape, auto unit) {
+    return model.propagate_items(tape, unit, 1, Neighbors::now);
+  });
+}
+template <std::size_t modality>
+Matrix<double> micro_graph(const Dataset& data, const Oracle& oracle) {
+  return learned_graph<Micro>(data, oracle, micro(true), [](auto& model, auto& tape, auto unit) {
+    return model.propagate_items(tape, modality, unit, 1, Neighbors::now);
+  });
+}
+Names lattice(bool momentum) {
+  Names names{.parameters = trained_features(),
+              .settings = {{"feat_embed_dim", "feature_dim"},
+                           {"n_ui_layers", "their words"},
+                           {"train_batch_size", "reg_batch_size"}},
+              .parts = {{"bpr", "bpr"}, {"emb_weighted", "reg"}},
+              .graphs = {{"norm_adj", mean_graph},
+                         {"image_original", weighted_neighbors<0>},
+                         {"text_original", weighted_neighbors<1>},
+                         {"image_learned_knn", learned_neighbors<0>},
+                         {"text_learned_knn", learned_neighbors<1>},
+                         {"item_adj", lattice_graph}},
+              .given = {{"momentum_without_gradient", momentum}},
+              .after = momentum ? "after_zero" : "after"};
+  names.parameters["modal_weight"] = "modality_weights";
+  return names;
+}
+Names micro(bool momentum) {
+  Names names{.parameters = trained_features(),
+              .settings = {{"topk", "knn_k"},
+                           {"layers", "n_layers"},
+                           {"decay", "reg_weight"},
+                           {"batch_size", "reg_batch_size"},
+                           {"loss_ratio", "cl_weight"}},
+              .parts = {{"bpr", "bpr"},
+                        {"emb_weighted", "reg"},
+                        {"contrast_image_unweighted + contrast_text_unweighted", "cl_weight * contrast"}},
+              .graphs = {{"norm_adj", mean_graph},
+                         {"image_original", weighted_neighbors<0>},
+                         {"text_original", weighted_neighbors<1>},
+                         {"image_adj", micro_graph<0>},
+                         {"text_adj", micro_graph<1>}},
+              .given = {{"momentum_without_gradient", momentum}},
+              .after = momentum ? "after_zero" : "after"};
+  names.parameters["query.0.weight"] = "attention.weight";
+  names.parameters["query.0.bias"] = "attention.bias";
+  names.parameters["query.2.weight"] = "attention.vector";
+  return names;
 }
 
 const std::vector<Row>& table() {
@@ -463,6 +562,10 @@ const std::vector<Row>& table() {
                        .graphs = {{"norm_adj", normalized_graph}}}),
       row<ApeGnn>("apegnn", ape_gnn("heat_kernel")),
       row<ApeGnn>("apegnn_appnp", ape_gnn("page_rank")),
+      row<Lattice>("lattice", lattice(true)),
+      row<Lattice>("lattice", lattice(false)),
+      row<Micro>("micro", micro(true)),
+      row<Micro>("micro", micro(false)),
   };
   return rows;
 }

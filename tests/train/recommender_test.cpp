@@ -63,7 +63,8 @@ class Plain {
   }
   /// A loss whose gradient is zero: what changes the scores is not its doing.
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
-    steps.push_back({step.number, step.training, step.batch.size(), static_cast<Index>(step.batch.negatives.size())});
+    steps.push_back(
+        {step.number, step.training, step.first, step.batch.size(), static_cast<Index>(step.batch.negatives.size())});
     return {{"nothing", sum_of_squares(tape.parameter(*parameters_.find("scores")), 0.0F)}};
   }
   void set(const Matrix<float>& scores) { rearm::test::set(*parameters_.find("scores"), scores); }
@@ -71,7 +72,7 @@ class Plain {
 
   struct Seen {
     std::uint32_t number;
-    bool training;
+    bool training, first;
     Index pairs, negatives;
   };
   std::vector<Seen> steps;
@@ -197,6 +198,7 @@ TEST_CASE("the trainer tells a model of each epoch before its first step, and gi
   for (std::size_t i = 0; i < 6; ++i) {
     CHECK(toy.steps[i].number == i);
     CHECK(toy.steps[i].training);
+    CHECK(toy.steps[i].first == (i % 2 == 0));
     CHECK(toy.steps[i].pairs == 1);
     CHECK(toy.steps[i].negatives == 3);
   }

@@ -414,6 +414,80 @@ TEST_CASE("an epoch that depends on how it began is resumed in its middle to the
   }
 }
 
+namespace {
+
+/// The same of what it keeps among its own arrays.
+class Keeping : public BprMf<B> {
+ public:
+  static constexpr std::string_view name = "keeping";
+  Keeping(Context<B>& ctx, const Dataset& data, const BprMfConfig& config)
+      : BprMf<B>(ctx, data, config),
+        users_(*parameters().find("user_id")),
+        start_(parameters().add("start", users_.rows(), users_.cols())) {
+    start_.trainable = false;
+  }
+  bool begin_epoch(Context<B>& ctx, int epoch) {
+    begun.push_back(epoch);
+    scaled_copy<B>(ctx, 1, users_.value(), start_.value());
+    return true;
+  }
+  void resume_epoch(Context<B>&, int epoch) { resumed.push_back(epoch); }
+  Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
+    first.push_back(step.first);
+    Loss<B> loss = BprMf<B>::loss(tape, step);
+    loss.add("pull", sum_of_squares(tape.parameter(users_) - tape.parameter(start_), step.first ? 1e-1F : 1e-2F));
+    return loss;
+  }
+
+  std::vector<int> begun, resumed;
+  std::vector<bool> first;
+
+ private:
+  Parameter<B>& users_;
+  Parameter<B>& start_;
+};
+
+}  // namespace
+
+TEST_CASE("a model that keeps what its epoch began with goes on from there, and its first step is known as that") {
+  const Dataset data = tiny_data();
+  Settings<BprMfConfig> settings;
+  settings.train.epochs = 2;
+  settings.train.batch_size = 12;
+  settings.train.learning_rate = 1e-2;
+  std::vector<int> begun, resumed;
+  std::vector<bool> first;
+  const auto run = [&](const RunOptions& where, TrainOptions options = {}) {
+    Context<B> ctx(test_options(1), settings.train.seed);
+    Keeping model(ctx, data, settings.model);
+    const TrainResult result = train(ctx, model, data, settings, where, std::move(options));
+    begun = model.begun;
+    resumed = model.resumed;
+    first = model.first;
+    return result;
+  };
+  const TemporaryFolder whole("keeping_whole"), parts("keeping_parts");
+  run({whole.path()});
+  CHECK(begun == std::vector<int>{0, 1});
+  CHECK(resumed.empty());
+  CHECK(first[0]);
+  CHECK(std::count(first.begin(), first.end(), true) == 2);
+  TrainOptions options;
+  Index left = 2;
+  options.on_step = [&](const StepReport&) { --left; };
+  options.interrupted = [&] { return left == 0; };
+  CHECK(run({parts.path()}, options).interrupted);
+  CHECK(first == std::vector<bool>{true, false});
+  const SafetensorsFile file(parts.path() / "checkpoint.safetensors");
+  CHECK(file.contains("value/start"));
+  CHECK_FALSE(file.contains("epoch_start/value/user_id"));
+  run({parts.path(), true});
+  CHECK(resumed == std::vector<int>{0});
+  CHECK(begun == std::vector<int>{1});
+  CHECK_FALSE(first[0]);
+  CHECK(same_files(whole.path(), parts.path()));
+}
+
 TEST_CASE("tables and moments in bfloat16: half the bytes, as good a model, resumed to the same bytes") {
   const Dataset data = make_synthetic(learnable());
   RearmSettings s = learning_settings();

@@ -35,6 +35,11 @@ template <Backend B>
 Var<B> sqrt(Var<B> x) {
   return map<functors::Sqrt>(x);
 }
+/// x^(-1/2) where x > 0, else 0.
+template <Backend B>
+Var<B> inverse_sqrt(Var<B> x) {
+  return map<functors::InverseSqrt>(x);
+}
 template <Backend B>
 Var<B> square(Var<B> x) {
   return map<functors::Square>(x);

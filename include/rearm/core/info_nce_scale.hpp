@@ -8,13 +8,15 @@
 namespace rearm::REARM_ABI {
 
 /// Each row's loss is weighted with `weight`, or with weight / n where the loss is a mean. n is the number of rows, or
-/// what `count` points to in the backend's memory: rows from there on are padding and take no part.
+/// what `count` points to in the backend's memory: rows from there on are padding and take no part. Row r is not
+/// compared with row left_out + r of the others, if left_out is not 0.
 template <class T>
 struct InfoNceScale {
   T inverse_temperature;
   T weight;
   bool mean = false;
   const Index* count = nullptr;
+  Index left_out = 0;
 
   REARM_HD Index n(Index rows) const { return count != nullptr ? *count : rows; }
   REARM_HD T row_weight(Index rows) const { return mean ? weight / static_cast<T>(n(rows)) : weight; }
@@ -22,10 +24,11 @@ struct InfoNceScale {
 
 /// Throws ConfigError unless temperature > 0.
 template <class T>
-InfoNceScale<T> info_nce_scale(T temperature, T weight, bool mean = false, const Index* count = nullptr) {
+InfoNceScale<T> info_nce_scale(T temperature, T weight, bool mean = false, const Index* count = nullptr,
+                               Index left_out = 0) {
   if (!(temperature > T{0}))
     throw ConfigError(detail::message("info_nce: temperature = ", temperature, " must be above 0"));
-  return {T{1} / temperature, weight, mean, count};
+  return {T{1} / temperature, weight, mean, count, left_out};
 }
 
 }  // namespace rearm::REARM_ABI

@@ -24,18 +24,23 @@ struct InfoNceRow {
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const Index row = first + i;
-    const Index n = scale.n(n_rows);
+    const Index n = scale.n(scores.cols);
     T value{0};
     T row_loss{0};
-    if (row < n) {
+    if (row < scale.n(n_rows)) {
       const T* const s = scores.row(i);
-      T top = s[0];
+      const Index left_out = scale.left_out > 0 ? scale.left_out + row : n;  // a column, or none
+      T top = s[row];
       REARM_MAX_LOOP(top)
-      for (Index j = lane.first(); j < n; j += L::step) top = s[j] > top ? s[j] : top;
+      for (Index j = lane.first(); j < left_out; j += L::step) top = s[j] > top ? s[j] : top;
+      REARM_MAX_LOOP(top)
+      for (Index j = left_out + 1 + lane.first(); j < n; j += L::step) top = s[j] > top ? s[j] : top;
       top = lane.max(top);
       T sum{0};
       REARM_SUM_LOOP(sum)
-      for (Index j = lane.first(); j < n; j += L::step) sum += fast_exp(s[j] - top);
+      for (Index j = lane.first(); j < left_out; j += L::step) sum += fast_exp(s[j] - top);
+      REARM_SUM_LOOP(sum)
+      for (Index j = left_out + 1 + lane.first(); j < n; j += L::step) sum += fast_exp(s[j] - top);
       value = top + std::log(lane.sum(sum));
       row_loss = scale.row_weight(n_rows) * (value - s[row]);
     }
@@ -46,7 +51,7 @@ struct InfoNceRow {
 };
 
 /// Replaces a tile's similarities by their gradients g (exp(s - lse) - [row = column]), with g = d_loss (row weight) /
-/// temperature; 0 in padding rows and columns.
+/// temperature; 0 in rows and columns of padding and in the column that is left out.
 template <class T>
 struct InfoNceBackwardRow {
   MatrixView<T> scores;
@@ -58,14 +63,15 @@ struct InfoNceBackwardRow {
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const Index row = first + i;
-    const Index n = scale.n(n_rows);
-    const Index used = row < n ? n : 0;
+    const Index used = row < scale.n(n_rows) ? scale.n(scores.cols) : 0;
     const T g = *d_loss * scale.row_weight(n_rows) * scale.inverse_temperature;
     T* const s = scores.row(i);
     const T own = lse[row];
     REARM_SIMD_LOOP
     for (Index j = lane.first(); j < used; j += L::step) s[j] = g * (fast_exp(s[j] - own) - (row == j ? T{1} : T{0}));
     for (Index j = used + lane.first(); j < scores.cols; j += L::step) s[j] = T{0};
+    const Index left_out = scale.left_out + row;
+    if (scale.left_out > 0 && left_out < used && left_out % L::step == lane.first()) s[left_out] = T{0};
   }
 };
 

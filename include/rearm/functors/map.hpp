@@ -95,6 +95,19 @@ struct Sqrt {
   }
 };
 
+/// x^(-1/2) where x > 0, else 0, with slope 0: the weights of nodes by their degrees.
+struct InverseSqrt {
+  static constexpr const char* name = "inverse_sqrt";
+  template <class T>
+  REARM_HD static T value(T x) {
+    return x > T{0} ? T{1} / std::sqrt(x) : T{0};
+  }
+  template <class T>
+  REARM_HD static T slope(T, T y) {
+    return T{-0.5} * y * y * y;
+  }
+};
+
 struct Square {
   static constexpr const char* name = "square";
   template <class T>
@@ -146,8 +159,8 @@ struct LeakyRelu {
   }
 };
 
-/// The whole family.
-using Maps = std::tuple<Sigmoid, Tanh, Exp, Log, Sqrt, Square, Softplus, Relu, LeakyRelu>;
+/// All of the family.
+using Maps = std::tuple<Sigmoid, Tanh, Exp, Log, Sqrt, InverseSqrt, Square, Softplus, Relu, LeakyRelu>;
 
 /// y = f(x); y may be x.
 template <class T, class F>

@@ -6,6 +6,7 @@
 #include <rearm/core/csr.hpp>
 #include <rearm/data/dataset.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <utility>
@@ -55,6 +56,25 @@ inline Csr<double> users_block(const Csr<double>& graph, Index n_users) {
   return block;
 }
 
+/// D^-1 (A + I), A the 0/1 matrix of the pairs and D the row sums of A + I: times nodes' vectors it gives each node the
+/// mean of its own and its neighbors'. (N+M) x (N+M), not symmetric. Throws what `interaction_graph` throws.
+inline Csr<double> self_loop_graph(const Adjacency& items_by_user, const Adjacency& users_by_item) {
+  const Csr<double> a = interaction_graph(items_by_user, users_by_item, 0.0);
+  const Index n_users = items_by_user.rows();
+  Csr<double> out{a.rows, a.rows, Buffer<Index>(a.rows + 1), Buffer<Id>(a.nonzeros() + a.rows),
+                  Buffer<double>(a.nonzeros() + a.rows)};
+  Index end = 0;
+  for (Index i = 0; i < a.rows; ++i) {
+    const Index begin = end;
+    if (i < n_users) out.indices[end++] = static_cast<Id>(i);  // ids ascend: all of a user's neighbors are items
+    for (Index e = a.offsets[i]; e < a.offsets[i + 1]; ++e) out.indices[end++] = a.indices[e];
+    if (i >= n_users) out.indices[end++] = static_cast<Id>(i);
+    std::fill(out.values.data() + begin, out.values.data() + end, 1.0 / static_cast<double>(end - begin));
+    out.offsets[i + 1] = end;
+  }
+  return out;
+}
+
 /// `interaction_graph` of a list of pairs, in the backend's memory.
 template <Backend B>
 SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Interactions& pairs, Index n_users,
@@ -93,5 +113,14 @@ class InteractionGraph {
   Operator all_;
   Operator part_;  ///< empty() before the first call
 };
+/// One of `self_loop_graph`.
+template <Backend B>
+InteractionGraph<B> self_loop_interaction(const Dataset& data) {
+  using T = Real<B>;
+  return {data, [n_users = data.n_users, n_items = data.n_items](const Interactions& pairs) {
+            const Csr<double> graph = self_loop_graph(items_by_user(pairs, n_users), users_by_item(pairs, n_items));
+            return SparseOperator<T, typename B::Memory>::from_host(SparseOperator<T>::general(cast<T>(graph)));
+          }};
+}
 
 }  // namespace rearm::REARM_ABI

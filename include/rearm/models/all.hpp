@@ -7,8 +7,10 @@
 #include <rearm/models/bm3.hpp>
 #include <rearm/models/bpr_mf.hpp>
 #include <rearm/models/freedom.hpp>
+#include <rearm/models/lattice.hpp>
 #include <rearm/models/light_gcn.hpp>
 #include <rearm/models/mgcn.hpp>
+#include <rearm/models/micro.hpp>
 #include <rearm/models/rearm/rearm.hpp>
 #include <rearm/models/vbpr.hpp>
 
@@ -32,6 +34,8 @@ using AllModels = Models<
     Bm3,
     Freedom,
     ApeGnn,
+    Lattice,
+    Micro,
     Model>;
 // clang-format on
 

@@ -3,6 +3,7 @@
 /// Items' features as a table that is trained, and its linear map.
 
 #include <rearm/autodiff/project.hpp>
+#include <rearm/autodiff/zero_gradient.hpp>
 #include <rearm/nn/linear.hpp>
 #include <rearm/nn/raw_features.hpp>
 
@@ -19,6 +20,13 @@ class TrainedFeatures {
   }
   /// Of all items; once a step.
   Var<B> operator()(Tape<B>& tape) const { return project(tape, *table_, projection_.weight(), &projection_.bias()); }
+  /// For a step that does not read them: gradients of 0 (autodiff/zero_gradient.hpp).
+  void zero_gradients(Var<B> loss) const {
+    zero_gradient(loss, *table_);
+    zero_gradient(loss, projection_.weight());
+    zero_gradient(loss, projection_.bias());
+  }
+  const FeatureTable<B>& table() const noexcept { return *table_; }
   const Linear<B>& projection() const noexcept { return projection_; }
 
  private:

@@ -29,11 +29,14 @@ void for_each_info_nce_tile(Context<B>& ctx, ConstView<T> a, ConstView<T> b, T i
 }  // namespace detail
 
 /// loss (1 x 1) = sum_r w (log sum_s exp(a_r . b_s / temperature) - a_r . b_r / temperature), w the row weight of
-/// `scale`; a, b n x d with unit rows. `lse` (n) is kept for the backward pass. 2 n^2 d operations.
+/// `scale`; a n x d, b m x d with unit rows, m = n. Where `scale` leaves row left_out + r of b out of the sum for r, b
+/// may be longer: left_out >= n, m >= left_out + n, and no count. `lse` (n) is kept for the backward pass. 2 n m d
+/// operations.
 template <Backend B>
 void info_nce(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& scale, Real<B>* lse, Out<B> loss) {
   using T = Real<B>;
-  detail::require_shape(b, a.rows, a.cols, "info_nce", "second operand");
+  const bool more = scale.left_out >= a.rows && b.rows >= scale.left_out + a.rows && scale.count == nullptr;
+  detail::require_shape(b, scale.left_out > 0 && more ? b.rows : a.rows, a.cols, "info_nce", "second operand");
   detail::require_shape(loss, 1, 1, "info_nce", "loss");
   Scratch<B> scratch(ctx);
   T* const rows = scratch.template allocate<T>(a.rows);
@@ -44,7 +47,7 @@ void info_nce(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& sc
 }
 
 /// d_a, d_b (+)= gradients for d_loss (1 x 1), from one pass over the similarities.
-/// 6 n^2 d operations.
+/// 6 n m d operations.
 template <Backend B>
 void info_nce_backward(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& scale, const Real<B>* lse,
                        In<B> d_loss, Into<Real<B>> d_a, Into<Real<B>> d_b) {

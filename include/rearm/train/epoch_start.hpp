@@ -1,6 +1,6 @@
 #pragma once
 /// @file epoch_start.hpp
-/// What a model that has `begin_epoch` was like before it, so that it can be called again.
+/// What a model that has `begin_epoch`, and no `resume_epoch`, was like before it, so that it can be called again.
 
 #include <rearm/train/store.hpp>
 

@@ -32,6 +32,9 @@ struct Step {
   BatchView<typename B::Memory> batch = {{}, {}, {}};
   std::uint32_t number = 0;  ///< steps of the run before this one; part of the key of random draws
   bool training = false;     ///< whether dropout and noise are active
+  /// Whether it is its epoch's first. After a begin_epoch that returned true a device runs that step as it is: it may
+  /// compute other things than the steps that are recorded after it.
+  bool first = true;
 };
 
 /// A model on backend B. `M::Config` holds its settings with their list of fields (core/fields.hpp); `M::name` is what
@@ -46,6 +49,9 @@ struct Step {
 /// degrees
 ///   that nodes have among them, until the next call; evaluation over all. TrainConfig::edge_keep needs it.
 /// - `bool samples_edges() const`: true if the model chooses these pairs itself; TrainConfig::edge_keep must then be 1.
+/// - `void resume_epoch(Context<B>&, int epoch)`, beside begin_epoch: takes up what that made from arrays of the store
+///   that are not trained. A run that is resumed in the middle of an epoch calls it instead, so that no copy of all
+///   parameters is made before each epoch.
 /// - `static constexpr int n_negatives`: negatives for every pair, 1 without it. batch.negatives holds those of a pair
 ///   one after the other.
 /// - `bool decays_weights() const`: false if the model's loss has a penalty of its own and TrainConfig::weight_decay is
@@ -84,6 +90,8 @@ class AnyRecommender {
   bool has_begin_epoch() const { return self_->has_begin_epoch(); }
   bool can_train_on_part() const { return self_->can_train_on_part(); }
   void train_on(const Interactions& pairs) const { self_->train_on(pairs); }
+  void resume_epoch(Context<B>& ctx, int epoch) const { self_->resume_epoch(ctx, epoch); }
+  bool has_resume_epoch() const { return self_->has_resume_epoch(); }
   int n_negatives() const { return self_->n_negatives(); }
   bool decays_weights() const { return self_->decays_weights(); }
   std::vector<Trained<B>> inner_networks() const { return self_->inner_networks(); }
@@ -99,6 +107,8 @@ class AnyRecommender {
     virtual bool has_begin_epoch() const = 0;
     virtual bool can_train_on_part() const = 0;
     virtual void train_on(const Interactions& pairs) = 0;
+    virtual void resume_epoch(Context<B>& ctx, int epoch) = 0;
+    virtual bool has_resume_epoch() const = 0;
     virtual int n_negatives() const = 0;
     virtual bool decays_weights() const = 0;
     virtual std::vector<Trained<B>> inner_networks() = 0;
@@ -131,6 +141,12 @@ class AnyRecommender {
     }
     void train_on([[maybe_unused]] const Interactions& pairs) override {
       if constexpr (requires { model->train_on(pairs); }) model->train_on(pairs);
+    }
+    void resume_epoch([[maybe_unused]] Context<B>& ctx, [[maybe_unused]] int epoch) override {
+      if constexpr (requires { model->resume_epoch(ctx, epoch); }) model->resume_epoch(ctx, epoch);
+    }
+    bool has_resume_epoch() const override {
+      return requires(M & m, Context<B> & ctx) { m.resume_epoch(ctx, 0); };
     }
     int n_negatives() const override {
       if constexpr (requires { M::n_negatives; })

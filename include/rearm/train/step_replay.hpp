@@ -18,7 +18,8 @@ class PlainStep {
   void run(std::uint32_t /*step*/, Index /*batch_size*/, AdamW<B>& /*optimizer*/, const F& f) {
     f();
   }
-  /// To be called when something that a step reads has moved.
+  /// To be called when something that a step reads has moved. The step after it is simply run, and kept by no
+  /// recording: it may be of another kind than those after it.
   void forget() noexcept {}
   /// What a recorded step starts on a device.
   std::size_t launches() const noexcept { return 0; }

@@ -185,7 +185,8 @@ class Trainer {
     for (FeatureTable<B>& table : model_.parameters().tables()) table.fuses_weight_gradient = true;
     std::vector<Trained<B>> trained = model_.inner_networks();
     trained.insert(trained.begin(), {"", &model_.parameters(), &optimizer_});
-    if (model_.has_begin_epoch() && epoch_start_ == nullptr) epoch_start_ = std::make_unique<EpochStart<B>>(trained);
+    if (model_.has_begin_epoch() && !model_.has_resume_epoch() && epoch_start_ == nullptr)
+      epoch_start_ = std::make_unique<EpochStart<B>>(trained);
     TrainResult result;
     if (auto state = store_.read_state()) {
       require_steps(*state, batches.n_batches());
@@ -308,10 +309,11 @@ class Trainer {
           edges_->draw(kept_edges(), {config_.seed, edge_sampling_stream, static_cast<std::uint32_t>(epoch)}));
       replay_.forget();
     }
-    if (epoch_start_ == nullptr) return;
+    if (again && model_.has_resume_epoch()) return model_.resume_epoch(ctx_, epoch);
     const auto begin = [&] {
       if (model_.begin_epoch(ctx_, epoch)) replay_.forget();
     };
+    if (epoch_start_ == nullptr) return begin();
     if (again) return epoch_start_->again(begin);
     epoch_start_->take();
     begin();
@@ -378,7 +380,7 @@ class Trainer {
     LossValues values;
     const auto work = [&] {
       tape_.reset();
-      const Loss<B> loss = model_.loss(tape_, {batch, static_cast<std::uint32_t>(state_.step), true});
+      const Loss<B> loss = model_.loss(tape_, {batch, static_cast<std::uint32_t>(state_.step), true, n == 0});
       const Var<B> total = loss.total();
       if constexpr (on_host)
         values = loss_values(loss, total);
@@ -499,7 +501,7 @@ class Trainer {
   Matrix<T, typename B::Memory> loss_sums_;
   LossValues losses_;  ///< of the epoch so far: on the host their sums, of a device the means as they were last read
   std::optional<EdgeSampler> edges_;            ///< of epochs that propagate over a part of the pairs
-  std::unique_ptr<EpochStart<B>> epoch_start_;  ///< of a model that has begin_epoch
+  std::unique_ptr<EpochStart<B>> epoch_start_;  ///< of a model that has begin_epoch alone
   std::int64_t saved_step_ = 0;                 ///< at the last checkpoint
   std::chrono::steady_clock::time_point saved_at_;
   TrainState state_;

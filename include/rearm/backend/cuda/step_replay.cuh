@@ -71,7 +71,7 @@ class CudaStepReplay {
   std::size_t launches() const noexcept { return recorded() ? launches_ : 0; }
 
  private:
-  static constexpr int settling_steps = 3;
+  static constexpr int settling_steps = 3;  ///< at least 1: an epoch's first step may be of its own kind
 
   /// Runs f() with its random keys and updates reading `live_`.
   template <class F>
