@@ -7,9 +7,11 @@
 #include <rearm/models/bm3.hpp>
 #include <rearm/models/bpr_mf.hpp>
 #include <rearm/models/freedom.hpp>
+#include <rearm/models/lgmrec.hpp>
 #include <rearm/models/light_gcn.hpp>
 #include <rearm/models/mgcn.hpp>
 #include <rearm/models/rearm/rearm.hpp>
+#include <rearm/models/slmrec.hpp>
 #include <rearm/models/vbpr.hpp>
 
 #include <span>
@@ -32,6 +34,8 @@ using AllModels = Models<
     Bm3,
     Freedom,
     ApeGnn,
+    LgmRec,
+    SlmRec,
     Model>;
 // clang-format on
 

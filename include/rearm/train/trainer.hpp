@@ -103,6 +103,7 @@ class Trainer {
         test_(relevant(data.test)),
         optimizer_({.learning_rate = config.learning_rate,
                     .weight_decay = model_.decays_weights() ? config.weight_decay : 0.0,
+                    .l2 = model_.decays_weights() ? config.l2 : 0.0,
                     .bfloat16_moments = config.bfloat16_moments}),
         stopping_(config.patience, config.round_validation_metric),
         tape_(ctx),
