@@ -20,8 +20,8 @@ struct AdamStep {
   double inverse_sqrt_correction2;  ///< 1 / sqrt(1 - b2^t)
 };
 
-/// g = g + l2 p, then m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p = p (1 - lr wd) - (lr / c1) m / (sqrt(v) / sqrt(c2) + eps),
-/// c = 1 - b^t.
+/// g = g + l2 p, then m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p = p (1 - lr wd) - (lr / c1) m / (sqrt(v) /
+/// sqrt(c2) + eps), c = 1 - b^t.
 template <class T>
 struct AdamUpdate {
   T beta1;

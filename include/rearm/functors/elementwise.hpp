@@ -419,9 +419,9 @@ struct DropoutRow {
   }
 };
 
-/// y = x + g, each g from the standard Gumbel distribution: -log(-log(u)) with u = (b + 1/2) / 2^23, b the upper 23 bits
-/// of a random word, so that u is neither 0 nor 1 in float. A row of `width` elements takes draws(width) Philox draws of
-/// four words; element j has word j / draws of draw j % draws.
+/// y = x + g, each g from the standard Gumbel distribution: -log(-log(u)) with u = (b + 1/2) / 2^23, b the upper 23
+/// bits of a random word, so that u is neither 0 nor 1 in float. A row of `width` elements takes draws(width) Philox
+/// draws of four words; element j has word j / draws of draw j % draws.
 template <class T>
 struct GumbelRow {
   MatrixView<const T> x;

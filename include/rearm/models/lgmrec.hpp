@@ -84,7 +84,8 @@ class LgmRec {
     fill_on_host(inverse_degrees_, [&](Index begin, Out<B> rows) {
       for (Index i = 0; i < rows.rows; ++i) {
         const Index node = begin + i;
-        rows(i, 0) = node < by_user.rows() ? T{1} / (static_cast<T>(by_user.degree(node)) + static_cast<T>(1e-7)) : T{1};
+        rows(i, 0) =
+            node < by_user.rows() ? T{1} / (static_cast<T>(by_user.degree(node)) + static_cast<T>(1e-7)) : T{1};
       }
     });
     init_xavier_uniform(users_, ctx.seed());
@@ -169,7 +170,7 @@ class LgmRec {
   template <class D>
   Nodes nodes(Tape<B>& tape, const D& drawn) const {
     const Index d = config_.embedding_dim, n_edges = config_.n_hyperedges;
-    const T eps(1e-12);
+    const T eps = static_cast<T>(1e-12);
     const Var<B> own = concat_rows<B>({tape.parameter(users_), tape.parameter(items_)});
     const Var<B> c = propagate_mean(graph_, own, config_.n_ui_layers);
     const Var<B> inverse_degrees = tape.constant(inverse_degrees_.view());
@@ -202,14 +203,14 @@ class LgmRec {
     return {nodes.rows(0, users_.rows()), nodes.rows(users_.rows(), items_.rows())};
   }
 
-  /// cl_weight times the sum over the batch's rows of InfoNCE by cosine from an earlier modality to a later, against all
-  /// rows of that; the mean of all such pairs of modalities. No part for weight 0 or one modality.
+  /// cl_weight times the sum over the batch's rows of InfoNCE by cosine from an earlier modality to a later, against
+  /// all rows of that; the mean of all such pairs of modalities. No part for weight 0 or one modality.
   Var<B> contrast(const Nodes& of, Index begin, Index n, const IndexList& ids) const {
     const std::size_t n_views = of.hyper.size();
     if (config_.cl_weight == 0 || n_views < 2) return {};
     const T weight = static_cast<T>(config_.cl_weight) / static_cast<T>(n_views * (n_views - 1) / 2);
     const auto scale = info_nce_scale(static_cast<T>(config_.cl_temperature), weight);
-    const T eps(1e-12);
+    const T eps = static_cast<T>(1e-12);
     Var<B> total;
     for (std::size_t later = 1; later < n_views; ++later) {
       const Var<B> others = row_normalize(of.hyper[later].rows(begin, n), eps);

@@ -118,10 +118,9 @@ class SlmRec {
     const Var<B> z = graphs(tape);
     const Embeddings<B> e = fused(z);
     if (last_) last_->keep(ctx, e.users.value(), e.items.value());
-    const T eps(1e-12);
-    const Var<B> main =
-        info_nce(row_normalize(gather(e.users, users), eps), row_normalize(gather(e.items, items), eps),
-                 info_nce_scale(static_cast<T>(config_.temperature), T{1}, true));
+    const T eps = static_cast<T>(1e-12);
+    const Var<B> main = info_nce(row_normalize(gather(e.users, users), eps), row_normalize(gather(e.items, items), eps),
+                                 info_nce_scale(static_cast<T>(config_.temperature), T{1}, true));
     Var<B> ssl;
     if (config_.ssl_weight > 0) ssl = between_modalities(gather(z.rows(users_.rows(), items_.rows()), items));
     return {{"main", main}, {"ssl", ssl}};

@@ -155,8 +155,8 @@ void dropout(Context<B>& ctx, In<B> x, double p, RandomKey key, Into<Real<B>> y)
               functors::DropoutRow<T>{x, y, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p)});
 }
 
-/// y_ij = x_ij + g_ij, each g_ij from the standard Gumbel distribution and a function of the key and the place; y may be
-/// x. softmax(y / temperature) is a Gumbel softmax (Jang et al., Maddison et al., ICLR'17). d_x is d_y.
+/// y_ij = x_ij + g_ij, each g_ij from the standard Gumbel distribution and a function of the key and the place; y may
+/// be x. softmax(y / temperature) is a Gumbel softmax (Jang et al., Maddison et al., ICLR'17). d_x is d_y.
 template <Backend B>
 void add_gumbel(Context<B>& ctx, In<B> x, RandomKey key, Out<B> y) {
   detail::require_shape(y, x.rows, x.cols, "add_gumbel", "output");

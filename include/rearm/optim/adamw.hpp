@@ -14,8 +14,8 @@
 
 namespace rearm::REARM_ABI {
 
-/// Adam (Kingma & Ba), plain without decay. `weight_decay` is decoupled (Loshchilov & Hutter); `l2` times the parameter is
-/// added to its gradient and goes through the moments.
+/// Adam (Kingma & Ba), plain without decay. `weight_decay` is decoupled (Loshchilov & Hutter); `l2` times the parameter
+/// is added to its gradient and goes through the moments.
 struct AdamSettings {
   double learning_rate = 5e-5;
   double beta1 = 0.9;

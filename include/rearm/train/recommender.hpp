@@ -43,7 +43,8 @@ struct Step {
 ///   time: what it does may depend on these, the epoch and the seed alone.
 /// - `static constexpr int n_negatives`: negatives for every pair, 1 without it. batch.negatives holds those of a pair
 ///   one after the other.
-/// - `bool decays_weights() const`: false if the model's loss has a penalty of its own and neither weight_decay nor l2 of
+/// - `bool decays_weights() const`: false if the model's loss has a penalty of its own and neither weight_decay nor l2
+/// of
 ///   TrainConfig is to be applied.
 /// - `std::vector<Trained<B>> inner_networks()`: networks that `begin_epoch` trains, each with a name, a store and an
 ///   optimizer of its own; checkpoints include them.
