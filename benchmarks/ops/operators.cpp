@@ -118,6 +118,11 @@ void register_operators(const Shape& shape, Machine& machine) {
     const auto x = a.make(n, d), y = a.make(n, d);
     return pass({0, 2 * bytes_of(n, d), 0}, [=, &a] { dropout<B>(a.ctx, x, 0.4, {1, 2, 3}, y); });
   });
+  add_op("add_gumbel", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto x = a.make(n, d), y = a.make(n, d);
+    return pass({0, 2 * bytes_of(n, d), 0}, [=, &a] { add_gumbel<B>(a.ctx, x, {1, 2, 3}, y); });
+  });
   const auto add_map = [&](const auto& f) {
     using F = std::decay_t<decltype(f)>;
     add_op(std::string("map_") + F::name, [=](Arrays& a, const Dataset& data, benchmark::State&) {
@@ -384,6 +389,26 @@ void register_operators(const Shape& shape, Machine& machine) {
     info_nce<B>(a.ctx, x, y, info_nce_scale(0.6F, 1.0F), lse.data, loss);
     return pass({2 * product_flops(batch, batch, d), 4 * bytes_of(batch, d), 0},
                 [=, &a] { info_nce_backward<B>(a.ctx, x, y, info_nce_scale(0.6F, 1.0F), lse.data, loss, d_x, d_y); });
+  });
+  add_op("info_nce_all", [=](Arrays& a, const Dataset& data, benchmark::State&) {  // a batch against all users
+    const Index n = data.n_users;
+    const IndexList ids = a.ids(std::span(data.train.users).first(batch), n);
+    const auto x = a.make(batch, d), y = a.make(n, d), lse = a.make(batch, 1), loss = a.make(1, 1);
+    auto scale = info_nce_scale(0.2F, 1.0F);
+    scale.own = ids.ids;
+    return pass({product_flops(batch, n, d), bytes_of(batch + n, d), 0},
+                [=, &a] { info_nce<B>(a.ctx, x, y, scale, lse.data, loss); });
+  });
+  add_op("info_nce_all_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const IndexList ids = a.ids(std::span(data.train.users).first(batch), n);
+    const auto x = a.make(batch, d), y = a.make(n, d), lse = a.make(batch, 1), loss = a.make(1, 1),
+               d_x = a.make(batch, d), d_y = a.make(n, d);
+    auto scale = info_nce_scale(0.2F, 1.0F);
+    scale.own = ids.ids;
+    info_nce<B>(a.ctx, x, y, scale, lse.data, loss);
+    return pass({3 * product_flops(batch, n, d), 2 * bytes_of(batch + n, d), 0},
+                [=, &a] { info_nce_backward<B>(a.ctx, x, y, scale, lse.data, loss, d_x, d_y); });
   });
   add_op("cosine", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;

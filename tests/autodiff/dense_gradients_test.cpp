@@ -136,7 +136,7 @@ TEST_CASE("gradients of add, scale, column_mean, sum_of_squares, row_dot") {
   });
 }
 
-TEST_CASE("gradients of prelu, scalar_affine and dropout") {
+TEST_CASE("gradients of prelu, scalar_affine, dropout and add_gumbel") {
   const RandomKey key{3, 1, 4};
   for (const Index width : {1, 3, 65}) {
     auto x = random_parameter(5, width, 1);
@@ -162,6 +162,7 @@ TEST_CASE("gradients of prelu, scalar_affine and dropout") {
     });
     for (const double p : {0.0, 0.3, 1.0})
       check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return scale(dropout(v[0], p, key), 2.0); });
+    check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return square(add_gumbel(v[0], key)); });
   }
 }
 

@@ -1,5 +1,5 @@
 /// @file dropout_test.cpp
-/// How often dropout keeps, and that its backward drops the same places.
+/// How often dropout keeps, and that its backward drops the same places; the distribution of Gumbel noise.
 
 #include "tests/support/matrices.hpp"
 
@@ -59,6 +59,35 @@ TEST_CASE_TEMPLATE("the backward pass drops what the forward pass dropped", T, f
   for (Index i = 0; i < x.value().size(); ++i)
     differ += (x.grad().data[i] != T(0)) != (y.value().data[i] != T(0)) ? 1 : 0;
   CHECK(differ == 0);
+}
+
+TEST_CASE_TEMPLATE("Gumbel noise is finite at both ends and has its distribution's moments", T, float, double) {
+  CHECK(functors::GumbelRow<T>::noise(0) == doctest::Approx(-2.811541));            // -log(log(2^24))
+  CHECK(functors::GumbelRow<T>::noise(0xFFFFFFFFU) == doctest::Approx(16.635532));  // log(2^24)
+  Sandbox<T> s;
+  const Index rows = 2000;
+  const Index cols = 99;
+  const Matrix<T> zero(rows, cols);
+  const auto g = add_gumbel(s(zero.view()), RandomKey{4, 5, 6}).value();
+  const auto next = add_gumbel(s(zero.view()), RandomKey{4, 5, 7}).value();
+  const auto size = static_cast<double>(g.size());
+  double mean = 0;
+  double variance = 0;
+  double with_next = 0;
+  double with_neighbor = 0;
+  constexpr double euler = 0.5772156649015329;
+  for (Index i = 0; i < g.size(); ++i) {
+    const double x = static_cast<double>(g.data[i]) - euler;
+    mean += x / size;
+    variance += x * x / size;
+    with_next += x * (static_cast<double>(next.data[i]) - euler) / size;
+    with_neighbor += i > 0 ? x * (static_cast<double>(g.data[i - 1]) - euler) / size : 0;
+  }
+  constexpr double sigma2 = 1.6449340668482264;  // pi^2 / 6
+  CHECK(std::abs(mean) < 4.5 * std::sqrt(sigma2 / size));
+  CHECK(std::abs(variance - sigma2) < 4.5 * sigma2 * std::sqrt(4.4 / size));  // the fourth moment is 5.4 sigma^4
+  CHECK(std::abs(with_next) < 4.5 * sigma2 / std::sqrt(size));
+  CHECK(std::abs(with_neighbor) < 4.5 * sigma2 / std::sqrt(size));
 }
 
 TEST_CASE("the attention's mask is the same forward and backward") {

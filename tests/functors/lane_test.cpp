@@ -191,6 +191,11 @@ TEST_CASE_TEMPLATE("32 lanes: copies, sums, activations, dropout", T, float, dou
     same("AddRow, scaled, added to what is there", [&](Out& out) {
       return AddRow<T>{in.a, T(0.5), in.b, add_to(out(n_rows, cols)), T(0.25)};
     });
+    same("GumbelRow", [&](Out& out) { return GumbelRow<T>{in.a, out(n_rows, cols), {4, 5, 6}}; });
+    same("GumbelRow, in place", [&](Out& out) {
+      const MatrixView<T> y = out(n_rows, cols);
+      return GumbelRow<T>{y, y, {4, 5, 6}};
+    });
     same("ColumnSumRow", [&](Out& out) { return adding(ColumnSumRow<T>{T(0.5), in.a}, out(1, cols)); });
     same("DotSumRow", [&](Out& out) { return adding(DotSumRow<T>{T(0.5), in.a, in.b}, out(1, 1)); });
     same("SumRow", [&](Out& out) { return adding(SumRow<T>{T(0.5), in.a}, out(1, 1)); });

@@ -132,6 +132,21 @@ TEST_CASE_TEMPLATE("dropout keeps what the counters say, scaled by 1 / (1 - p)",
   CHECK_THROWS_AS(dropout(same, 1.1, key), ConfigError);
 }
 
+TEST_CASE_TEMPLATE("add_gumbel adds what the counters say", T, float, double) {
+  Sandbox<T> s;
+  const RandomKey key{11, 5, 3};
+  for (const Index n : {0, 1, 70})
+    for (const Index width : {1, 4, 7, 65}) {
+      Strided<T> x(n, width, 1);
+      const Index draws = (width + 3) / 4;
+      check_close(add_gumbel(s(x.view()), key), tabulate(n, width, [&](Index i, Index j) {
+                    const RandomBits bits = key.noise(static_cast<std::uint64_t>(i * draws + j % draws));
+                    const double u = (static_cast<double>(bits.word[j / draws] / 512) + 0.5) / 8388608;
+                    return static_cast<double>(x.view()(i, j)) - std::log(-std::log(u));
+                  }));
+    }
+}
+
 TEST_CASE("elementwise operators name both shapes") {
   Sandbox<double> s;
   Matrix<double> a(4, 3);

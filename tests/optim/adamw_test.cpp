@@ -25,7 +25,7 @@ struct Naive {
   void step(const Matrix<double>& grad, const AdamSettings& s, double scale, int t) {
     const double rate = s.learning_rate * scale;
     for (Index i = 0; i < value.size(); ++i) {
-      const double g = grad.data()[i];
+      const double g = grad.data()[i] + s.l2 * value.data()[i];
       m.data()[i] = s.beta1 * m.data()[i] + (1 - s.beta1) * g;
       v.data()[i] = s.beta2 * v.data()[i] + (1 - s.beta2) * g * g;
       const double m_hat = m.data()[i] / (1 - std::pow(s.beta1, t));
@@ -93,10 +93,10 @@ void store_rounded(FeatureTable<B>& table, const Matrix<double>& x) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("five steps equal the published update, with and without decay", T, float, double) {
+TEST_CASE_TEMPLATE("five steps equal the published update, with and without decay of both kinds", T, float, double) {
   using B = TestBackend<T>;
   for (const double decay : {0.0, 0.1}) {
-    const AdamSettings settings{0.02, 0.9, 0.999, 1e-8, decay};
+    const AdamSettings settings{0.02, 0.9, 0.999, 1e-8, decay, 3 * decay};
     Context<B> ctx(test_options(2));
     ParameterStore<B> store;
     Parameter<B>& a = store.add("a", 130, 7);
@@ -168,7 +168,7 @@ TEST_CASE("parameters without a gradient, and frozen ones, keep value and moment
   Parameter<B>& frozen = store.add("frozen", 2, 3);
   frozen.trainable = false;
   for (Parameter<B>& p : store) set_value(p, 1);
-  AdamW<B> optimizer(AdamSettings{0.1, 0.9, 0.999, 1e-8, 0.5});
+  AdamW<B> optimizer(AdamSettings{0.1, 0.9, 0.999, 1e-8, 0.5, 0.5});
   for (Parameter<B>& p : store) set_gradient(p, 2);
   optimizer.step(ctx, store);
   const Matrix<double> value = values_of(skipped);
@@ -249,7 +249,7 @@ TEST_CASE_TEMPLATE("a table is updated like a parameter, whose gradient is store
       if (stored != nullptr) set_value(*stored, 1);
       if (table != nullptr) set_value(*table, 1);
       if (table != nullptr) table->fuses_weight_gradient = mode == 2;
-      AdamW<B> optimizer(AdamSettings{0.01, 0.9, 0.999, 1e-8, 0.1});
+      AdamW<B> optimizer(AdamSettings{0.01, 0.9, 0.999, 1e-8, 0.1, 0.05});
       for (int step = 0; step < 3; ++step) {
         tape.reset();
         const Var<B> w = tape.parameter(weight);  // has a second use, whose gradient is added

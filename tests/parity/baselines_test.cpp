@@ -16,6 +16,7 @@
 #include <rearm/data/npy.hpp>
 #include <rearm/graph/bipartite.hpp>
 #include <rearm/graph/knn_graph.hpp>
+#include <rearm/graph/user_mean.hpp>
 #include <rearm/models/all.hpp>
 #include <rearm/optim/adamw.hpp>
 #include <rearm/run/settings.hpp>
@@ -69,6 +70,7 @@ struct Names {
   std::map<std::string, double> cancelled = {};
   std::map<std::string, nlohmann::json> given = {};  // ours that the folder stands for
   std::string after = "after";                       // the arrays after three steps
+  bool logistic_scores = false;                      // theirs are sigmoids of ours
 };
 
 template <class T>
@@ -151,16 +153,18 @@ BatchThere read_batch(const NpyArray<Id>& batches, Index step) {
   return BatchThere({row(0), row(1), row(kinds == 3 ? 2 : 1)});
 }
 
-// A model's loss of a step with what its authors' program drew: an overload for each model that draws.
+// A model's loss of a step with what its authors' program drew: an overload for each model that draws. `kept` keeps
+// what the backward pass reads.
 template <class M, Backend B>
-Loss<B> loss_with_their_draws(M& model, Tape<B>& tape, const Step<B>& step, const Dataset&, const Oracle&) {
+Loss<B> loss_with_their_draws(M& model, Tape<B>& tape, const Step<B>& step, const Dataset&, const Oracle&,
+                              std::vector<TestMatrix<Real<B>>>&) {
   return model.loss(tape, step);
 }
 template <Backend B>
-Loss<B> loss_with_their_draws(Bm3<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset&, const Oracle& oracle) {
+Loss<B> loss_with_their_draws(Bm3<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset&, const Oracle& oracle,
+                              std::vector<TestMatrix<Real<B>>>& masks) {
   using View = typename Bm3<B>::View;
   const View own = model.online(tape, step);
-  std::vector<TestMatrix<Real<B>>> masks;  // targets have no gradient: only the forward pass reads them
   const auto dropped = [&](Var<B> x, const char* of) {
     const std::string array = "rand.step" + std::to_string(step.number + 1) + "." + of;
     masks.push_back(upload(cast_to<Real<B>>(shaped(oracle(array), x.rows(), x.cols(), false))));
@@ -182,7 +186,7 @@ Interactions kept_pairs(const Dataset& data, const Oracle& oracle) {
 }
 template <Backend B>
 Loss<B> loss_with_their_draws(Freedom<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset& data,
-                              const Oracle& oracle) {
+                              const Oracle& oracle, std::vector<TestMatrix<Real<B>>>&) {
   if (step.number == 0) model.train_on(kept_pairs(data, oracle));
   return model.loss(tape, step);
 }
@@ -200,6 +204,51 @@ Settings<ModelConfig<M>> settings_of(const Oracle& oracle, const Names& names) {
   }
   for (const auto& [name, value] : names.given) update_settings(settings, {{"model", {{name, value}}}});
   return settings;
+}
+
+// What LGMRec drew in a phase, of users and items together as ours is. Dropout's is 0 or 1 / keep_rate.
+template <Backend B>
+struct LgmRecDraws {
+  const Oracle* oracle;
+  std::string phase;
+  std::vector<TestMatrix<Real<B>>>* arrays;
+
+  Var<B> noisy(Var<B> logits, std::uint32_t m) const { return add(logits, drawn(logits, "gumbel", m)); }
+  Var<B> dropped(Var<B> shares, std::uint32_t m) const {
+    return phase == "eval" ? shares : mul(shares, drawn(shares, "drop", m));
+  }
+
+ private:
+  Var<B> drawn(Var<B> like, const std::string& kind, std::uint32_t m) const {
+    const std::string modality = m == 0 ? "image" : "text";
+    const auto of = [&](const char* side) {
+      return (*oracle)("rand." + phase + "." + kind + "_" + side + "_" + modality).values;
+    };
+    std::vector<double> both = of("user");
+    const std::vector<double> items = of("item");
+    both.insert(both.end(), items.begin(), items.end());
+    REQUIRE(static_cast<Index>(both.size()) == like.rows() * like.cols());
+    arrays->push_back(upload(cast_to<Real<B>>(tabulate(like.rows(), like.cols(), [&](Index i, Index j) {
+      return both[static_cast<std::size_t>(i * like.cols() + j)];
+    }))));
+    return like.tape().constant(std::as_const(arrays->back()).view());
+  }
+};
+template <Backend B>
+Loss<B> loss_with_their_draws(LgmRec<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset&,
+                              const Oracle& oracle, std::vector<TestMatrix<Real<B>>>& kept) {
+  return model.loss(tape, step, LgmRecDraws<B>{&oracle, "step" + std::to_string(step.number + 1), &kept});
+}
+
+// A model's embeddings at evaluation, likewise.
+template <class M, Backend B>
+Embeddings<B> embeddings_with_their_draws(M& model, Tape<B>& tape, const Oracle&, std::vector<TestMatrix<Real<B>>>&) {
+  return model.embeddings(tape, {});
+}
+template <Backend B>
+Embeddings<B> embeddings_with_their_draws(LgmRec<B>& model, Tape<B>& tape, const Oracle& oracle,
+                                          std::vector<TestMatrix<Real<B>>>& kept) {
+  return model.embeddings(tape, {}, LgmRecDraws<B>{&oracle, "eval", &kept});
 }
 
 template <class T, template <class> class M>
@@ -238,7 +287,8 @@ void compare(const fs::path& folder, const Names& names) {
       set(p, cast_to<T>(shaped(oracle("param." + theirs), p.rows(), p.cols(), transposed)));
       places[name] = {theirs, transposed};
     });
-    REQUIRE(places.contains(name));
+    const bool trained = entry.at("trained");
+    REQUIRE((places.contains(name) || !trained));  // what theirs does not train ours need not have as a parameter
   }
   parameters.for_each([&](const auto& p) {
     if (p.trainable) CHECK_MESSAGE(places.contains(p.name), p.name, " has no counterpart");
@@ -247,7 +297,8 @@ void compare(const fs::path& folder, const Names& names) {
   Tape<B> tape(ctx);
   {
     tape.set_recording(false);
-    const Embeddings<B> e = model.embeddings(tape, {});
+    std::vector<TestMatrix<T>> drawn;
+    const Embeddings<B> e = embeddings_with_their_draws(model, tape, oracle, drawn);
     const Matrix<T> users = to_host(e.users), items = to_host(e.items);
     if (oracle.has("eval.user_emb")) {
       const auto check = [&](const Matrix<T>& mine, const std::string& array) {
@@ -258,8 +309,9 @@ void compare(const fs::path& folder, const Names& names) {
       check(items, "eval.item_emb");
     }
     const Matrix<double> scores = tabulate(users.rows(), items.rows(), [&](Index u, Index i) {
-      return sum_of(users.cols(),
-                    [&](Index j) { return static_cast<double>(users(u, j)) * static_cast<double>(items(i, j)); });
+      const double score = sum_of(
+          users.cols(), [&](Index j) { return static_cast<double>(users(u, j)) * static_cast<double>(items(i, j)); });
+      return names.logistic_scores ? 1 / (1 + std::exp(-score)) : score;
     });
     CHECK(max_difference(scores, shaped(oracle("eval.scores"), scores.rows(), scores.cols(), false)) <=
           Tolerance::embeddings);
@@ -268,14 +320,16 @@ void compare(const fs::path& folder, const Names& names) {
 
   const NpyArray<Id> batches = read_npy<Id>(oracle.dir / "batches.npy");
   const std::vector<double> total = oracle("loss").values;
-  AdamW<B> optimizer({.learning_rate = oracle.manifest.at("optimiser").at("lr")});
+  const auto& adam = oracle.manifest.at("optimiser");
+  AdamW<B> optimizer({.learning_rate = adam.at("lr"), .l2 = adam.value("weight_decay", 0.0)});
   std::set<std::string> without_gradient;  // zero in exact arithmetic: rounding decides where Adam goes
   for (Index step = 0; step < batches.shape[0]; ++step) {
     CAPTURE(step);
     const BatchThere batch = read_batch(batches, step);
     tape.reset();
     const Step<B> now{batch, static_cast<std::uint32_t>(step), true, step == 0};
-    const Loss<B> loss = loss_with_their_draws(model, tape, now, data, oracle);
+    std::vector<TestMatrix<T>> drawn;
+    const Loss<B> loss = loss_with_their_draws(model, tape, now, data, oracle, drawn);
     const Var<B> sum = loss.total();
     CHECK(relative_error(scalar(sum), total[static_cast<std::size_t>(step)]) <= Tolerance::losses);
     for (const auto& part_of : names.parts) {
@@ -356,6 +410,13 @@ Matrix<double> graph_of(const Interactions& pairs, const Dataset& data) {
   return dense(interaction_graph(items_by_user(pairs, data.n_users), users_by_item(pairs, data.n_items), 1e-7));
 }
 Matrix<double> normalized_graph(const Dataset& data, const Oracle&) { return graph_of(data.train, data); }
+Matrix<double> graph_with_smaller_epsilon(const Dataset& data, const Oracle&) {
+  return dense(
+      interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 1e-8));
+}
+Matrix<double> user_sums(const Dataset& data, const Oracle&) {
+  return dense(user_sum_operator<double>(items_by_user(data.train, data.n_users), data.n_items).matrix());
+}
 Matrix<double> kept_graph(const Dataset& data, const Oracle& oracle) {
   return graph_of(kept_pairs(data, oracle), data);
 }
@@ -560,6 +621,49 @@ const std::vector<Row>& table() {
                                  {"t_t + v_v", "cl_weight * mask"},
                                  {"reg_unweighted", "reg_weight * reg"}},
                        .graphs = {{"norm_adj", normalized_graph}}}),
+      row<LgmRec>(
+          "lgmrec",
+          {.parameters = {{"user_embedding.weight", "user_id"},
+                          {"item_id_embedding.weight", "item_id"},
+                          {"item_image_trs", "T item_projection.image.weight"},
+                          {"item_text_trs", "T item_projection.text.weight"},
+                          {"v_hyper", "T hyperedges.image.weight"},
+                          {"t_hyper", "T hyperedges.text.weight"}},
+           .settings = {{"n_hyper_layer", "n_hyper_layers"}, {"hyper_num", "n_hyperedges"}, {"alpha", "hyper_weight"}},
+           .parts = {{"bpr", "bpr"},
+                     {"hcl_user_unweighted", "cl_weight * cl_users"},
+                     {"hcl_item_unweighted", "cl_weight * cl_items"},
+                     {"reg_unweighted", "reg_weight * reg"}},
+           .graphs = {{"norm_adj", normalized_graph}, {"adj", user_sums}}}),
+      row<SlmRec>("slmrec",
+                  {.parameters = {{"embedding_user.weight", "user_id"},
+                                  {"embedding_item.weight", "item_id"},
+                                  {"v_dense.weight", "item_projection.image.weight"},
+                                  {"v_dense.bias", "item_projection.image.bias"},
+                                  {"t_dense.weight", "item_projection.text.weight"},
+                                  {"t_dense.bias", "item_projection.text.bias"},
+                                  {"embedding_user_after_GCN.weight", "user_fusion.weight"},
+                                  {"embedding_user_after_GCN.bias", "user_fusion.bias"},
+                                  {"embedding_item_after_GCN.weight", "item_fusion.weight"},
+                                  {"embedding_item_after_GCN.bias", "item_fusion.bias"},
+                                  {"g_i_iv.weight", "joint.1.weight"},
+                                  {"g_i_iv.bias", "joint.1.bias"},
+                                  {"g_iv_iva.weight", "joint.2.weight"},
+                                  {"g_iv_iva.bias", "joint.2.bias"},
+                                  {"g_iva_ivat.weight", "joint.3.weight"},
+                                  {"g_iva_ivat.bias", "joint.3.bias"},
+                                  {"g_v_iv.weight", "view.image.weight"},
+                                  {"g_v_iv.bias", "view.image.bias"},
+                                  {"g_t_ivat.weight", "view.text.weight"},
+                                  {"g_t_ivat.bias", "view.text.bias"}},
+                   .settings = {{"recdim", "embedding_dim"},
+                                {"layer_num", "n_layers"},
+                                {"temp", "temperature"},
+                                {"ssl_alpha", "ssl_weight"},
+                                {"ssl_temp", "ssl_temperature"}},
+                   .parts = {{"main", "main"}, {"ssl_image_unweighted + ssl_text_unweighted", "ssl_weight * ssl"}},
+                   .graphs = {{"norm_adj", graph_with_smaller_epsilon}},
+                   .logistic_scores = true}),
       row<ApeGnn>("apegnn", ape_gnn("heat_kernel")),
       row<ApeGnn>("apegnn_appnp", ape_gnn("page_rank")),
       row<Lattice>("lattice", lattice(true)),

@@ -86,7 +86,7 @@ TEST_CASE("JSON keeps every field") {
     CHECK(read == empty);
     value = before;
   });
-  CHECK(n_fields == 44);
+  CHECK(n_fields == 45);
   const RearmSettings changed = all_changed();
   RearmSettings read;
   update_settings(read, json::parse(to_json(changed).dump()));
@@ -122,6 +122,7 @@ TEST_CASE("flat settings of version 0.1 are understood, all forty") {
   RearmSettings s = all_changed();
   s.train.watch = RearmSettings().train.watch;  // there was no choice
   s.train.count_cold_users = RearmSettings().train.count_cold_users;
+  s.train.l2 = RearmSettings().train.l2;
   s.train.edge_keep = RearmSettings().train.edge_keep;
   s.train.edge_sampling = RearmSettings().train.edge_sampling;
   const json flat = json::parse(test::version_0_1_settings(s).dump());

@@ -276,4 +276,13 @@ Var<B> dropout(Var<B> x, double p, RandomKey key) {
       [=](Context<B>& ctx, Var<B> y, auto d_x) { dropout(ctx, y.grad(), p, key, d_x); });
 }
 
+/// x + Gumbel noise, a function of the key.
+template <Backend B>
+Var<B> add_gumbel(Var<B> x, RandomKey key) {
+  using T = Real<B>;
+  return apply(
+      {x}, x.rows(), x.cols(), [&](Context<B>& ctx, Out<B> y) { add_gumbel(ctx, x.value(), key, y); },
+      [](Context<B>& ctx, Var<B> y, auto d_x) { scaled_copy(ctx, T{1}, y.grad(), d_x); });
+}
+
 }  // namespace rearm::REARM_ABI

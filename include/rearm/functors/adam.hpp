@@ -1,6 +1,7 @@
 #pragma once
 /// @file adam.hpp
-/// Adam (Kingma & Ba, ICLR'15) with decoupled decay (Loshchilov & Hutter, ICLR'19): one element, one row.
+/// Adam (Kingma & Ba, ICLR'15) with decay inside its gradient or decoupled (Loshchilov & Hutter, ICLR'19): one element,
+/// one row.
 
 #include <rearm/core/bfloat16.hpp>
 #include <rearm/core/matrix_view.hpp>
@@ -19,8 +20,8 @@ struct AdamStep {
   double inverse_sqrt_correction2;  ///< 1 / sqrt(1 - b2^t)
 };
 
-/// m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p = p (1 - lr wd) - (lr / c1) m / (sqrt(v) / sqrt(c2) + eps),
-/// c = 1 - b^t.
+/// g = g + l2 p, then m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p = p (1 - lr wd) - (lr / c1) m / (sqrt(v) /
+/// sqrt(c2) + eps), c = 1 - b^t.
 template <class T>
 struct AdamUpdate {
   T beta1;
@@ -32,6 +33,7 @@ struct AdamUpdate {
   double scale = 1;            ///< multiplies the learning rate
   /// In a step that a device may replay, keep, step_size and inverse_sqrt_correction2 come from here; null otherwise.
   const AdamStep* from = nullptr;
+  T l2 = 0;
 
   REARM_HD AdamUpdate at(const AdamStep& step) const {
     AdamUpdate now = *this;
@@ -43,6 +45,7 @@ struct AdamUpdate {
   }
   REARM_HD AdamUpdate current() const { return from != nullptr ? at(*from) : *this; }
   REARM_HD void operator()(T& p, T& m, T& v, T g) const {
+    if (l2 != T{0}) g += l2 * p;
     m = beta1 * m + (T{1} - beta1) * g;
     v = beta2 * v + (T{1} - beta2) * g * g;
     p = p * keep - step_size * m / (std::sqrt(v) * inverse_sqrt_correction2 + eps);

@@ -419,6 +419,32 @@ struct DropoutRow {
   }
 };
 
+/// y = x + g, each g from the standard Gumbel distribution: -log(-log(u)) with u = (b + 1/2) / 2^23, b the upper 23
+/// bits of a random word, so that u is neither 0 nor 1 in float. A row of `width` elements takes draws(width) Philox
+/// draws of four words; element j has word j / draws of draw j % draws.
+template <class T>
+struct GumbelRow {
+  MatrixView<const T> x;
+  MatrixView<T> y;
+  RandomKey key;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const Index n = draws(y.cols);
+    for (Index r = lane.first(); r < n; r += L::step) {
+      const RandomBits draw = key.noise(static_cast<std::uint64_t>(i * n + r));
+      for (int w = 0; w < 4; ++w) {
+        const Index j = r + w * n;
+        if (j < y.cols) y(i, j) = x(i, j) + noise(draw.word[w]);
+      }
+    }
+  }
+  REARM_HD static Index draws(Index width) { return (width + 3) / 4; }
+  REARM_HD static T noise(std::uint32_t word) {
+    const T u = (static_cast<T>(word >> 9U) + T{0.5}) * static_cast<T>(0x1p-23);
+    return -std::log(-std::log(u));
+  }
+};
+
 }  // namespace rearm::REARM_ABI::functors
 
 REARM_LOOPS_END

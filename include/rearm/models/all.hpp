@@ -8,10 +8,12 @@
 #include <rearm/models/bpr_mf.hpp>
 #include <rearm/models/freedom.hpp>
 #include <rearm/models/lattice.hpp>
+#include <rearm/models/lgmrec.hpp>
 #include <rearm/models/light_gcn.hpp>
 #include <rearm/models/mgcn.hpp>
 #include <rearm/models/micro.hpp>
 #include <rearm/models/rearm/rearm.hpp>
+#include <rearm/models/slmrec.hpp>
 #include <rearm/models/vbpr.hpp>
 
 #include <span>
@@ -36,6 +38,8 @@ using AllModels = Models<
     ApeGnn,
     Lattice,
     Micro,
+    LgmRec,
+    SlmRec,
     Model>;
 // clang-format on
 

@@ -118,7 +118,7 @@ class Freedom {
   }
   /// Training steps propagate over these pairs alone, with the degrees that nodes have among them, until the next epoch
   /// begins.
-  bool samples_edges() const { return config_.dropout > 0; }
+  bool can_train_on_part() const { return config_.dropout == 0; }
   void train_on(const Interactions& pairs) { graph_.train_on(pairs); }
 
   /// E = (E_0 + A E_0 + ... + A^L E_0) / (L + 1), E_0 = [U; V];  e_u = E_u,  e_i = E_i + (S^l V)_i

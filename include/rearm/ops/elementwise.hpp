@@ -1,6 +1,6 @@
 #pragma once
 /// @file elementwise.hpp
-/// Copies, sums, scalings, means, PReLU, scalar affine maps and dropout.
+/// Copies, sums, scalings, means, PReLU, scalar affine maps, dropout and Gumbel noise.
 
 #include <rearm/core/context.hpp>
 #include <rearm/functors/elementwise.hpp>
@@ -153,6 +153,14 @@ void dropout(Context<B>& ctx, In<B> x, double p, RandomKey key, Into<Real<B>> y)
   using T = Real<B>;
   B::for_each(ctx, x.rows,
               functors::DropoutRow<T>{x, y, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p)});
+}
+
+/// y_ij = x_ij + g_ij, each g_ij from the standard Gumbel distribution and a function of the key and the place; y may
+/// be x. softmax(y / temperature) is a Gumbel softmax (Jang et al., Maddison et al., ICLR'17). d_x is d_y.
+template <Backend B>
+void add_gumbel(Context<B>& ctx, In<B> x, RandomKey key, Out<B> y) {
+  detail::require_shape(y, x.rows, x.cols, "add_gumbel", "output");
+  B::for_each(ctx, x.rows, functors::GumbelRow<Real<B>>{x, y, key});
 }
 
 }  // namespace rearm::REARM_ABI

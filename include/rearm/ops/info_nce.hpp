@@ -1,7 +1,7 @@
 #pragma once
 /// @file info_nce.hpp
-/// InfoNCE between two sets of unit rows on views (REARM eq. 12). Only a tile of rows of the n x n similarities
-/// exists at a time.
+/// InfoNCE between two sets of unit rows on views (REARM eq. 12). Only a tile of rows of their similarities exists at a
+/// time.
 
 #include <rearm/functors/info_nce.hpp>
 #include <rearm/ops/elementwise.hpp>
@@ -29,14 +29,15 @@ void for_each_info_nce_tile(Context<B>& ctx, ConstView<T> a, ConstView<T> b, T i
 }  // namespace detail
 
 /// loss (1 x 1) = sum_r w (log sum_s exp(a_r . b_s / temperature) - a_r . b_r / temperature), w the row weight of
-/// `scale`; a n x d, b m x d with unit rows, m = n. Where `scale` leaves row left_out + r of b out of the sum for r, b
-/// may be longer: left_out >= n, m >= left_out + n, and no count. `lse` (n) is kept for the backward pass. 2 n m d
-/// operations.
+/// `scale`; a n x d, b m x d with unit rows, m = n. `scale` may allow any other m, without a count: with `own`,
+/// a_r . b_own[r] takes the place of a_r . b_r, own[r] < m; with `left_out` >= n, row left_out + r of b, which has at
+/// least left_out + n rows, is left out of the sum for r. `lse` (n) is kept for the backward pass. 2 n m d operations.
 template <Backend B>
 void info_nce(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& scale, Real<B>* lse, Out<B> loss) {
   using T = Real<B>;
-  const bool more = scale.left_out >= a.rows && b.rows >= scale.left_out + a.rows && scale.count == nullptr;
-  detail::require_shape(b, scale.left_out > 0 && more ? b.rows : a.rows, a.cols, "info_nce", "second operand");
+  const bool fits = scale.left_out == 0 || (scale.left_out >= a.rows && b.rows >= scale.left_out + a.rows);
+  const bool any_length = scale.count == nullptr && fits && (scale.own != nullptr || scale.left_out > 0);
+  detail::require_shape(b, any_length ? b.rows : a.rows, a.cols, "info_nce", "second operand");
   detail::require_shape(loss, 1, 1, "info_nce", "loss");
   Scratch<B> scratch(ctx);
   T* const rows = scratch.template allocate<T>(a.rows);

@@ -14,13 +14,15 @@
 
 namespace rearm::REARM_ABI {
 
-/// Adam (Kingma & Ba) with decoupled weight decay (Loshchilov & Hutter); weight_decay = 0 is plain Adam.
+/// Adam (Kingma & Ba), plain without decay. `weight_decay` is decoupled (Loshchilov & Hutter); `l2` times the parameter
+/// is added to its gradient and goes through the moments.
 struct AdamSettings {
   double learning_rate = 5e-5;
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0.0;
+  double l2 = 0.0;
   /// Keep both moments in bfloat16, stochastically rounded by (seed, parameter, step): a quarter less memory traffic
   /// for a table, a third less memory. An update computes with the values before rounding.
   bool bfloat16_moments = false;
@@ -228,7 +230,8 @@ class AdamW {
                                         T{},
                                         T{},
                                         scale,
-                                        step_source_};
+                                        step_source_,
+                                        static_cast<T>(settings_.l2)};
     return unset.at(at_step(step_count_));
   }
   functors::AdamStep at_step(std::int64_t count) const {

@@ -25,6 +25,7 @@ struct TrainConfig {
   int batch_size = 2048;
   double learning_rate = 1e-3;
   double weight_decay = 0;
+  double l2 = 0;
   double lr_decay = 1.0;
   bool bfloat16_moments = false;
   int epochs = 1000;
@@ -46,6 +47,7 @@ struct TrainConfig {
     f(Field{"batch_size", "train pairs per batch", at_least(1)}, c.batch_size);
     f(Field{"learning_rate", "learning rate", above(0)}, c.learning_rate);
     f(Field{"weight_decay", "decoupled weight decay (AdamW)", at_least(0)}, c.weight_decay);
+    f(Field{"l2", "times a parameter, added to its gradient (weight_decay of PyTorch's Adam)", at_least(0)}, c.l2);
     f(Field{"lr_decay", "factor that multiplies the learning rate after each epoch", above_up_to(0, 1)}, c.lr_decay);
     f(Field{"bfloat16_moments", "store the optimizer's moments in bfloat16, with stochastic rounding"},
       c.bfloat16_moments);

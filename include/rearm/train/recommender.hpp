@@ -48,14 +48,15 @@ struct Step {
 /// - `void train_on(const Interactions& pairs)`: training steps propagate over these train pairs alone, with the
 /// degrees
 ///   that nodes have among them, until the next call; evaluation over all. TrainConfig::edge_keep needs it.
-/// - `bool samples_edges() const`: true if the model chooses these pairs itself; TrainConfig::edge_keep must then be 1.
+/// - `bool can_train_on_part() const`: false if the model chooses these pairs itself, or scores with what a training
+///   step computed; TrainConfig::edge_keep must then be 1.
 /// - `void resume_epoch(Context<B>&, int epoch)`, beside begin_epoch: takes up what that made from arrays of the store
 ///   that are not trained. A run that is resumed in the middle of an epoch calls it instead, so that no copy of all
 ///   parameters is made before each epoch.
 /// - `static constexpr int n_negatives`: negatives for every pair, 1 without it. batch.negatives holds those of a pair
 ///   one after the other.
-/// - `bool decays_weights() const`: false if the model's loss has a penalty of its own and TrainConfig::weight_decay is
-///   not to be applied.
+/// - `bool decays_weights() const`: false if the model's loss has a penalty of its own and neither weight_decay nor l2
+///   of TrainConfig is to be applied.
 /// - `std::vector<Trained<B>> inner_networks()`: networks that `begin_epoch` trains, each with a name, a store and an
 ///   optimizer of its own; checkpoints include them.
 /// - `static void check(const Config&, const Dataset&)`: throws ConfigError or DataError for settings that cannot be
@@ -131,8 +132,8 @@ class AnyRecommender {
     }
     bool can_train_on_part() const override {
       if constexpr (requires(const Interactions& pairs) { model->train_on(pairs); }) {
-        if constexpr (requires { model->samples_edges(); })
-          return !model->samples_edges();
+        if constexpr (requires { model->can_train_on_part(); })
+          return model->can_train_on_part();
         else
           return true;
       } else {

@@ -105,6 +105,7 @@ class Trainer {
         test_(relevant(data.test)),
         optimizer_({.learning_rate = config.learning_rate,
                     .weight_decay = model_.decays_weights() ? config.weight_decay : 0.0,
+                    .l2 = model_.decays_weights() ? config.l2 : 0.0,
                     .bfloat16_moments = config.bfloat16_moments}),
         stopping_(config.patience, config.round_validation_metric),
         tape_(ctx),
@@ -112,8 +113,9 @@ class Trainer {
     if constexpr (!on_host) loss_sums_ = Matrix<T, typename B::Memory>(1, 1 + max_loss_parts);
     if (config.edge_keep == 1) return;
     if (!model_.can_train_on_part())
-      throw ConfigError(detail::message("edge_keep = ", config.edge_keep, ": the model ", model_.name(),
-                                        " trains on the whole graph, or on a part of its own choice; set it to 1"));
+      throw ConfigError(detail::message(
+          "edge_keep = ", config.edge_keep, ": the model ", model_.name(),
+          " with these settings trains on the whole graph, or on a part of its own choice; set it to 1"));
     edges_.emplace(seen_, users_by_item(data.train, data.n_items), 1e-7, config.edge_sampling);
     if (kept_edges() < 1)
       throw ConfigError(detail::message("edge_keep = ", config.edge_keep, ": leaves none of ", edges_->pairs().size(),
