@@ -10,6 +10,7 @@
 #include "tests/support/shared.hpp"
 
 #if !defined(REARM_TEST_CUDA)
+#include <rearm/backend/cpu/co_occurrence.hpp>
 #include <rearm/backend/cpu/knn.hpp>
 #endif
 #include <rearm/data/edge_sampling.hpp>
@@ -240,6 +241,28 @@ Loss<B> loss_with_their_draws(LgmRec<B>& model, Tape<B>& tape, const Step<B>& st
   return model.loss(tape, step, LgmRecDraws<B>{&oracle, "step" + std::to_string(step.number + 1), &kept});
 }
 
+// DualGNN and DRAGON: the neighbors of users that an epoch drew.
+Csr<double> user_graph(const Oracle& oracle) {
+  const NpyArray<double> a = oracle("graph.user_user");
+  std::vector<Index> offsets = {0};
+  std::vector<Id> ids;
+  std::vector<double> values;
+  for (Index i = 0; i < a.shape[0]; ++i) {
+    for (Index j = 0; j < a.shape[1]; ++j)
+      if (const double x = a.values[static_cast<std::size_t>(i * a.shape[1] + j)]; x != 0) {
+        ids.push_back(static_cast<Id>(j));
+        values.push_back(x);
+      }
+    offsets.push_back(static_cast<Index>(ids.size()));
+  }
+  return {a.shape[0], a.shape[1], Buffer<Index>(offsets), Buffer<Id>(ids), Buffer<double>(values)};
+}
+template <template <class> class M, Backend B>
+Embeddings<B> with_user_graph(M<B>& model, Tape<B>& tape, const Oracle& oracle) {
+  model.user_graph().set(user_graph(oracle));
+  return model.embeddings(tape, {});
+}
+
 // A model's embeddings at evaluation, likewise.
 template <class M, Backend B>
 Embeddings<B> embeddings_with_their_draws(M& model, Tape<B>& tape, const Oracle&, std::vector<TestMatrix<Real<B>>>&) {
@@ -249,6 +272,17 @@ template <Backend B>
 Embeddings<B> embeddings_with_their_draws(LgmRec<B>& model, Tape<B>& tape, const Oracle& oracle,
                                           std::vector<TestMatrix<Real<B>>>& kept) {
   return model.embeddings(tape, {}, LgmRecDraws<B>{&oracle, "eval", &kept});
+}
+
+template <Backend B>
+Embeddings<B> embeddings_with_their_draws(DualGnn<B>& model, Tape<B>& tape, const Oracle& oracle,
+                                          std::vector<TestMatrix<Real<B>>>&) {
+  return with_user_graph(model, tape, oracle);
+}
+template <Backend B>
+Embeddings<B> embeddings_with_their_draws(Dragon<B>& model, Tape<B>& tape, const Oracle& oracle,
+                                          std::vector<TestMatrix<Real<B>>>&) {
+  return with_user_graph(model, tape, oracle);
 }
 
 template <class T, template <class> class M>
@@ -430,14 +464,11 @@ Matrix<double> edge_weights(const Dataset& data, const Oracle&) {
     return weight.at({data.train.users[static_cast<std::size_t>(e)], data.train.items[static_cast<std::size_t>(e)]});
   });
 }
-// FREEDOM's item graph from these modalities.
-Matrix<double> item_graph(const Dataset& data, const Oracle& oracle, std::vector<std::string> modalities) {
+// The item graph of FREEDOM and DRAGON from these modalities.
+Matrix<double> item_graph(const Dataset& data, const Oracle& oracle, const std::vector<std::string>& modalities) {
   Context<TestBackend<double>> ctx(test_options());
-  FreedomConfig config;
-  config.modalities = std::move(modalities);
-  config.knn_k = oracle.manifest.at("settings").at("knn_k");
-  config.image_weight = oracle.manifest.at("settings").at("mm_image_weight");
-  return dense(Freedom<TestBackend<double>>::item_graph(ctx, data, config));
+  const auto& settings = oracle.manifest.at("settings");
+  return dense(mmrec::item_graph(ctx, data, modalities, settings.at("knn_k"), settings.at("mm_image_weight")));
 }
 Matrix<double> image_graph(const Dataset& data, const Oracle& oracle) { return item_graph(data, oracle, {"image"}); }
 Matrix<double> text_graph(const Dataset& data, const Oracle& oracle) { return item_graph(data, oracle, {"text"}); }
@@ -445,6 +476,29 @@ Matrix<double> joint_graph(const Dataset& data, const Oracle& oracle) { return i
 
 Matrix<double> mean_graph(const Dataset& data, const Oracle&) {
   return dense(self_loop_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items)));
+}
+
+// How many train items two users have in common.
+NeighborTable common(const Dataset& data) {
+  Context<TestBackend<double>> ctx(test_options());
+  return co_occurrence_neighbors(ctx, items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items),
+                                 data.n_users - 1, Padding::none, {});
+}
+Matrix<double> common_items(const Dataset& data, const Oracle&) { return dense(to_csr(common(data))); }
+// With the lists that the program had filled.
+Matrix<double> built_user_graph(const Dataset& data, const Oracle& oracle) {
+  const Matrix<double> counts = common_items(data, oracle);
+  const NpyArray<Id> lists = read_npy<Id>(oracle.dir / "rand.user_neighbours.npy");
+  NeighborTable table(data.n_users, lists.shape[1]);
+  for (Index i = 0; i < table.rows(); ++i)
+    for (Index j = 0; j < table.capacity(); ++j) {
+      const Id id = lists.values[static_cast<std::size_t>(i * table.capacity() + j)];
+      if (id < 0 || counts(i, id) == 0) continue;  // nobody to draw from
+      table.ids(i, j) = id;
+      table.values(i, j) = counts(i, id);
+      ++table.counts[i];
+    }
+  return dense(softmax_graph(std::move(table)));
 }
 
 // Of models that train the items' features.
@@ -457,6 +511,34 @@ std::map<std::string, std::string> trained_features() {
           {"text_embedding.weight", "item_features.text"},
           {"text_trs.weight", "item_projection.text.weight"},
           {"text_trs.bias", "item_projection.text.bias"}};
+}
+
+// DualGNN's and DRAGON's.
+Names preference_views(bool dual) {
+  Names names{.parameters = {{"weight_u", "user_modality_weights"},
+                             {"v_gcn.preference", "user_preference.image"},
+                             {"v_gcn.MLP.weight", "item_hidden.image.weight"},
+                             {"v_gcn.MLP.bias", "item_hidden.image.bias"},
+                             {"v_gcn.MLP_1.weight", "item_projection.image.weight"},
+                             {"v_gcn.MLP_1.bias", "item_projection.image.bias"},
+                             {"t_gcn.preference", "user_preference.text"},
+                             {"t_gcn.MLP.weight", "item_hidden.text.weight"},
+                             {"t_gcn.MLP.bias", "item_hidden.text.bias"},
+                             {"t_gcn.MLP_1.weight", "item_projection.text.weight"},
+                             {"t_gcn.MLP_1.bias", "item_projection.text.bias"}},
+              .settings = {{"mm_image_weight", "image_weight"}, {"k_user", "user_k"}},
+              .parts = {{"bpr_log2", "bpr"}},
+              .graphs = {{"norm_adj", exact_graph}, {"user_user", built_user_graph}, {"user_counts", common_items}}};
+  if (dual) {
+    names.parameters["weight_i"] = "item_modality_weights";
+    names.parts["reg_v + reg_t + reg_wu + reg_wi"] = "reg_weight * reg";
+  } else {
+    names.parts["reg_v + reg_t + reg_wu"] = "reg_weight * reg";
+    names.graphs["image_knn"] = image_graph;
+    names.graphs["text_knn"] = text_graph;
+    names.graphs["mm_adj"] = joint_graph;
+  }
+  return names;
 }
 
 Names ape_gnn(const char* diffusion) {
@@ -664,6 +746,8 @@ const std::vector<Row>& table() {
                    .parts = {{"main", "main"}, {"ssl_image_unweighted + ssl_text_unweighted", "ssl_weight * ssl"}},
                    .graphs = {{"norm_adj", graph_with_smaller_epsilon}},
                    .logistic_scores = true}),
+      row<DualGnn>("dualgnn", preference_views(true)),
+      row<Dragon>("dragon", preference_views(false)),
       row<ApeGnn>("apegnn", ape_gnn("heat_kernel")),
       row<ApeGnn>("apegnn_appnp", ape_gnn("page_rank")),
       row<Lattice>("lattice", lattice(true)),

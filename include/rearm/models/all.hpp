@@ -6,6 +6,8 @@
 #include <rearm/models/ape_gnn.hpp>
 #include <rearm/models/bm3.hpp>
 #include <rearm/models/bpr_mf.hpp>
+#include <rearm/models/dragon.hpp>
+#include <rearm/models/dual_gnn.hpp>
 #include <rearm/models/freedom.hpp>
 #include <rearm/models/lattice.hpp>
 #include <rearm/models/lgmrec.hpp>
@@ -40,6 +42,8 @@ using AllModels = Models<
     Micro,
     LgmRec,
     SlmRec,
+    DualGnn,
+    Dragon,
     Model>;
 // clang-format on
 

@@ -6,10 +6,10 @@
 #include <rearm/data/dataset.hpp>
 #include <rearm/data/edge_sampling.hpp>
 #include <rearm/graph/bipartite.hpp>
-#include <rearm/graph/fuse.hpp>
 #include <rearm/graph/knn_graph.hpp>
 #include <rearm/graph/options.hpp>
 #include <rearm/models/mmrec.hpp>
+#include <rearm/models/mmrec_item_graph.hpp>
 #include <rearm/nn/propagation.hpp>
 #include <rearm/nn/trained_features.hpp>
 #include <rearm/train/recommender.hpp>
@@ -74,29 +74,12 @@ class Freedom {
   static Index n_kept(const Config& config, Index n_pairs) {
     return static_cast<Index>(static_cast<double>(n_pairs) * (1.0 - config.dropout));
   }
-  /// S = sum over modalities of weight times its unweighted kNN graph. A modality of weight 0 is not read.
-  static Csr<double> item_graph(Context<B>& ctx, const Dataset& data, const Config& config) {
-    const std::vector<const Modality*> modalities = named_modalities(data, config.modalities);
-    const auto n = static_cast<double>(modalities.size());
-    const bool with_image =
-        n > 1 && std::ranges::any_of(modalities, [](const Modality* m) { return m->name == "image"; });
-    std::vector<Csr<double>> graphs(modalities.size());
-    std::vector<WeightedGraph> parts;
-    for (std::size_t m = 0; m < modalities.size(); ++m) {
-      const double weight = !with_image                      ? 1.0 / n
-                            : modalities[m]->name == "image" ? config.image_weight
-                                                             : (1.0 - config.image_weight) / (n - 1.0);
-      if (weight != 0) graphs[m] = unweighted_knn_graph(ctx, modalities[m]->features, config.knn_k, 1e-7);
-      parts.push_back({weight, &graphs[m]});
-    }
-    return fuse(data.n_items, parts);
-  }
-
   Freedom(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
       : config_((check(config, data), config)),
         sampler_(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 1e-7),
         graph_(data, 1e-7),
-        item_graph_(Graph::from_host(SparseOperator<T>::general(cast<T>(item_graph(ctx, data, config))))),
+        item_graph_(Graph::from_host(SparseOperator<T>::general(
+            cast<T>(mmrec::item_graph(ctx, data, config.modalities, config.knn_k, config.image_weight))))),
         users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
         items_(parameters_.add("item_id", data.n_items, config.embedding_dim)) {
     init_xavier_uniform(users_, ctx.seed());
