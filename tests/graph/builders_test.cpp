@@ -3,11 +3,13 @@
 #include <rearm/graph/bipartite.hpp>
 #include <rearm/graph/fuse.hpp>
 #include <rearm/graph/normalize.hpp>
+#include <rearm/graph/user_graph.hpp>
 
 #include "random_data.hpp"
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -237,6 +239,52 @@ TEST_CASE("padding draws each neighbor equally often and depends on the key alon
   };
   CHECK(max_difference(graph(one, {7, 1, 0}), graph(two, {7, 1, 0})) == 0);
   CHECK(max_difference(graph(one, {7, 1, 0}), graph(one, {8, 1, 0})) > 0);
+}
+
+TEST_CASE("short lists repeat what is in them, earlier repeats more often") {
+  constexpr Index rows = 20000;
+  NeighborTable table(rows, 4);
+  for (Index i = 0; i < rows; ++i) {
+    table.counts[i] = i % 10 == 9 ? 0 : i % 10 == 8 ? 4 : 2;
+    for (Index j = 0; j < table.counts[i]; ++j) {
+      table.ids(i, j) = static_cast<Id>(10 * j);
+      table.values(i, j) = static_cast<double>(5 - j);
+    }
+  }
+  NeighborTable again(rows, 4);
+  for (Index i = 0; i < rows; ++i) {
+    again.counts[i] = table.counts[i];
+    std::copy_n(table.ids.row(i), 4, again.ids.row(i));
+    std::copy_n(table.values.row(i), 4, again.values.row(i));
+  }
+  repeat_neighbors(table, {3, 1, 0});
+  repeat_neighbors(again, {3, 1, 0});
+  Index n = 0, first = 0, same = 0;
+  for (Index i = 0; i < rows; ++i) {
+    if (i % 10 == 9) {
+      CHECK(table.counts[i] == 0);
+      continue;
+    }
+    CHECK(table.counts[i] == 4);
+    for (Index j = 0; j < 4; ++j) {
+      CHECK(table.ids(i, j) == again.ids(i, j));
+      CHECK(table.values(i, j) == 5 - table.ids(i, j) / 10);
+    }
+    if (i % 10 == 8) {
+      CHECK(table.ids(i, 3) == 30);
+      continue;
+    }
+    ++n;
+    first += table.ids(i, 2) == 0 ? 1 : 0;
+    same += table.ids(i, 2) == table.ids(i, 3) ? 1 : 0;
+  }
+  CHECK(static_cast<double>(first) / static_cast<double>(n) == doctest::Approx(1.0 / 2).epsilon(0.03));
+  CHECK(static_cast<double>(same) / static_cast<double>(n) == doctest::Approx(2.0 / 3).epsilon(0.03));
+  const Csr<double> graph = softmax_graph(table);
+  CHECK(graph.offsets[10] - graph.offsets[9] == 0);
+  const double a = std::exp(5.0), b = std::exp(4.0);
+  const double of_first = static_cast<double>(1 + (table.ids(0, 2) == 0 ? 1 : 0) + (table.ids(0, 3) == 0 ? 1 : 0));
+  CHECK(graph.values[0] == doctest::Approx(of_first * a / (of_first * a + (4 - of_first) * b)).epsilon(1e-12));
 }
 
 TEST_CASE("without any pair the padded rows are uniform, not NaN") {
