@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <utility>
 
 namespace graph_builders_test {
 
@@ -280,10 +281,10 @@ TEST_CASE("short lists repeat what is in them, earlier repeats more often") {
   }
   CHECK(static_cast<double>(first) / static_cast<double>(n) == doctest::Approx(1.0 / 2).epsilon(0.03));
   CHECK(static_cast<double>(same) / static_cast<double>(n) == doctest::Approx(2.0 / 3).epsilon(0.03));
-  const Csr<double> graph = softmax_graph(table);
+  const double of_first = static_cast<double>(1 + (table.ids(0, 2) == 0 ? 1 : 0) + (table.ids(0, 3) == 0 ? 1 : 0));
+  const Csr<double> graph = softmax_graph(std::move(table));
   CHECK(graph.offsets[10] - graph.offsets[9] == 0);
   const double a = std::exp(5.0), b = std::exp(4.0);
-  const double of_first = static_cast<double>(1 + (table.ids(0, 2) == 0 ? 1 : 0) + (table.ids(0, 3) == 0 ? 1 : 0));
   CHECK(graph.values[0] == doctest::Approx(of_first * a / (of_first * a + (4 - of_first) * b)).epsilon(1e-12));
 }
 
