@@ -4,6 +4,7 @@
 #include "tests/support/gradient_check.hpp"
 
 #include <tuple>
+#include <type_traits>
 
 namespace autodiff_elementwise_gradients_test {
 
@@ -19,7 +20,7 @@ void check_map_gradient(const F& f) {
   CAPTURE(F::name);
   for (const Index width : {1, 3, 65}) {
     auto x = random_parameter(5, width, 1);
-    if (std::isnan(f.value(-1.0))) {
+    if (std::isnan(f.value(-1.0)) || std::is_same_v<F, functors::InverseSqrt>) {  // whose slope has no bound near 0
       auto positive = to_host(x.value());
       for (Index i = 0; i < positive.size(); ++i) positive.data()[i] = std::abs(positive.data()[i]) + 0.1;
       set(x, positive);
@@ -34,6 +35,9 @@ void check_map_gradient(const F& f) {
 TEST_CASE("gradients of every function of the elementwise family") {
   std::apply([](const auto&... f) { (check_map_gradient(f), ...); }, functors::Maps{});
   check_map_gradient(functors::LeakyRelu{0.3});
+  auto negative = random_parameter(2, 3, 1);
+  set(negative, tabulate(2, 3, [](Index i, Index j) { return -1.0 - static_cast<double>(i + j); }));
+  check_gradients({&negative}, [](DoubleTape&, const Vars& v) { return inverse_sqrt(v[0]); });
 }
 
 TEST_CASE("gradients of the family by name") {

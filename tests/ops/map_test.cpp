@@ -19,6 +19,7 @@ double naive_map(functors::Tanh, double x) { return std::tanh(x); }
 double naive_map(functors::Exp, double x) { return std::exp(x); }
 double naive_map(functors::Log, double x) { return std::log(x); }
 double naive_map(functors::Sqrt, double x) { return std::sqrt(x); }
+double naive_map(functors::InverseSqrt, double x) { return x > 0 ? 1 / std::sqrt(x) : 0; }
 double naive_map(functors::Square, double x) { return x * x; }
 double naive_map(functors::Softplus, double x) { return std::log(1.0 + std::exp(x)); }
 double naive_map(functors::Relu, double x) { return std::max(x, 0.0); }

@@ -9,6 +9,7 @@
 #include <rearm/graph/options.hpp>
 #include <rearm/loss/triplets.hpp>
 #include <rearm/nn/learned_neighbors.hpp>
+#include <rearm/train/config.hpp>
 #include <rearm/train/recommender.hpp>
 
 #include <cmath>
