@@ -30,6 +30,7 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -184,6 +185,80 @@ Loss<B> loss_with_their_draws(Freedom<B>& model, Tape<B>& tape, const Step<B>& s
                               const Oracle& oracle) {
   if (step.number == 0) model.train_on(kept_pairs(data, oracle));
   return model.loss(tape, step);
+}
+
+// What a program drew in a phase ("step1", "eval"), in the arena.
+template <Backend B>
+struct Recorded {
+  using T = Real<B>;
+  Context<B>& ctx;
+  const Oracle& oracle;
+  std::string phase;
+
+  template <class X>
+  X* there(const std::vector<X>& here) const {
+    X* const out = ctx.arena().template allocate<X>(static_cast<Index>(here.size()));
+    B::Memory::copy_from_host(out, here.data(), here.size() * sizeof(X));
+    return out;
+  }
+  std::string array(const std::string& of) const { return "rand." + phase + "." + of; }
+  Var<B> dropped(Var<B> x, const std::string& of) const {
+    const std::vector<double> mask = oracle(array(of)).values;
+    REQUIRE(static_cast<Index>(mask.size()) == x.rows() * x.cols());
+    const T* const factors = there(std::vector<T>(mask.begin(), mask.end()));
+    return mul(x, x.tape().constant(ConstView<T>{factors, x.rows(), x.cols(), x.cols()}));
+  }
+  // Theirs has one factor an edge, in the order of graph.edge_src and edge_dst.
+  Edges<T> edges(const SparseOperator<T, typename B::Memory>& graph, const std::string& of) const {
+    const NpyArray<Id> from = read_npy<Id>(oracle.dir / "graph.edge_src.npy");
+    const NpyArray<Id> to = read_npy<Id>(oracle.dir / "graph.edge_dst.npy");
+    const NpyArray<double> mask = oracle(array(of));
+    std::map<std::pair<Id, Id>, double> kept;
+    for (std::size_t e = 0; e < mask.values.size(); ++e) kept[{to.values[e], from.values[e]}] = mask.values[e];
+    REQUIRE(static_cast<Index>(kept.size()) == graph.nonzeros());
+    const auto offsets = to_host(graph.view().offsets, graph.rows() + 1);
+    const auto columns = to_host(graph.view().indices, graph.nonzeros());
+    const auto values = to_host(graph.view().values, graph.nonzeros());
+    std::vector<T> forward, backward;  // of a symmetric matrix
+    for (std::size_t i = 0; i + 1 < offsets.size(); ++i)
+      for (auto e = static_cast<std::size_t>(offsets[i]); e < static_cast<std::size_t>(offsets[i + 1]); ++e) {
+        forward.push_back(static_cast<T>(kept.at({static_cast<Id>(i), columns[e]}) * static_cast<double>(values[e])));
+        backward.push_back(static_cast<T>(kept.at({columns[e], static_cast<Id>(i)}) * static_cast<double>(values[e])));
+      }
+    Edges<T> out = all_edges(graph);
+    out.forward.values = there(forward);
+    out.backward.values = there(backward);
+    return out;
+  }
+  // Row i: first_i, then theirs, shifted.
+  IndexList beside(const std::vector<Id>& first, const std::string& of, Id shift, Index table_rows) const {
+    const NpyArray<Id> drawn = read_npy<Id>(oracle.dir / (array(of) + ".npy"));
+    REQUIRE(drawn.shape[0] == static_cast<Index>(first.size()));
+    const auto n = static_cast<std::size_t>(drawn.shape[1]);
+    std::vector<Id> ids;
+    for (std::size_t i = 0; i < first.size(); ++i) {
+      ids.push_back(first[i]);
+      for (std::size_t j = 0; j < n; ++j) ids.push_back(drawn.values[i * n + j] + shift);
+    }
+    return make_index_list(ctx, std::span<const Id>(there(ids), ids.size()), table_rows);
+  }
+};
+template <Backend B>
+struct MgdnDraws {
+  Recorded<B> of;
+  Index n_items;
+  Var<B> inputs(Var<B> x) const { return of.dropped(x, "drop_x"); }
+  Edges<Real<B>> edges(const typename Mgdn<B>::Graph& graph) const { return of.edges(graph, "drop_edge"); }
+  Var<B> outputs(Var<B> h) const { return of.dropped(h, "drop_z"); }
+  IndexList candidates(std::span<const Id> positives) const {
+    return of.beside(to_host(positives.data(), static_cast<Index>(positives.size())), "negatives", 0, n_items);
+  }
+};
+template <Backend B>
+Loss<B> loss_with_their_draws(Mgdn<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset& data,
+                              const Oracle& oracle) {
+  const std::string phase = "step" + std::to_string(step.number + 1);
+  return model.loss(tape, step, MgdnDraws<B>{{tape.context(), oracle, phase}, data.n_items});
 }
 
 template <class T, template <class> class M>
@@ -348,6 +423,10 @@ Matrix<double> graph_of(const Interactions& pairs, const Dataset& data) {
   return dense(interaction_graph(items_by_user(pairs, data.n_users), users_by_item(pairs, data.n_items), 1e-7));
 }
 Matrix<double> normalized_graph(const Dataset& data, const Oracle&) { return graph_of(data.train, data); }
+Matrix<double> self_looped(const Dataset& data, const Oracle&) {
+  return dense(
+      self_loop_interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items)));
+}
 Matrix<double> kept_graph(const Dataset& data, const Oracle& oracle) {
   return graph_of(kept_pairs(data, oracle), data);
 }
@@ -463,6 +542,15 @@ const std::vector<Row>& table() {
                        .graphs = {{"norm_adj", normalized_graph}}}),
       row<ApeGnn>("apegnn", ape_gnn("heat_kernel")),
       row<ApeGnn>("apegnn_appnp", ape_gnn("page_rank")),
+      row<Mgdn>("mgdn", {.parameters = {{"embeddings", "node_id"}},
+                         .settings = {{"k", "n_layers"},
+                                      {"x_drop_rate", "input_dropout"},
+                                      {"edge_drop_rate", "edge_dropout"},
+                                      {"z_drop_rate", "output_dropout"},
+                                      {"num_negs", "n_negatives"},
+                                      {"l2_coef", "reg_weight"}},
+                         .parts = {{"info_bpr_sum", "info_bpr"}, {"l2_unweighted", "reg_weight * reg"}},
+                         .graphs = {{"norm_adj", self_looped}}}),
   };
   return rows;
 }

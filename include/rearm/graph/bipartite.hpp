@@ -53,6 +53,28 @@ inline Csr<double> users_block(const Csr<double>& graph, Index n_users) {
   return block;
 }
 
+/// D^-1/2 (A + I) D^-1/2, D the row sums of A + I: interaction_graph with epsilon = 1, and 1 / (deg_i + 1) on the
+/// diagonal. Column ids ascend. O(pairs).
+inline Csr<double> self_loop_interaction_graph(const Adjacency& items_by_user, const Adjacency& users_by_item) {
+  const Csr<double> a = interaction_graph(items_by_user, users_by_item, 1.0);
+  Csr<double> out{a.rows, a.cols, Buffer<Index>(a.rows + 1), Buffer<Id>(a.nonzeros() + a.rows),
+                  Buffer<double>(a.nonzeros() + a.rows)};
+  Index next = 0;
+  const auto put = [&](Id column, double value) {
+    out.indices[next] = column;
+    out.values[next++] = value;
+  };
+  for (Index i = 0; i < a.rows; ++i) {
+    const double loop = 1.0 / static_cast<double>(a.offsets[i + 1] - a.offsets[i] + 1);
+    const bool user = i < items_by_user.rows();  // its neighbors come after it, an item's before
+    if (user) put(static_cast<Id>(i), loop);
+    for (Index e = a.offsets[i]; e < a.offsets[i + 1]; ++e) put(a.indices[e], a.values[e]);
+    if (!user) put(static_cast<Id>(i), loop);
+    out.offsets[i + 1] = next;
+  }
+  return out;
+}
+
 /// `interaction_graph` of a list of pairs, in the backend's memory.
 template <Backend B>
 SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Interactions& pairs, Index n_users,
@@ -67,6 +89,15 @@ SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Interacti
 template <Backend B>
 SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Dataset& data, double epsilon) {
   return interaction_operator<B>(data.train, data.n_users, data.n_items, epsilon);
+}
+
+/// `self_loop_interaction_graph` of a data set's train pairs, in the backend's memory.
+template <Backend B>
+SparseOperator<Real<B>, typename B::Memory> self_loop_interaction_operator(const Dataset& data) {
+  using T = Real<B>;
+  const Csr<double> graph =
+      self_loop_interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items));
+  return SparseOperator<T, typename B::Memory>::from_host(SparseOperator<T>::symmetric(cast<T>(graph)));
 }
 
 }  // namespace rearm::REARM_ABI

@@ -9,6 +9,7 @@
 #include <rearm/models/freedom.hpp>
 #include <rearm/models/light_gcn.hpp>
 #include <rearm/models/mgcn.hpp>
+#include <rearm/models/mgdn.hpp>
 #include <rearm/models/rearm/rearm.hpp>
 #include <rearm/models/vbpr.hpp>
 
@@ -32,6 +33,7 @@ using AllModels = Models<
     Bm3,
     Freedom,
     ApeGnn,
+    Mgdn,
     Model>;
 // clang-format on
 
