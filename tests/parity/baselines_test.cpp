@@ -29,6 +29,7 @@
 #include <fstream>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <set>
 #include <span>
 #include <string>
@@ -60,8 +61,10 @@ struct Oracle {
 // What a row's own arrays are called, and where its graphs come from. Names that a map lacks are the same on both
 // sides; settings that the model lacks are left out.
 struct Names {
-  std::map<std::string, std::string> parameters;  // theirs -> ours; a leading "T " says that theirs is the transpose
-  std::map<std::string, std::string> settings;    // theirs -> ours
+  // theirs -> ours; a leading "T " says that theirs is the transpose, no name that we have no such array: no result
+  // depends on it
+  std::map<std::string, std::string> parameters;
+  std::map<std::string, std::string> settings;  // theirs -> ours
   // loss_part.<theirs> -> ours, or "weight setting * part" as ours and "part + part" as theirs
   std::map<std::string, std::string> parts;
   std::map<std::string, Matrix<double> (*)(const Dataset&, const Oracle&)> graphs;
@@ -155,6 +158,11 @@ BatchThere read_batch(const NpyArray<Id>& batches, Index step) {
 template <class M, Backend B>
 Loss<B> loss_with_their_draws(M& model, Tape<B>& tape, const Step<B>& step, const Dataset&, const Oracle&) {
   return model.loss(tape, step);
+}
+// Its embeddings for evaluation, likewise.
+template <class M, Backend B>
+Embeddings<B> embeddings_with_their_draws(M& model, Tape<B>& tape, const Dataset&, const Oracle&) {
+  return model.embeddings(tape, {});
 }
 template <Backend B>
 Loss<B> loss_with_their_draws(Bm3<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset&, const Oracle& oracle) {
@@ -260,6 +268,51 @@ Loss<B> loss_with_their_draws(Mgdn<B>& model, Tape<B>& tape, const Step<B>& step
   const std::string phase = "step" + std::to_string(step.number + 1);
   return model.loss(tape, step, MgdnDraws<B>{{tape.context(), oracle, phase}, data.n_items});
 }
+template <Backend B>
+struct MigGtDraws {
+  using Part = typename MigGt<B>::Part;
+  Recorded<B> of;
+  Index n_users, n_items;
+  bool training;
+  Var<B> dropped(Var<B> x, Part part, std::size_t m) const {
+    const std::string modality = m == 0 ? "image" : "text";
+    return !training ? x
+                     : of.dropped(x, part == Part::features ? "drop_feat_" + modality
+                                     : part == Part::hidden ? "drop_hidden_" + modality
+                                     : part == Part::users  ? "drop_user"
+                                     : part == Part::items  ? "drop_item_" + modality
+                                                            : "drop_z");
+  }
+  Edges<Real<B>> edges(const typename MigGt<B>::Graph& graph, std::size_t m) const {
+    static const std::string of_branch[] = {"drop_edge_image", "drop_edge_text", "drop_edge_id"};
+    return training ? of.edges(graph, of_branch[m]) : all_edges(graph);
+  }
+  IndexList attended() const {
+    std::vector<Id> nodes(static_cast<std::size_t>(n_users + n_items));
+    std::iota(nodes.begin(), nodes.end(), Id{0});
+    return of.beside(nodes, "memory_index", static_cast<Id>(n_users), n_users + n_items);
+  }
+  IndexList candidates(std::span<const Id> positives) const {
+    return of.beside(to_host(positives.data(), static_cast<Index>(positives.size())), "negatives", 0, n_items);
+  }
+};
+template <Backend B>
+void take_their_projection(MigGt<B>& model, Context<B>& ctx, const Dataset& data, const Oracle& oracle) {
+  const NpyArray<double> theirs = oracle("rand.projection");
+  const TestMatrix<Real<B>> g = upload(cast_to<Real<B>>(shaped(theirs, theirs.shape[0], theirs.shape[1], false)));
+  model.project_features(ctx, data, 0, g.view());
+}
+template <Backend B>
+Embeddings<B> embeddings_with_their_draws(MigGt<B>& model, Tape<B>& tape, const Dataset& data, const Oracle& oracle) {
+  take_their_projection(model, tape.context(), data, oracle);
+  return model.embeddings(tape, MigGtDraws<B>{{tape.context(), oracle, "eval"}, data.n_users, data.n_items, false});
+}
+template <Backend B>
+Loss<B> loss_with_their_draws(MigGt<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset& data,
+                              const Oracle& oracle) {
+  const std::string phase = "step" + std::to_string(step.number + 1);
+  return model.loss(tape, step, MigGtDraws<B>{{tape.context(), oracle, phase}, data.n_users, data.n_items, true});
+}
 
 template <class T, template <class> class M>
 void compare(const fs::path& folder, const Names& names) {
@@ -299,6 +352,7 @@ void compare(const fs::path& folder, const Names& names) {
   for (const auto& entry : oracle.manifest.at("parameters")) {
     const std::string theirs = entry.at("name");
     std::string name = ours(names.parameters, theirs);
+    if (name.empty()) continue;
     const bool transposed = name.starts_with("T ");
     if (transposed) name = name.substr(2);
     CAPTURE(theirs);
@@ -316,7 +370,7 @@ void compare(const fs::path& folder, const Names& names) {
   Tape<B> tape(ctx);
   {
     tape.set_recording(false);
-    const Embeddings<B> e = model.embeddings(tape, {});
+    const Embeddings<B> e = embeddings_with_their_draws(model, tape, data, oracle);
     const Matrix<T> users = to_host(e.users), items = to_host(e.items);
     if (oracle.has("eval.user_emb")) {
       const auto check = [&](const Matrix<T>& mine, const std::string& array) {
@@ -382,6 +436,8 @@ void compare(const fs::path& folder, const Names& names) {
       });
     optimizer.step(ctx, parameters);
   }
+  for (const auto& [theirs, name] : names.parameters)  // what steps write, which they do not call parameters
+    if (oracle.has("after." + theirs)) places.try_emplace(name, Place{theirs, false});
   parameters.for_each([&](const auto& p) {
     if (!places.contains(p.name)) return;
     CAPTURE(p.name);
@@ -463,6 +519,53 @@ std::map<std::string, std::string> trained_features() {
           {"text_embedding.weight", "item_features.text"},
           {"text_trs.weight", "item_projection.text.weight"},
           {"text_trs.bias", "item_projection.text.bias"}};
+}
+
+Matrix<double> projected_image(const Dataset& data, const Oracle& oracle) {
+  using B = TestBackend<double>;
+  Context<B> ctx(test_options());
+  MigGt<B> model(ctx, data, {});
+  take_their_projection(model, ctx, data, oracle);
+  return to_host(model.features(0));
+}
+
+Names mig_gt() {
+  Names names{
+      .parameters = {{"user_embeddings", "user_id"},
+                     {"item_embeddings", ""},
+                     {"z_transformer.q_linear.weight", "attention.query.weight"},
+                     {"z_transformer.q_linear.bias", "attention.query.bias"},
+                     {"z_transformer.k_linear.weight", "attention.key.weight"},
+                     {"z_transformer.k_linear.bias", ""}},
+      .settings = {{"feat_hidden_units", "hidden_dim"},
+                   {"k_e", "n_layers"},
+                   {"k_v", "n_image_layers"},
+                   {"k_t", "n_feature_layers"},
+                   {"input_feat_drop_rate", "feature_dropout"},
+                   {"feat_drop_rate", "hidden_dropout"},
+                   {"user_x_drop_rate", "user_dropout"},
+                   {"item_x_drop_rate", "item_dropout"},
+                   {"edge_drop_rate", "edge_dropout"},
+                   {"z_drop_rate", "output_dropout"},
+                   {"num_samples", "n_samples"},
+                   {"num_negs", "n_negatives"},
+                   {"l2_coef", "reg_weight"}},
+      .parts = {{"info_bpr_sum", "info_bpr"}, {"unsmooth_sum", "unsmooth"}, {"l2_unweighted", "reg_weight * reg"}},
+      .graphs = {{"norm_adj", self_looped}, {"image_projected", projected_image}}};
+  for (const std::string modality : {"image", "text"})
+    for (const std::string layer : {"hidden", "output"}) {
+      const std::string theirs = modality.substr(0, 1) == "i" ? "v_ff.0.model." : "t_ff.0.model.";
+      const int first = layer == "hidden" ? 0 : 4;
+      const auto at = [&](int i) { return theirs + std::to_string(first + i); };
+      const std::string own = "projection." + modality + "." + layer;
+      names.parameters[at(0) + ".weight"] = own + ".weight";
+      names.parameters[at(0) + ".bias"] = "";
+      for (const std::string array : {"weight", "bias", "running_mean"})
+        names.parameters[at(1) + "." + array] = own + ".norm." + array;
+      names.parameters[at(1) + ".running_var"] = own + ".norm.running_variance";
+      names.parameters[at(2) + ".alpha"] = own + ".slope";
+    }
+  return names;
 }
 
 Names ape_gnn(const char* diffusion) {
@@ -551,6 +654,7 @@ const std::vector<Row>& table() {
                                       {"l2_coef", "reg_weight"}},
                          .parts = {{"info_bpr_sum", "info_bpr"}, {"l2_unweighted", "reg_weight * reg"}},
                          .graphs = {{"norm_adj", self_looped}}}),
+      row<MigGt>("mig_gt", mig_gt()),
   };
   return rows;
 }

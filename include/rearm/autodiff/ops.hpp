@@ -3,6 +3,7 @@
 /// The operators on tape variables: each computes its value at once and records its backward pass. Shapes, equations
 /// and errors are those of the operator of the same name on views (include/rearm/ops).
 
+#include <rearm/autodiff/batch_norm.hpp>
 #include <rearm/autodiff/diffusion.hpp>
 #include <rearm/autodiff/linear_ops.hpp>
 #include <rearm/autodiff/losses.hpp>

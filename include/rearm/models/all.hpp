@@ -10,6 +10,7 @@
 #include <rearm/models/light_gcn.hpp>
 #include <rearm/models/mgcn.hpp>
 #include <rearm/models/mgdn.hpp>
+#include <rearm/models/mig_gt.hpp>
 #include <rearm/models/rearm/rearm.hpp>
 #include <rearm/models/vbpr.hpp>
 
@@ -34,6 +35,7 @@ using AllModels = Models<
     Freedom,
     ApeGnn,
     Mgdn,
+    MigGt,
     Model>;
 // clang-format on
 
