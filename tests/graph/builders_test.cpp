@@ -65,7 +65,7 @@ TEST_CASE("interaction graph equals D^-1/2 A D^-1/2") {
 
 TEST_CASE("the graph with self loops has rows of equal weights that add up to 1") {
   const Case c;
-  const Csr<double> a = self_loop_graph(c.by_user, c.by_item);
+  const Csr<double> a = self_loop_graph(c.by_user, c.by_item, false);
   Dense expected(n_users + n_items, n_users + n_items);
   for (Index u = 0; u < n_users + n_items; ++u) expected(u, u) = 1;
   for (Index u = 0; u < n_users; ++u)

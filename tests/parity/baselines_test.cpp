@@ -31,7 +31,9 @@
 #include <fstream>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <set>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -61,8 +63,10 @@ struct Oracle {
 // What a row's own arrays are called, and where its graphs come from. Names that a map lacks are the same on both
 // sides; settings that the model lacks are left out.
 struct Names {
-  std::map<std::string, std::string> parameters;  // theirs -> ours; a leading "T " says that theirs is the transpose
-  std::map<std::string, std::string> settings;    // theirs -> ours
+  // theirs -> ours; a leading "T " says that theirs is the transpose, no name that we have no such array: no result
+  // depends on it
+  std::map<std::string, std::string> parameters;
+  std::map<std::string, std::string> settings;  // theirs -> ours
   // loss_part.<theirs> -> ours, or "weight setting * part" as ours and "part + part" as theirs
   std::map<std::string, std::string> parts;
   std::map<std::string, Matrix<double> (*)(const Dataset&, const Oracle&)> graphs;
@@ -265,24 +269,145 @@ Embeddings<B> with_user_graph(M<B>& model, Tape<B>& tape, const Oracle& oracle) 
 
 // A model's embeddings at evaluation, likewise.
 template <class M, Backend B>
-Embeddings<B> embeddings_with_their_draws(M& model, Tape<B>& tape, const Oracle&, std::vector<TestMatrix<Real<B>>>&) {
+Embeddings<B> embeddings_with_their_draws(M& model, Tape<B>& tape, const Dataset&, const Oracle&,
+                                          std::vector<TestMatrix<Real<B>>>&) {
   return model.embeddings(tape, {});
 }
 template <Backend B>
-Embeddings<B> embeddings_with_their_draws(LgmRec<B>& model, Tape<B>& tape, const Oracle& oracle,
+Embeddings<B> embeddings_with_their_draws(LgmRec<B>& model, Tape<B>& tape, const Dataset&, const Oracle& oracle,
                                           std::vector<TestMatrix<Real<B>>>& kept) {
   return model.embeddings(tape, {}, LgmRecDraws<B>{&oracle, "eval", &kept});
 }
 
 template <Backend B>
-Embeddings<B> embeddings_with_their_draws(DualGnn<B>& model, Tape<B>& tape, const Oracle& oracle,
+Embeddings<B> embeddings_with_their_draws(DualGnn<B>& model, Tape<B>& tape, const Dataset&, const Oracle& oracle,
                                           std::vector<TestMatrix<Real<B>>>&) {
   return with_user_graph(model, tape, oracle);
 }
 template <Backend B>
-Embeddings<B> embeddings_with_their_draws(Dragon<B>& model, Tape<B>& tape, const Oracle& oracle,
+Embeddings<B> embeddings_with_their_draws(Dragon<B>& model, Tape<B>& tape, const Dataset&, const Oracle& oracle,
                                           std::vector<TestMatrix<Real<B>>>&) {
   return with_user_graph(model, tape, oracle);
+}
+
+// What a program drew in a phase ("step1", "eval"), in the arena.
+template <Backend B>
+struct Recorded {
+  using T = Real<B>;
+  Context<B>& ctx;
+  const Oracle& oracle;
+  std::string phase;
+
+  template <class X>
+  X* there(const std::vector<X>& here) const {
+    X* const out = ctx.arena().template allocate<X>(static_cast<Index>(here.size()));
+    B::Memory::copy_from_host(out, here.data(), here.size() * sizeof(X));
+    return out;
+  }
+  std::string array(const std::string& of) const { return "rand." + phase + "." + of; }
+  Var<B> dropped(Var<B> x, const std::string& of) const {
+    const std::vector<double> mask = oracle(array(of)).values;
+    REQUIRE(static_cast<Index>(mask.size()) == x.rows() * x.cols());
+    const T* const factors = there(std::vector<T>(mask.begin(), mask.end()));
+    return mul(x, x.tape().constant(ConstView<T>{factors, x.rows(), x.cols(), x.cols()}));
+  }
+  // Theirs has one factor an edge, in the order of graph.edge_src and edge_dst.
+  Edges<T> edges(const SparseOperator<T, typename B::Memory>& graph, const std::string& of) const {
+    const NpyArray<Id> from = read_npy<Id>(oracle.dir / "graph.edge_src.npy");
+    const NpyArray<Id> to = read_npy<Id>(oracle.dir / "graph.edge_dst.npy");
+    const NpyArray<double> mask = oracle(array(of));
+    std::map<std::pair<Id, Id>, double> kept;
+    for (std::size_t e = 0; e < mask.values.size(); ++e) kept[{to.values[e], from.values[e]}] = mask.values[e];
+    REQUIRE(static_cast<Index>(kept.size()) == graph.nonzeros());
+    const auto offsets = to_host(graph.view().offsets, graph.rows() + 1);
+    const auto columns = to_host(graph.view().indices, graph.nonzeros());
+    const auto values = to_host(graph.view().values, graph.nonzeros());
+    std::vector<T> forward, backward;  // of a symmetric matrix
+    for (std::size_t i = 0; i + 1 < offsets.size(); ++i)
+      for (auto e = static_cast<std::size_t>(offsets[i]); e < static_cast<std::size_t>(offsets[i + 1]); ++e) {
+        forward.push_back(static_cast<T>(kept.at({static_cast<Id>(i), columns[e]}) * static_cast<double>(values[e])));
+        backward.push_back(static_cast<T>(kept.at({columns[e], static_cast<Id>(i)}) * static_cast<double>(values[e])));
+      }
+    Edges<T> out = all_edges(graph);
+    out.forward.values = there(forward);
+    out.backward.values = there(backward);
+    return out;
+  }
+  // Row i: first_i, then theirs, shifted.
+  IndexList beside(const std::vector<Id>& first, const std::string& of, Id shift, Index table_rows) const {
+    const NpyArray<Id> drawn = read_npy<Id>(oracle.dir / (array(of) + ".npy"));
+    REQUIRE(drawn.shape[0] == static_cast<Index>(first.size()));
+    const auto n = static_cast<std::size_t>(drawn.shape[1]);
+    std::vector<Id> ids;
+    for (std::size_t i = 0; i < first.size(); ++i) {
+      ids.push_back(first[i]);
+      for (std::size_t j = 0; j < n; ++j) ids.push_back(drawn.values[i * n + j] + shift);
+    }
+    return make_index_list(ctx, std::span<const Id>(there(ids), ids.size()), table_rows);
+  }
+};
+template <Backend B>
+struct MgdnDraws {
+  Recorded<B> of;
+  Index n_items;
+  Var<B> inputs(Var<B> x) const { return of.dropped(x, "drop_x"); }
+  Edges<Real<B>> edges(const typename Mgdn<B>::Graph& graph) const { return of.edges(graph, "drop_edge"); }
+  Var<B> outputs(Var<B> h) const { return of.dropped(h, "drop_z"); }
+  IndexList candidates(std::span<const Id> positives) const {
+    return of.beside(to_host(positives.data(), static_cast<Index>(positives.size())), "negatives", 0, n_items);
+  }
+};
+template <Backend B>
+Loss<B> loss_with_their_draws(Mgdn<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset& data,
+                              const Oracle& oracle, std::vector<TestMatrix<Real<B>>>&) {
+  const std::string phase = "step" + std::to_string(step.number + 1);
+  return model.loss(tape, step, MgdnDraws<B>{{tape.context(), oracle, phase}, data.n_items});
+}
+template <Backend B>
+struct MigGtDraws {
+  using Part = typename MigGt<B>::Part;
+  Recorded<B> of;
+  Index n_users, n_items;
+  bool training;
+  Var<B> dropped(Var<B> x, Part part, std::size_t m) const {
+    const std::string modality = m == 0 ? "image" : "text";
+    return !training ? x
+                     : of.dropped(x, part == Part::features ? "drop_feat_" + modality
+                                     : part == Part::hidden ? "drop_hidden_" + modality
+                                     : part == Part::users  ? "drop_user"
+                                     : part == Part::items  ? "drop_item_" + modality
+                                                            : "drop_z");
+  }
+  Edges<Real<B>> edges(const typename MigGt<B>::Graph& graph, std::size_t m) const {
+    static const std::string of_branch[] = {"drop_edge_image", "drop_edge_text", "drop_edge_id"};
+    return training ? of.edges(graph, of_branch[m]) : all_edges(graph);
+  }
+  IndexList attended() const {
+    std::vector<Id> nodes(static_cast<std::size_t>(n_users + n_items));
+    std::iota(nodes.begin(), nodes.end(), Id{0});
+    return of.beside(nodes, "memory_index", static_cast<Id>(n_users), n_users + n_items);
+  }
+  IndexList candidates(std::span<const Id> positives) const {
+    return of.beside(to_host(positives.data(), static_cast<Index>(positives.size())), "negatives", 0, n_items);
+  }
+};
+template <Backend B>
+void take_their_projection(MigGt<B>& model, Context<B>& ctx, const Dataset& data, const Oracle& oracle) {
+  const NpyArray<double> theirs = oracle("rand.projection");
+  const TestMatrix<Real<B>> g = upload(cast_to<Real<B>>(shaped(theirs, theirs.shape[0], theirs.shape[1], false)));
+  model.project_features(ctx, data, 0, g.view());
+}
+template <Backend B>
+Embeddings<B> embeddings_with_their_draws(MigGt<B>& model, Tape<B>& tape, const Dataset& data, const Oracle& oracle,
+                                          std::vector<TestMatrix<Real<B>>>&) {
+  take_their_projection(model, tape.context(), data, oracle);
+  return model.embeddings(tape, MigGtDraws<B>{{tape.context(), oracle, "eval"}, data.n_users, data.n_items, false});
+}
+template <Backend B>
+Loss<B> loss_with_their_draws(MigGt<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset& data,
+                              const Oracle& oracle, std::vector<TestMatrix<Real<B>>>&) {
+  const std::string phase = "step" + std::to_string(step.number + 1);
+  return model.loss(tape, step, MigGtDraws<B>{{tape.context(), oracle, phase}, data.n_users, data.n_items, true});
 }
 
 template <class T, template <class> class M>
@@ -313,6 +438,7 @@ void compare(const fs::path& folder, const Names& names) {
   for (const auto& entry : oracle.manifest.at("parameters")) {
     const std::string theirs = entry.at("name");
     std::string name = ours(names.parameters, theirs);
+    if (name.empty()) continue;
     const bool transposed = name.starts_with("T ");
     if (transposed) name = name.substr(2);
     CAPTURE(theirs);
@@ -332,7 +458,7 @@ void compare(const fs::path& folder, const Names& names) {
   {
     tape.set_recording(false);
     std::vector<TestMatrix<T>> drawn;
-    const Embeddings<B> e = embeddings_with_their_draws(model, tape, oracle, drawn);
+    const Embeddings<B> e = embeddings_with_their_draws(model, tape, data, oracle, drawn);
     const Matrix<T> users = to_host(e.users), items = to_host(e.items);
     if (oracle.has("eval.user_emb")) {
       const auto check = [&](const Matrix<T>& mine, const std::string& array) {
@@ -401,6 +527,8 @@ void compare(const fs::path& folder, const Names& names) {
       });
     optimizer.step(ctx, parameters);
   }
+  for (const auto& [theirs, name] : names.parameters)  // what steps write, which they do not call parameters
+    if (oracle.has("after." + theirs)) places.try_emplace(name, Place{theirs, false});
   parameters.for_each([&](const auto& p) {
     if (!places.contains(p.name)) return;
     CAPTURE(p.name);
@@ -451,6 +579,9 @@ Matrix<double> graph_with_smaller_epsilon(const Dataset& data, const Oracle&) {
 Matrix<double> user_sums(const Dataset& data, const Oracle&) {
   return dense(user_sum_operator<double>(items_by_user(data.train, data.n_users), data.n_items).matrix());
 }
+Matrix<double> self_looped(const Dataset& data, const Oracle&) {
+  return dense(self_loop_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), true));
+}
 Matrix<double> kept_graph(const Dataset& data, const Oracle& oracle) {
   return graph_of(kept_pairs(data, oracle), data);
 }
@@ -475,7 +606,8 @@ Matrix<double> text_graph(const Dataset& data, const Oracle& oracle) { return it
 Matrix<double> joint_graph(const Dataset& data, const Oracle& oracle) { return item_graph(data, oracle, {}); }
 
 Matrix<double> mean_graph(const Dataset& data, const Oracle&) {
-  return dense(self_loop_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items)));
+  return dense(
+      self_loop_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), false));
 }
 
 // How many train items two users have in common.
@@ -538,6 +670,53 @@ Names preference_views(bool dual) {
     names.graphs["text_knn"] = text_graph;
     names.graphs["mm_adj"] = joint_graph;
   }
+  return names;
+}
+
+Matrix<double> projected_image(const Dataset& data, const Oracle& oracle) {
+  using B = TestBackend<double>;
+  Context<B> ctx(test_options());
+  MigGt<B> model(ctx, data, {});
+  take_their_projection(model, ctx, data, oracle);
+  return to_host(model.features(0));
+}
+
+Names mig_gt() {
+  Names names{
+      .parameters = {{"user_embeddings", "user_id"},
+                     {"item_embeddings", ""},
+                     {"z_transformer.q_linear.weight", "attention.query.weight"},
+                     {"z_transformer.q_linear.bias", "attention.query.bias"},
+                     {"z_transformer.k_linear.weight", "attention.key.weight"},
+                     {"z_transformer.k_linear.bias", ""}},
+      .settings = {{"feat_hidden_units", "hidden_dim"},
+                   {"k_e", "n_layers"},
+                   {"k_v", "n_image_layers"},
+                   {"k_t", "n_feature_layers"},
+                   {"input_feat_drop_rate", "feature_dropout"},
+                   {"feat_drop_rate", "hidden_dropout"},
+                   {"user_x_drop_rate", "user_dropout"},
+                   {"item_x_drop_rate", "item_dropout"},
+                   {"edge_drop_rate", "edge_dropout"},
+                   {"z_drop_rate", "output_dropout"},
+                   {"num_samples", "n_samples"},
+                   {"num_negs", "n_negatives"},
+                   {"l2_coef", "reg_weight"}},
+      .parts = {{"info_bpr_sum", "info_bpr"}, {"unsmooth_sum", "unsmooth"}, {"l2_unweighted", "reg_weight * reg"}},
+      .graphs = {{"norm_adj", self_looped}, {"image_projected", projected_image}}};
+  for (const std::string modality : {"image", "text"})
+    for (const std::string layer : {"hidden", "output"}) {
+      const std::string theirs = modality.substr(0, 1) == "i" ? "v_ff.0.model." : "t_ff.0.model.";
+      const int first = layer == "hidden" ? 0 : 4;
+      const auto at = [&](int i) { return theirs + std::to_string(first + i); };
+      const std::string own = "projection." + modality + "." + layer;
+      names.parameters[at(0) + ".weight"] = own + ".weight";
+      names.parameters[at(0) + ".bias"] = "";
+      for (const std::string array : {"weight", "bias", "running_mean"})
+        names.parameters[at(1) + "." + array] = own + ".norm." + array;
+      names.parameters[at(1) + ".running_var"] = own + ".norm.running_variance";
+      names.parameters[at(2) + ".alpha"] = own + ".slope";
+    }
   return names;
 }
 
@@ -754,6 +933,16 @@ const std::vector<Row>& table() {
       row<Lattice>("lattice", lattice(false)),
       row<Micro>("micro", micro(true)),
       row<Micro>("micro", micro(false)),
+      row<Mgdn>("mgdn", {.parameters = {{"embeddings", "node_id"}},
+                         .settings = {{"k", "n_layers"},
+                                      {"x_drop_rate", "input_dropout"},
+                                      {"edge_drop_rate", "edge_dropout"},
+                                      {"z_drop_rate", "output_dropout"},
+                                      {"num_negs", "n_negatives"},
+                                      {"l2_coef", "reg_weight"}},
+                         .parts = {{"info_bpr_sum", "info_bpr"}, {"l2_unweighted", "reg_weight * reg"}},
+                         .graphs = {{"norm_adj", self_looped}}}),
+      row<MigGt>("mig_gt", mig_gt()),
   };
   return rows;
 }

@@ -56,21 +56,25 @@ inline Csr<double> users_block(const Csr<double>& graph, Index n_users) {
   return block;
 }
 
-/// D^-1 (A + I), A the 0/1 matrix of the pairs and D the row sums of A + I: times nodes' vectors it gives each node the
-/// mean of its own and its neighbors'. (N+M) x (N+M), not symmetric. Throws what `interaction_graph` throws.
-inline Csr<double> self_loop_graph(const Adjacency& items_by_user, const Adjacency& users_by_item) {
-  const Csr<double> a = interaction_graph(items_by_user, users_by_item, 0.0);
-  const Index n_users = items_by_user.rows();
-  Csr<double> out{a.rows, a.rows, Buffer<Index>(a.rows + 1), Buffer<Id>(a.nonzeros() + a.rows),
+/// A + I, A the 0/1 matrix of the pairs and D the row sums of A + I, as D^-1/2 (A + I) D^-1/2 or, not symmetric,
+/// D^-1 (A + I): times nodes' vectors that gives each node the mean of its own and its neighbors'. (N+M) x (N+M);
+/// column ids ascend. Throws what `interaction_graph` throws. O(pairs).
+inline Csr<double> self_loop_graph(const Adjacency& items_by_user, const Adjacency& users_by_item, bool symmetric) {
+  const Csr<double> a = interaction_graph(items_by_user, users_by_item, 1.0);
+  Csr<double> out{a.rows, a.cols, Buffer<Index>(a.rows + 1), Buffer<Id>(a.nonzeros() + a.rows),
                   Buffer<double>(a.nonzeros() + a.rows)};
-  Index end = 0;
+  Index next = 0;
+  const auto put = [&](Id column, double value) {
+    out.indices[next] = column;
+    out.values[next++] = value;
+  };
   for (Index i = 0; i < a.rows; ++i) {
-    const Index begin = end;
-    if (i < n_users) out.indices[end++] = static_cast<Id>(i);  // ids ascend: all of a user's neighbors are items
-    for (Index e = a.offsets[i]; e < a.offsets[i + 1]; ++e) out.indices[end++] = a.indices[e];
-    if (i >= n_users) out.indices[end++] = static_cast<Id>(i);
-    std::fill(out.values.data() + begin, out.values.data() + end, 1.0 / static_cast<double>(end - begin));
-    out.offsets[i + 1] = end;
+    const double share = 1.0 / static_cast<double>(a.offsets[i + 1] - a.offsets[i] + 1);
+    const bool user = i < items_by_user.rows();  // its neighbors come after it, an item's before
+    if (user) put(static_cast<Id>(i), share);
+    for (Index e = a.offsets[i]; e < a.offsets[i + 1]; ++e) put(a.indices[e], symmetric ? a.values[e] : share);
+    if (!user) put(static_cast<Id>(i), share);
+    out.offsets[i + 1] = next;
   }
   return out;
 }
@@ -115,11 +119,14 @@ class InteractionGraph {
 };
 /// One of `self_loop_graph`.
 template <Backend B>
-InteractionGraph<B> self_loop_interaction(const Dataset& data) {
+InteractionGraph<B> self_loop_interaction(const Dataset& data, bool symmetric) {
   using T = Real<B>;
-  return {data, [n_users = data.n_users, n_items = data.n_items](const Interactions& pairs) {
-            const Csr<double> graph = self_loop_graph(items_by_user(pairs, n_users), users_by_item(pairs, n_items));
-            return SparseOperator<T, typename B::Memory>::from_host(SparseOperator<T>::general(cast<T>(graph)));
+  return {data, [symmetric, n_users = data.n_users, n_items = data.n_items](const Interactions& pairs) {
+            Csr<T> graph =
+                cast<T>(self_loop_graph(items_by_user(pairs, n_users), users_by_item(pairs, n_items), symmetric));
+            return SparseOperator<T, typename B::Memory>::from_host(symmetric
+                                                                        ? SparseOperator<T>::symmetric(std::move(graph))
+                                                                        : SparseOperator<T>::general(std::move(graph)));
           }};
 }
 

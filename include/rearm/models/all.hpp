@@ -13,7 +13,9 @@
 #include <rearm/models/lgmrec.hpp>
 #include <rearm/models/light_gcn.hpp>
 #include <rearm/models/mgcn.hpp>
+#include <rearm/models/mgdn.hpp>
 #include <rearm/models/micro.hpp>
+#include <rearm/models/mig_gt.hpp>
 #include <rearm/models/rearm/rearm.hpp>
 #include <rearm/models/slmrec.hpp>
 #include <rearm/models/vbpr.hpp>
@@ -44,6 +46,8 @@ using AllModels = Models<
     SlmRec,
     DualGnn,
     Dragon,
+    Mgdn,
+    MigGt,
     Model>;
 // clang-format on
 

@@ -90,7 +90,7 @@ class Micro {
 
   Micro(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {})
       : config_((check(config, data), config)),
-        interaction_(self_loop_interaction<B>(data)),
+        interaction_(self_loop_interaction<B>(data, false)),
         users_(&parameters_.add("user_id", data.n_users, config.embedding_dim)),
         items_(&parameters_.add("item_id", data.n_items, config.embedding_dim)) {
     const Index d = config.embedding_dim;

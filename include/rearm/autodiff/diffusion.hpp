@@ -1,0 +1,21 @@
+#pragma once
+/// @file diffusion.hpp
+/// Diffusion over a graph on tape variables; see ops.hpp.
+
+#include <rearm/autodiff/apply.hpp>
+#include <rearm/ops/diffusion.hpp>
+
+namespace rearm::REARM_ABI {
+
+/// What `edges` points to must outlive the step.
+template <Backend B>
+Var<B> diffuse(const Edges<Real<B>>& edges, Var<B> x, double alpha, double beta, int n_layers) {
+  return apply(
+      {x}, x.rows(), x.cols(),
+      [&](Context<B>& ctx, Out<B> y) { diffuse<B>(ctx, edges.forward, x.value(), alpha, beta, n_layers, y); },
+      [=, transpose = edges.backward](Context<B>& ctx, Var<B> y, auto d_x) {
+        diffuse<B>(ctx, transpose, y.grad(), alpha, beta, n_layers, d_x);
+      });
+}
+
+}  // namespace rearm::REARM_ABI

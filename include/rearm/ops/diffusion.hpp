@@ -1,0 +1,67 @@
+#pragma once
+/// @file diffusion.hpp
+/// Diffusion over a graph, and over one that loses edges at random.
+
+#include <rearm/functors/diffusion.hpp>
+#include <rearm/ops/elementwise.hpp>
+#include <rearm/ops/spmm.hpp>
+
+namespace rearm::REARM_ABI {
+
+/// A sparse matrix of one step and its transpose.
+template <class T>
+struct Edges {
+  CsrView<T> forward, backward;
+};
+
+/// All of a matrix's entries. Points into it.
+template <class T, class Memory>
+Edges<T> all_edges(const SparseOperator<T, Memory>& a) {
+  return {a.view(), a.transpose_view()};
+}
+
+/// Each entry dropped with probability p, the others divided by 1 - p: the two directions of an undirected edge apart.
+/// Points into the arena and into `a`. Throws ConfigError for p outside [0, 1].
+template <Backend B>
+Edges<Real<B>> drop_edges(Context<B>& ctx, const SparseOperator<Real<B>, typename B::Memory>& a, double p,
+                          RandomKey key) {
+  using T = Real<B>;
+  if (!(p >= 0 && p <= 1)) throw ConfigError(detail::message("drop_edges: p = ", p, " must lie in [0, 1]"));
+  Edges<T> out = all_edges(a);
+  if (p == 0) return out;
+  const auto drop = [&](CsrView<T>& of, bool transposed) {
+    T* const values = ctx.arena().template allocate<T>(of.nonzeros);
+    B::for_each(ctx, of.rows, functors::DropEntriesRow<T>{of, transposed, key, p, values});
+    of.values = values;
+  };
+  drop(out.forward, false);
+  drop(out.backward, true);
+  return out;
+}
+
+/// y (+)= h_k / g, k = n_layers: h_0 = x, h_l = beta A h_{l-1} + alpha x, g = beta^k + alpha (1 + beta + ... +
+/// beta^{k-1}), so that A with row sums of 1 leaves a constant x as it is. A square; beta > 0 (ConfigError). The
+/// backward pass is the same call with A's transpose, from d_y to d_x. 2 k nnz w operations, two work arrays.
+template <Backend B>
+void diffuse(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, double alpha, double beta, int n_layers, Into<Real<B>> y) {
+  using T = Real<B>;
+  if (!(beta > 0)) throw ConfigError(detail::message("diffuse: beta = ", beta, " must be above 0"));
+  detail::require_shape(y.view, x.rows, x.cols, "diffuse", "output");
+  if (n_layers == 0) return scaled_copy(ctx, T{1}, x, y);
+  double g = 1;
+  for (int layer = 0; layer < n_layers; ++layer) g = beta * g + alpha;
+  Scratch<B> scratch(ctx);
+  const MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows, x.cols),
+                                 scratch.template matrix<T>(x.rows, x.cols)};
+  const auto own = static_cast<T>(alpha / beta);
+  MatrixView<const T> current = x;
+  for (int layer = 1; layer <= n_layers; ++layer) {
+    const MatrixView<T> next = work[layer % 2];
+    const bool last = layer == n_layers;
+    spmm(ctx, a, current, next,
+         functors::AddRow<T>{next, own, x, last ? y : Into<T>(next), static_cast<T>(last ? beta / g : beta)});
+    current = next;
+  }
+}
+
+}  // namespace rearm::REARM_ABI
