@@ -339,6 +339,67 @@ void register_operators(const Shape& shape, Machine& machine) {
       layer_norm_prelu_backward<B>(a.ctx, x, g, g, slope, mean.data, rstd.data, d_y, d_x, d_g, d_b, d_slope);
     });
   });
+  add_op("batch_norm_prelu", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_items, hidden = 512;
+    const auto x = a.make(n, hidden), y = a.make(n, hidden), mean = a.make(1, hidden), rstd = a.make(1, hidden),
+               g = a.make(1, hidden), slope = a.make(1, 1);
+    return pass({0, 4 * bytes_of(n, hidden), 0}, [=, &a] {
+      batch_moments<B>(a.ctx, x, 1e-5F, mean.data, rstd.data);
+      batch_norm<B>(a.ctx, x, g, g, slope, mean.data, rstd.data, y);
+    });
+  });
+  add_op("batch_norm_prelu_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_items, hidden = 512;
+    const auto x = a.make(n, hidden), mean = a.make(1, hidden), rstd = a.make(1, hidden), g = a.make(1, hidden),
+               slope = a.make(1, 1), d_y = a.make(n, hidden), d_x = a.make(n, hidden), d_g = a.make(1, hidden),
+               d_b = a.make(1, hidden), d_slope = a.make(1, 1);
+    return pass({0, 5 * bytes_of(n, hidden), 0}, [=, &a] {
+      batch_norm_backward<B>(a.ctx, x, g, g, slope, mean.data, rstd.data, true, d_y, d_x, d_g, d_b, d_slope);
+    });
+  });
+  // Eleven candidates a node, as MIG-GT has them.
+  constexpr Index candidates = 11;
+  const auto draw = [=](Arrays& a, Index n, Index from) {
+    return draw_beside<B>(a.ctx, n, {}, 0, from, candidates - 1, {1, 2, 3}, std::max(n, from));
+  };
+  add_op("draw_beside", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    return pass({0, bytes_of(n, 3 * candidates), 0}, [=, &a] {
+      const auto mark = a.ctx.arena().mark();
+      draw(a, n, data.n_items);
+      a.ctx.arena().rewind(mark);
+    });
+  });
+  add_op("sampled_sum", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto w = a.make(n, candidates), x = a.make(n, d), y = a.make(n, d);
+    const IndexList ids = draw(a, n, n);
+    return pass({0, bytes_of(n, d), bytes_of(n * candidates, d)}, [=, &a] { sampled_sum<B>(a.ctx, w, x, ids, y); });
+  });
+  add_op("sampled_sum_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto w = a.make(n, candidates), x = a.make(n, d), d_y = a.make(n, d), d_w = a.make(n, candidates),
+               d_x = a.make(n, d);
+    const IndexList ids = draw(a, n, n);
+    return pass({0, 2 * bytes_of(n, d), 2 * bytes_of(n * candidates, d)},
+                [=, &a] { sampled_sum_backward<B>(a.ctx, w, x, ids, d_y, d_w, d_x); });
+  });
+  add_op("sampled_scores", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const Index n = data.n_users;
+    const auto u = a.make(n, d), x = a.make(n, d), y = a.make(n, candidates);
+    const IndexList ids = draw(a, n, n);
+    return pass({0, bytes_of(n, d), bytes_of(n * candidates, d)}, [=, &a] { sampled_scores<B>(a.ctx, u, x, ids, y); });
+  });
+  add_op("block_attention_backward", [=](Arrays& a, const Dataset&, benchmark::State&) {
+    const Index c = 4;
+    const auto q = a.make(batch * candidates, c), k = a.make(batch * candidates, c), z = a.make(batch, candidates),
+               lse = a.make(batch, candidates), y = a.make(batch, candidates), d_y = a.make(batch, candidates),
+               d_q = a.make(batch * candidates, c), d_k = a.make(batch * candidates, c),
+               d_z = a.make(batch, candidates);
+    block_attention<B>(a.ctx, q, k, z, lse, y);
+    return pass({4 * product_flops(batch, candidates * candidates, c), 4 * bytes_of(batch * candidates, c), 0},
+                [=, &a] { block_attention_backward<B>(a.ctx, q, k, z, lse, y, d_y, d_q, d_k, d_z); });
+  });
   add_op("prelu", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;
     const auto x = a.make(n, d), y = a.make(n, d), slope = a.make(1, 1);

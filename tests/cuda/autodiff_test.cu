@@ -5,4 +5,5 @@
 #include "../autodiff/elementwise_gradients_test.cpp"
 #include "../autodiff/norm_gradients_test.cpp"
 #include "../autodiff/row_gradients_test.cpp"
+#include "../autodiff/sampled_gradients_test.cpp"
 #include "../autodiff/tape_test.cpp"

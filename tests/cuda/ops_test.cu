@@ -1,9 +1,11 @@
 // The cases of tests/ops on a GPU: in one file, since most of the time goes into the headers.
 #define REARM_TEST_CUDA
 #include "../ops/attention_test.cpp"
+#include "../ops/batch_norm_test.cpp"
 #include "../ops/bpr_epsilon_test.cpp"
 #include "../ops/broadcast_test.cpp"
 #include "../ops/edge_values_test.cpp"
+#include "../ops/diffusion_test.cpp"
 #include "../ops/elementwise_test.cpp"
 #include "../ops/frobenius_norm_test.cpp"
 #include "../ops/gemm_test.cpp"
@@ -11,4 +13,5 @@
 #include "../ops/losses_test.cpp"
 #include "../ops/map_test.cpp"
 #include "../ops/normalize_test.cpp"
+#include "../ops/sampled_test.cpp"
 #include "../ops/sparse_test.cpp"

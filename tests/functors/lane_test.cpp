@@ -5,16 +5,20 @@
 
 #include <rearm/functors/adam.hpp>
 #include <rearm/functors/attention.hpp>
+#include <rearm/functors/batch_norm.hpp>
 #include <rearm/functors/bpr.hpp>
 #include <rearm/functors/broadcast.hpp>
+#include <rearm/functors/diffusion.hpp>
 #include <rearm/functors/edge_values.hpp>
 #include <rearm/functors/gather.hpp>
 #include <rearm/functors/info_nce.hpp>
 #include <rearm/functors/low_rank.hpp>
 #include <rearm/functors/map.hpp>
 #include <rearm/functors/normalize.hpp>
+#include <rearm/functors/sampled.hpp>
 #include <rearm/functors/softmax.hpp>
 
+#include <algorithm>
 #include <barrier>
 #include <functional>
 #include <memory>
@@ -438,6 +442,89 @@ TEST_CASE_TEMPLATE("32 lanes: sparse matrices with computed values, InfoNCE", T,
       same("InfoNceBackwardRow", [&](Out& out) {
         return InfoNceBackwardRow<T>{out(n_rows, cols), 0, n_rows, scale, in.column.data, in.weight};
       });
+    }
+    same.compare();
+  }
+}
+
+TEST_CASE_TEMPLATE("32 lanes: candidates of a row, attention inside blocks, entries dropped", T, float, double) {
+  using namespace functors;
+  for (const Index cols : widths) {
+    CAPTURE(cols);
+    const Operands<T> in(cols);
+    const std::vector<Id> ids = {4, 1, 4, 0, 4, 1};  // two a row
+    const std::vector<Id> order = {3, 1, 5, 0, 2, 4};
+    const std::vector<Index> segments = {0, 1, 3, 6};
+    const auto table = random_matrix<T>(5, cols, 6);
+    const auto pairs = random_matrix<T>(n_rows, 2, 7);
+    Comparison<T> same;
+    using Out = Outputs<T>;
+    for (const Write write : both_writes) {
+      same("SampledScoresRow", [&](Out& out) {
+        return SampledScoresRow<T>{in.a, table.view(), ids.data(), {out(n_rows, 2), write}};
+      });
+      same("SampledSumRow", [&](Out& out) {
+        return SampledSumRow<T>{pairs.view(), table.view(), ids.data(), {out(n_rows, cols), write}};
+      });
+    }
+    same("SampledSpreadRow", [&](Out& out) {
+      return SampledSpreadRow<T>{in.a, pairs.view(), {ids.data(), 6, order.data(), segments.data(), 3}, out(5, cols)};
+    });
+    // Blocks of `cols` rows: more than there are lanes, and fewer.
+    const auto q = random_matrix<T>(n_rows * cols, 2, 8);
+    const auto k = random_matrix<T>(n_rows * cols, 2, 9);
+    same("BlockAttentionRow", [&](Out& out) {
+      const MatrixView<T> lse = out(n_rows, cols);
+      return BlockAttentionRow<T>{q.view(), k.view(), in.a, lse, out(n_rows, cols)};
+    });
+    for (const Write write : both_writes)
+      same("BlockAttentionBackwardRow", [&](Out& out) {
+        const MatrixView<T> lse = out(n_rows, cols), y = out(n_rows, cols);
+        const MatrixView<T> d_q = out(n_rows * cols, 2), d_k = out(n_rows * cols, 2);
+        std::fill_n(lse.data, lse.size(), T(4));
+        return BlockAttentionBackwardRow<T>{
+            {q.view(), k.view(), in.a, lse, y}, in.d_y, {d_q, write}, {d_k, write}, {out(n_rows, cols), write}};
+      });
+    std::vector<Index> offsets = {0, cols, cols, 2 * cols};
+    std::vector<Id> columns;
+    for (Index e = 0; e < 2 * cols; ++e) columns.push_back(static_cast<Id>(e % cols));
+    const CsrView<T> matrix{n_rows, cols, offsets.data(), columns.data(), in.a.data, 2 * cols};
+    for (const bool transposed : {false, true})
+      same("DropEntriesRow", [&](Out& out) {
+        return DropEntriesRow<T>{matrix, transposed, {4, 5, 6}, 0.3, out(2, cols).data};
+      });
+    same.compare();
+  }
+}
+
+TEST_CASE_TEMPLATE("32 lanes: batch normalization", T, float, double) {
+  using namespace functors;
+  for (const Index cols : widths) {
+    CAPTURE(cols);
+    const Operands<T> in(cols);
+    const auto beta = random_matrix<T>(1, cols, 6), mean = random_matrix<T>(1, cols, 7);
+    Comparison<T> same;
+    using Out = Outputs<T>;
+    same("CenteredSquaresRow", [&](Out& out) {
+      return adding(CenteredSquaresRow<T>{T(0.5), in.a, mean.data()}, out(1, cols));
+    });
+    same("BatchMomentsRow", [&](Out& out) {
+      const T* const variance = out.squares(1, cols).data;
+      T* const rstd = out(1, cols).data;
+      T* const running = out(1, cols).data;
+      return BatchMomentsRow<T>{cols, mean.data(), variance, T(1e-5), rstd, running, out(1, cols).data, T(0.1), T(2)};
+    });
+    for (const T* const slope : {static_cast<const T*>(nullptr), in.weight}) {
+      const BatchNormInput<T> input{in.a, mean.data(), in.row.data, in.b.data, beta.data(), slope};
+      same("BatchNormRow", [&](Out& out) { return BatchNormRow<T>{input, out(n_rows, cols)}; });
+      same("BatchNormSumsRow", [&](Out& out) {
+        return adding(BatchNormSumsRow<T>{input, in.d_y}, out(1, 2 * cols + 1));
+      });
+      for (const Write write : both_writes)
+        same("BatchNormBackwardRow", [&](Out& out) {
+          return BatchNormBackwardRow<T>{input,       in.d_y,      beta.data(),
+                                         mean.data(), T(1) / T(3), {out(n_rows, cols), write}};
+        });
     }
     same.compare();
   }

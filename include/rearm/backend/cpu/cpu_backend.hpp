@@ -11,9 +11,11 @@
 
 #include <algorithm>
 #include <concepts>
+#include <cstdint>
 #include <numeric>
 #include <span>
 #include <string_view>
+#include <utility>
 
 namespace rearm::REARM_ABI {
 
@@ -92,14 +94,13 @@ struct CpuBackend {
   }
 
   /// Sorts positions by id (ties by position), so that a transposed gather adds in a fixed order without races.
-  static IndexList index_list(Context<CpuBackend>& ctx, std::span<const Id> ids, Index) {
+  static IndexList index_list(Context<CpuBackend>& ctx, std::span<const Id> ids, Index n_rows) {
     const auto n = static_cast<Index>(ids.size());
     Id* const copy = ctx.arena().template allocate<Id>(n);
     Id* const order = ctx.arena().template allocate<Id>(n);
     Index* const segments = ctx.arena().template allocate<Index>(n + 1);
     std::copy(ids.begin(), ids.end(), copy);
-    std::iota(order, order + n, Id{0});
-    std::sort(order, order + n, [&](Id a, Id b) { return copy[a] != copy[b] ? copy[a] < copy[b] : a < b; });
+    sort_positions(ctx, copy, n, n_rows, order);
     Index n_segments = 0;
     for (Index i = 0; i < n; ++i)
       if (i == 0 || copy[order[i]] != copy[order[i - 1]]) segments[n_segments++] = i;
@@ -144,6 +145,29 @@ struct CpuBackend {
                          MatrixView<Scalar> scores);
 
  private:
+  /// order <- the n positions of ids below n_rows, sorted by id, ties by position: by eleven bits at a time, the lowest
+  /// first, each pass stable. Ids that nothing has computed, as in a dry run, are put into some order.
+  static void sort_positions(Context<CpuBackend>& ctx, const Id* ids, Index n, Index n_rows, Id* order) {
+    constexpr int bits = 11;
+    constexpr Index n_digits = Index{1} << bits;
+    Scratch<CpuBackend> scratch(ctx);
+    Id* from = order;
+    Id* to = scratch.template allocate<Id>(n);
+    std::iota(from, from + n, Id{0});
+    Index next[n_digits];
+    for (int shift = 0; shift == 0 || n_rows >> shift > 0; shift += bits) {
+      const auto digit = [&](Id id) {
+        return static_cast<Index>((static_cast<std::uint32_t>(id) >> shift) & (n_digits - 1));
+      };
+      std::fill_n(next, n_digits, Index{0});
+      for (Index i = 0; i < n; ++i) ++next[digit(ids[i])];
+      Index begin = 0;
+      for (Index d = 0; d < n_digits; ++d) begin += std::exchange(next[d], begin);
+      for (Index i = 0; i < n; ++i) to[next[digit(ids[from[i]])]++] = from[i];
+      std::swap(from, to);
+    }
+    if (from != order) std::copy_n(from, n, order);
+  }
   static void gemm_split_inner(Context<CpuBackend>& ctx, Op op_a, Op op_b, Scalar alpha, MatrixView<const Scalar> a,
                                MatrixView<const Scalar> b, MatrixView<Scalar> c, Write write) {
     constexpr Index inner_block = 2048;
