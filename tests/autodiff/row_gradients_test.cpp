@@ -187,6 +187,21 @@ TEST_CASE("gradients of info_nce, at usual and at tiny temperatures") {
     }
 }
 
+TEST_CASE("gradients of info_nce of a batch's rows against all rows") {
+  const auto rows = upload(std::vector<Id>{4, 0, 4, 7, 1});
+  auto a = random_parameter(5, 2, 1);
+  auto b = random_parameter(9, 2, 2);
+  check_gradients({&a, &b}, [&](DoubleTape& tape, const Vars& v) {
+    const IndexList ids = make_index_list(tape.context(), rows.span(), 9);
+    return info_nce(row_normalize(v[0], 1e-12), row_normalize(v[1], 1e-12), ids, info_nce_scale(0.2, 0.3));
+  });
+  check_gradients({&b}, [&](DoubleTape& tape, const Vars& v) {
+    const IndexList ids = make_index_list(tape.context(), rows.span(), 9);
+    const auto unit = row_normalize(v[0], 1e-12);
+    return info_nce(gather(unit, ids), unit, ids, info_nce_scale(0.2, 0.3));
+  });
+}
+
 TEST_CASE("value and gradients of info_nce over several tiles equal those of its parts") {
   constexpr Index n = 2100;
   static_assert(n * n * static_cast<Index>(sizeof(double)) > Double::cached_bytes);

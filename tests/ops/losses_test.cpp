@@ -94,4 +94,36 @@ TEST_CASE_TEMPLATE("info_nce equals the n x n similarities written out", T, floa
   CHECK_THROWS_AS(info_nce(s(a.view()), s(a.view()), T(-1), T(1)), ConfigError);
 }
 
+TEST_CASE_TEMPLATE("info_nce of a batch's rows against all of the others", T, float, double) {
+  Sandbox<T> s;
+  for (const Index m : {1, 30, 200}) {
+    CAPTURE(m);
+    const Index n = 65;
+    const Index d = 7;
+    std::vector<Id> rows;  // some of them twice, and in no order
+    for (Index r = 0; r < n; ++r) rows.push_back(static_cast<Id>((37 * r) % m));
+    const auto there = upload(rows);
+    const IndexList ids = make_index_list(s.ctx, there.span(), m);
+    Strided<T> a = unit_rows<T>(n, d, 1);
+    Strided<T> b = unit_rows<T>(m, d, 2);
+    const auto logit = [&](Index r, Index c) {
+      return sum_of(d, [&](Index j) {
+               return static_cast<double>(a.view()(r, j)) * static_cast<double>(b.view()(c, j));
+             }) *
+             4;
+    };
+    check_close(info_nce(s(a.view()), s(b.view()), ids, info_nce_scale(T(0.25), T(3))),
+                tabulate(1, 1, [&](Index, Index) {
+                  return 3 * sum_of(n, [&](Index r) {
+                           return std::log(sum_of(m, [&](Index c) { return std::exp(logit(r, c)); })) -
+                                  logit(r, rows[static_cast<std::size_t>(r)]);
+                         });
+                }));
+    Strided<T> longer = unit_rows<T>(n + 1, d, 1);
+    CHECK_THROWS_AS(info_nce(s(longer.view()), s(b.view()), ids, info_nce_scale(T(0.25), T(3))), ShapeError);
+    Strided<T> wider = unit_rows<T>(m, d + 1, 1);
+    CHECK_THROWS_AS(info_nce(s(a.view()), s(wider.view()), ids, info_nce_scale(T(0.25), T(3))), ShapeError);
+  }
+}
+
 }  // namespace ops_losses_test

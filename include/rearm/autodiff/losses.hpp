@@ -3,6 +3,7 @@
 /// BPR and InfoNCE on tape variables; see ops.hpp.
 
 #include <rearm/autodiff/apply.hpp>
+#include <rearm/core/index_list.hpp>
 #include <rearm/ops/bpr.hpp>
 #include <rearm/ops/info_nce.hpp>
 
@@ -41,6 +42,13 @@ Var<B> info_nce(Var<B> a, Var<B> b, const InfoNceScale<Real<B>>& scale) {
 template <Backend B>
 Var<B> info_nce(Var<B> a, Var<B> b, Real<B> temperature, Real<B> weight) {
   return info_nce(a, b, info_nce_scale(temperature, weight));
+}
+/// Against all rows of b, of which b_own[r] is row r's own; the ids are those of a gather from b.
+template <Backend B>
+Var<B> info_nce(Var<B> a, Var<B> b, const IndexList& own, InfoNceScale<Real<B>> scale) {
+  detail::require_shape(a.value(), own.size, b.cols(), "info_nce", "first operand");
+  scale.own = own.ids;
+  return info_nce(a, b, scale);
 }
 
 }  // namespace rearm::REARM_ABI

@@ -15,8 +15,10 @@ struct InfoNceScale {
   T weight;
   bool mean = false;
   const Index* count = nullptr;
+  const Id* own = nullptr;  ///< what is row r's own among the others, where it is not row r
 
   REARM_HD Index n(Index rows) const { return count != nullptr ? *count : rows; }
+  REARM_HD Index own_of(Index row) const { return own != nullptr ? own[row] : row; }
   REARM_HD T row_weight(Index rows) const { return mean ? weight / static_cast<T>(n(rows)) : weight; }
 };
 

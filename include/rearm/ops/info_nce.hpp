@@ -1,7 +1,7 @@
 #pragma once
 /// @file info_nce.hpp
-/// InfoNCE between two sets of unit rows on views (REARM eq. 12). Only a tile of rows of the n x n similarities
-/// exists at a time.
+/// InfoNCE between two sets of unit rows on views (REARM eq. 12). Only a tile of rows of their similarities exists at a
+/// time.
 
 #include <rearm/functors/info_nce.hpp>
 #include <rearm/ops/elementwise.hpp>
@@ -29,11 +29,13 @@ void for_each_info_nce_tile(Context<B>& ctx, ConstView<T> a, ConstView<T> b, T i
 }  // namespace detail
 
 /// loss (1 x 1) = sum_r w (log sum_s exp(a_r . b_s / temperature) - a_r . b_r / temperature), w the row weight of
-/// `scale`; a, b n x d with unit rows. `lse` (n) is kept for the backward pass. 2 n^2 d operations.
+/// `scale`; a n x d, b m x d with unit rows, m = n. With `scale.own` a_r . b_own[r] takes the place of a_r . b_r, and b is
+/// of any length; own[r] < m, and no count. `lse` (n) is kept for the backward pass. 2 n m d operations.
 template <Backend B>
 void info_nce(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& scale, Real<B>* lse, Out<B> loss) {
   using T = Real<B>;
-  detail::require_shape(b, a.rows, a.cols, "info_nce", "second operand");
+  const bool any_length = scale.own != nullptr && scale.count == nullptr;
+  detail::require_shape(b, any_length ? b.rows : a.rows, a.cols, "info_nce", "second operand");
   detail::require_shape(loss, 1, 1, "info_nce", "loss");
   Scratch<B> scratch(ctx);
   T* const rows = scratch.template allocate<T>(a.rows);
@@ -44,7 +46,7 @@ void info_nce(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& sc
 }
 
 /// d_a, d_b (+)= gradients for d_loss (1 x 1), from one pass over the similarities.
-/// 6 n^2 d operations.
+/// 6 n m d operations.
 template <Backend B>
 void info_nce_backward(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& scale, const Real<B>* lse,
                        In<B> d_loss, Into<Real<B>> d_a, Into<Real<B>> d_b) {
