@@ -366,6 +366,18 @@ struct ScalarAffineBackwardRow {
   }
 };
 
+/// y_ij standard normal, a function of the key and the place.
+template <class T>
+struct NormalRow {
+  RandomKey key;
+  MatrixView<T> y;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    for (Index j = lane.first(); j < y.cols; j += L::step)
+      y(i, j) = static_cast<T>(key.normal(static_cast<std::uint64_t>(i * y.cols + j)));
+  }
+};
+
 /// Which elements dropout keeps. Each has 16 random bits and is kept if they are at least `threshold` = round(p 2^16).
 /// A row of `width` elements takes draws(width) Philox draws of eight half-words; element j has half-word j / draws of
 /// draw j % draws, so that adjacent elements come from adjacent draws and vector instructions can make them together.

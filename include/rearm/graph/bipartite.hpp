@@ -53,6 +53,28 @@ inline Csr<double> users_block(const Csr<double>& graph, Index n_users) {
   return block;
 }
 
+/// D^-1/2 (A + I) D^-1/2, A the 0/1 matrix of the pairs and D the row sums of A + I; symmetric. A node without pairs has
+/// itself alone, with weight 1. Throws what `interaction_graph` throws.
+inline Csr<double> interaction_graph_with_loops(const Adjacency& items_by_user, const Adjacency& users_by_item) {
+  const Csr<double> a = interaction_graph(items_by_user, users_by_item, 1.0);  // a degree more each: the loop's
+  const Index n_users = items_by_user.rows();
+  Csr<double> out{a.rows, a.rows, Buffer<Index>(a.rows + 1), Buffer<Id>(a.nonzeros() + a.rows),
+                  Buffer<double>(a.nonzeros() + a.rows)};
+  Index end = 0;
+  for (Index i = 0; i < a.rows; ++i) {
+    const auto add = [&](Index j, double weight) {
+      out.indices[end] = static_cast<Id>(j);
+      out.values[end++] = weight;
+    };
+    const double loop = 1.0 / static_cast<double>(a.offsets[i + 1] - a.offsets[i] + 1);
+    if (i < n_users) add(i, loop);  // ids ascend: all of a user's neighbors are items
+    for (Index e = a.offsets[i]; e < a.offsets[i + 1]; ++e) add(a.indices[e], a.values[e]);
+    if (i >= n_users) add(i, loop);
+    out.offsets[i + 1] = end;
+  }
+  return out;
+}
+
 /// `interaction_graph` of a list of pairs, in the backend's memory.
 template <Backend B>
 SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Interactions& pairs, Index n_users,

@@ -6,6 +6,7 @@
 #include <rearm/models/ape_gnn.hpp>
 #include <rearm/models/bm3.hpp>
 #include <rearm/models/bpr_mf.hpp>
+#include <rearm/models/diffmm.hpp>
 #include <rearm/models/freedom.hpp>
 #include <rearm/models/light_gcn.hpp>
 #include <rearm/models/mgcn.hpp>
@@ -32,6 +33,7 @@ using AllModels = Models<
     Bm3,
     Freedom,
     ApeGnn,
+    DiffMm,
     Model>;
 // clang-format on
 
