@@ -11,3 +11,4 @@
 #include "../ops/map_test.cpp"
 #include "../ops/normalize_test.cpp"
 #include "../ops/sparse_test.cpp"
+#include "../ops/top_k_test.cpp"

@@ -107,9 +107,9 @@ TEST_CASE_TEMPLATE("info_nce of a batch's rows against all of the others", T, fl
     Strided<T> a = unit_rows<T>(n, d, 1);
     Strided<T> b = unit_rows<T>(m, d, 2);
     const auto logit = [&](Index r, Index c) {
-      return sum_of(d, [&](Index j) {
-               return static_cast<double>(a.view()(r, j)) * static_cast<double>(b.view()(c, j));
-             }) *
+      return sum_of(
+                 d,
+                 [&](Index j) { return static_cast<double>(a.view()(r, j)) * static_cast<double>(b.view()(c, j)); }) *
              4;
     };
     check_close(info_nce(s(a.view()), s(b.view()), ids, info_nce_scale(T(0.25), T(3))),

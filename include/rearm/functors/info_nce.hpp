@@ -12,8 +12,8 @@ REARM_LOOPS_BEGIN
 
 namespace rearm::REARM_ABI::functors {
 
-/// From a tile's similarities s: lse_r = log sum_s exp(s_rs), loss_r = row weight (lse_r - s_ro), o the row's own; 0 for
-/// rows of padding.
+/// From a tile's similarities s: lse_r = log sum_s exp(s_rs), loss_r = row weight (lse_r - s_ro), o the row's own; 0
+/// for rows of padding.
 template <class T>
 struct InfoNceRow {
   MatrixView<const T> scores;  ///< rows first, first + 1, ... of the whole matrix
@@ -46,8 +46,8 @@ struct InfoNceRow {
   }
 };
 
-/// Replaces a tile's similarities by their gradients g (exp(s - lse) - [column = row's own]), with g = d_loss (row weight) /
-/// temperature; 0 in rows and columns of padding.
+/// Replaces a tile's similarities by their gradients g (exp(s - lse) - [column = row's own]), with g = d_loss (row
+/// weight) / temperature; 0 in rows and columns of padding.
 template <class T>
 struct InfoNceBackwardRow {
   MatrixView<T> scores;

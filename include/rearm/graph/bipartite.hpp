@@ -53,8 +53,8 @@ inline Csr<double> users_block(const Csr<double>& graph, Index n_users) {
   return block;
 }
 
-/// D^-1/2 (A + I) D^-1/2, A the 0/1 matrix of the pairs and D the row sums of A + I; symmetric. A node without pairs has
-/// itself alone, with weight 1. Throws what `interaction_graph` throws.
+/// D^-1/2 (A + I) D^-1/2, A the 0/1 matrix of the pairs and D the row sums of A + I; symmetric. A node without pairs
+/// has itself alone, with weight 1. Throws what `interaction_graph` throws.
 inline Csr<double> interaction_graph_with_loops(const Adjacency& items_by_user, const Adjacency& users_by_item) {
   const Csr<double> a = interaction_graph(items_by_user, users_by_item, 1.0);  // a degree more each: the loop's
   const Index n_users = items_by_user.rows();

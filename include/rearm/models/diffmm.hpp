@@ -128,8 +128,8 @@ class DiffMm {
     const Var<B> time = gather(view.denoiser.times(tape.constant(codes_.view())), times);
     const Var<B> y = view.denoiser(drop(input(noisy)), time);
     const Var<B> wrong = y - start;
-    Loss<B> loss{{"diffusion", scale(column_mean(row_dot(wrong, wrong) * of(loss_weight_)),
-                                     T{1} / static_cast<T>(items_.rows()))}};
+    Loss<B> loss{{"diffusion",
+                  scale(column_mean(row_dot(wrong, wrong) * of(loss_weight_)), T{1} / static_cast<T>(items_.rows()))}};
     if (config_.content_weight > 0) {
       const auto mixed = [](Var<B> x, Var<B> by) { return gemm(Op::none, Op::none, T{1}, x, by.detach()); };
       const Var<B> apart = mixed(y, view(tape)) - mixed(start, tape.parameter(items_));
@@ -168,14 +168,14 @@ class DiffMm {
           for (Index r = 0; r < ids.cols; ++r) {
             if (here.view()(u, r) < 0)
               throw NumericError(detail::message("the denoiser of the modality ", view.modality, " gives user ",
-                                                 first + u, " entries that are not finite; lower "
+                                                 first + u,
+                                                 " entries that are not finite; lower "
                                                  "denoiser_learning_rate or look at the features"));
             chosen(first + u, r) = static_cast<T>(here.view()(u, r));
           }
       });
-      fill_on_host<Memory>(view.generated.value(), [&](Index begin, Out<B> to) {
-        std::copy_n(chosen.row(begin), to.size(), to.data);
-      });
+      fill_on_host<Memory>(view.generated.value(),
+                           [&](Index begin, Out<B> to) { std::copy_n(chosen.row(begin), to.size(), to.data); });
     }
     tape.reset();
   }
@@ -231,8 +231,8 @@ class DiffMm {
     const Index divisor = config_.bpr_batch_size > 0 ? config_.bpr_batch_size : step.batch.size();
     Loss<B> loss{{"bpr", bpr(rows.users, rows.positives, rows.negatives, T{1} / static_cast<T>(divisor))}};
     if (const auto weight = static_cast<T>(config_.reg_weight); weight > 0)
-      loss.add("reg", add(sum_of_squares(tape.parameter(users_), weight),
-                          sum_of_squares(tape.parameter(items_), weight)));
+      loss.add("reg",
+               add(sum_of_squares(tape.parameter(users_), weight), sum_of_squares(tape.parameter(items_), weight)));
     if (config_.cl_weight > 0) {
       const VarList<B> views = contrast_views(tape, contents);
       const Var<B> unit = config_.contrast == DiffMmContrast::embeddings ? row_normalize(e, eps) : Var<B>();
@@ -388,9 +388,7 @@ class DiffMm {
     const Var<B> sum = scale(propagate_mean(graph_, start, config_.n_layers), static_cast<T>(config_.n_layers + 1));
     return add(sum, row_normalize(start, eps), static_cast<T>(config_.residual_weight));
   }
-  Embeddings<B> split(Var<B> e) const {
-    return {e.rows(0, users_.rows()), e.rows(users_.rows(), items_.rows())};
-  }
+  Embeddings<B> split(Var<B> e) const { return {e.rows(0, users_.rows()), e.rows(users_.rows(), items_.rows())}; }
   /// N_m = sum of A^l B_m [U; F_m], l = 0...L, with rows of length 1 (so that their mean serves as well).
   VarList<B> contrast_views(Tape<B>& tape, const VarList<B>& contents) const {
     VarList<B> out = tape.list();
@@ -404,8 +402,7 @@ class DiffMm {
   /// C(x, y) = mean over the batch of -log(exp(x_b . y_b / temperature) / sum over all rows j of exp(x_b . y_j / ...))
   /// of the nodes [begin, begin + n).
   Var<B> contrast(const VarList<B>& views, Var<B> e, Index begin, Index n, const IndexList& ids) const {
-    const auto scale =
-        info_nce_scale(static_cast<T>(config_.cl_temperature), static_cast<T>(config_.cl_weight), true);
+    const auto scale = info_nce_scale(static_cast<T>(config_.cl_temperature), static_cast<T>(config_.cl_weight), true);
     Var<B> sum;
     const auto add_pair = [&](Var<B> x, Var<B> y) {
       const Var<B> pair = info_nce(gather(x.rows(begin, n), ids), y.rows(begin, n), ids, scale);
@@ -427,8 +424,9 @@ class DiffMm {
   Csr<T, Memory> rows_;  ///< the 0/1 train matrix, users x items
   std::deque<View> views_;
   Parameter<B>* logits_ = nullptr;
-  Parameter<B>* draw_ = nullptr;  ///< the number of the epoch, from 1, that generated, and what drew its entries; else 0
-  Draw made_ = {};                ///< that of the graphs there are
+  Parameter<B>* draw_ =
+      nullptr;      ///< the number of the epoch, from 1, that generated, and what drew its entries; else 0
+  Draw made_ = {};  ///< that of the graphs there are
   Matrix<T, Memory> signal_, spread_, loss_weight_, codes_;  ///< a row each step of the diffusion
 };
 

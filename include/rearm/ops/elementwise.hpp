@@ -14,7 +14,7 @@ void fill(Context<B>& ctx, Real<B> value, Out<B> y) {
   B::for_each(ctx, y.rows, functors::FillRow<Real<B>>{value, y});
 }
 
-/// y_ij standard normal, the one at position i cols + j of the key.
+/// y_ij standard normal, a function of the key, the place and the number of columns.
 template <Backend B>
 void fill_normal(Context<B>& ctx, RandomKey key, Out<B> y) {
   B::for_each(ctx, y.rows, functors::NormalRow<Real<B>>{key, y});

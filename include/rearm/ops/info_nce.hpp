@@ -29,8 +29,8 @@ void for_each_info_nce_tile(Context<B>& ctx, ConstView<T> a, ConstView<T> b, T i
 }  // namespace detail
 
 /// loss (1 x 1) = sum_r w (log sum_s exp(a_r . b_s / temperature) - a_r . b_r / temperature), w the row weight of
-/// `scale`; a n x d, b m x d with unit rows, m = n. With `scale.own` a_r . b_own[r] takes the place of a_r . b_r, and b is
-/// of any length; own[r] < m, and no count. `lse` (n) is kept for the backward pass. 2 n m d operations.
+/// `scale`; a n x d, b m x d with unit rows, m = n. With `scale.own` a_r . b_own[r] takes the place of a_r . b_r, and b
+/// is of any length; own[r] < m, and no count. `lse` (n) is kept for the backward pass. 2 n m d operations.
 template <Backend B>
 void info_nce(Context<B>& ctx, In<B> a, In<B> b, const InfoNceScale<Real<B>>& scale, Real<B>* lse, Out<B> loss) {
   using T = Real<B>;
