@@ -180,15 +180,18 @@ class DiffMm {
     tape.reset();
   }
 
-  /// Of modality m's generated pairs: D^-1/2 (A + I) D^-1/2.
+  /// Of modality m's generated pairs: D^-1/2 (A + I) D^-1/2. Throws DataError where a file gave others than items.
   Csr<double> generated_graph(std::size_t m) const {
     const Parameter<B>& generated = views_[m].generated;
     const OnHost<T, Memory> ids(generated.value());
     Interactions pairs;
     for (Index u = 0; u < generated.rows(); ++u)
       for (Index r = 0; r < generated.cols(); ++r) {
+        const T item = ids.view()(u, r);
+        if (!(item >= T{0} && item < static_cast<T>(items_.rows())))
+          throw DataError(detail::message(generated.name, " of user ", u, " is ", item, ", which is no item"));
         pairs.users.push_back(static_cast<Id>(u));
-        pairs.items.push_back(static_cast<Id>(ids.view()(u, r)));
+        pairs.items.push_back(static_cast<Id>(item));
       }
     return interaction_graph_with_loops(items_by_user(pairs, users_.rows()), users_by_item(pairs, items_.rows()));
   }
@@ -345,13 +348,14 @@ class DiffMm {
   }
   /// The graphs that the arrays of the store say, `generated.draw` which entries stay.
   void make_graphs() {
-    made_ = draw();
-    const RandomKey key{static_cast<std::uint64_t>(made_[1]), stream + 2, static_cast<std::uint32_t>(made_[0])};
+    const Draw now = draw();
+    const RandomKey key{static_cast<std::uint64_t>(now[1]), stream, static_cast<std::uint32_t>(now[0])};
     const auto n = static_cast<std::uint64_t>(graph_.rows());
     make_graphs([&](std::size_t m, Index row, Index column) {
       const std::uint64_t place = static_cast<std::uint64_t>(row) * n + static_cast<std::uint64_t>(column);
       return key.for_stream(of_modality(m)).uniform(place) < config_.keep_rate;
     });
+    made_ = now;
   }
   /// The same where the store was given the arrays of another epoch or run since they were made; waits for the device.
   void take_up_graphs() {

@@ -188,6 +188,23 @@ TEST_CASE("entries that are not finite are an error, not a graph") {
   CHECK_THROWS_WITH_AS(model.generate(ctx), doctest::Contains("the denoiser of the modality"), NumericError);
 }
 
+TEST_CASE("generated items that are none are refused") {
+  const Dataset data = idle_data();
+  const auto settings = other_settings();
+  Context<Float> ctx(test_options(), 7);
+  DiffMm<Float> model(ctx, data, settings.model);
+  for (const float bad : {20.0F, -1.0F, std::numeric_limits<float>::quiet_NaN()}) {
+    for (auto& p : model.parameters()) {
+      if (!p.name.starts_with("generated.")) continue;
+      Matrix<float> values(p.rows(), p.cols());
+      std::fill_n(values.data(), values.size(), p.name == "generated.draw" ? 1.0F : bad);
+      set(p, values);
+    }
+    CHECK_THROWS_WITH_AS(embeddings_of(ctx, model), doctest::Contains("of user 0 is "), DataError);
+    ctx.arena().reset();
+  }
+}
+
 TEST_CASE("settings of DiffMM that do not fit are refused") {
   const Dataset data = idle_data();
   const auto refused = [&](const char* what, const auto& change) {
