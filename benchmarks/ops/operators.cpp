@@ -232,6 +232,23 @@ void register_operators(const Shape& shape, Machine& machine) {
     const IndexList ids = a.ids(std::span(data.train.users).first(batch), data.n_users);
     return pass({0, bytes_of(batch, width), bytes_of(batch, width)}, [=, &a] { gather<B>(a.ctx, x, ids, y); });
   });
+  add_op("gather_sparse", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const auto items = std::make_shared<SparseOperator<float, B::Memory>>(interaction_operator<B>(data, 0));
+    const auto y = a.make(batch, data.n_users + data.n_items);
+    const IndexList ids = a.ids(std::span(data.train.users).first(batch), data.n_users);
+    return pass({0, bytes_of(batch, y.cols), 0}, [=, &a] {
+      gather<B>(a.ctx, items->view(), std::span(ids.ids, static_cast<std::size_t>(ids.size)), y);
+    });
+  });
+  add_op("row_top_k", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const auto x = a.make(batch, data.n_items);
+    const auto ids = std::make_shared<Matrix<Id, B::Memory>>(batch, k);
+    return pass({0, k * bytes_of(batch, x.cols), 0}, [=, &a] { row_top_k<B>(a.ctx, x, ids->view()); });
+  });
+  add_op("fill_normal", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const auto y = a.make(batch, data.n_items);
+    return pass({0, bytes_of(batch, y.cols), 0}, [=, &a] { fill_normal<B>(a.ctx, {1, 2, 3}, y); });
+  });
   add_op("scatter_add", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const auto d_y = a.make(batch, width), d_x = a.make(data.n_users, width);
     const IndexList ids = a.ids(std::span(data.train.users).first(batch), data.n_users);

@@ -17,6 +17,7 @@
 #include <rearm/functors/normalize.hpp>
 #include <rearm/functors/sampled.hpp>
 #include <rearm/functors/softmax.hpp>
+#include <rearm/functors/top_k.hpp>
 
 #include <algorithm>
 #include <barrier>
@@ -228,6 +229,7 @@ TEST_CASE_TEMPLATE("32 lanes: copies, sums, activations, dropout", T, float, dou
         const MatrixView<T> d_x = out(n_rows, cols);
         return adding(ScalarAffineBackwardRow<T>{in.a, {in.weight, in.d_y, {d_x, write}}}, out(1, 2));
       });
+      same("NormalRow", [&](Out& out) { return NormalRow<T>{{4, 5, 6}, out(n_rows, cols)}; });
       same("DropoutRow", [&](Out& out) {
         return DropoutRow<T>{in.a, {out(n_rows, cols), write}, DropoutMask::make({4, 5, 6}, 0.4), T(1 / 0.6)};
       });
@@ -367,6 +369,23 @@ TEST_CASE_TEMPLATE("32 lanes: gather, BPR, thin products, attention", T, float, 
     same("ScatterAddRow", [&](Out& out) {
       return ScatterAddRow<T>{ids.data(), order.data(), segments.data(), gathered.view(), out(5, cols)};
     });
+    const std::vector<Index> offsets = {0, 1, 1, 3};
+    const std::vector<Id> columns = {0, 0, static_cast<Id>(cols - 1)};
+    const CsrView<T> sparse{3, cols, offsets.data(), columns.data(), gathered.data(), cols == 1 ? 2 : 3};
+    const std::vector<Id> sparse_ids = {2, 1, 0};
+    same("GatherSparseRow", [&](Out& out) { return GatherSparseRow<T>{sparse, sparse_ids.data(), out(n_rows, cols)}; });
+    for (const Index k : {Index{1}, std::min<Index>(cols, 5)}) {
+      Matrix<T> ties = random_matrix<T>(n_rows, cols, 10);
+      for (Index i = 0; i < ties.size(); ++i) ties.data()[i] = std::round(ties.data()[i]);
+      const auto x = std::make_shared<const Matrix<T>>(std::move(ties));
+      same("TopKRow", [&](Out& out) {
+        const auto chosen = std::make_shared<Matrix<Id>>(n_rows, k);
+        return [x, chosen, to = out(n_rows, k)](Index i, const auto& lane) {
+          TopKRow<T>{x->view(), chosen->view()}(i, lane);
+          if (lane.leads()) std::copy_n(chosen->row(i), to.cols, to.row(i));
+        };
+      });
+    }
     same("BprRow", [&](Out& out) { return adding(BprRow<T>{in.a, in.b, in.d_y, T(0.5)}, out(1, 1)); });
     const Index k = 2;
     const auto first = random_matrix<T>(n_rows, cols * k, 7);

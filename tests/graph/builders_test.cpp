@@ -80,6 +80,27 @@ TEST_CASE("the graph with self loops has rows of equal weights that add up to 1"
   CHECK(max_difference(to_dense(a), expected) < 1e-14);
 }
 
+TEST_CASE("the interaction graph with loops equals D^-1/2 (A + I) D^-1/2") {
+  const Case c;
+  constexpr Index n = n_users + n_items;
+  Dense expected(n, n);
+  for (Index u = 0; u < n_users; ++u)
+    for (Index i = 0; i < n_items; ++i)
+      expected(u, n_users + i) = expected(n_users + i, u) = c.incidence(u, i) > 0 ? 1 : 0;
+  std::vector<double> degree(n, 1);
+  for (Index i = 0; i < n; ++i) {
+    for (Index j = 0; j < n; ++j) degree[static_cast<std::size_t>(i)] += expected(i, j);
+    expected(i, i) = 1;
+  }
+  for (Index i = 0; i < n; ++i)
+    for (Index j = 0; j < n; ++j)
+      expected(i, j) /= std::sqrt(degree[static_cast<std::size_t>(i)] * degree[static_cast<std::size_t>(j)]);
+  const Csr<double> a = self_loop_graph(c.by_user, c.by_item, true);
+  CHECK(ascending(a));
+  CHECK(max_difference(to_dense(a), expected) < 1e-14);
+  CHECK(expected(n_users - 1, n_users - 1) == 1);  // without pairs
+}
+
 TEST_CASE("the users' block of the interaction graph has the items as columns") {
   const Case c;
   const Csr<double> a = interaction_graph(c.by_user, c.by_item, 0);

@@ -15,3 +15,4 @@
 #include "../ops/normalize_test.cpp"
 #include "../ops/sampled_test.cpp"
 #include "../ops/sparse_test.cpp"
+#include "../ops/top_k_test.cpp"

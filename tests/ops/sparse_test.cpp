@@ -153,6 +153,25 @@ TEST_CASE_TEMPLATE("gather takes rows, scatter_add brings them back", T, float, 
   CHECK(gather(s(x.view()), std::span<const Id>()).rows() == 0);
 }
 
+TEST_CASE_TEMPLATE("gather writes out rows of a sparse matrix", T, float, double) {
+  Sandbox<T> s;
+  const std::vector<Id> ids{3, 0, 3, 7, 1};
+  const auto there = upload(ids);
+  const auto n = static_cast<Index>(ids.size());
+  for (const Index width : {1, 3, 65}) {
+    const Csr<T> a = random_csr<T>(8, width, 0.3, 4);
+    const auto on_backend = upload(SparseOperator<T>::general(cast<T>(a)));
+    const Matrix<double> full = dense(a);
+    TestMatrix<T> y(n, width);
+    fill(s.ctx, T(7), y.view());
+    gather(s.ctx, on_backend.view(), there.span(), y.view());
+    check_close(to_host(y).view(),
+                tabulate(n, width, [&](Index i, Index j) { return full(ids[static_cast<std::size_t>(i)], j); }));
+    TestMatrix<T> narrow(n, width + 1);
+    CHECK_THROWS_AS(gather(s.ctx, on_backend.view(), there.span(), narrow.view()), ShapeError);
+  }
+}
+
 TEST_CASE("sparse operands that do not fit are refused with shapes, ids with position and value") {
   Sandbox<double> s;
   const auto a = general(random_csr<double>(9, 4, 0.5, 1));

@@ -410,6 +410,65 @@ Loss<B> loss_with_their_draws(MigGt<B>& model, Tape<B>& tape, const Step<B>& ste
   return model.loss(tape, step, MigGtDraws<B>{{tape.context(), oracle, phase}, data.n_users, data.n_items, true});
 }
 
+// What a model does before an epoch's first step, with what their program drew; `check_gradients` compares those that a
+// backward pass left in a store. An overload for each model that trains or builds something then.
+template <class M, Backend B, class F>
+void begin_epoch_with_their_draws(M&, Context<B>&, const Oracle&, const F& /*check_gradients*/) {}
+template <Backend B, class F>
+void begin_epoch_with_their_draws(DiffMm<B>& model, Context<B>& ctx, const Oracle& oracle, const F& check_gradients) {
+  using T = Real<B>;
+  const NpyArray<Id> users = read_npy<Id>(oracle.dir / "diff_users.npy");
+  const Index n_users = users.shape[1];
+  const double content_weight = oracle.manifest.at("settings").at("e_loss");
+  const std::vector<std::string> modalities = {"image", "text"};
+  const auto upload_ids = [](const NpyArray<Id>& ids, Index first, Index n) {
+    const auto begin = ids.values.begin() + static_cast<std::ptrdiff_t>(first);
+    return upload(std::vector<Id>(begin, begin + static_cast<std::ptrdiff_t>(n)));
+  };
+  Tape<B> tape(ctx);
+  for (Index step = 0; step < users.shape[0]; ++step)
+    for (std::size_t m = 0; m < modalities.size(); ++m) {
+      CAPTURE(step);
+      CAPTURE(modalities[m]);
+      const auto draws = [&](const std::string& of) {
+        return "rand.diff" + std::to_string(step + 1) + "." + of + "_" + modalities[m];
+      };
+      const auto matrix = [&](const std::string& of) {
+        const NpyArray<double> a = oracle(draws(of));
+        return upload(cast_to<T>(shaped(a, a.shape[0], a.shape[1], false)));
+      };
+      tape.reset();
+      const auto ids = upload_ids(users, step * n_users, n_users);
+      const auto times = upload_ids(read_npy<Id>(oracle.dir / (draws("t") + ".npy")), 0, n_users);
+      const TestMatrix<T> noise = matrix("noise"), mask = matrix("drop");
+      const Loss<B> loss = model.denoiser_loss(
+          tape, m, ids.span(), make_index_list(ctx, times.span(), Index{oracle.manifest.at("settings").at("steps")}),
+          tape.constant(noise.view()), [&](Var<B> x) { return mul(x, tape.constant(mask.view())); });
+      const auto check = [&](const char* part, const std::string& of, double weight) {
+        const double want = weight * oracle("diffusion_part." + of).values[static_cast<std::size_t>(step)];
+        CHECK(relative_error(scalar(loss.part(part)), want) <= Tolerances<T>::losses);
+      };
+      check("diffusion", "diff_" + modalities[m], 1);
+      check("content", "gc_" + modalities[m] + "_unweighted", content_weight);
+      tape.backward(loss.total());
+      if (step == 0) check_gradients(*model.inner_networks()[m].parameters);
+      model.denoiser_step(ctx, m);
+    }
+  tape.reset();
+  model.generate(ctx);
+  std::vector<Matrix<double>> kept;
+  for (std::size_t m = 0; m < modalities.size(); ++m) {
+    CAPTURE(modalities[m]);
+    const Matrix<double> built = dense(model.generated_graph(m));
+    const auto theirs = [&](const std::string& of) {
+      return shaped(oracle("graph." + modalities[m] + of), built.rows(), built.cols(), false);
+    };
+    CHECK(max_difference(built, theirs("_ui_full")) <= Tolerances<T>::graphs);
+    kept.push_back(theirs("_ui"));
+  }
+  model.make_graphs([&](std::size_t m, Index row, Index column) { return kept[m](row, column) != 0; });
+}
+
 template <class T, template <class> class M>
 void compare(const fs::path& folder, const Names& names) {
   using B = TestBackend<T>;
@@ -421,6 +480,10 @@ void compare(const fs::path& folder, const Names& names) {
   Context<B> ctx(test_options());
   M<B> model(ctx, data, settings.model);
   ParameterStore<B>& parameters = model.parameters();
+  const auto for_each_parameter = [&](const auto& f) {
+    parameters.for_each(f);
+    for (const Trained<B>& inner : AnyRecommender<B>(model).inner_networks()) inner.parameters->for_each(f);
+  };
 
   for (const auto& graph : names.graphs) {
     CAPTURE(graph.first);
@@ -442,7 +505,7 @@ void compare(const fs::path& folder, const Names& names) {
     const bool transposed = name.starts_with("T ");
     if (transposed) name = name.substr(2);
     CAPTURE(theirs);
-    parameters.for_each([&](auto& p) {
+    for_each_parameter([&](auto& p) {
       if (p.name != name) return;
       set(p, cast_to<T>(shaped(oracle("param." + theirs), p.rows(), p.cols(), transposed)));
       places[name] = {theirs, transposed};
@@ -450,9 +513,30 @@ void compare(const fs::path& folder, const Names& names) {
     const bool trained = entry.at("trained");
     REQUIRE((places.contains(name) || !trained));  // what theirs does not train ours need not have as a parameter
   }
-  parameters.for_each([&](const auto& p) {
+  for_each_parameter([&](const auto& p) {
     if (p.trainable) CHECK_MESSAGE(places.contains(p.name), p.name, " has no counterpart");
   });
+
+  std::set<std::string> without_gradient;  // zero in exact arithmetic: rounding decides where Adam goes
+  const auto check_gradients = [&](ParameterStore<B>& store) {
+    store.for_each([&](const auto& p) {
+      if (!places.contains(p.name)) return;
+      CAPTURE(p.name);
+      const auto& [array, transposed] = places.at(p.name);
+      CHECK(has_gradient(p) == oracle.has("grad." + array));
+      if (!has_gradient(p) || !oracle.has("grad." + array)) return;
+      const NpyArray<double> theirs = oracle("grad." + array);
+      const double size = largest(theirs.values);
+      if (size < 1e-12) without_gradient.insert(p.name);
+      if (size < 1e-12 && std::is_same_v<T, float>) return;
+      const auto cancelled = names.cancelled.find(array);
+      const double tolerance =
+          cancelled != names.cancelled.end() && std::is_same_v<T, float> ? cancelled->second : Tolerance::gradients;
+      CHECK(max_difference(gradient_of(p), shaped(theirs, p.rows(), p.cols(), transposed)) <=
+            (size < 1e-12 ? 1e-12 : tolerance * size));
+    });
+  };
+  begin_epoch_with_their_draws(model, ctx, oracle, check_gradients);
 
   Tape<B> tape(ctx);
   {
@@ -482,7 +566,6 @@ void compare(const fs::path& folder, const Names& names) {
   const std::vector<double> total = oracle("loss").values;
   const auto& adam = oracle.manifest.at("optimiser");
   AdamW<B> optimizer({.learning_rate = adam.at("lr"), .l2 = adam.value("weight_decay", 0.0)});
-  std::set<std::string> without_gradient;  // zero in exact arithmetic: rounding decides where Adam goes
   for (Index step = 0; step < batches.shape[0]; ++step) {
     CAPTURE(step);
     const BatchThere batch = read_batch(batches, step);
@@ -508,28 +591,12 @@ void compare(const fs::path& folder, const Names& names) {
       CHECK(relative_error(scalar(part), want) <= Tolerance::losses);
     }
     tape.backward(sum);
-    if (step == 0)
-      parameters.for_each([&](const auto& p) {
-        if (!places.contains(p.name)) return;
-        CAPTURE(p.name);
-        const auto& [array, transposed] = places.at(p.name);
-        CHECK(has_gradient(p) == oracle.has("grad." + array));
-        if (!has_gradient(p) || !oracle.has("grad." + array)) return;
-        const NpyArray<double> theirs = oracle("grad." + array);
-        const double size = largest(theirs.values);
-        if (size < 1e-12) without_gradient.insert(p.name);
-        if (size < 1e-12 && std::is_same_v<T, float>) return;
-        const auto cancelled = names.cancelled.find(array);
-        const double tolerance =
-            cancelled != names.cancelled.end() && std::is_same_v<T, float> ? cancelled->second : Tolerance::gradients;
-        CHECK(max_difference(gradient_of(p), shaped(theirs, p.rows(), p.cols(), transposed)) <=
-              (size < 1e-12 ? 1e-12 : tolerance * size));
-      });
+    if (step == 0) check_gradients(parameters);
     optimizer.step(ctx, parameters);
   }
   for (const auto& [theirs, name] : names.parameters)  // what steps write, which they do not call parameters
     if (oracle.has("after." + theirs)) places.try_emplace(name, Place{theirs, false});
-  parameters.for_each([&](const auto& p) {
+  for_each_parameter([&](const auto& p) {
     if (!places.contains(p.name)) return;
     CAPTURE(p.name);
     if (without_gradient.contains(p.name) && std::is_same_v<T, float>) return;
@@ -717,6 +784,56 @@ Names mig_gt() {
       names.parameters[at(1) + ".running_var"] = own + ".norm.running_variance";
       names.parameters[at(2) + ".alpha"] = own + ".slope";
     }
+  return names;
+}
+
+// The noise schedule of DiffMM's settings, one of its numbers a step.
+template <std::vector<double> NoiseSchedule::*numbers>
+Matrix<double> schedule(const Dataset&, const Oracle& oracle) {
+  const auto& settings = oracle.manifest.at("settings");
+  DiffMmConfig config;
+  config.n_steps = settings.at("steps");
+  config.noise_scale = settings.at("noise_scale");
+  config.noise_min = settings.at("noise_min");
+  config.noise_max = settings.at("noise_max");
+  const NoiseSchedule made = noise_schedule(config);
+  const std::vector<double>& of = made.*numbers;
+  return tabulate(1, config.n_steps, [&](Index, Index t) { return of[static_cast<std::size_t>(t)]; });
+}
+Names diffmm() {
+  Names names{.parameters = {{"uEmbeds", "user_id"},
+                             {"iEmbeds", "item_id"},
+                             {"image_trans", "T item_projection.image.weight"},
+                             {"text_trans", "T item_projection.text.weight"},
+                             {"modal_weight", "modality_weights"}},
+              .settings = {{"latdim", "embedding_dim"},
+                           {"gnn_layer", "n_layers"},
+                           {"reg", "reg_weight"},
+                           {"ssl_reg", "cl_weight"},
+                           {"temp", "cl_temperature"},
+                           {"keepRate", "keep_rate"},
+                           {"d_emb_size", "time_dim"},
+                           {"norm", "normalize_input"},
+                           {"steps", "n_steps"},
+                           {"e_loss", "content_weight"},
+                           {"ris_lambda", "residual_weight"},
+                           {"ris_adj_lambda", "modal_graph_weight"},
+                           {"batch", "bpr_batch_size"}},
+              .parts = {{"bpr", "bpr"},
+                        {"reg_weighted", "reg"},
+                        {"cl_user_unweighted", "cl_weight * cl_users"},
+                        {"cl_item_unweighted", "cl_weight * cl_items"}},
+              .graphs = {{"norm_adj", self_looped},
+                         {"betas", schedule<&NoiseSchedule::beta>},
+                         {"alphas_cumprod", schedule<&NoiseSchedule::c>},
+                         {"posterior_mean_coef1", schedule<&NoiseSchedule::from_start>},
+                         {"posterior_mean_coef2", schedule<&NoiseSchedule::from_noisy>}},
+              .given = {{"hidden_dims", {20}}}};
+  for (const std::string modality : {"image", "text"})
+    for (const auto& [theirs, ours] :
+         {std::pair{"emb_layer", "time"}, std::pair{"in_layers.0", "in.0"}, std::pair{"out_layers.0", "out.0"}})
+      for (const char* part : {".weight", ".bias"})
+        names.parameters["denoise_" + modality + "." + theirs + part] = "denoiser." + modality + "." + ours + part;
   return names;
 }
 
@@ -943,6 +1060,7 @@ const std::vector<Row>& table() {
                          .parts = {{"info_bpr_sum", "info_bpr"}, {"l2_unweighted", "reg_weight * reg"}},
                          .graphs = {{"norm_adj", self_looped}}}),
       row<MigGt>("mig_gt", mig_gt()),
+      row<DiffMm>("diffmm", diffmm()),
   };
   return rows;
 }

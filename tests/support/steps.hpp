@@ -18,7 +18,7 @@ std::pair<Matrix<Real<B>>, Matrix<Real<B>>> take_steps(Context<B>& ctx, AnyRecom
                                                        std::vector<double>& losses) {
   Tape<B> tape(ctx);
   AdamW<B> optimizer({.learning_rate = learning_rate});
-  model.begin_epoch(ctx, 0);
+  if (n > 0) model.begin_epoch(ctx, 0);
   for (int step = 0; step < n; ++step) {
     tape.reset();
     const Var<B> loss = model.loss(tape, {batch, static_cast<std::uint32_t>(step), true}).total();

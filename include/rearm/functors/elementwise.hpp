@@ -7,6 +7,8 @@
 #include <rearm/core/random.hpp>
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 #include <type_traits>
 
 REARM_LOOPS_BEGIN
@@ -364,6 +366,30 @@ struct ScalarAffineBackwardRow {
     }
     if (to_x.d_x.wanted()) to_x(i, lane);
   }
+};
+
+/// y_ij standard normal (Box-Muller), a function of the key and the place. A row of `width` elements takes
+/// draws(width) Philox draws of four words; element j is number j / draws of the four that draw j % draws makes.
+template <class T>
+struct NormalRow {
+  RandomKey key;
+  MatrixView<T> y;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const Index n = draws(y.cols);
+    for (Index r = lane.first(); r < n; r += L::step) {
+      const RandomBits draw = key.noise(static_cast<std::uint64_t>(i * n + r));
+      for (int pair = 0; pair < 2; ++pair) {
+        constexpr T unit = static_cast<T>(0x1p-32);
+        const T radius = std::sqrt(T{-2} * std::log((static_cast<T>(draw.word[2 * pair]) + T{1}) * unit));
+        const T angle = static_cast<T>(2 * std::numbers::pi) * (static_cast<T>(draw.word[2 * pair + 1]) * unit);
+        const Index j = r + 2 * pair * n;
+        if (j < y.cols) y(i, j) = radius * std::cos(angle);
+        if (j + n < y.cols) y(i, j + n) = radius * std::sin(angle);
+      }
+    }
+  }
+  REARM_HD static Index draws(Index width) { return (width + 3) / 4; }
 };
 
 /// Which elements dropout keeps. Each has 16 random bits and is kept if they are at least `threshold` = round(p 2^16).

@@ -2,6 +2,7 @@
 /// @file gather.hpp
 /// Row functors for a gather, and for the target rows of its transpose.
 
+#include <rearm/core/csr.hpp>
 #include <rearm/core/index_list.hpp>
 #include <rearm/functors/elementwise.hpp>
 
@@ -17,6 +18,22 @@ struct GatherRow {
   REARM_HD void operator()(Index i, const L& lane) const {
     const T* in = x.row(ids[i]);
     for (Index j = lane.first(); j < y.cols; j += L::step) y(i, j) = in[j];
+  }
+};
+
+/// y_i = row ids[i] of a sparse matrix, written out.
+template <class T>
+struct GatherSparseRow {
+  CsrView<T> a;
+  const Id* ids;
+  MatrixView<T> y;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    T* const out = y.row(i);
+    for (Index j = lane.first(); j < y.cols; j += L::step) out[j] = T{0};
+    lane.sync();
+    const Index end = a.offsets[ids[i] + 1];
+    for (Index e = a.offsets[ids[i]] + lane.first(); e < end; e += L::step) out[a.indices[e]] = a.values[e];
   }
 };
 

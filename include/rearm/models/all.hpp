@@ -6,6 +6,7 @@
 #include <rearm/models/ape_gnn.hpp>
 #include <rearm/models/bm3.hpp>
 #include <rearm/models/bpr_mf.hpp>
+#include <rearm/models/diffmm.hpp>
 #include <rearm/models/dragon.hpp>
 #include <rearm/models/dual_gnn.hpp>
 #include <rearm/models/freedom.hpp>
@@ -48,6 +49,7 @@ using AllModels = Models<
     Dragon,
     Mgdn,
     MigGt,
+    DiffMm,
     Model>;
 // clang-format on
 

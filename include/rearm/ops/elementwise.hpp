@@ -14,6 +14,12 @@ void fill(Context<B>& ctx, Real<B> value, Out<B> y) {
   B::for_each(ctx, y.rows, functors::FillRow<Real<B>>{value, y});
 }
 
+/// y_ij standard normal, a function of the key, the place and the number of columns.
+template <Backend B>
+void fill_normal(Context<B>& ctx, RandomKey key, Out<B> y) {
+  B::for_each(ctx, y.rows, functors::NormalRow<Real<B>>{key, y});
+}
+
 /// y (+)= alpha x, same shape. With y a column block of a wider matrix this is concatenation; the backward
 /// pass is the same call with the gradients of y and x.
 template <Backend B>

@@ -56,6 +56,15 @@ void gather(Context<B>& ctx, In<B> x, const IndexList& ids, Out<B> y) {
   B::for_each(ctx, ids.size, functors::GatherRow<Real<B>>{x, ids.ids, y});
 }
 
+/// y_i = row ids[i] of the sparse matrix A, written out: A n x w with distinct columns in a row, `ids` in the backend's
+/// memory, y size x w. Each id must lie in [0, n), which is checked as in make_index_list.
+template <Backend B>
+void gather(Context<B>& ctx, const CsrView<Real<B>>& a, std::span<const Id> ids, Out<B> y) {
+  if constexpr (B::Memory::host_accessible) detail::require_ids(ids, a.rows);
+  detail::require_shape(y, static_cast<Index>(ids.size()), a.cols, "gather", "output");
+  B::for_each(ctx, y.rows, functors::GatherSparseRow<Real<B>>{a, ids.data(), y});
+}
+
 /// d_x_{ids[i]} += d_y_i; repeated ids add in ascending position.
 template <Backend B>
 void scatter_add(Context<B>& ctx, const IndexList& ids, In<B> d_y, Out<B> d_x) {
