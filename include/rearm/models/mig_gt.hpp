@@ -242,10 +242,10 @@ class MigGt {
   /// prelu(batch_norm(x W^T)): a bias would go with the mean.
   class Layer {
    public:
-    Layer(ParameterStore<B>& store, const std::string& name, Index in, Index out, std::uint64_t seed)
-        : weight_(&store.add(name + ".weight", out, in)),
-          norm_(store, name + ".norm", out),
-          slope_(&store.add(name + ".slope", 1, 1)) {
+    Layer(ParameterStore<B>& store, const std::string& prefix, Index in, Index out, std::uint64_t seed)
+        : weight_(&store.add(prefix + ".weight", out, in)),
+          norm_(store, prefix + ".norm", out),
+          slope_(&store.add(prefix + ".slope", 1, 1)) {
       init_xavier_uniform(*weight_, seed);
       init_constant(*slope_, 0.25);
     }
