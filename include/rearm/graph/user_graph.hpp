@@ -6,6 +6,7 @@
 #include <rearm/data/dataset.hpp>
 #include <rearm/graph/co_occurrence.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -48,9 +49,12 @@ class UserGraph {
                                            users_by_item(data.train, data.n_items), k, Padding::none, RandomKey{})),
         fixed_(made(drawn({ctx.seed(), stream, fixed_draw}))) {}
 
-  /// The steps of that epoch take a draw of their own.
-  void begin_epoch(std::uint64_t seed, int epoch) {
+  /// The steps of that epoch take a draw of their own. False where no list is short: all draws are the same.
+  bool begin_epoch(std::uint64_t seed, int epoch) {
+    const auto filled = [&](Index count) { return count > 0 && count < neighbors_.capacity(); };
+    if (std::none_of(neighbors_.counts.begin(), neighbors_.counts.end(), filled)) return false;
     epoch_ = made(drawn({seed, stream, static_cast<std::uint32_t>(epoch)}));
+    return true;
   }
   /// Steps and evaluation take this one.
   void set(const Csr<double>& graph) {

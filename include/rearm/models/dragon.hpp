@@ -96,10 +96,9 @@ class Dragon {
   bool can_train_on_part() const { return !last_; }
 
   /// Fills short lists of neighbors anew.
-  bool begin_epoch(Context<B>& ctx, int epoch) {
-    user_graph_.begin_epoch(ctx.seed(), epoch);
-    return true;
-  }
+  bool begin_epoch(Context<B>& ctx, int epoch) { return user_graph_.begin_epoch(ctx.seed(), epoch); }
+  /// The same draw: it depends on the seed and the epoch alone.
+  void resume_epoch(Context<B>& ctx, int epoch) { begin_epoch(ctx, epoch); }
   UserGraph<B>& user_graph() { return user_graph_; }
 
   Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) {

@@ -99,9 +99,11 @@ class Freedom {
     train_on(sampler_.draw(n_kept(config_, sampler_.pairs().size()), key));
     return true;
   }
+  /// The same draw: it depends on the seed and the epoch alone.
+  void resume_epoch(Context<B>& ctx, int epoch) { begin_epoch(ctx, epoch); }
+  bool can_train_on_part() const { return config_.dropout == 0; }
   /// Training steps propagate over these pairs alone, with the degrees that nodes have among them, until the next epoch
   /// begins.
-  bool can_train_on_part() const { return config_.dropout == 0; }
   void train_on(const Interactions& pairs) { graph_.train_on(pairs); }
 
   /// E = (E_0 + A E_0 + ... + A^L E_0) / (L + 1), E_0 = [U; V];  e_u = E_u,  e_i = E_i + (S^l V)_i
