@@ -317,21 +317,6 @@ TEST_CASE("without any pair the padded rows are uniform, not NaN") {
     for (Index j = 0; j < 5; ++j) CHECK(dense(i, j) == (j < 4 ? 0.25 : 0.0));
 }
 
-TEST_CASE("self_loop_interaction_graph counts a node among its neighbors, on either side") {
-  const Interactions pairs{{0, 0, 1, 1, 1}, {2, 0, 2, 1, 0}};  // user 2 and item 3 have none
-  const auto graph = self_loop_interaction_graph(items_by_user(pairs, 3), users_by_item(pairs, 4));
-  CHECK(ascending(graph));
-  const Dense dense = to_dense(graph);
-  const double degree[] = {3, 4, 1, 3, 2, 3, 1};  // with themselves
-  Dense want(7, 7);
-  for (Index i = 0; i < 7; ++i) want(i, i) = 1;
-  for (std::size_t e = 0; e < pairs.users.size(); ++e)
-    want(pairs.users[e], 3 + pairs.items[e]) = want(3 + pairs.items[e], pairs.users[e]) = 1;
-  for (Index i = 0; i < 7; ++i)
-    for (Index j = 0; j < 7; ++j) want(i, j) /= std::sqrt(degree[i] * degree[j]);
-  CHECK(max_difference(dense, want) < 1e-15);
-}
-
 TEST_CASE("fuse sums parts, skips weight zero and refuses other shapes") {
   Case c;
   const auto a = co_occurrence_graph(c.ctx, c.by_user, c.by_item, 5, Padding::none, {});
