@@ -3,6 +3,8 @@
 /// The operators on tape variables: each computes its value at once and records its backward pass. Shapes, equations
 /// and errors are those of the operator of the same name on views (include/rearm/ops).
 
+#include <rearm/autodiff/edge_attention.hpp>
+#include <rearm/autodiff/edge_values.hpp>
 #include <rearm/autodiff/linear_ops.hpp>
 #include <rearm/autodiff/losses.hpp>
 #include <rearm/autodiff/map.hpp>

@@ -6,7 +6,10 @@
 #include <rearm/core/csr.hpp>
 #include <rearm/data/dataset.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
+#include <utility>
 #include <vector>
 
 namespace rearm::REARM_ABI {
@@ -42,6 +45,16 @@ inline Csr<double> interaction_graph(const Adjacency& items_by_user, const Adjac
   return a;
 }
 
+/// D^-1 A, A the 0/1 matrix of the pairs and D its row sums: times nodes' vectors it gives each node the mean of its
+/// neighbors'. Else as `interaction_graph`.
+inline Csr<double> neighbor_mean_graph(const Adjacency& items_by_user, const Adjacency& users_by_item) {
+  Csr<double> a = interaction_graph(items_by_user, users_by_item, 0.0);
+  for (Index i = 0; i < a.rows; ++i)
+    for (Index e = a.offsets[i]; e < a.offsets[i + 1]; ++e)
+      a.values[e] = 1.0 / static_cast<double>(a.offsets[i + 1] - a.offsets[i]);
+  return a;
+}
+
 /// The users x items block of `interaction_graph`: times items' vectors it gives the users' share of one layer.
 inline Csr<double> users_block(const Csr<double>& graph, Index n_users) {
   Csr<double> block{n_users, graph.rows - n_users, Buffer<Index>(graph.offsets.span().first(std::size_t(n_users) + 1)),
@@ -51,6 +64,29 @@ inline Csr<double> users_block(const Csr<double>& graph, Index n_users) {
     block.values[e] = graph.values[e];
   }
   return block;
+}
+
+/// A + I, A the 0/1 matrix of the pairs and D the row sums of A + I, as D^-1/2 (A + I) D^-1/2 or, not symmetric,
+/// D^-1 (A + I): times nodes' vectors that gives each node the mean of its own and its neighbors'. (N+M) x (N+M);
+/// column ids ascend. Throws what `interaction_graph` throws. O(pairs).
+inline Csr<double> self_loop_graph(const Adjacency& items_by_user, const Adjacency& users_by_item, bool symmetric) {
+  const Csr<double> a = interaction_graph(items_by_user, users_by_item, 1.0);
+  Csr<double> out{a.rows, a.cols, Buffer<Index>(a.rows + 1), Buffer<Id>(a.nonzeros() + a.rows),
+                  Buffer<double>(a.nonzeros() + a.rows)};
+  Index next = 0;
+  const auto put = [&](Id column, double value) {
+    out.indices[next] = column;
+    out.values[next++] = value;
+  };
+  for (Index i = 0; i < a.rows; ++i) {
+    const double share = 1.0 / static_cast<double>(a.offsets[i + 1] - a.offsets[i] + 1);
+    const bool user = i < items_by_user.rows();  // its neighbors come after it, an item's before
+    if (user) put(static_cast<Id>(i), share);
+    for (Index e = a.offsets[i]; e < a.offsets[i + 1]; ++e) put(a.indices[e], symmetric ? a.values[e] : share);
+    if (!user) put(static_cast<Id>(i), share);
+    out.offsets[i + 1] = next;
+  }
+  return out;
 }
 
 /// `interaction_graph` of a list of pairs, in the backend's memory.
@@ -67,6 +103,41 @@ SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Interacti
 template <Backend B>
 SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Dataset& data, double epsilon) {
   return interaction_operator<B>(data.train, data.n_users, data.n_items, epsilon);
+}
+
+/// The interaction graph that a model propagates over: of all train pairs, and in training steps of a part of them once
+/// one is given.
+template <Backend B>
+class InteractionGraph {
+ public:
+  using Operator = SparseOperator<Real<B>, typename B::Memory>;
+  /// build(pairs) makes a graph.
+  InteractionGraph(const Dataset& data, std::function<Operator(const Interactions&)> build)
+      : build_(std::move(build)), all_(build_(data.train)) {}
+  InteractionGraph(const Dataset& data, double epsilon)
+      : InteractionGraph(data, [=, n_users = data.n_users, n_items = data.n_items](const Interactions& pairs) {
+          return interaction_operator<B>(pairs, n_users, n_items, epsilon);
+        }) {}
+  /// Training steps propagate over these pairs alone until the next call.
+  void train_on(const Interactions& pairs) { part_ = build_(pairs); }
+  const Operator& operator()(bool training) const { return training && !part_.empty() ? part_ : all_; }
+
+ private:
+  std::function<Operator(const Interactions&)> build_;
+  Operator all_;
+  Operator part_;  ///< empty() before the first call
+};
+/// One of `self_loop_graph`.
+template <Backend B>
+InteractionGraph<B> self_loop_interaction(const Dataset& data, bool symmetric) {
+  using T = Real<B>;
+  return {data, [symmetric, n_users = data.n_users, n_items = data.n_items](const Interactions& pairs) {
+            Csr<T> graph =
+                cast<T>(self_loop_graph(items_by_user(pairs, n_users), users_by_item(pairs, n_items), symmetric));
+            return SparseOperator<T, typename B::Memory>::from_host(symmetric
+                                                                        ? SparseOperator<T>::symmetric(std::move(graph))
+                                                                        : SparseOperator<T>::general(std::move(graph)));
+          }};
 }
 
 }  // namespace rearm::REARM_ABI

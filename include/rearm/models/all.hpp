@@ -7,8 +7,10 @@
 #include <rearm/models/bm3.hpp>
 #include <rearm/models/bpr_mf.hpp>
 #include <rearm/models/freedom.hpp>
+#include <rearm/models/grcn.hpp>
 #include <rearm/models/light_gcn.hpp>
 #include <rearm/models/mgcn.hpp>
+#include <rearm/models/mmgcn.hpp>
 #include <rearm/models/rearm/rearm.hpp>
 #include <rearm/models/vbpr.hpp>
 
@@ -32,6 +34,8 @@ using AllModels = Models<
     Bm3,
     Freedom,
     ApeGnn,
+    Mmgcn,
+    Grcn,
     Model>;
 // clang-format on
 
