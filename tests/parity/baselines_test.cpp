@@ -76,6 +76,7 @@ struct Names {
   std::map<std::string, nlohmann::json> given = {};  // ours that the folder stands for
   std::string after = "after";                       // the arrays after three steps
   bool logistic_scores = false;                      // theirs are sigmoids of ours
+  std::map<std::string, std::string> frozen = {};    // frozen.<theirs> -> ours: random, and never trained
 };
 
 template <class T>
@@ -513,6 +514,10 @@ void compare(const fs::path& folder, const Names& names) {
     const bool trained = entry.at("trained");
     REQUIRE((places.contains(name) || !trained));  // what theirs does not train ours need not have as a parameter
   }
+  for (const auto& [theirs, name] : names.frozen)
+    parameters.for_each([&, array = "frozen." + theirs, own = name](auto& p) {
+      if (p.name == own) set(p, cast_to<T>(shaped(oracle(array), p.rows(), p.cols(), false)));
+    });
   for_each_parameter([&](const auto& p) {
     if (p.trainable) CHECK_MESSAGE(places.contains(p.name), p.name, " has no counterpart");
   });
@@ -783,6 +788,30 @@ Names mig_gt() {
         names.parameters[at(1) + "." + array] = own + ".norm." + array;
       names.parameters[at(1) + ".running_var"] = own + ".norm.running_variance";
       names.parameters[at(2) + ".alpha"] = own + ".slope";
+    }
+  return names;
+}
+
+Matrix<double> neighbor_mean(const Dataset& data, const Oracle&) {
+  return dense(neighbor_mean_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items)));
+}
+Names mmgcn() {
+  Names names{.parameters = {{"v_gcn.MLP.weight", "item_projection.image.weight"},
+                             {"v_gcn.MLP.bias", "item_projection.image.bias"}},
+              .settings = {{"image_latent", "hidden_dim"}, {"n_layers", "their words"}},
+              .parts = {{"bpr", "bpr"}, {"reg_id + reg_v_pref", "reg_weight * reg"}},
+              .graphs = {{"mean_adj", neighbor_mean}},
+              .frozen = {{"id_embedding", "node_id"},
+                         {"v_gcn.preference", "user_preference.image"},
+                         {"t_gcn.preference", "user_preference.text"}}};
+  for (const std::string modality : {"image", "text"})
+    for (const std::string k : {"1", "2", "3"}) {
+      const std::string theirs = modality == "image" ? "v_gcn." : "t_gcn.", layer = "." + modality + "." + k;
+      names.parameters[theirs + "conv_embed_" + k + ".weight"] = "T messages" + layer;
+      for (const std::string array : {".weight", ".bias"}) {
+        names.parameters[theirs + "linear_layer" + k + array] = "own" + layer + array;
+        names.parameters[theirs + "g_layer" + k + array] = "combination" + layer + array;
+      }
     }
   return names;
 }
@@ -1061,6 +1090,19 @@ const std::vector<Row>& table() {
                          .graphs = {{"norm_adj", self_looped}}}),
       row<MigGt>("mig_gt", mig_gt()),
       row<DiffMm>("diffmm", diffmm()),
+      row<Mmgcn>("mmgcn", mmgcn()),
+      row<Grcn>("grcn",
+                {.parameters = {{"id_gcn.id_embedding", "node_id"},
+                                {"model_specific_conf", "modality_confidence"},
+                                {"v_gcn.preference", "user_preference.image"},
+                                {"v_gcn.MLP.weight", "item_projection.image.weight"},
+                                {"v_gcn.MLP.bias", "item_projection.image.bias"},
+                                {"t_gcn.preference", "user_preference.text"},
+                                {"t_gcn.MLP.weight", "item_projection.text.weight"},
+                                {"t_gcn.MLP.bias", "item_projection.text.bias"}},
+                 .settings = {{"latent_embedding", "content_dim"}, {"n_layers", "their words"}},
+                 .parts = {{"bpr", "bpr"}, {"reg_id + reg_v_pref_all + reg_v_pref + reg_t_pref", "reg_weight * reg"}},
+                 .graphs = {}}),
   };
   return rows;
 }

@@ -5,6 +5,7 @@
 
 #include <rearm/autodiff/batch_norm.hpp>
 #include <rearm/autodiff/diffusion.hpp>
+#include <rearm/autodiff/edge_attention.hpp>
 #include <rearm/autodiff/edge_values.hpp>
 #include <rearm/autodiff/linear_ops.hpp>
 #include <rearm/autodiff/losses.hpp>

@@ -45,6 +45,16 @@ inline Csr<double> interaction_graph(const Adjacency& items_by_user, const Adjac
   return a;
 }
 
+/// D^-1 A, A the 0/1 matrix of the pairs and D its row sums: times nodes' vectors it gives each node the mean of its
+/// neighbors'. Else as `interaction_graph`.
+inline Csr<double> neighbor_mean_graph(const Adjacency& items_by_user, const Adjacency& users_by_item) {
+  Csr<double> a = interaction_graph(items_by_user, users_by_item, 0.0);
+  for (Index i = 0; i < a.rows; ++i)
+    for (Index e = a.offsets[i]; e < a.offsets[i + 1]; ++e)
+      a.values[e] = 1.0 / static_cast<double>(a.offsets[i + 1] - a.offsets[i]);
+  return a;
+}
+
 /// The users x items block of `interaction_graph`: times items' vectors it gives the users' share of one layer.
 inline Csr<double> users_block(const Csr<double>& graph, Index n_users) {
   Csr<double> block{n_users, graph.rows - n_users, Buffer<Index>(graph.offsets.span().first(std::size_t(n_users) + 1)),

@@ -10,6 +10,7 @@
 #include <rearm/models/dragon.hpp>
 #include <rearm/models/dual_gnn.hpp>
 #include <rearm/models/freedom.hpp>
+#include <rearm/models/grcn.hpp>
 #include <rearm/models/lattice.hpp>
 #include <rearm/models/lgmrec.hpp>
 #include <rearm/models/light_gcn.hpp>
@@ -17,6 +18,7 @@
 #include <rearm/models/mgdn.hpp>
 #include <rearm/models/micro.hpp>
 #include <rearm/models/mig_gt.hpp>
+#include <rearm/models/mmgcn.hpp>
 #include <rearm/models/rearm/rearm.hpp>
 #include <rearm/models/slmrec.hpp>
 #include <rearm/models/vbpr.hpp>
@@ -50,6 +52,8 @@ using AllModels = Models<
     Mgdn,
     MigGt,
     DiffMm,
+    Mmgcn,
+    Grcn,
     Model>;
 // clang-format on
 
