@@ -172,6 +172,21 @@ void register_operators(const Shape& shape, Machine& machine) {
     log_sum_exp<B>(a.ctx, x, y);
     return pass({0, 2 * bytes_of(batch, batch), 0}, [=, &a] { log_sum_exp_backward<B>(a.ctx, x, y, d_y, d_x); });
   });
+  add_op("drop_edges", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const auto graph = std::make_shared<const SparseOperator<float, B::Memory>>(interaction_operator<B>(data, 0));
+    return pass({0, 2 * bytes_of(graph->nonzeros(), 2), 0}, [=, &a] {
+      const auto mark = a.ctx.arena().mark();
+      drop_edges<B>(a.ctx, *graph, 0.5, {1, 2, 3});
+      a.ctx.arena().rewind(mark);
+    });
+  });
+  add_op("diffuse", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+    const auto graph = std::make_shared<const SparseOperator<float, B::Memory>>(interaction_operator<B>(data, 0));
+    const Index n = graph->rows();
+    const auto x = a.make(n, d), y = a.make(n, d);
+    return pass({0, 4 * 3 * bytes_of(n, d), 4 * bytes_of(graph->nonzeros(), d)},
+                [=, &a] { diffuse<B>(a.ctx, graph->view(), x, 0.1, 0.9, 4, y); });
+  });
   add_op("spmm_interaction", [=](Arrays& a, const Dataset& data, benchmark::State& state) {
     const Index n = data.n_users + data.n_items;
     RearmConfig c = settings(shape, data, Variant::reference, Features::frozen).model;
@@ -380,10 +395,10 @@ void register_operators(const Shape& shape, Machine& machine) {
     return draw_beside<B>(a.ctx, n, {}, 0, from, candidates - 1, {1, 2, 3}, std::max(n, from));
   };
   add_op("draw_beside", [=](Arrays& a, const Dataset& data, benchmark::State&) {
-    const Index n = data.n_users;
+    const Index n = data.n_users, n_items = data.n_items;
     return pass({0, bytes_of(n, 3 * candidates), 0}, [=, &a] {
       const auto mark = a.ctx.arena().mark();
-      draw(a, n, data.n_items);
+      draw(a, n, n_items);
       a.ctx.arena().rewind(mark);
     });
   });
@@ -408,14 +423,13 @@ void register_operators(const Shape& shape, Machine& machine) {
     return pass({0, bytes_of(n, d), bytes_of(n * candidates, d)}, [=, &a] { sampled_scores<B>(a.ctx, u, x, ids, y); });
   });
   add_op("block_attention_backward", [=](Arrays& a, const Dataset&, benchmark::State&) {
-    const Index c = 4;
-    const auto q = a.make(batch * candidates, c), k = a.make(batch * candidates, c), z = a.make(batch, candidates),
-               lse = a.make(batch, candidates), y = a.make(batch, candidates), d_y = a.make(batch, candidates),
-               d_q = a.make(batch * candidates, c), d_k = a.make(batch * candidates, c),
-               d_z = a.make(batch, candidates);
-    block_attention<B>(a.ctx, q, k, z, lse, y);
-    return pass({4 * product_flops(batch, candidates * candidates, c), 4 * bytes_of(batch * candidates, c), 0},
-                [=, &a] { block_attention_backward<B>(a.ctx, q, k, z, lse, y, d_y, d_q, d_k, d_z); });
+    const Index m = candidates, c = 4;
+    const auto queries = a.make(batch * m, c), keys = a.make(batch * m, c), z = a.make(batch, m),
+               lse = a.make(batch, m), y = a.make(batch, m), d_y = a.make(batch, m), d_queries = a.make(batch * m, c),
+               d_keys = a.make(batch * m, c), d_z = a.make(batch, m);
+    block_attention<B>(a.ctx, queries, keys, z, lse, y);
+    return pass({4 * product_flops(batch, m * m, c), 4 * bytes_of(batch * m, c), 0},
+                [=, &a] { block_attention_backward<B>(a.ctx, queries, keys, z, lse, y, d_y, d_queries, d_keys, d_z); });
   });
   add_op("prelu", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;
