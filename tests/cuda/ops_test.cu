@@ -3,6 +3,7 @@
 #include "../ops/attention_test.cpp"
 #include "../ops/bpr_epsilon_test.cpp"
 #include "../ops/broadcast_test.cpp"
+#include "../ops/edge_attention_test.cpp"
 #include "../ops/elementwise_test.cpp"
 #include "../ops/frobenius_norm_test.cpp"
 #include "../ops/gemm_test.cpp"
