@@ -64,11 +64,11 @@ struct Names {
   // loss_part.<theirs> -> ours, or "weight setting * part" as ours and "part + part" as theirs
   std::map<std::string, std::string> parts;
   std::map<std::string, Matrix<double> (*)(const Dataset&, const Oracle&)> graphs;
-  std::map<std::string, std::string> frozen = {};  // frozen.<theirs> -> ours: random, and never trained
   // Theirs whose gradient is what is left of larger terms, and how far float may be off, as a share of the largest
   // entry.
   std::map<std::string, double> cancelled = {};
-  std::map<std::string, std::string> given = {};  // ours that the folder stands for
+  std::map<std::string, std::string> frozen = {};  // frozen.<theirs> -> ours: random, and never trained
+  std::map<std::string, std::string> given = {};   // ours that the folder stands for
 };
 
 template <class T>
@@ -216,11 +216,6 @@ void compare(const fs::path& folder, const Names& names) {
     CHECK(max_difference(built, shaped(theirs, built.rows(), built.cols(), false)) <= Tolerance::graphs);
   }
 
-  for (const auto& [theirs, name] : names.frozen)
-    parameters.for_each([&, array = "frozen." + theirs, own = name](auto& p) {
-      if (p.name == own) set(p, cast_to<T>(shaped(oracle(array), p.rows(), p.cols(), false)));
-    });
-
   // Theirs of each of ours.
   struct Place {
     std::string array;
@@ -240,6 +235,10 @@ void compare(const fs::path& folder, const Names& names) {
     });
     REQUIRE(places.contains(name));
   }
+  for (const auto& [theirs, name] : names.frozen)
+    parameters.for_each([&, array = "frozen." + theirs, own = name](auto& p) {
+      if (p.name == own) set(p, cast_to<T>(shaped(oracle(array), p.rows(), p.cols(), false)));
+    });
   parameters.for_each([&](const auto& p) {
     if (p.trainable) CHECK_MESSAGE(places.contains(p.name), p.name, " has no counterpart");
   });
@@ -474,19 +473,6 @@ const std::vector<Row>& table() {
                          .settings = {},
                          .parts = {{"bpr", "bpr"}, {"reg_unweighted", "reg_weight * reg"}},
                          .graphs = {}}),
-      row<Mmgcn>("mmgcn", mmgcn()),
-      row<Grcn>("grcn",
-                {.parameters = {{"id_gcn.id_embedding", "node_id"},
-                                {"model_specific_conf", "modality_confidence"},
-                                {"v_gcn.preference", "user_preference.image"},
-                                {"v_gcn.MLP.weight", "item_projection.image.weight"},
-                                {"v_gcn.MLP.bias", "item_projection.image.bias"},
-                                {"t_gcn.preference", "user_preference.text"},
-                                {"t_gcn.MLP.weight", "item_projection.text.weight"},
-                                {"t_gcn.MLP.bias", "item_projection.text.bias"}},
-                 .settings = {{"latent_embedding", "content_dim"}, {"n_layers", "their words"}},
-                 .parts = {{"bpr", "bpr"}, {"reg_id + reg_v_pref_all + reg_v_pref + reg_t_pref", "reg_weight * reg"}},
-                 .graphs = {}}),
       row<Freedom>("freedom", {.parameters = trained_features(),
                                .settings = {{"mm_image_weight", "image_weight"}},
                                .parts = {{"bpr_id", "bpr"},
@@ -506,6 +492,19 @@ const std::vector<Row>& table() {
                        .graphs = {{"norm_adj", normalized_graph}}}),
       row<ApeGnn>("apegnn", ape_gnn("heat_kernel")),
       row<ApeGnn>("apegnn_appnp", ape_gnn("page_rank")),
+      row<Mmgcn>("mmgcn", mmgcn()),
+      row<Grcn>("grcn",
+                {.parameters = {{"id_gcn.id_embedding", "node_id"},
+                                {"model_specific_conf", "modality_confidence"},
+                                {"v_gcn.preference", "user_preference.image"},
+                                {"v_gcn.MLP.weight", "item_projection.image.weight"},
+                                {"v_gcn.MLP.bias", "item_projection.image.bias"},
+                                {"t_gcn.preference", "user_preference.text"},
+                                {"t_gcn.MLP.weight", "item_projection.text.weight"},
+                                {"t_gcn.MLP.bias", "item_projection.text.bias"}},
+                 .settings = {{"latent_embedding", "content_dim"}, {"n_layers", "their words"}},
+                 .parts = {{"bpr", "bpr"}, {"reg_id + reg_v_pref_all + reg_v_pref + reg_t_pref", "reg_weight * reg"}},
+                 .graphs = {}}),
   };
   return rows;
 }

@@ -31,11 +31,11 @@ using AllModels = Models<
     LightGcn,
     Mgcn,
     Vbpr,
-    Mmgcn,
-    Grcn,
     Bm3,
     Freedom,
     ApeGnn,
+    Mmgcn,
+    Grcn,
     Model>;
 // clang-format on
 
