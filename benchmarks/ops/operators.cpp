@@ -197,6 +197,27 @@ void register_operators(const Shape& shape, Machine& machine) {
     return pass({0, bytes_of(n, width), static_cast<double>(graphs->interaction.nonzeros()) * bytes_of(1, width)},
                 [=, &a] { spmm<B>(a.ctx, graphs->interaction.view(), x, y); });
   });
+  // The edges of the interaction graph, both ways.
+  const auto edges = [=](const Dataset& data) {
+    return std::make_shared<SparsePattern<B::Memory>>(
+        interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 0.0));
+  };
+  add_op("edge_softmax", [=](Arrays& a, const Dataset& data, benchmark::State& state) {
+    const auto at = edges(data);
+    const Index n = at->nonzeros();
+    const auto v = a.make(n, 1), out = a.make(n, 1);
+    state.counters["nonzeros"] = static_cast<double>(n);
+    return pass({0, 2 * bytes_of(n, 1), 0}, [=, &a] { edge_softmax<B>(a.ctx, *at, v, out); });
+  });
+  add_op("scale_columns_backward", [=](Arrays& a, const Dataset& data, benchmark::State& state) {
+    const auto at = edges(data);
+    const Index n = at->nonzeros();
+    const auto v = a.make(n, 1), s = a.make(at->cols(), 1), d_y = a.make(n, 1), d_v = a.make(n, 1),
+               d_s = a.make(at->cols(), 1);
+    state.counters["nonzeros"] = static_cast<double>(n);
+    return pass({0, 4 * bytes_of(n, 1), 3 * bytes_of(n, 1)},
+                [=, &a] { scale_columns_backward<B>(a.ctx, *at, v, s, d_y, d_v, d_s); });
+  });
   for (const bool unit : {false, true})
     add_op(unit ? "spmm_row_normalize_user_homograph" : "spmm_user_homograph", [=](Arrays& a, const Dataset& data,
                                                                                    benchmark::State& state) {

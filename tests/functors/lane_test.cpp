@@ -9,6 +9,7 @@
 #include <rearm/functors/bpr.hpp>
 #include <rearm/functors/broadcast.hpp>
 #include <rearm/functors/diffusion.hpp>
+#include <rearm/functors/edge_attention.hpp>
 #include <rearm/functors/edge_values.hpp>
 #include <rearm/functors/gather.hpp>
 #include <rearm/functors/info_nce.hpp>
@@ -351,6 +352,43 @@ TEST_CASE_TEMPLATE("32 lanes: softmax, whole groups to a lane and groups shared 
     }
     same.compare();
   }
+}
+
+TEST_CASE_TEMPLATE("32 lanes: weights of edges", T, float, double) {
+  using namespace functors;
+  // Three rows, the second empty, the third longer than a warp; `numbers` a permutation.
+  constexpr Index n_edges = 40;
+  const std::vector<Index> offsets = {0, 3, 3, n_edges};
+  std::vector<Id> indices;
+  std::vector<Index> numbers;
+  for (Index e = 0; e < n_edges; ++e) {
+    indices.push_back(static_cast<Id>(e * 7 % 5));
+    numbers.push_back(e * 7 % n_edges);
+  }
+  const auto values = random_matrix<T>(n_edges, 1, 7), others = random_matrix<T>(n_edges, 1, 8),
+             factors = random_matrix<T>(5, 1, 9);
+  const CsrView<T> at{n_rows, 5, offsets.data(), indices.data(), values.data(), n_edges};
+  Comparison<T> same;
+  using Out = Outputs<T>;
+  same("EdgeSoftmaxRow", [&](Out& out) {
+    return EdgeSoftmaxRow<T>{offsets.data(), values.data(), out(n_edges, 1).data};
+  });
+  same("EdgeSoftmaxRow, in place", [&](Out& out) {
+    T* const p = out(n_edges, 1).data;
+    return EdgeSoftmaxRow<T>{offsets.data(), p, p};
+  });
+  for (const Write write : both_writes) {
+    same("EdgeSoftmaxBackwardRow", [&](Out& out) {
+      return EdgeSoftmaxBackwardRow<T>{offsets.data(), values.data(), others.data(), out(n_edges, 1).data, write};
+    });
+    same("ScaleColumnsRow", [&](Out& out) {
+      return ScaleColumnsRow<T>{at, factors.view(), out(n_edges, 1).data, write};
+    });
+    same("EdgeColumnDotRow", [&](Out& out) {
+      return EdgeColumnDotRow<T>{offsets.data(), numbers.data(), values.data(), others.data(), {out(n_rows, 1), write}};
+    });
+  }
+  same.compare();
 }
 
 TEST_CASE_TEMPLATE("32 lanes: gather, BPR, thin products, attention", T, float, double) {

@@ -43,8 +43,8 @@ inline Dataset idle_data(Index n_users = 24, Index n_items = 20) {
 }
 
 /// A model's defaults made small by what its fields are called: an embedding_dim of 6, a hidden_dim of 8, at most 3
-/// neighbors (k) but 20 among users, which few have, and weights of terms that are there at least 0.1, so that a mistake
-/// in a small term shows.
+/// neighbors (k) but 20 among users, which few have, and weights of terms that are there at least 0.1, so that a
+/// mistake in a small term shows.
 template <template <class> class M>
 Settings<ModelConfig<M>> tiny_settings() {
   Settings<ModelConfig<M>> settings;

@@ -807,7 +807,7 @@ Names mmgcn() {
   for (const std::string modality : {"image", "text"})
     for (const std::string k : {"1", "2", "3"}) {
       const std::string theirs = modality == "image" ? "v_gcn." : "t_gcn.", layer = "." + modality + "." + k;
-      names.parameters[theirs + "conv_embed_" + k + ".weight"] = "T messages" + layer;
+      names.parameters[theirs + "conv_embed_" + k + ".weight"] = "T messages" + layer + ".weight";
       for (const std::string array : {".weight", ".bias"}) {
         names.parameters[theirs + "linear_layer" + k + array] = "own" + layer + array;
         names.parameters[theirs + "g_layer" + k + array] = "combination" + layer + array;

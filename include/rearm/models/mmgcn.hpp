@@ -147,7 +147,8 @@ class Mmgcn {
     Branch out{raw_features<B>(m), &table("user_preference." + m.name, n_users_, width, seed), map, {}};
     for (int k = 1; k <= config_.n_layers; ++k, width = d) {
       const std::string of = "." + m.name + "." + std::to_string(k);
-      Layer layer{&parameters_.add("messages" + of, width, width), Linear<B>(parameters_, "own" + of, width, d, seed),
+      Layer layer{&parameters_.add("messages" + of + ".weight", width, width),
+                  Linear<B>(parameters_, "own" + of, width, d, seed),
                   Linear<B>(parameters_, "combination" + of, width + d, d, seed)};
       init_xavier_normal(*layer.messages, seed);
       init_xavier_normal(layer.own.weight(), seed);
