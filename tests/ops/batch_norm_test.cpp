@@ -25,10 +25,13 @@ TEST_CASE_TEMPLATE("batch_norm normalizes columns, by their moments or by the ru
         for (Index j = 0; j < d; ++j) put(variance, j, static_cast<T>(1 + j % 3));
         const Matrix<T> mean_before = to_host(mean), variance_before = to_host(variance);
         const RunningMoments<T> running{mean.data(), variance.data(), T(0.1)};
-        const auto of_mean = [&](Index j) { return sum_of(n, [&](Index i) { return at(x, i, j); }) / double(n); };
-        const auto of_variance = [&](Index j) {
-          return sum_of(n, [&](Index i) { return std::pow(at(x, i, j) - of_mean(j), 2); }) / double(n);
-        };
+        const Matrix<double> means =
+            tabulate(1, d, [&](Index, Index j) { return sum_of(n, [&](Index i) { return at(x, i, j); }) / double(n); });
+        const Matrix<double> variances = tabulate(1, d, [&](Index, Index j) {
+          return sum_of(n, [&](Index i) { return std::pow(at(x, i, j) - means(0, j), 2); }) / double(n);
+        });
+        const auto of_mean = [&](Index j) { return means(0, j); };
+        const auto of_variance = [&](Index j) { return variances(0, j); };
         const auto want = [&](const auto& mu, const auto& var) {
           return tabulate(n, d, [&](Index i, Index j) {
             const double z = at(gamma, 0, j) * (at(x, i, j) - mu(j)) / std::sqrt(var(j) + 1e-5) + at(beta, 0, j);
