@@ -4,7 +4,7 @@
 
 #include <rearm/core/backend.hpp>
 
-#include <limits>
+#include <cmath>
 
 namespace rearm::REARM_ABI::functors {
 
@@ -16,7 +16,7 @@ struct TopKRow {
   MatrixView<Id> ids;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
-    constexpr T infinity = std::numeric_limits<T>::infinity();
+    const T infinity = static_cast<T>(INFINITY);
     const T* const in = x.row(i);
     T last = infinity;  // what was chosen last; what comes after it in the ranking is left
     Index last_at = -1;
