@@ -114,7 +114,7 @@ TEST_CASE("a user's list has the same bits wherever the user stands among others
   rearm::Matrix<float> users(1, 20), items(200, 20);
   for (Index i = 0; i < users.size(); ++i) users.data()[i] = static_cast<float>(key.normal(std::uint64_t(i)));
   for (Index i = 0; i < items.size(); ++i) items.data()[i] = static_cast<float>(key.normal(std::uint64_t(100 + i)));
-  for (const std::size_t n : {1, 2, 3, 5, 8, 15, 16}) {
+  for (const std::size_t n : {1U, 2U, 3U, 5U, 8U, 15U, 16U}) {
     CAPTURE(n);
     const std::vector<Id> again(n, 0);
     const auto lists =

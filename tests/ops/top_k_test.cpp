@@ -40,7 +40,7 @@ TEST_CASE_TEMPLATE("row_top_k gives a row's largest entries in order, of equal o
 
 TEST_CASE("row_top_k never chooses what is not a number or -infinity, and says -1 for what is missing") {
   Sandbox<double> s;
-  constexpr double infinity = std::numeric_limits<double>::infinity(), nan = std::nan("");
+  constexpr double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
   Matrix<double> x(3, 4);
   const double rows[3][4] = {{nan, 2, -infinity, infinity}, {nan, nan, nan, nan}, {5, nan, 5, -infinity}};
   std::copy_n(rows[0], 12, x.data());
