@@ -15,10 +15,10 @@ using namespace rearm::test;
 namespace {
 
 /// A pattern with rows that are empty, short, and longer than a warp; a column that is empty.
-struct Edges {
+struct SomeEdges {
   Csr<double> csr;
   SparsePattern<TestMemory> at;
-  Edges(Index rows, Index cols) {
+  SomeEdges(Index rows, Index cols) {
     Matrix<double> full = dense(random_csr<double>(rows, cols, 0.1, 1));
     for (Index j = 0; j < cols; ++j) {
       full(0, j) = 0;
@@ -58,7 +58,7 @@ Matrix<double> plus_one(const Matrix<double>& x) {
 
 TEST_CASE_TEMPLATE("edge_softmax is a softmax over each row's entries, forward and backward", T, float, double) {
   Sandbox<T> s;
-  const Edges edges(40, 130);
+  const SomeEdges edges(40, 130);
   for (const double spread : {1.0, 200.0}) {  // exp(200) is beyond float
     CAPTURE(spread);
     auto logits = random_matrix<T>(edges.size(), 1, 5);
@@ -91,7 +91,7 @@ TEST_CASE_TEMPLATE("edge_softmax is a softmax over each row's entries, forward a
 TEST_CASE_TEMPLATE("scale_columns multiplies each entry by its column's factor, forward and backward", T, float,
                    double) {
   Sandbox<T> s;
-  const Edges edges(40, 130);
+  const SomeEdges edges(40, 130);
   const auto v_here = random_matrix<T>(edges.size(), 1, 5), d_y_here = random_matrix<T>(edges.size(), 1, 6);
   const auto v = upload(v_here), d_y = upload(d_y_here);
   Strided<T> factors(130, 1, 2);
@@ -112,7 +112,7 @@ TEST_CASE_TEMPLATE("scale_columns multiplies each entry by its column's factor, 
 
 TEST_CASE("values and factors that do not fit a pattern are refused with shapes") {
   Sandbox<double> s;
-  const Edges edges(9, 12);
+  const SomeEdges edges(9, 12);
   const Index n = edges.size();
   const std::string want = std::to_string(n) + "x1";
   const auto make = [&](Index rows, Index cols) { return s.tape.make(rows, cols, false); };
