@@ -379,7 +379,7 @@ struct NormalRow {
     const Index n = draws(y.cols);
     for (Index r = lane.first(); r < n; r += L::step) {
       const RandomBits draw = key.noise(static_cast<std::uint64_t>(i * n + r));
-      for (int pair = 0; pair < 2; ++pair) {
+      for (Index pair = 0; pair < 2; ++pair) {
         constexpr T unit = static_cast<T>(0x1p-32);
         const T radius = std::sqrt(T{-2} * std::log((static_cast<T>(draw.word[2 * pair]) + T{1}) * unit));
         const T angle = static_cast<T>(2 * std::numbers::pi) * (static_cast<T>(draw.word[2 * pair + 1]) * unit);
