@@ -18,4 +18,10 @@ Var<B> diffuse(const Edges<Real<B>>& edges, Var<B> x, double alpha, double beta,
       });
 }
 
+/// Mean of X, A X, ..., A^L X (LightGCN, REARM eq. 10-11); `a` must outlive the step.
+template <Backend B>
+Var<B> propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x, int n_layers) {
+  return diffuse(all_edges(a), x, 1, 1, n_layers);
+}
+
 }  // namespace rearm::REARM_ABI

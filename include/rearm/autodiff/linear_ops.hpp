@@ -64,44 +64,6 @@ Var<B> spmm_row_normalize(const SparseOperator<Real<B>, typename B::Memory>& a, 
       });
 }
 
-/// Mean of X, A X, ..., A^L X (LightGCN, REARM eq. 10-11). Backward by Horner's rule: two work arrays, whatever L.
-template <Backend B>
-Var<B> propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x, int n_layers) {
-  using T = Real<B>;
-  const T share = T{1} / static_cast<T>(n_layers + 1);
-  return apply(
-      {x}, x.rows(), x.cols(),
-      [&](Context<B>& ctx, Out<B> y) {
-        Scratch<B> scratch(ctx);
-        MatrixView<T> current = x.value();
-        MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows(), x.cols()),
-                                 scratch.template matrix<T>(x.rows(), x.cols())};
-        if (n_layers == 0) scaled_copy(ctx, share, x.value(), y);
-        for (int layer = 0; layer < n_layers; ++layer) {
-          const MatrixView<T> next = work[layer % 2];
-          if (layer == 0)
-            spmm(ctx, a.view(), current, next, functors::AddRow<T>{x.value(), T{1}, next, y, share});
-          else
-            spmm(ctx, a.view(), current, next, functors::ScaleRow<T>{share, next, add_to(y)});
-          current = next;
-        }
-      },
-      [=, matrix = &a](Context<B>& ctx, Var<B> y, Into<T> d_x) {
-        Scratch<B> scratch(ctx);
-        MatrixView<const T> current = y.grad();
-        MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows(), x.cols()),
-                                 scratch.template matrix<T>(x.rows(), x.cols())};
-        if (n_layers == 0) scaled_copy(ctx, share, y.grad(), d_x);
-        for (int layer = 0; layer < n_layers; ++layer) {
-          const MatrixView<T> next = work[layer % 2];
-          const bool last = layer + 1 == n_layers;
-          spmm(ctx, matrix->transpose_view(), current, next,
-               functors::AddRow<T>{next, T{1}, y.grad(), last ? d_x : next, last ? share : T{1}});
-          current = next;
-        }
-      });
-}
-
 /// Rows by id. The ids are copied.
 template <Backend B>
 Var<B> gather(Var<B> x, const IndexList& ids) {
@@ -119,7 +81,8 @@ Var<B> gather(Var<B> x, std::span<const Id> ids) {
 }
 
 /// A block matrix with `grid_rows` rows of blocks, the parts in row-major order: [x_1 | x_2 | ...] for 1, a vertical
-/// stack for parts.size(). Throws ShapeError if the parts do not fill the grid or their shapes do not match.
+/// stack for parts.size(). Throws ShapeError if the parts do not fill the grid or their shapes do not match. A stack of
+/// parameters that lie so in memory is not copied.
 template <Backend B>
 Var<B> concat(std::span<const Var<B>> parts, std::size_t grid_rows = 1) {
   using T = Real<B>;
@@ -137,7 +100,9 @@ Var<B> concat(std::span<const Var<B>> parts, std::size_t grid_rows = 1) {
     detail::require_shape(parts[i].value(), parts[i / grid_cols * grid_cols].rows(), parts[i % grid_cols].cols(),
                           "concat", "part");
   }
-  Var<B> y = tape.make(rows, cols, requires_grad);
+  if (grid_cols == 1)
+    if (const Var<B> y = tape.stack(parts); !y.empty()) return y;
+  const Var<B> y = tape.make(rows, cols, requires_grad);
   const std::span<const Var<B>> kept(tape.list(parts).data(), parts.size());  // memory of the tape
   // f(part, its block of `whole`)
   const auto for_each_block = [kept, cols](MatrixView<T> whole, const auto& f) {

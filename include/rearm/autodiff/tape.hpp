@@ -31,8 +31,8 @@ struct Node {
   using T = Real<B>;
   MatrixView<T> value;
   MatrixView<T> grad;
-  Node* root = nullptr;  ///< the node this one is a slice of
-  Parameter<B>* parameter = nullptr;
+  Node* root = nullptr;                       ///< the node this one is a slice of
+  std::span<Parameter<B>* const> parameters;  ///< those that this node is, one below the other
   bool requires_grad = false;
   bool has_grad = false;
   bool owned = false;      ///< value and grad are arena memory of this node alone
@@ -121,8 +121,28 @@ class Tape {
   /// A parameter; its gradient is written to p.grad().
   Var<B> parameter(Parameter<B>& p) {
     detail::Node<B>& node = make_node(p.value(), recording_ && p.trainable);
-    node.parameter = &p;
+    node.parameters = {new (host_.template allocate<Parameter<B>*>(1)) Parameter<B>*(&p), 1};
     if (node.requires_grad) node.grad = p.grad();
+    return {*this, node};
+  }
+  /// Parameters whose values, and gradients, lie one behind the other in memory, as one matrix without a copy; an empty
+  /// Var if they do not.
+  Var<B> stack(std::span<const Var<B>> parts) {
+    const detail::Node<B>& first = parts.front().node();
+    MatrixView<T> value{first.value.data, 0, first.value.cols}, grad{first.grad.data, 0, first.value.cols};
+    for (const Var<B>& part : parts) {
+      const detail::Node<B>& node = part.node();
+      const bool follows = node.parameters.size() == 1 && node.root == nullptr && node.value.cols == value.cols &&
+                           node.value.data == value.data + value.size() && node.requires_grad == first.requires_grad &&
+                           (!node.requires_grad || node.grad.data == grad.data + grad.size());
+      if (!follows) return {};
+      grad.rows = value.rows += node.value.rows;
+    }
+    detail::Node<B>& node = make_node(value, first.requires_grad);
+    if (node.requires_grad) node.grad = grad;
+    auto* const parameters = host_.template allocate<Parameter<B>*>(static_cast<Index>(parts.size()));
+    for (std::size_t i = 0; i < parts.size(); ++i) parameters[i] = parts[i].node().parameters.front();
+    node.parameters = {parameters, parts.size()};
     return {*this, node};
   }
   /// An empty list in the tape's memory. Pass it by reference or move it: a copy allocates.
@@ -160,16 +180,11 @@ class Tape {
     if (!x.requires_grad()) return {};
     detail::Node<B>& node = x.node();
     if (node.root != nullptr) {
-      detail::Node<B>& root = *node.root;
-      ensure_grad(root);
-      if (!has_grad(root)) fill(*ctx_, T{0}, root.grad);
-      set_has_grad(root);
-      return add_to(root.grad_of(node.value));
+      const Into<T> whole = slot_of(*node.root);
+      if (whole.write == Write::overwrite) fill(*ctx_, T{0}, whole.view);
+      return add_to(node.root->grad_of(node.value));
     }
-    ensure_grad(node);
-    const Write write = has_grad(node) ? Write::accumulate : Write::overwrite;
-    set_has_grad(node);
-    return {node.grad, write};
+    return slot_of(node);
   }
   /// In a backward pass that releases: lets `part` reuse that block of `whole`'s gradient as its own, without a copy.
   /// False if that is impossible or not worth it.
@@ -267,12 +282,17 @@ class Tape {
     }
     return data;
   }
-  static bool has_grad(const detail::Node<B>& node) {
-    return node.parameter != nullptr ? node.parameter->has_grad : node.has_grad;
-  }
-  static void set_has_grad(detail::Node<B>& node) {
+  /// The whole gradient of a node that is no slice.
+  Into<T> slot_of(detail::Node<B>& node) {
+    ensure_grad(node);
+    bool has_grad = node.parameters.empty() && node.has_grad;
+    for (const Parameter<B>* p : node.parameters) has_grad = has_grad || p->has_grad;
+    for (Parameter<B>* p : node.parameters) {
+      if (has_grad && !p->has_grad) fill(*ctx_, T{0}, p->grad());
+      p->has_grad = true;
+    }
     node.has_grad = true;
-    if (node.parameter != nullptr) node.parameter->has_grad = true;
+    return {node.grad, has_grad ? Write::accumulate : Write::overwrite};
   }
 
   Context<B>* ctx_;

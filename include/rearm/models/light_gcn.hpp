@@ -84,9 +84,10 @@ class LightGcn {
 
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
     const TripletIds<B> ids(tape.context(), step.batch, users_.rows(), items_.rows());
+    // Before the propagation, so that backward it comes after: a few rows are added to a gradient that is there.
+    const Triplets<B> own = gather(tape.parameter(users_), tape.parameter(items_), ids);
     const auto [users, items] = embeddings(tape, step);
     const Var<B> bpr = mmrec::bpr(gather(users, items, ids));
-    const Triplets<B> own = gather(tape.parameter(users_), tape.parameter(items_), ids);
     const double weight = config_.reg_weight;
     return {{"bpr", bpr}, {"reg", config_.squared_reg ? square_penalty(own, weight) : norm_penalty(own, weight)}};
   }

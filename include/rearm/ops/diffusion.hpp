@@ -56,8 +56,8 @@ void diffuse(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, double alpha, double 
   const auto own = static_cast<T>(alpha / beta);
   MatrixView<const T> current = x;
   for (int layer = 1; layer <= n_layers; ++layer) {
-    const MatrixView<T> next = work[layer % 2];
     const bool last = layer == n_layers;
+    const MatrixView<T> next = last && y.write == Write::overwrite ? y.view : work[layer % 2];
     spmm(ctx, a, current, next,
          functors::AddRow<T>{next, own, x, last ? y : Into<T>(next), static_cast<T>(last ? beta / g : beta)});
     current = next;

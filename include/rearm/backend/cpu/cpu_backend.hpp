@@ -15,6 +15,7 @@
 #include <numeric>
 #include <span>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace rearm::REARM_ABI {
@@ -83,12 +84,17 @@ struct CpuBackend {
     });
   }
 
-  /// One output row at a time, its entries in stored order; `then` finds the row in the cache.
+  /// One output row at a time, its entries in stored order; `then` finds the row in registers or in the cache.
   template <class Then>
   static void spmm(Context<CpuBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
                    Write write, const Then& then) {
+    if constexpr (std::is_same_v<Then, functors::AddRow<Scalar>>)
+      if (then.a.data == y.data && then.y.view.data == y.data && then.y.write == Write::overwrite)
+        return for_each(ctx, s.rows, [=, finish = cpu::AddToSums<Scalar>{then}](Index i, SoleLane) {
+          cpu::spmm_row(s, x, y, i, write, finish);
+        });
     for_each(ctx, s.rows, [=](Index i, SoleLane lane) {
-      cpu::spmm_row(s, x, y, i, write);
+      cpu::spmm_row(s, x, y, i, write, cpu::StoreSums());
       then(i, lane);
     });
   }

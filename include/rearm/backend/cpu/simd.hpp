@@ -3,6 +3,7 @@
 /// Sixteen values in vector registers, with the vector types of gcc and clang: the compiler builds the operations from
 /// whatever instructions the machine has.
 
+#include <rearm/core/matrix_view.hpp>
 #include <rearm/functors/exp.hpp>
 
 #if defined(__AVX512F__)
@@ -30,6 +31,12 @@ using Vector16 = typename VectorType<T>::type;
 /// The result of comparing two Vector16<T>: -1 in the entries where it holds, 0 elsewhere.
 template <class T>
 using Mask16 = Vector16<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>>;
+
+/// Asks for n entries that will be read soon.
+template <class T>
+void prefetch_entries(const T* x, Index n) {
+  for (Index j = 0; j < n; j += 64 / static_cast<Index>(sizeof(T))) __builtin_prefetch(x + j);
+}
 
 /// x <- e^x elementwise, as fast_exp (functors/exp.hpp); no entry may exceed 88.
 inline void exp_entries(Vector16<float>& x) {
