@@ -5,12 +5,17 @@
 #include <benchmarks/support/floor.hpp>
 #include <benchmarks/support/shapes.hpp>
 
+#include <filesystem>
 #include <string>
 #include <utility>
 
 namespace rearm::bench {
 
 void register_train_steps(const Shape& shape, Machine& machine);
+/// A step and an epoch of every model of the list with its default settings and batches of 2,048, on the CPU. A step's
+/// row leaves in `export_folder`, unless that is empty, what a peer needs to take the same ones
+/// (peers/torch_models.py).
+void register_models(const Shape& shape, Machine& machine, const std::filesystem::path& export_folder);
 void register_graph_build(const Shape& shape, Machine& machine);
 void register_evaluation(const Shape& shape, Machine& machine);
 void register_operators(const Shape& shape, Machine& machine);

@@ -1,11 +1,12 @@
 // Training steps, graph building, evaluation and single operators at the published data sets' sizes.
-//   rearm_benchmarks      [--data=DIR] [--threads=N] [--scaling] [--export=FOLDER] [Google Benchmark's own flags]
+//   rearm_benchmarks      [--data=DIR] [--threads=N] [--scaling] [--export=FOLDER] [--export-models=FOLDER]
+//                         [Google Benchmark's own flags]
 //   rearm_benchmarks_cuda [the same] [--tf32] [--no-deterministic]
 // Without --data the interactions and features are generated at the size that the name says. With it they are DIR's,
 // under the name of the folder, and features narrower than the originals stay as they are. --scaling runs the sweep
-// over sizes instead. --export writes the first shape's pairs and graphs for peers/ before it starts. On a GPU
-// --threads are the host's, which exports; --tf32 makes dense products TF32, and the rate they are held against; with
-// --no-deterministic sparse products are cuSPARSE's.
+// over sizes instead. --export writes the first shape's pairs and graphs for peers/ before it starts, --export-models
+// what peers need of the models whose steps are run. On a GPU --threads are the host's, which exports; --tf32 makes
+// dense products TF32, and the rate they are held against; with --no-deterministic sparse products are cuSPARSE's.
 #include <benchmarks/benchmarks.hpp>
 #include <benchmarks/support/export_shape.hpp>
 
@@ -31,7 +32,7 @@ int main(int argc, char** argv) {
   std::string folder;
   int threads = 0;
   bool scaling = false;
-  std::string export_folder;
+  std::string export_folder, models_folder;
   B::Options options;
   benchmark::Initialize(&argc, argv);
   for (int i = 1; i < argc; ++i) {
@@ -42,6 +43,8 @@ int main(int argc, char** argv) {
       threads = std::atoi(arg.c_str() + 10);
     } else if (arg.rfind("--export=", 0) == 0) {
       export_folder = arg.substr(9);
+    } else if (arg.rfind("--export-models=", 0) == 0) {
+      models_folder = arg.substr(16);
     } else if (arg == "--scaling") {
       scaling = true;
 #if defined(REARM_BENCH_CUDA)
@@ -89,6 +92,14 @@ int main(int argc, char** argv) {
       register_evaluation(shape, machine);
       register_operators(shape, machine);
     }
+#if !defined(REARM_BENCH_CUDA)
+    if (!shapes.empty()) {
+      // Generated features are as wide as those that the data folders hold.
+      Shape shape = shapes.front();
+      if (folder.empty()) shape = generated_shape("baby", "baby", 19445, 7050, 8.27, {384, 384});
+      register_models(shape, machine, models_folder);
+    }
+#endif
     if (scaling) register_scaling(machine);
     benchmark::RunSpecifiedBenchmarks();
   } catch (const Error& e) {

@@ -1,7 +1,6 @@
 // One training step: sampling, forward, losses, backward, update.
 #include <benchmarks/benchmarks.hpp>
-
-#include <fstream>
+#include <benchmarks/epoch/steps.hpp>
 
 namespace rearm::bench {
 namespace {
@@ -58,24 +57,6 @@ Work step_work(const Dataset& data, const RearmConfig& c, const Graphs<B>& graph
   return w;
 }
 
-/// From here on the peak is counted anew, where the system lets a process ask for that.
-void forget_peak() { std::ofstream("/proc/self/clear_refs") << 5; }
-
-void report_memory(benchmark::State& state) {
-  std::ifstream status("/proc/self/status");
-  std::string word;
-  while (status >> word && word != "VmHWM:") {
-  }
-  double kibibytes = 0;
-  if (status >> kibibytes) state.counters["process_peak_MB"] = kibibytes * 1024 / 1e6;
-#if defined(REARM_BENCH_CUDA)
-  std::size_t free = 0, total = 0;
-  REARM_CUDA_CHECK(cudaMemGetInfo(&free, &total));
-  state.counters["device_used_MB"] = static_cast<double>(total - free) / 1e6;  // by other programs as well
-#endif
-}
-
-/// Takes steps as the trainer does, on a device recorded and replayed.
 void train_step(benchmark::State& state, const Shape& shape, Machine& machine, const RearmSettings& s) {
   forget_peak();
   const Dataset& data = dataset(shape);
@@ -94,44 +75,13 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
     // Value and two moments, read and written.
     work.streamed += 2.0 * static_cast<double>(n) * ((p.rounded() ? 2 : 4) + (c.bfloat16_moments ? 4 : 8));
   });
-  for (FeatureTable<B>& table : model.parameters().tables()) table.fuses_weight_gradient = true;
-  BatchSource<B> batches(ctx, data.train, known_items(data, true), data.n_items, c.batch_size, c.seed);
-  AdamW<B> optimizer(
-      {.learning_rate = c.learning_rate, .weight_decay = c.weight_decay, .bfloat16_moments = c.bfloat16_moments});
-  Tape<B> tape(ctx);
-  StepReplay<B> replay(ctx);
-  BackendMatrix sums(1, 1 + max_loss_parts);
-  std::uint32_t epoch = 0;
-  std::uint32_t step = 0;
-  const auto one_step = [&] {
-    if (!batches.next()) {
-      batches.begin_epoch(++epoch);
-      batches.next();
-    }
-    const BatchView<B::Memory> batch = batches.batch();
-    replay.run(step, batch.size(), optimizer, [&] {
-      tape.reset();
-      const Loss<B> loss = model.loss(tape, {batch, step, true});
-      const Var<B> total = loss.total();
-      if constexpr (!on_host) {
-        ScaledCopies<B> copies(ctx);
-        Index column = 0;
-        copies.add({1.0F, total.value(), add_to(sums.view().col_block(column++, 1))});
-        for (const auto& part : loss.parts())
-          copies.add({1.0F, part.value.value(), add_to(sums.view().col_block(column++, 1))});
-        copies.run();
-      }
-      tape.backward(total, AfterBackward::release);
-      optimizer.step(ctx, model.parameters());
-      benchmark::DoNotOptimize(total.value().data);
-    });
-    ++step;
-  };
+  Steps steps(ctx, model, data, c);
+  const auto one_step = [&] { steps(); };
   // The arena finds its size, the moments are made, and on a device a step is recorded.
   for (int i = 0; i < (on_host ? 3 : 8); ++i) one_step();
   measure(state, machine, ctx, data.n_users + data.n_items, work, one_step, on_host ? 1 : device_steps);
   state.counters["parameters"] = static_cast<double>(trainable_scalars);
-  if (!on_host) state.counters["launches"] = static_cast<double>(replay.launches());
+  if (!on_host) state.counters["launches"] = static_cast<double>(steps.launches());
   state.counters["arena_MB"] = static_cast<double>(ctx.arena().capacity()) / 1e6;
   report_memory(state);
 }

@@ -20,6 +20,7 @@ struct Shape {
   std::string name;
   std::string preset;
   std::function<Dataset()> load;
+  std::string features = {};  ///< tells shapes of one name apart: their widths, if generated
 };
 
 /// The same features, read from a file as a user's are.
@@ -37,24 +38,28 @@ inline FeatureMatrix from_a_file(FeatureMatrix features) {
 /// Generated: `pairs_per_user` counts all three splits; degrees are long-tailed on the items' side.
 inline Shape generated_shape(const std::string& name, const std::string& preset, Index n_users, Index n_items,
                              double pairs_per_user, std::vector<Index> widths = {4096, 384}) {
-  return {name, preset, [=] {
-            SyntheticSettings s;
-            s.n_users = n_users;
-            s.n_items = n_items;
-            s.pairs_per_user = pairs_per_user;
-            s.widths = widths;
-            Dataset data = make_synthetic(s);
-            for (Modality& m : data.modalities) m.features = from_a_file(std::move(m.features));
-            return data;
-          }};
+  std::string features;
+  for (const Index width : widths) features += ' ' + std::to_string(width);
+  const auto load = [=] {
+    SyntheticSettings s;
+    s.n_users = n_users;
+    s.n_items = n_items;
+    s.pairs_per_user = pairs_per_user;
+    s.widths = widths;
+    Dataset data = make_synthetic(s);
+    for (Modality& m : data.modalities) m.features = from_a_file(std::move(m.features));
+    return data;
+  };
+  return {name, preset, load, features};
 }
 
 /// The last shape asked for stays loaded: the benchmarks run shape by shape.
 inline const Dataset& dataset(const Shape& shape) {
   static std::pair<std::string, Dataset> current;
-  if (current.first != shape.name) {
+  const std::string key = shape.name + shape.features;
+  if (current.first != key) {
     current = {};  // the last one's features go before the next one's come
-    current = {shape.name, shape.load()};
+    current = {key, shape.load()};
   }
   return current.second;
 }

@@ -1,0 +1,87 @@
+#pragma once
+/// @file counting_backend.hpp
+/// A backend that computes nothing and counts what its products would: the work of a step of any model.
+
+#include <benchmarks/support/floor.hpp>
+
+#include <algorithm>
+#include <numeric>
+#include <span>
+#include <string_view>
+
+namespace rearm::bench {
+
+/// Values are whatever lies in the arena. What a model reads on the host (graphs, lists of ids) is as on the CPU, or of
+/// the same size.
+struct CountingBackend {
+  using Scalar = float;
+  using Memory = HostMemory;
+  struct Options {};
+  struct Resources {
+    explicit Resources(Options) {}
+    Work work;
+  };
+  using Ctx = Context<CountingBackend>;
+
+  static constexpr std::string_view name() { return "counting"; }
+  static constexpr Index cached_bytes = CpuBackend<float>::cached_bytes;
+
+  template <class F>
+  static void for_each(Ctx&, Index, const F&) {}
+  template <class F>
+  static void reduce_rows(Ctx&, Index, const F&, const RowSums<float>&) {}
+  static void gemm(Ctx& ctx, Op op_a, Op, float, ConstView<float> a, ConstView<float>, MatrixView<float> c, Write) {
+    ctx.resources().work.flops += product_flops(c.rows, c.cols, op_a == Op::none ? a.cols : a.rows);
+  }
+  template <class Then>
+  static void spmm(Ctx& ctx, const CsrView<float>& s, ConstView<float>, MatrixView<float> y, Write, const Then&) {
+    ctx.resources().work.gathered += bytes_of(s.offsets[s.rows], y.cols);
+    ctx.resources().work.streamed += bytes_of(y.rows, y.cols);
+  }
+  static IndexList index_list(Ctx& ctx, std::span<const Id> ids, Index) {
+    const auto n = static_cast<Index>(ids.size());
+    Id* const copy = ctx.arena().template allocate<Id>(n);
+    Id* const order = ctx.arena().template allocate<Id>(n);
+    Index* const segments = ctx.arena().template allocate<Index>(n + 1);
+    std::ranges::copy(ids, copy);
+    std::iota(order, order + n, Id{0});
+    std::ranges::stable_sort(order, order + n, {}, [&](Id place) { return copy[place]; });
+    Index n_segments = 0;
+    for (Index i = 0; i < n; ++i)
+      if (i == 0 || copy[order[i]] != copy[order[i - 1]]) segments[n_segments++] = i;
+    segments[n_segments] = n;
+    return {copy, n, order, segments, n_segments};
+  }
+};
+
+}  // namespace rearm::bench
+
+namespace rearm {
+
+// The graphs are the CPU's.
+template <class... Args>
+NeighborTable co_occurrence_neighbors(Context<bench::CountingBackend>&, const Args&... args) {
+  Context<CpuBackend<float>> cpu;
+  return co_occurrence_neighbors(cpu, args...);
+}
+/// As many neighbors as there would be, but other ones: learned features have not been computed.
+template <class Features>
+NeighborTable cosine_knn(Context<bench::CountingBackend>&, const Features& features, Index k) {
+  const Index n = features.rows(), n_neighbors = std::min(k, n);
+  NeighborTable table(n, n_neighbors);
+  for (Index i = 0; i < n; ++i) {
+    table.counts[i] = n_neighbors;
+    for (Index e = 0; e < n_neighbors; ++e) {
+      table.ids(i, e) = static_cast<Id>((i + e) % n);
+      table.values(i, e) = 1;
+    }
+  }
+  return table;
+}
+template <class... Args>
+NeighborTable user_knn(Context<bench::CountingBackend>&, const Args&... args) {
+  Context<CpuBackend<float>> cpu;
+  return user_knn(cpu, args...);
+}
+
+}  // namespace rearm
