@@ -10,6 +10,8 @@
 #include <benchmarks/benchmarks.hpp>
 #include <benchmarks/support/export_shape.hpp>
 
+#include <rearm/data/load_dataset.hpp>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>

@@ -3,7 +3,7 @@
 #include "program.hpp"
 #include "ranking.hpp"
 
-#include <rearm/data/dataset.hpp>
+#include <rearm/data/load_dataset.hpp>
 #include <rearm/run/model_file.hpp>
 
 #include <nlohmann/json.hpp>

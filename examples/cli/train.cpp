@@ -6,6 +6,7 @@
 #include "training.hpp"
 
 #include <rearm/data/digest.hpp>
+#include <rearm/data/load_dataset.hpp>
 #include <rearm/data/synthetic.hpp>
 #include <rearm/eval/popularity.hpp>
 #include <rearm/run/folder.hpp>

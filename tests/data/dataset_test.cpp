@@ -1,4 +1,4 @@
-#include <rearm/data/dataset.hpp>
+#include <rearm/data/load_dataset.hpp>
 
 #include <tests/data/folder.hpp>
 #include <tests/support/shared.hpp>

@@ -1,7 +1,7 @@
 // dataset.json, beside a small data set.
 #include "fuzz.hpp"
 
-#include <rearm/data/dataset.hpp>
+#include <rearm/data/load_dataset.hpp>
 
 #include <string>
 

@@ -1,7 +1,7 @@
 // MMRec's .inter files.
 #include "fuzz.hpp"
 
-#include <rearm/data/dataset.hpp>
+#include <rearm/data/load_dataset.hpp>
 
 #include <algorithm>
 #include <array>

@@ -6,6 +6,7 @@
 #include <rearm/core/matrix.hpp>
 #include <rearm/core/random.hpp>
 #include <rearm/data/dataset.hpp>
+#include <rearm/data/tidy_splits.hpp>
 
 #include <algorithm>
 #include <cmath>
