@@ -29,6 +29,9 @@ Check check;
 namespace inter {
 Check check;
 }
+namespace metrics {
+Check check;
+}
 namespace model_file {
 Check check;
 }
@@ -53,6 +56,7 @@ constexpr Target targets[] = {{"checkpoint", checkpoint::check},
                               {"graph_cache", graph_cache::check},
                               {"id_list", id_list::check},
                               {"inter", inter::check},
+                              {"metrics", metrics::check},
                               {"model_file", model_file::check},
                               {"npy", npy::check},
                               {"safetensors", safetensors::check},

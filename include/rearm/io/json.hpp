@@ -17,8 +17,10 @@ inline constexpr int max_json_depth = 64;
 /// Parses a text that must be a JSON object. Throws DataError, whose message begins with `what`, for any other text and
 /// for one nested deeper than `max_json_depth`.
 inline nlohmann::json parse_json_object(std::string_view text, const std::string& what) {
-  const auto shallow = [&](int depth, nlohmann::json::parse_event_t, const nlohmann::json&) {
-    if (depth > max_json_depth)
+  using Event = nlohmann::json::parse_event_t;
+  const auto shallow = [&](int around, Event event, const nlohmann::json&) {
+    const bool opens = event == Event::object_start || event == Event::array_start;
+    if (around + (opens ? 1 : 0) > max_json_depth)
       throw DataError(detail::message(what, " nests more than ", max_json_depth, " arrays and objects"));
     return true;
   };

@@ -52,7 +52,7 @@ struct TrainConfig {
     f(Field{"bfloat16_moments", "store the optimizer's moments in bfloat16, with stochastic rounding"},
       c.bfloat16_moments);
     f(Field{"epochs", "maximum number of epochs", at_least(1), OnResume::may_differ}, c.epochs);
-    f(Field{"patience", "epochs without improvement that are tolerated; early stopping comes at the next one",
+    f(Field{"patience", "validations without improvement that are tolerated; early stopping comes at the next one",
             at_least(0), OnResume::may_differ},
       c.patience);
     f(Field{"edge_keep",
