@@ -49,6 +49,18 @@ TEST_CASE("gradients of project, of the table and of its weights") {
       return project(tape, table, w, &b);
     });
     check_table_gradient(table, [&](DoubleTape& tape) { return project(tape, table, w, &b); });
+    const auto some = [&](DoubleTape& tape) {
+      const std::vector<Id> host = {4, 1, 4};
+      const Buffer<Id, TestMemory> ids(host);
+      const IndexList rows = make_distinct_list(tape.context(), ids.span(), {}, 5);
+      const auto y = project(tape, table, w, &b, &rows);
+      return gather(y, make_index_list(tape.context(), ids.span(), 5));
+    };
+    check_gradients({&w, &b}, [&](DoubleTape& tape, const Vars&) {
+      table.clear_gradient();
+      return some(tape);
+    });
+    check_table_gradient(table, some);
   }
 }
 

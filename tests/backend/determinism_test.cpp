@@ -117,7 +117,9 @@ TEST_CASE_TEMPLATE("info_nce and attention, forward and backward", T, float, dou
 }
 
 TEST_CASE_TEMPLATE("the fused update of a table, with its weight's gradient and without", T, float, double) {
-  const auto d_output = random_matrix<T>(2500, 12, 1);
+  auto d_output = random_matrix<T>(2500, 12, 1);
+  for (Index i = 1000; i < 2400; ++i)
+    if (i % 3 != 0 || i < 1400) std::fill_n(d_output.view().row(i), 12, T{0});  // of no batch
   const auto weight = random_matrix<T>(12, 600, 2);
   const functors::AdamUpdate<T> update{T(0.9), T(0.999), T(1e-8), T(0.99), T(0.01), T(1.5)};
   same_bits<T>(2512, 600, [&](Ctx<T>& ctx, MatrixView<T> out) {

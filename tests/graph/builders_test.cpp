@@ -1,18 +1,26 @@
 #include <rearm/backend/cpu/co_occurrence.hpp>
 #include <rearm/backend/cpu/cpu_backend.hpp>
+#include <rearm/backend/cpu/knn.hpp>
+#include <rearm/data/synthetic.hpp>
 #include <rearm/graph/bipartite.hpp>
 #include <rearm/graph/fuse.hpp>
+#include <rearm/graph/knn_graph.hpp>
 #include <rearm/graph/normalize.hpp>
 #include <rearm/graph/user_graph.hpp>
 
 #include "random_data.hpp"
+
+#include "tests/data/folder.hpp"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 namespace graph_builders_test {
 
@@ -329,6 +337,38 @@ TEST_CASE("fuse sums parts, skips weight zero and refuses other shapes") {
   CHECK(ascending(fused));
   CHECK(max_difference(to_dense(fused), expected) < 1e-14);
   CHECK_THROWS_AS(fuse(n_users + 1, parts), ShapeError);
+}
+
+TEST_CASE("the graphs of alike items are built of the same neighbors, which are found once") {
+  Context<CpuBackend<double>> ctx({.threads = 2});
+  SyntheticSettings generated;
+  generated.n_users = n_users;
+  generated.n_items = n_items;
+  generated.widths = {6, 5};
+  Dataset data = make_synthetic(generated);
+  const Folder folder;
+  std::vector<std::string> stages;
+  GraphOptions options;
+  options.cache_dir = folder.path();
+  options.progress = [&](std::string_view stage, double) { stages.emplace_back(stage); };
+  const Modality& modality = data.modalities.front();
+  const Csr<double> weighted = knn_graph(ctx, modality, 4, options);
+  CHECK(stages == std::vector<std::string>{"neighbors by " + modality.name});
+  const Csr<double> unweighted = unweighted_knn_graph(ctx, modality, 4, 1e-7, options);
+  const Csr<double> again = knn_graph(ctx, modality, 4, options);
+  CHECK(stages.size() == 1);
+  REQUIRE(unweighted.nonzeros() == 4 * n_items);
+  REQUIRE(weighted.nonzeros() == 4 * n_items);
+  for (Index e = 0; e < 4 * n_items; ++e) {
+    CHECK(unweighted.indices[e] == weighted.indices[e]);
+    CHECK(unweighted.values[e] == 1 / (4 + 1e-7));
+    CHECK(again.values[e] == weighted.values[e]);
+  }
+  unweighted_knn_graph(ctx, modality, 5, 1e-7, options);
+  CHECK(stages.size() == 2);
+  unweighted_knn_graph(ctx, data.modalities.back(), 4, 1e-7, options);
+  CHECK(stages.size() == 3);
+  CHECK_THROWS_AS(unweighted_knn_graph(ctx, modality, n_items, 1e-7, options), ConfigError);
 }
 
 }  // namespace graph_builders_test

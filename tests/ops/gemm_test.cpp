@@ -3,7 +3,10 @@
 
 #include "tests/support/matrices.hpp"
 
+#include <rearm/ops/linear_rows.hpp>
+
 #include <string>
+#include <vector>
 
 namespace ops_gemm_test {
 
@@ -131,6 +134,47 @@ TEST_CASE_TEMPLATE("linear of a table in bfloat16 is that of its numbers, severa
                 return static_cast<double>(before(a, j)) + sum_of(n, [&](Index i) { return at(d_y, i, a) * x(i, j); });
               }));
   check_close(d_b, tabulate(1, d, [&](Index, Index a) { return sum_of(n, [&](Index i) { return at(d_y, i, a); }); }));
+}
+
+TEST_CASE_TEMPLATE("linear of some rows is that of all in these rows, and 0 in the others", T, float, double) {
+  constexpr Index n = 1100, p = 530, d = 6;
+  Sandbox<T> s;
+  Matrix<BFloat16> rounded(n, p);
+  Matrix<T> exact(n, p);  // the same numbers
+  const Matrix<float> values = random_matrix<float>(n, p, 1);
+  for (Index i = 0; i < rounded.size(); ++i) {
+    rounded.data()[i] = round_to_nearest(values.data()[i]);
+    exact.data()[i] = static_cast<T>(to_float(rounded.data()[i]));
+  }
+  const auto table = upload(rounded);
+  const auto wide = upload(exact);
+  Strided<T> w(d, p, 2), b(1, d, 3);
+  // Several blocks of rows, each id many times.
+  std::vector<Id> first, second;
+  for (Id i = 0; i < 1000; ++i) first.push_back(i * 7 % 900);
+  for (Id i = 0; i < 500; ++i) second.push_back(600 + i % 450);
+  const Buffer<Id, TestMemory> a(first), c(second);
+  const IndexList rows = make_distinct_list(s.ctx, a.span(), c.span(), n);
+  TestMatrix<T> all(n, d), some(n, d);
+  linear(s.ctx, ConstView<T>(wide.view()), s.there(w.view()), s.there(b.view()), all.view());
+  const Matrix<T> want = to_host(all);
+  std::vector<bool> wanted(n);
+  for (const auto& ids : {first, second})
+    for (const Id i : ids) wanted[static_cast<std::size_t>(i)] = true;
+  const auto check = [&] {
+    check_close(some, tabulate(n, d, [&](Index i, Index j) {
+                  return wanted[static_cast<std::size_t>(i)] ? static_cast<double>(want(i, j)) : 0.0;
+                }));
+  };
+  linear_rows(s.ctx, ConstView<T>(wide.view()), rows, s.there(w.view()), s.there(b.view()), some.view());
+  check();
+  fill(s.ctx, T(7), some.view());
+  linear_rows(s.ctx, ConstView<BFloat16>(table.view()), rows, s.there(w.view()), s.there(b.view()), some.view());
+  check();
+  const Buffer<Id, TestMemory> none;
+  linear_rows(s.ctx, ConstView<T>(wide.view()), make_distinct_list(s.ctx, none.span(), none.span(), n),
+              s.there(w.view()), s.there(b.view()), some.view());
+  check_close(some, tabulate(n, d, [](Index, Index) { return 0.0; }));
 }
 
 }  // namespace ops_gemm_test

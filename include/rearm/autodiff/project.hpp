@@ -5,17 +5,25 @@
 #include <rearm/autodiff/tape.hpp>
 #include <rearm/core/feature_table.hpp>
 #include <rearm/ops/gemm.hpp>
+#include <rearm/ops/linear_rows.hpp>
 
 namespace rearm::REARM_ABI {
 
 /// X W^T + b of a table X (n x width), W d x width; `bias` may be null. The gradient of a trainable table is left in
-/// the table as d_y and W; that of W is left to the table's update if the table fuses it (FeatureTable).
+/// the table as d_y and W; that of W is left to the table's update if the table fuses it (FeatureTable). With `rows`,
+/// distinct ids, only those rows of the result are computed; the others are 0 and no gradient may reach them.
 template <Backend B>
-Var<B> project(Tape<B>& tape, FeatureTable<B>& table, Parameter<B>& weight, Parameter<B>* bias = nullptr) {
+Var<B> project(Tape<B>& tape, FeatureTable<B>& table, Parameter<B>& weight, Parameter<B>* bias = nullptr,
+               const IndexList* rows = nullptr) {
   const Var<B> w = tape.parameter(weight);
   const Var<B> b = bias == nullptr ? Var<B>() : tape.parameter(*bias);
   const Var<B> y = tape.make(table.rows(), weight.rows(), table.trainable || w.requires_grad() || b.requires_grad());
-  table.with_values([&](auto x) { linear(tape.context(), x, w.value(), b.value(), y.value()); });
+  table.with_values([&](auto x) {
+    if (rows != nullptr)
+      linear_rows(tape.context(), x, *rows, w.value(), b.value(), y.value());
+    else
+      linear(tape.context(), x, w.value(), b.value(), y.value());
+  });
   tape.record(y, [=, t = &tape, x = &table, of_weight = &weight] {
     const bool fused = x->trainable && x->fuses_weight_gradient && w.requires_grad();
     if (x->trainable) {

@@ -6,18 +6,25 @@
 #include <rearm/core/index_list.hpp>
 #include <rearm/functors/elementwise.hpp>
 
+#include <type_traits>
+
 namespace rearm::REARM_ABI::functors {
 
-/// y_i = x_{ids[i]}
-template <class T>
+/// y_i = x_{ids[i]}; x may be stored in bfloat16.
+template <class T, class From = T>
 struct GatherRow {
-  MatrixView<const T> x;
+  MatrixView<const From> x;
   const Id* ids;
   MatrixView<T> y;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
-    const T* in = x.row(ids[i]);
-    for (Index j = lane.first(); j < y.cols; j += L::step) y(i, j) = in[j];
+    const From* in = x.row(ids[i]);
+    for (Index j = lane.first(); j < y.cols; j += L::step) {
+      if constexpr (std::is_same_v<From, T>)
+        y(i, j) = in[j];
+      else
+        y(i, j) = static_cast<T>(to_float(in[j]));
+    }
   }
 };
 

@@ -39,41 +39,47 @@ inline void add_features(ContentHash& hash, const FeatureMatrix& features) {
 
 }  // namespace detail
 
-/// D^-1/2 S D^-1/2, items x items, on the host: row i of S has the cosines of item i with the k items of greatest
-/// cosine, itself among them (`cosine_knn`), and D holds the sums of the rows of S, for rows and columns alike
-/// (LATTICE, Zhang et al., MM'21). Not symmetric. Where a sum is not above 0, as for an item whose features are 0, row
-/// and column are 0. Read from and kept in the cache folder, if there is one. O(items^2 width) without. Throws
-/// ConfigError unless 1 <= k < items, DataError on NaN or infinity, and what `GraphCache::keep` throws.
+/// S, items x items, on the host: row i has the cosines of item i with the k items of greatest cosine, itself among
+/// them; the backend (`cosine_knn`) says how ties and zero rows are taken. Read from and kept in the cache folder, if
+/// there is one; otherwise a stage of progress. O(items^2 width). Throws ConfigError unless 1 <= k < items, DataError
+/// on NaN or infinity, and what `GraphCache::keep` throws.
 template <Backend B>
-Csr<Real<B>> knn_graph(Context<B>& ctx, const Modality& modality, Index k, const GraphOptions& options = {}) {
-  using T = Real<B>;
+Csr<double> knn_cosines(Context<B>& ctx, const Modality& modality, Index k, const GraphOptions& options = {}) {
   const FeatureMatrix& features = modality.features;
   detail::require_knn_k(k, features.rows(), "k", "items");
   const auto key = [&] {
     ContentHash hash;
-    hash.add(std::string_view("rearm knn graph 1"));
+    hash.add(std::string_view("rearm knn cosines 1"));
     hash.add(detail::cosine_arithmetic<B>());
-    hash.add(sizeof(T));
+    hash.add(sizeof(Real<B>));
     hash.add(k);
     detail::add_features(hash, features);
     return hash.digest();
   };
-  return GraphCache(options.cache_dir).keep<T>("knn", key, [&] {
+  return GraphCache(options.cache_dir).keep<double>("knn", key, [&] {
+    if (options.progress) options.progress("neighbors by " + modality.name, 0);
     const std::shared_ptr<void> held = features.hold(options.gram_bytes);
-    Csr<double> graph = to_csr(cosine_knn(ctx, features, k));
-    normalize_by_row_sums(graph);
-    return cast<T>(graph);
+    return to_csr(cosine_knn(ctx, features, k));
   });
 }
 
-/// n x n, directed: row i has 1 / (k + epsilon) at the k rows of greatest cosine, itself among them, which is
-/// D^-1/2 K D^-1/2 of the 0/1 matrix K with D its row sums. The neighbors are the backend's (`cosine_knn`), which says
-/// how ties and zero rows are taken. Throws ConfigError unless 1 <= k < n, DataError for NaN or infinity.
+/// D^-1/2 S D^-1/2 of knn_cosines, where D holds the sums of the rows of S, for rows and columns alike (LATTICE, Zhang
+/// et al., MM'21). Not symmetric. Where a sum is not above 0, as for an item whose features are 0, row and column are
+/// 0.
 template <Backend B>
-Csr<double> unweighted_knn_graph(Context<B>& ctx, const FeatureMatrix& features, Index k, double epsilon) {
-  NeighborTable table = cosine_knn(ctx, features, k);
-  std::fill_n(table.values.data(), table.values.size(), 1.0);
-  return to_csr(table, 1.0 / (static_cast<double>(k) + epsilon));
+Csr<Real<B>> knn_graph(Context<B>& ctx, const Modality& modality, Index k, const GraphOptions& options = {}) {
+  Csr<double> graph = knn_cosines(ctx, modality, k, options);
+  normalize_by_row_sums(graph);
+  return cast<Real<B>>(graph);
+}
+
+/// 1 / (k + epsilon) in place of every cosine of knn_cosines: D^-1/2 K D^-1/2 of the 0/1 matrix K with D its row sums.
+template <Backend B>
+Csr<double> unweighted_knn_graph(Context<B>& ctx, const Modality& modality, Index k, double epsilon,
+                                 const GraphOptions& options = {}) {
+  Csr<double> graph = knn_cosines(ctx, modality, k, options);
+  std::fill_n(graph.values.data(), graph.values.size(), 1.0 / (static_cast<double>(k) + epsilon));
+  return graph;
 }
 
 }  // namespace rearm::REARM_ABI

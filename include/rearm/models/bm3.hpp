@@ -86,13 +86,14 @@ class Bm3 {
     VarList<B> contents;
   };
   /// h_u = E_u,  h_i = E_i + V_i,  c_m = F_m W_m^T + b_m, where E = (E_0 + A E_0 + ... + A^L E_0) / (L + 1) and
-  /// E_0 = [U; V]. Only the loss needs contents: there
+  /// E_0 = [U; V]. Only the loss needs contents, of the batch's items: there
   /// are none where it gives them no weight.
   View online(Tape<B>& tape, const Step<B>& step) const {
     View view{{}, {}, tape.list()};
     propagate(tape, step, view);
-    if (config_.cl_weight > 0)
-      for (const TrainedFeatures<B>& of : features_) view.contents.push_back(of(tape));
+    if (config_.cl_weight == 0) return view;
+    const IndexList read = make_distinct_list(tape.context(), step.batch.positives, {}, items_.rows());
+    for (const TrainedFeatures<B>& of : features_) view.contents.push_back(of(tape, &read));
     return view;
   }
   /// The online view as the other side of the loss: without gradient, a share of its elements dropped.

@@ -74,13 +74,13 @@ class Dragon {
     detail::require_knn_k(config.user_k, data.n_users, "user_k", "users");
   }
 
-  Dragon(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  Dragon(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {})
       : config_((check(config, data), config)),
         n_users_(data.n_users),
         n_items_(data.n_items),
         graph_(data, 0.0),
         item_graph_(Graph::from_host(SparseOperator<T>::general(
-            cast<T>(mmrec::item_graph(ctx, data, config.modalities, config.knn_k, config.image_weight))))),
+            cast<T>(mmrec::item_graph(ctx, data, config.modalities, config.knn_k, config.image_weight, options))))),
         user_graph_(ctx, data, config.user_k),
         views_(parameters_, named_modalities(data, config.modalities), n_users_, config.embedding_dim, ctx.seed()),
         user_weights_(parameters_.add("user_modality_weights", n_users_, static_cast<Index>(views_.size()))) {

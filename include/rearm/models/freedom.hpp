@@ -74,12 +74,12 @@ class Freedom {
   static Index n_kept(const Config& config, Index n_pairs) {
     return static_cast<Index>(static_cast<double>(n_pairs) * (1.0 - config.dropout));
   }
-  Freedom(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  Freedom(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {})
       : config_((check(config, data), config)),
         sampler_(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 1e-7),
         graph_(data, 1e-7),
         item_graph_(Graph::from_host(SparseOperator<T>::general(
-            cast<T>(mmrec::item_graph(ctx, data, config.modalities, config.knn_k, config.image_weight))))),
+            cast<T>(mmrec::item_graph(ctx, data, config.modalities, config.knn_k, config.image_weight, options))))),
         users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
         items_(parameters_.add("item_id", data.n_items, config.embedding_dim)) {
     init_xavier_uniform(users_, ctx.seed());
@@ -120,12 +120,15 @@ class Freedom {
     const auto [users, items] = embeddings(tape, step);
     const Triplets<B> rows = gather(users, items, ids);
     Var<B> content;
-    if (config_.reg_weight > 0)
+    if (config_.reg_weight > 0) {
+      const IndexList read =
+          make_distinct_list(tape.context(), step.batch.positives, step.batch.negatives, items_.rows());
       for (const TrainedFeatures<B>& of : features_) {
-        const Var<B> c = of(tape);
+        const Var<B> c = of(tape, &read);
         const Var<B> of_modality = bpr_mean<B>({rows.users, gather(c, ids.positives), gather(c, ids.negatives)});
         content = content.empty() ? of_modality : add(content, of_modality);
       }
+    }
     if (!content.empty()) content = scale(content, static_cast<T>(config_.reg_weight));
     return {{"bpr", bpr_mean(rows)}, {"content", content}};
   }

@@ -17,7 +17,7 @@ namespace rearm::REARM_ABI::mmrec {
 /// there are others, which share the rest equally; else equal weights. A modality of weight 0 is not read.
 template <Backend B>
 Csr<double> item_graph(Context<B>& ctx, const Dataset& data, const std::vector<std::string>& names, int knn_k,
-                       double image_weight) {
+                       double image_weight, const GraphOptions& options) {
   const std::vector<const Modality*> modalities = named_modalities(data, names);
   const auto n = static_cast<double>(modalities.size());
   const bool with_image =
@@ -28,7 +28,7 @@ Csr<double> item_graph(Context<B>& ctx, const Dataset& data, const std::vector<s
     const double weight = !with_image                      ? 1.0 / n
                           : modalities[m]->name == "image" ? image_weight
                                                            : (1.0 - image_weight) / (n - 1.0);
-    if (weight != 0) graphs[m] = unweighted_knn_graph(ctx, modalities[m]->features, knn_k, 1e-7);
+    if (weight != 0) graphs[m] = unweighted_knn_graph(ctx, *modalities[m], knn_k, 1e-7, options);
     parts.push_back({weight, &graphs[m]});
   }
   return fuse(data.n_items, parts);

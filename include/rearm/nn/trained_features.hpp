@@ -18,8 +18,10 @@ class TrainedFeatures {
         projection_(store, "item_projection." + modality.name, modality.features.cols(), d, seed) {
     fill_features(*table_, modality);
   }
-  /// Of all items; once a step.
-  Var<B> operator()(Tape<B>& tape) const { return project(tape, *table_, projection_.weight(), &projection_.bias()); }
+  /// Of all items, or of distinct ones alone: the other rows are 0 and must not be read. Once a step.
+  Var<B> operator()(Tape<B>& tape, const IndexList* items = nullptr) const {
+    return project(tape, *table_, projection_.weight(), &projection_.bias(), items);
+  }
   /// For a step that does not read them: gradients of 0 (autodiff/zero_gradient.hpp).
   void zero_gradients(Var<B> loss) const {
     zero_gradient(loss, *table_);

@@ -6,7 +6,6 @@
 #include <rearm/backend/cpu/philox.hpp>
 #include <rearm/core/context.hpp>
 #include <rearm/functors/adam.hpp>
-#include <rearm/functors/elementwise.hpp>
 
 #include <algorithm>
 
@@ -31,6 +30,34 @@ struct MomentVectors {
 };
 #endif
 
+/// The rows of a block of the gradient that are not zero, one behind the other: a model whose loss reads the rows of a
+/// batch leaves most of a table without gradient.
+template <class T>
+class RowsWithGradient {
+ public:
+  /// In memory for n x d values.
+  RowsWithGradient(ConstView<T> d_output, T* memory) : d_output_(d_output) {
+    Index size = 0;
+    for (Index i = 0; i < d_output.rows; ++i) {
+      const T* const row = d_output.row(i);
+      place_[i] = std::all_of(row, row + d_output.cols, [](T x) { return x == T{0}; }) ? -1 : size++;
+    }
+    if (size == d_output.rows) return;
+    const MatrixView<T> copy(memory, size, d_output.cols);
+    for (Index i = 0; i < d_output.rows; ++i)
+      if (place_[i] >= 0) std::copy_n(d_output.row(i), d_output.cols, copy.row(place_[i]));
+    d_output_ = copy;
+  }
+  ConstView<T> d_output() const { return d_output_; }
+  Index size() const { return d_output_.rows; }
+  /// Of row i; -1 if it is zero.
+  Index place(Index i) const { return place_[i]; }
+
+ private:
+  ConstView<T> d_output_;
+  Index place_[table_tile_rows];
+};
+
 /// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). If wanted, d_weight (+)= d_output^T
 /// value, with value from before the update, formed tile by tile in the same pass.
 template <class B, class T = typename B::Scalar>
@@ -39,37 +66,55 @@ void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, Matrix
   const Index rows = table.rows();
   const Index cols = table.cols();
   const bool with_weight = d_weight.wanted();
-  const bool widened = with_weight && table.rounded_value.data != nullptr;
+  const bool rounded = table.rounded_value.data != nullptr;
   const Index n_chunks = (rows + table_chunk - 1) / table_chunk;
   Scratch<B> scratch(ctx);
   T* const parts = with_weight ? scratch.template allocate<T>(n_chunks * weight.size()) : nullptr;
-  const ThreadScratch<B> tiles(ctx, (widened ? 2 : 1) * table_tile_rows * table_tile_cols);
+  constexpr Index tile_size = table_tile_rows * table_tile_cols;
+  const ThreadScratch<B> tiles(ctx, (with_weight ? 2 : 1) * tile_size);
+  const ThreadScratch<B> factors(ctx, table_tile_rows * d_output.cols);
+  const ThreadScratch<B> no_gradient(ctx, table_tile_cols);
   parallel_chunks(ctx.resources(), n_chunks, [&](Index chunk, int thread) {
     T* const tile = tiles.data(thread);
+    T* const zeros = no_gradient.data(thread);
+    std::fill_n(zeros, table_tile_cols, T{0});
     const Index end = std::min(rows, (chunk + 1) * table_chunk);
-    for (Index begin = chunk * table_chunk; begin < end; begin += table_tile_rows)
+    MatrixView<T> sum;
+    if (with_weight) {
+      sum = {parts + chunk * weight.size(), weight.rows, weight.cols};
+      std::fill_n(sum.data, sum.size(), T{0});
+    }
+    for (Index begin = chunk * table_chunk; begin < end; begin += table_tile_rows) {
+      const Index n = std::min(table_tile_rows, end - begin);
+      const RowsWithGradient<T> present(d_output.row_block(begin, n), factors.data(thread));
       for (Index col = 0; col < cols; col += table_tile_cols) {
-        const Index n = std::min(table_tile_rows, end - begin);
         const Index width = std::min(table_tile_cols, cols - col);
         const functors::AdamTarget<T> part = table.tile(begin, n, col, width);
-        if (with_weight) {
+        if (with_weight && present.size() > 0) {
           ConstView<T> value = part.value;
-          if (widened) {
-            const functors::ConvertRow<BFloat16, T> widen{part.rounded_value,
-                                                          {tile + table_tile_rows * table_tile_cols, n, width}};
-            for (Index i = 0; i < n; ++i) widen(i, SoleLane{});
-            value = widen.y;
+          if (rounded || present.size() < n) {
+            const MatrixView<T> copy(tile + tile_size, present.size(), width);
+            for (Index i = 0; i < n; ++i) {
+              if (present.place(i) < 0) continue;
+              if (rounded)
+                for (Index j = 0; j < width; ++j) copy(present.place(i), j) = to_float(part.rounded_value(i, j));
+              else
+                std::copy_n(part.value.row(i), width, copy.row(present.place(i)));
+            }
+            value = copy;
           }
-          const MatrixView<T> sum(parts + chunk * weight.size(), weight.rows, weight.cols);
-          gemm_serial<T>(Op::transpose, Op::none, T{1}, d_output.row_block(begin, n), value, sum.col_block(col, width),
-                         begin == chunk * table_chunk ? Write::overwrite : Write::accumulate);
+          gemm_serial<T>(Op::transpose, Op::none, T{1}, present.d_output(), value, sum.col_block(col, width),
+                         Write::accumulate);
         }
-        const MatrixView<T> grad(tile, n, width);
-        gemm_serial<T>(Op::none, Op::none, T{1}, d_output.row_block(begin, n), weight.col_block(col, width), grad,
-                       Write::overwrite);
-        const functors::AdamRow<T, MomentVectors> row{part, grad};
-        for (Index i = 0; i < n; ++i) row(i, SoleLane{});
+        const MatrixView<T> grad(tile, present.size(), width);
+        if (present.size() > 0)
+          gemm_serial<T>(Op::none, Op::none, T{1}, present.d_output(), weight.col_block(col, width), grad,
+                         Write::overwrite);
+        for (Index i = 0; i < n; ++i)
+          part.template update_row<MomentVectors>(i, present.place(i) < 0 ? zeros : grad.row(present.place(i)),
+                                                  SoleLane{});
       }
+    }
   });
   if (!with_weight) return;
   parallel_ranges(ctx.resources(), d_weight.view.rows, 1, [&](Index i, Index) {
