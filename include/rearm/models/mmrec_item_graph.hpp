@@ -17,7 +17,7 @@ namespace rearm::REARM_ABI::mmrec {
 /// there are others, which share the rest equally; else equal weights. A modality of weight 0 is not read.
 template <Backend B>
 Csr<double> item_graph(Context<B>& ctx, const Dataset& data, const std::vector<std::string>& names, int knn_k,
-                       double image_weight, const GraphOptions& options) {
+                       double image_weight, const GraphOptions& options = {}) {
   const std::vector<const Modality*> modalities = named_modalities(data, names);
   const auto n = static_cast<double>(modalities.size());
   const bool with_image =
