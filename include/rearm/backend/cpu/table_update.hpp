@@ -70,8 +70,8 @@ void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, Matrix
   const Index n_chunks = (rows + table_chunk - 1) / table_chunk;
   Scratch<B> scratch(ctx);
   T* const parts = with_weight ? scratch.template allocate<T>(n_chunks * weight.size()) : nullptr;
-  constexpr Index tile_size = table_tile_rows * table_tile_cols;
-  const ThreadScratch<B> tiles(ctx, (with_weight ? 2 : 1) * tile_size);
+  const Index tile_size = std::min(rows, table_tile_rows) * std::min(cols, table_tile_cols);
+  const ThreadScratch<B> tiles(ctx, 2 * tile_size);  // of the gradient and, for the weight's, of the values
   const ThreadScratch<B> factors(ctx, table_tile_rows * d_output.cols);
   const ThreadScratch<B> no_gradient(ctx, table_tile_cols);
   parallel_chunks(ctx.resources(), n_chunks, [&](Index chunk, int thread) {
