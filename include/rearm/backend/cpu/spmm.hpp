@@ -56,7 +56,7 @@ void spmm_columns(const CsrView<T>& s, MatrixView<const T> x, MatrixView<T> y, I
     }
   }
   for (int g = 0; g < Groups; ++g) {
-    finish(i, first + g * simd_width, sum[g]);
+    finish(i, first + Index{g} * simd_width, sum[g]);
     store_entries(sum[g], out + g * simd_width);
   }
 }
