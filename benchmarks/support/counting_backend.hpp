@@ -4,6 +4,8 @@
 
 #include <benchmarks/support/floor.hpp>
 
+#include <tests/support/host_index_list.hpp>
+
 #include <algorithm>
 #include <numeric>
 #include <span>
@@ -39,18 +41,7 @@ struct CountingBackend {
     ctx.resources().work.streamed += bytes_of(y.rows, y.cols);
   }
   static IndexList index_list(Ctx& ctx, std::span<const Id> ids, Index) {
-    const auto n = static_cast<Index>(ids.size());
-    Id* const copy = ctx.arena().template allocate<Id>(n);
-    Id* const order = ctx.arena().template allocate<Id>(n);
-    Index* const segments = ctx.arena().template allocate<Index>(n + 1);
-    std::ranges::copy(ids, copy);
-    std::iota(order, order + n, Id{0});
-    std::ranges::stable_sort(order, order + n, {}, [&](Id place) { return copy[place]; });
-    Index n_segments = 0;
-    for (Index i = 0; i < n; ++i)
-      if (i == 0 || copy[order[i]] != copy[order[i - 1]]) segments[n_segments++] = i;
-    segments[n_segments] = n;
-    return {copy, n, order, segments, n_segments};
+    return test::host_index_list(ctx.arena(), ids);
   }
 };
 

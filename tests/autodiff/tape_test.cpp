@@ -21,6 +21,38 @@ TEST_CASE("a variable used several times gathers its gradients") {
   });
 }
 
+TEST_CASE("a stack of parameters of one store is not copied, and each has its part of the gradient") {
+  using B = TestBackend<double>;
+  for (const bool stack_is_used_last : {false, true}) {
+    for (const bool frozen : {false, true}) {
+      CAPTURE(stack_is_used_last);
+      CAPTURE(frozen);
+      Context<B> ctx(test_options(1));
+      ParameterStore<B> store;
+      Parameter<B>& a = store.add("a", 4, 8);
+      Parameter<B>& b = store.add("b", 3, 8);
+      set(a, random_matrix<double>(4, 8, 1));
+      set(b, random_matrix<double>(3, 8, 2));
+      a.trainable = !frozen;
+      Tape<B> tape(ctx);
+      // One of the two has a gradient of its own as well, which comes before the stack's or after it.
+      const auto own = [&] { return sum_of_squares(tape.parameter(b), 3.0); };
+      const auto early = stack_is_used_last ? own() : Var<B>();
+      const auto whole = concat_rows<B>({tape.parameter(a), tape.parameter(b)});
+      CHECK((whole.value().data == a.value().data) == !frozen);
+      const auto of_whole = add(sum_of_squares(whole), sum_of_squares(whole.rows(2, 3)));
+      tape.backward(add(of_whole, stack_is_used_last ? early : own()));
+      const Matrix<double> x = to_host(a.value()), y = to_host(b.value());
+      CHECK(a.has_grad == !frozen);
+      if (!frozen)
+        check_close(to_host(a.grad()).view(),
+                    tabulate(4, 8, [&](Index i, Index j) { return (i < 2 ? 2 : 4) * x(i, j); }));
+      check_close(to_host(b.grad()).view(),
+                  tabulate(3, 8, [&](Index i, Index j) { return (i < 1 ? 4 : 2) * y(i, j) + 6 * y(i, j); }));
+    }
+  }
+}
+
 TEST_CASE("slices share the gradient of the whole") {
   auto x = random_parameter(6, 8, 1);
   const auto parts = [](DoubleVar whole) {

@@ -8,8 +8,9 @@
 #include <rearm/backend/cpu/user_knn.hpp>
 #include <rearm/core/context.hpp>
 
+#include "tests/support/host_index_list.hpp"
+
 #include <algorithm>
-#include <numeric>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -71,20 +72,7 @@ struct MinimalBackend {
       then(i, SoleLane{});
     }
   }
-  static IndexList index_list(Ctx& ctx, std::span<const Id> ids, Index) {
-    const auto n = static_cast<Index>(ids.size());
-    Id* const copy = ctx.arena().template allocate<Id>(n);
-    Id* const order = ctx.arena().template allocate<Id>(n);
-    Index* const segments = ctx.arena().template allocate<Index>(n + 1);
-    std::ranges::copy(ids, copy);
-    std::iota(order, order + n, Id{0});
-    std::ranges::stable_sort(order, order + n, {}, [&](Id place) { return copy[place]; });
-    Index n_segments = 0;
-    for (Index i = 0; i < n; ++i)
-      if (i == 0 || copy[order[i]] != copy[order[i - 1]]) segments[n_segments++] = i;
-    segments[n_segments] = n;
-    return {copy, n, order, segments, n_segments};
-  }
+  static IndexList index_list(Ctx& ctx, std::span<const Id> ids, Index) { return host_index_list(ctx.arena(), ids); }
 };
 
 // Graphs are data to these tests: the CPU's.

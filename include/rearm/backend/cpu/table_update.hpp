@@ -6,6 +6,7 @@
 #include <rearm/backend/cpu/philox.hpp>
 #include <rearm/core/context.hpp>
 #include <rearm/functors/adam.hpp>
+#include <rearm/functors/gather.hpp>
 
 #include <algorithm>
 
@@ -37,25 +38,30 @@ class RowsWithGradient {
  public:
   /// In memory for n x d values.
   RowsWithGradient(ConstView<T> d_output, T* memory) : d_output_(d_output) {
-    Index size = 0;
+    Index n = 0;
     for (Index i = 0; i < d_output.rows; ++i) {
       const T* const row = d_output.row(i);
-      place_[i] = std::all_of(row, row + d_output.cols, [](T x) { return x == T{0}; }) ? -1 : size++;
+      if (!std::all_of(row, row + d_output.cols, [](T x) { return x == T{0}; })) ids_[n++] = static_cast<Id>(i);
     }
-    if (size == d_output.rows) return;
-    const MatrixView<T> copy(memory, size, d_output.cols);
-    for (Index i = 0; i < d_output.rows; ++i)
-      if (place_[i] >= 0) std::copy_n(d_output.row(i), d_output.cols, copy.row(place_[i]));
+    if (n == d_output.rows) return;
+    const MatrixView<T> copy(memory, n, d_output.cols);
+    gather(d_output, copy);
     d_output_ = copy;
   }
   ConstView<T> d_output() const { return d_output_; }
   Index size() const { return d_output_.rows; }
-  /// Of row i; -1 if it is zero.
-  Index place(Index i) const { return place_[i]; }
+  /// Whether its row number n is row i of the block.
+  bool is(Index n, Index i) const { return n < size() && ids_[n] == i; }
+  /// The same rows of x, which may be stored in bfloat16.
+  template <class From>
+  void gather(MatrixView<const From> x, MatrixView<T> y) const {
+    const functors::GatherRow<T, From> row{x, ids_, y};
+    for (Index n = 0; n < y.rows; ++n) row(n, SoleLane{});
+  }
 
  private:
   ConstView<T> d_output_;
-  Index place_[table_tile_rows];
+  Id ids_[table_tile_rows];
 };
 
 /// value, moments <- Adam with gradient d_output (n x d) times weight (d x width). If wanted, d_weight (+)= d_output^T
@@ -94,13 +100,10 @@ void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, Matrix
           ConstView<T> value = part.value;
           if (rounded || present.size() < n) {
             const MatrixView<T> copy(tile + tile_size, present.size(), width);
-            for (Index i = 0; i < n; ++i) {
-              if (present.place(i) < 0) continue;
-              if (rounded)
-                for (Index j = 0; j < width; ++j) copy(present.place(i), j) = to_float(part.rounded_value(i, j));
-              else
-                std::copy_n(part.value.row(i), width, copy.row(present.place(i)));
-            }
+            if (rounded)
+              present.gather(ConstView<BFloat16>(part.rounded_value), copy);
+            else
+              present.gather(ConstView<T>(part.value), copy);
             value = copy;
           }
           gemm_serial<T>(Op::transpose, Op::none, T{1}, present.d_output(), value, sum.col_block(col, width),
@@ -110,9 +113,9 @@ void factored_adam(Context<B>& ctx, const functors::AdamTarget<T>& table, Matrix
         if (present.size() > 0)
           gemm_serial<T>(Op::none, Op::none, T{1}, present.d_output(), weight.col_block(col, width), grad,
                          Write::overwrite);
+        Index next = 0;
         for (Index i = 0; i < n; ++i)
-          part.template update_row<MomentVectors>(i, present.place(i) < 0 ? zeros : grad.row(present.place(i)),
-                                                  SoleLane{});
+          part.template update_row<MomentVectors>(i, present.is(next, i) ? grad.row(next++) : zeros, SoleLane{});
       }
     }
   });
