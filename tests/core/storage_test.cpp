@@ -189,6 +189,33 @@ TEST_CASE("an arena keeps no more than scratch that goes back needs") {
   CHECK(arena.capacity() < 1'500'000);
 }
 
+TEST_CASE("an arena keeps what its largest round needs, whatever rounds lie between") {
+  Arena<> arena;
+  const auto round = [&](Index kept, Index scratch) {
+    arena.allocate<char>(kept);
+    for (int i = 0; i < 4; ++i) {
+      const auto mark = arena.mark();
+      arena.allocate<char>(scratch);
+      arena.rewind(mark);
+    }
+    arena.reset();
+  };
+  const auto epoch = [&] {
+    round(500'000, 2'000'000);
+    for (int i = 0; i < 3; ++i) round(500'000, 900'000 + i);
+  };
+  for (int i = 0; i < 3; ++i) epoch();
+  CHECK(arena.capacity() >= 2'500'000);
+  CHECK(arena.capacity() < 2'700'000);
+  const std::size_t generation = arena.generation();
+  epoch();
+  CHECK(arena.generation() == generation);
+  arena.release();
+  CHECK(arena.capacity() == 0);
+  round(1'000, 1'000);
+  CHECK(arena.capacity() < 2'500'000);
+}
+
 TEST_CASE("rewind gives back what came after the mark, unless the arena grew since") {
   Arena<> arena;
   auto* kept = arena.allocate<int>(10);

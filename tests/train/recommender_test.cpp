@@ -193,7 +193,9 @@ TEST_CASE("the trainer tells a model of each epoch before its first step, and gi
   };
   Trainer<B>(ctx, toy, data, c, by_recall({1})).run();
   CHECK(toy.epochs == std::vector<int>{0, 1, 2});
-  CHECK(before == std::vector<std::size_t>{0, 2, 4});
+  constexpr std::size_t looked_at = detail::DryRun<B>::possible ? 2 : 0;  // a step, for its memory
+  CHECK(before == std::vector<std::size_t>{0, looked_at + 2, looked_at + 4});
+  toy.steps.erase(toy.steps.begin(), toy.steps.begin() + looked_at);
   REQUIRE(toy.steps.size() == 6);  // so few that a device records none of them
   for (std::size_t i = 0; i < 6; ++i) {
     CHECK(toy.steps[i].number == i);

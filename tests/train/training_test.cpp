@@ -463,7 +463,8 @@ TEST_CASE("a model that keeps what its epoch began with goes on from there, and 
     const TrainResult result = train(ctx, model, data, settings, where, std::move(options));
     begun = model.begun;
     resumed = model.resumed;
-    first = model.first;
+    const int looked_at = detail::DryRun<B>::possible ? 2 : 0;  // a step, for its memory
+    first.assign(model.first.begin() + looked_at, model.first.end());
     return result;
   };
   const TemporaryFolder whole("keeping_whole"), parts("keeping_parts");
@@ -491,7 +492,7 @@ TEST_CASE("a model that keeps what its epoch began with goes on from there, and 
 TEST_CASE("tables and moments in bfloat16: half the bytes, as good a model, resumed to the same bytes") {
   const Dataset data = make_synthetic(learnable());
   RearmSettings s = learning_settings();
-  s.train.epochs = 4;
+  s.train.epochs = 2;
   const TemporaryFolder wide("wide");
   const double full = train(data, s, 2, {wide.path()}).result.test.at("recall@20");
   s.model.features.bfloat16_tables = s.train.bfloat16_moments = true;
@@ -503,7 +504,7 @@ TEST_CASE("tables and moments in bfloat16: half the bytes, as good a model, resu
   const TemporaryFolder parts("rounded_parts");
   s.train.epochs = 1;
   train(data, s, 1, {parts.path()});
-  s.train.epochs = 4;
+  s.train.epochs = 2;
   train(data, s, 1, {parts.path(), true});
   CHECK(bytes_of(parts.path() / "model.safetensors") == bytes_of(whole.path() / "model.safetensors"));
   for (const bool tables : {false, true}) {

@@ -18,7 +18,7 @@ class Arena {
   Arena() = default;
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
-  ~Arena() { release(); }
+  ~Arena() { free_blocks(); }
 
   /// Uninitialized storage for n elements, 64-byte aligned, valid until reset().
   template <class T>
@@ -36,16 +36,22 @@ class Arena {
     return {allocate<T>(rows * cols), rows, cols};
   }
   /// Forgets everything handed out. If the last round needed several blocks they become one as large as was in use at
-  /// once; the round after that, whose scratch all went back, says how much of it was enough.
+  /// once, scratch that could not go back included. A round that finds one block and needs more than any such round
+  /// before says how much of it was enough: that stays, also when smaller rounds follow.
   void reset() {
-    const bool several = blocks_.size() > 1;
-    if (several || (settling_ && blocks_.back().size > peak_ + peak_ / 6)) {
-      release();
-      add_block(peak_ + peak_ / 16);  // rounds differ a little: a batch has more distinct ids than the last one
+    if (blocks_.size() > 1) {
+      replace_blocks();
+    } else if (peak_ > enough_ + enough_ / 6) {
+      enough_ = peak_;
+      if (blocks_.back().size > peak_ + peak_ / 6) replace_blocks();
     }
-    settling_ = several;
     peak_ = 0;
     if (!blocks_.empty()) blocks_.back().used = 0;
+  }
+  /// Gives all memory back: what was handed out is no longer valid.
+  void release() noexcept {
+    free_blocks();
+    peak_ = enough_ = 0;
   }
   /// Most bytes in use at once since the last reset.
   std::size_t peak() const noexcept { return peak_; }
@@ -85,7 +91,11 @@ class Arena {
     detail::with_memory_errors("the arena's list of blocks", [&] { blocks_.reserve(blocks_.size() + 1); });
     blocks_.push_back({static_cast<std::byte*>(Memory::allocate(bytes)), bytes, 0});
   }
-  void release() noexcept {
+  void replace_blocks() {
+    free_blocks();
+    add_block(peak_ + peak_ / 16);  // rounds differ a little: a batch has more distinct ids than the last one
+  }
+  void free_blocks() noexcept {
     ++generation_;
     for (const Block& block : blocks_) Memory::deallocate(block.data, block.size);
     blocks_.clear();
@@ -95,7 +105,7 @@ class Arena {
   std::size_t generation_ = 0;
   std::size_t before_ = 0;  ///< bytes used in all blocks but the last
   std::size_t peak_ = 0;    ///< most bytes in use at once since the last reset
-  bool settling_ = false;
+  std::size_t enough_ = 0;  ///< that of a round in one block
 };
 
 }  // namespace rearm::REARM_ABI

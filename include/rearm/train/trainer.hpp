@@ -267,6 +267,10 @@ class Trainer {
     batches.begin_epoch(static_cast<std::uint32_t>(epoch), first);
     const auto start = Clock::now();
     begin_epoch_of_model(epoch, first > 0);
+    if (const bool began = std::exchange(began_, true); !began && model_.has_begin_epoch()) {
+      result.estimated_peak_bytes = check_memory(batches);
+      batches.begin_epoch(static_cast<std::uint32_t>(epoch), first);
+    }
     begin_losses();
     std::vector<double> seconds;
     Index& n = state_.epoch_step;
@@ -320,10 +324,13 @@ class Trainer {
     epoch_start_->take();
     begin();
   }
-  /// The run's peak of memory. Throws OutOfMemoryError where there is not enough.
+  /// The run's peak of memory, without a step's where the model must begin an epoch first: then it is called again.
+  /// Throws OutOfMemoryError where there is not enough.
   std::size_t check_memory([[maybe_unused]] BatchSource<B>& batches) {
     if constexpr (detail::DryRun<B>::possible) {
       ParameterStore<B>& parameters = model_.parameters();
+      tape_.reset();
+      ctx_.arena().release();  // or what an inner network took would be counted twice
       MemoryEstimate need;
       need.held = resident_bytes();
       need.peak_before = peak_resident_bytes();
@@ -332,7 +339,7 @@ class Trainer {
       need.ranking = static_cast<std::size_t>(std::max(n_users_in(valid_), n_users_in(test_)) * largest_cutoff()) *
                      (sizeof(Id) + sizeof(T));
       if (options_.check_memory) detail::require_memory(need, available_memory());
-      if (!model_.has_begin_epoch()) need.step = step_bytes(batches);  // a step needs it to have been called
+      if (began_ || !model_.has_begin_epoch()) need.step = step_bytes(batches);
       if (options_.check_memory) detail::require_memory(need, available_memory(ctx_.arena().capacity()));
       return need.peak();
     }
@@ -352,8 +359,10 @@ class Trainer {
         optimizer_.set_step_count(count);
         bytes = ctx_.arena().peak();
       }
-      embeddings();
-      bytes = std::max(bytes, ctx_.arena().peak());
+      if (!began_) {  // otherwise it may choose neighbors, which cannot be gone through without computing
+        embeddings();
+        bytes = std::max(bytes, ctx_.arena().peak());
+      }
     }
     tape_.reset();
     return bytes;
@@ -504,6 +513,7 @@ class Trainer {
   LossValues losses_;  ///< of the epoch so far: on the host their sums, of a device the means as they were last read
   std::optional<EdgeSampler> edges_;            ///< of epochs that propagate over a part of the pairs
   std::unique_ptr<EpochStart<B>> epoch_start_;  ///< of a model that has begin_epoch alone
+  bool began_ = false;                          ///< an epoch, of this model
   std::int64_t saved_step_ = 0;                 ///< at the last checkpoint
   std::chrono::steady_clock::time_point saved_at_;
   TrainState state_;
