@@ -20,6 +20,8 @@ Command add_train(CLI::App& command, std::shared_ptr<ModelEntry> entry);
 Command add_evaluate(CLI::App& command);
 Command add_recommend(CLI::App& command);
 Command add_models(CLI::App& command);
+Command add_prepare(CLI::App& command);
+Command add_check(CLI::App& command);
 
 /// What `rearm train` is told beside the settings: where --model, --config, --out and --resume stand decides which
 /// flags there are, so they are looked for before the rest is read.

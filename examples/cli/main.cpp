@@ -1,4 +1,4 @@
-// The program `rearm`: trains, evaluates and recommends with any model of the library.
+// The program `rearm`: prepares data; trains, evaluates and recommends with any model of the library.
 #include "commands.hpp"
 #include "program.hpp"
 
@@ -14,14 +14,21 @@ int main(int argc, char** argv) {
     CLI::App& recommend =
         *app.add_subcommand("recommend", "print the best unseen items for users, from a saved model alone");
     CLI::App& models = *app.add_subcommand("models", "list the models, or the settings of one");
+    CLI::App& prepare =
+        *app.add_subcommand("prepare", "make a data set's folder of reviews, ratings or another folder");
+    CLI::App& check = *app.add_subcommand("check", "say what a data set's folder holds and what is odd in it");
     const cli::Command of_train = cli::add_train(train, cli::make_entry(cli::chosen_model(argc, argv)));
     const cli::Command of_evaluate = cli::add_evaluate(evaluate);
     const cli::Command of_recommend = cli::add_recommend(recommend);
     const cli::Command of_models = cli::add_models(models);
+    const cli::Command of_prepare = cli::add_prepare(prepare);
+    const cli::Command of_check = cli::add_check(check);
     parse();
     if (train.parsed()) return of_train();
     if (evaluate.parsed()) return of_evaluate();
     if (recommend.parsed()) return of_recommend();
+    if (prepare.parsed()) return of_prepare();
+    if (check.parsed()) return of_check();
     return of_models();
   });
 }

@@ -5,4 +5,5 @@ template TopK<float> recommend<cli::Cpu>(Context<cli::Cpu>&, ConstView<float>, s
                                          const Adjacency*, Index);
 template MetricValues evaluate<cli::Cpu>(Context<cli::Cpu>&, ConstView<float>, ConstView<float>, const Adjacency*,
                                          const Adjacency&, std::span<const Index>, std::span<const Metric>);
+template NeighborTable cosine_knn<cli::Cpu, FeatureMatrix>(Context<cli::Cpu>&, const FeatureMatrix&, Index);
 }  // namespace rearm

@@ -4,7 +4,9 @@
 
 #include "model_entry.hpp"
 
+#include <rearm/backend/cpu/knn.hpp>
 #include <rearm/backend/cpu/ranking.hpp>
+#include <rearm/data/features.hpp>
 #include <rearm/eval/evaluator.hpp>
 
 namespace rearm {
@@ -13,4 +15,5 @@ extern template TopK<float> recommend<cli::Cpu>(Context<cli::Cpu>&, ConstView<fl
 extern template MetricValues evaluate<cli::Cpu>(Context<cli::Cpu>&, ConstView<float>, ConstView<float>,
                                                 const Adjacency*, const Adjacency&, std::span<const Index>,
                                                 std::span<const Metric>);
+extern template NeighborTable cosine_knn<cli::Cpu, FeatureMatrix>(Context<cli::Cpu>&, const FeatureMatrix&, Index);
 }  // namespace rearm

@@ -93,7 +93,7 @@ TEST_CASE("odd folders are read, or refused with what is wrong") {
                                          "--epochs", "1", "--out", (cases.folder / "gaps").string()});
   INFO("stderr: " << gaps.err);
   CHECK(gaps.status == 0);
-  CHECK(test::has(gaps.out, "times the rows that they need: number ids without gaps"));
+  CHECK(test::has(gaps.out, "times the rows that they need: `rearm prepare` numbers ids without gaps"));
 }
 
 TEST_CASE("odd settings files are read, or refused with the line") {

@@ -4,9 +4,11 @@
 
 #include <rearm/data/dataset.hpp>
 #include <rearm/data/splits.hpp>
+#include <rearm/data/statistics.hpp>
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -19,28 +21,29 @@ inline void tidy_splits(Dataset& data) {
   const std::array<Interactions*, 3> splits = {&data.train, &data.valid, &data.test};
   for (std::size_t s = 0; s < 3; ++s)
     if (const Index dropped = drop_duplicates(*splits[s]); dropped > 0)
-      data.warnings.push_back(message(split_names[s], ": ", dropped, " duplicate pairs dropped"));
+      data.warnings.push_back(message(split_names[s], ": ", dropped,
+                                      " duplicate pairs dropped; `rearm prepare` writes the folder without them"));
   for (const auto& [a, b] : {std::pair<std::size_t, std::size_t>{0, 1}, {0, 2}, {1, 2}})
     if (const Index common = count_common(*splits[a], *splits[b]); common > 0)
       data.warnings.push_back(message(
-          split_names[a], " and ", split_names[b], " share ", common, " pairs",
-          a == 0 ? "; what a user has in train is never recommended, so these count as misses: drop them" : ""));
+          split_names[a], " and ", split_names[b], " share ", common, " pairs; ",
+          a == 0 ? "what a user has in train is never recommended, so these count as misses: `rearm prepare` drops them"
+                 : "weights are chosen by what is measured: `rearm prepare` drops them from test"));
   // An id without any pair still has a row in every table and product.
-  const auto idle = [&](std::vector<Id> Interactions::*ids, Index n, const char* what) {
-    const Index without = n - count_distinct(data.train.*ids);
-    if (without == 0) return;
-    std::vector<Id> all = data.train.*ids;
-    for (const Interactions* more : {&data.valid, &data.test})
-      all.insert(all.end(), (more->*ids).begin(), (more->*ids).end());
-    const Index unused = n - count_distinct(std::move(all));
-    std::string text = message(without, " of ", n, " ", what, " have no train pairs");
-    if (unused > n / 2)
-      text += message("; ", unused, " ids are not used at all, which gives every table, graph and step ",
-                      n / (n - unused), " times the rows that they need: number ids without gaps");
+  const auto idle = [&](const Degrees& degrees, Index n, const char* what) {
+    if (degrees.without_train == 0) return;
+    std::string text = message(degrees.without_train, " of ", n, " ", what, " have no train pairs");
+    if (const Index held_out = degrees.without_train - degrees.unused; held_out > 0)
+      text += message("; ", held_out, " are in valid or test, where only features can tell what they are like: ",
+                      "`rearm prepare --split random` splits anew");
+    if (degrees.unused > 0)
+      text += message("; ", degrees.unused, " ids are not used at all, which gives every table, graph and step ",
+                      std::round(100 * static_cast<double>(n) / static_cast<double>(n - degrees.unused)) / 100,
+                      " times the rows that they need: `rearm prepare` numbers ids without gaps");
     data.warnings.push_back(std::move(text));
   };
-  idle(&Interactions::users, data.n_users, "users");
-  idle(&Interactions::items, data.n_items, "items");
+  idle(detail::degrees(data, &Interactions::users, data.n_users), data.n_users, "users");
+  idle(detail::degrees(data, &Interactions::items, data.n_items), data.n_items, "items");
   std::vector<Id> warm = data.train.users, cold;
   std::ranges::sort(warm);
   for (const Id user : data.test.users)

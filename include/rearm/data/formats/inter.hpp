@@ -2,6 +2,7 @@
 /// @file inter.hpp
 /// MMRec's format: one <name>.inter.
 
+#include <rearm/data/formats/delimited.hpp>
 #include <rearm/data/splits.hpp>
 #include <rearm/io/atomic_file.hpp>
 
@@ -13,33 +14,10 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <vector>
 
 namespace rearm::REARM_ABI::detail {
-
-/// The fields of a line; quotes around a whole field are stripped.
-inline std::vector<std::string_view> split_tabs(std::string_view line) {
-  if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-  std::vector<std::string_view> out;
-  for (std::size_t begin = 0;;) {
-    const std::size_t end = line.find('\t', begin);
-    std::string_view field = line.substr(begin, end - begin);
-    if (field.size() > 1 && field.front() == '"' && field.back() == '"') field = field.substr(1, field.size() - 2);
-    out.push_back(field);
-    if (end == std::string_view::npos) return out;
-    begin = end + 1;
-  }
-}
-
-/// "user_id:token" and "userID" are the same column: in lower case, without "_" and spaces, up to the colon.
-inline std::string column_key(std::string_view name) {
-  std::string out;
-  for (const char c : name.substr(0, name.find(':')))
-    if (c != '_' && c != ' ') out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return out;
-}
 
 /// Tab-separated with a header line that names userID, itemID and x_label (0 train, 1 valid, 2 test) in any order.
 inline std::array<SourcedPairs, 3> read_inter(const std::filesystem::path& path) {
@@ -53,7 +31,9 @@ inline std::array<SourcedPairs, 3> read_inter(const std::filesystem::path& path)
   const std::array<const char*, 3> keys = {"userid", "itemid", "xlabel"};
   const std::array<const char*, 3> titles = {"userID", "itemID", "x_label"};
   std::vector<std::string> header;
-  for (const std::string_view name : split_tabs(line)) header.push_back(column_key(name));
+  std::vector<std::string> fields;
+  split_fields(line, "\t", fields);
+  for (const std::string& name : fields) header.push_back(column_key(name));
   for (std::size_t c = 0; c < 3; ++c) {
     const auto at = std::ranges::find(header, keys[c]);
     if (at == header.end())
@@ -65,14 +45,14 @@ inline std::array<SourcedPairs, 3> read_inter(const std::filesystem::path& path)
   for (auto& split : out) split.path = path;
   for (Index number = 2; std::getline(in, line); ++number) {
     if (line.empty() || line == "\r") continue;
-    const std::vector<std::string_view> fields = split_tabs(line);
+    split_fields(line, "\t", fields);
     const std::string place = message(path.string(), ": line ", number);
     std::array<Index, 3> value{};
     for (std::size_t c = 0; c < 3; ++c) {
       if (column[c] >= fields.size())
         throw DataError(
             message(place, " has ", fields.size(), " columns but ", titles[c], " is column ", column[c] + 1));
-      const std::string_view field = fields[column[c]];
+      const std::string& field = fields[column[c]];
       const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value[c]);
       if (error != std::errc() || end != field.data() + field.size())
         throw DataError(message(place, ": ", titles[c], " is '", field, "' but must be a whole number"));
