@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdio>
 #include <filesystem>
@@ -55,7 +56,7 @@ int check(const CheckArguments& args) {
   std::vector<std::optional<double>> lifts(data.modalities.size());
   Context<Cpu> ctx({.threads = args.threads});
   for (std::size_t m = 0; m < lifts.size() && k > 0; ++m) {
-    lifts[m] = lift_of(ctx, data, data.modalities[m], k);
+    lifts[m] = std::round(100 * lift_of(ctx, data, data.modalities[m], k)) / 100;
     if (*lifts[m] >= 1.1) continue;
     warnings.push_back(
         message(data.modalities[m].name, ": neighbors by these features share ", *lifts[m],
@@ -102,7 +103,7 @@ int check(const CheckArguments& args) {
   if (!data.modalities.empty()) std::printf("\nmodality     width  users shared with neighbors  features\n");
   for (std::size_t m = 0; m < lifts.size(); ++m) {
     const Modality& modality = data.modalities[m];
-    const std::string lift = lifts[m] ? message(std::round(100 * *lifts[m]) / 100, " x random items") : "-";
+    const std::string lift = lifts[m] ? message(*lifts[m], " x random items") : "-";
     std::printf("%-10s %7td  %27s  %s\n", modality.name.c_str(), modality.features.cols(), lift.c_str(),
                 modality.features_are.c_str());
   }

@@ -108,8 +108,11 @@ int prepare(PrepareArguments args) {
   for (const auto& [name, file] : ids)
     if (!files.contains(name)) throw ConfigError(message("--feature-ids ", name, ": --features ", name, " is missing"));
 
-  FolderLog source = fs::is_directory(args.source) ? read_folder(args.source, args.text.columns) : FolderLog();
-  if (!fs::is_directory(args.source)) source.log = read_interactions(*open_text(args.source), args.source, args.text);
+  const bool folder_given = fs::is_directory(args.source);
+  if (folder_given && (!args.text.delimiter.empty() || !args.text.header.empty()))
+    throw ConfigError("--delimiter and --columns are for files; a folder's have tabs and a header line");
+  FolderLog source = folder_given ? read_folder(args.source, args.text.columns) : FolderLog();
+  if (!folder_given) source.log = read_interactions(*open_text(args.source), args.source, args.text);
   const InteractionLog& log = source.log;
   const bool is_split = !log.splits.empty();
   PrepareSettings settings;
@@ -161,8 +164,10 @@ int prepare(PrepareArguments args) {
       write_npy(dir / (modality + "_feat.npy"),
                 std::span<const float>(rows.values.data(), static_cast<std::size_t>(rows.values.size())),
                 {rows.values.rows(), rows.values.cols()});
-      std::printf("%s: %td wide, of %td items; %td without got %s\n", modality.c_str(), rows.values.cols(),
-                  rows.values.rows() - rows.filled, rows.filled, args.fill == "zero" ? "zeros" : "the mean");
+      std::printf("%s: %td wide\n", modality.c_str(), rows.values.cols());
+      print_left_out(rows.filled, message("of ", rows.values.rows(), " items have none and get ",
+                                          args.fill == "zero" ? "zeros" : "the mean of the others")
+                                      .c_str());
       if (rows.filled > 0)
         from.features_are += message(", ", rows.filled, " of ", rows.values.rows(), " filled by ", args.fill);
       manifest["modalities"][modality] = from.features_are;

@@ -61,8 +61,7 @@ TEST_CASE("a folder of splits and features is read, modalities in declared order
   CHECK(!data.modalities[0].knn);
   CHECK(data.features_are == "unknown");
   const std::string held_out =
-      "; 1 are in valid or test, where only features can tell what they are like: `rearm prepare --split random` "
-      "splits anew";
+      "; 1 are in valid or test, for which a model of ids only guesses: `rearm prepare --split random` splits anew";
   CHECK(data.warnings == std::vector<std::string>{"1 of 3 users have no train pairs" + held_out,
                                                   "1 of 4 items have no train pairs" + held_out,
                                                   "1 test users have no train pairs but count in the means of metrics; "
@@ -89,14 +88,14 @@ TEST_CASE("duplicates are dropped, overlaps counted") {
   const Dataset data = load_dataset(folder.path());
   CHECK(data.train.users == std::vector<Id>{1, 0, 0, 2});
   CHECK(data.train.items == std::vector<Id>{1, 0, 2, 3});
-  CHECK(data.warnings ==
-        std::vector<std::string>{"train: 2 duplicate pairs dropped; `rearm prepare` writes the folder without them",
-                                 "train and valid share 2 pairs; what a user has in train is never "
-                                 "recommended, so these count as misses: `rearm prepare` drops them",
-                                 "train and test share 2 pairs; what a user has in train is never "
-                                 "recommended, so these count as misses: `rearm prepare` drops them",
-                                 "valid and test share 1 pairs; weights are chosen by what is measured: `rearm "
-                                 "prepare` drops them from test"});
+  CHECK(data.warnings == std::vector<std::string>{
+                             "train: 2 duplicate pairs dropped; `rearm prepare` writes the folder without them",
+                             "train and valid share 2 pairs; what a user has in train is never "
+                             "recommended, so these count as misses: `rearm prepare` drops them",
+                             "train and test share 2 pairs; what a user has in train is never "
+                             "recommended, so these count as misses: `rearm prepare` drops them",
+                             "valid and test share 1 pairs; the best epoch is chosen by what is then measured: `rearm "
+                             "prepare` drops them from test"});
 }
 
 TEST_CASE("dataset.json names the set, its sizes and what the features are") {

@@ -46,7 +46,8 @@ inline std::string read_file(const std::filesystem::path& path) {
 struct Finished {
   int status = -1;  ///< exit status; 128 + signal when one ended it
   std::string out, err;
-  long peak_bytes = 0;  ///< most memory it held
+  long peak_bytes = 0;     ///< most memory it held
+  double cpu_seconds = 0;  ///< of all its threads
 };
 
 /// A started program, "rearm train" with a command; its output goes to files in `folder`.
@@ -83,8 +84,11 @@ class Process {
     struct rusage usage = {};
     REQUIRE(::wait4(pid_, &status, 0, &usage) == pid_);
     pid_ = -1;
+    const auto seconds = [](const timeval& t) {
+      return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+    };
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(out_), read_file(err_),
-            usage.ru_maxrss * 1024L};
+            usage.ru_maxrss * 1024L, seconds(usage.ru_utime) + seconds(usage.ru_stime)};
   }
 
  private:

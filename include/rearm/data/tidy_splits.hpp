@@ -28,13 +28,13 @@ inline void tidy_splits(Dataset& data) {
       data.warnings.push_back(message(
           split_names[a], " and ", split_names[b], " share ", common, " pairs; ",
           a == 0 ? "what a user has in train is never recommended, so these count as misses: `rearm prepare` drops them"
-                 : "weights are chosen by what is measured: `rearm prepare` drops them from test"));
+                 : "the best epoch is chosen by what is then measured: `rearm prepare` drops them from test"));
   // An id without any pair still has a row in every table and product.
   const auto idle = [&](const Degrees& degrees, Index n, const char* what) {
     if (degrees.without_train == 0) return;
     std::string text = message(degrees.without_train, " of ", n, " ", what, " have no train pairs");
     if (const Index held_out = degrees.without_train - degrees.unused; held_out > 0)
-      text += message("; ", held_out, " are in valid or test, where only features can tell what they are like: ",
+      text += message("; ", held_out, " are in valid or test, for which a model of ids only guesses: ",
                       "`rearm prepare --split random` splits anew");
     if (degrees.unused > 0)
       text += message("; ", degrees.unused, " ids are not used at all, which gives every table, graph and step ",

@@ -6,6 +6,7 @@
 #include <rearm/data/formats/delimited.hpp>
 #include <rearm/io/atomic_file.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstddef>
@@ -46,7 +47,14 @@ inline std::map<Index, std::string> read_id_names(const std::filesystem::path& p
     }
     if (line.empty() || line == "\r") continue;
     const auto place = [&] { return detail::message(path.string(), ": line ", number); };
-    detail::split_fields(line, line.find('\t') != std::string::npos ? "\t" : ",", fields);
+    if (number_is_last) {
+      detail::split_fields(line, line.find('\t') != std::string::npos ? "\t" : ",", fields);
+    } else {  // what follows the first tab is the name, quotes and all
+      if (line.ends_with('\r')) line.pop_back();
+      const std::size_t tab = std::min(line.find('\t'), line.size());
+      fields = {line.substr(0, tab)};
+      if (tab < line.size()) fields.push_back(line.substr(tab + 1));
+    }
     if (fields.size() != 2) throw DataError(detail::message(place(), " has ", fields.size(), " columns, not 2"));
     const std::string& text = fields[number_is_last ? 1 : 0];
     const std::string& name = fields[number_is_last ? 0 : 1];

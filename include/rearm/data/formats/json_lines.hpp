@@ -137,12 +137,17 @@ inline InteractionLog read_json_lines(std::istream& in, const std::filesystem::p
   return log;
 }
 
-/// Reads JSON lines if the text begins with a brace or a bracket, else delimited text.
+/// Reads JSON lines if the text begins with a brace or a bracket, else delimited text. Throws ConfigError for a
+/// delimiter or a header in JSON lines, and what the readers throw.
 inline InteractionLog read_interactions(std::istream& in, const std::filesystem::path& path,
                                         const DelimitedOptions& options = {}) {
   detail::skip_byte_order_mark(in, path);
   const bool json = in.peek() == '{' || in.peek() == '[';
-  return json ? read_json_lines(in, path, options.columns) : read_delimited(in, path, options);
+  if (!json) return read_delimited(in, path, options);
+  if (!options.delimiter.empty() || !options.header.empty())
+    throw ConfigError(path.string() +
+                      ": holds JSON, which has neither a delimiter nor a list of columns; leave them out");
+  return read_json_lines(in, path, options.columns);
 }
 
 }  // namespace rearm::REARM_ABI
