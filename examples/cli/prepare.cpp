@@ -35,11 +35,10 @@ using rearm::detail::message;
 
 struct PrepareArguments {
   fs::path source, out;
-  std::string name, split, fill = "mean";
+  std::string name, split, fill = "mean", min_rating;
   DelimitedOptions text;
   std::vector<std::string> features, feature_ids;
   std::optional<Index> k_core;
-  std::optional<double> min_rating;
   std::uint64_t seed = 0;
   bool overwrite = false;
 };
@@ -102,6 +101,8 @@ void print_left_out(Index n, const char* what) {
 
 int prepare(PrepareArguments args) {
   if (args.text.delimiter == "tab" || args.text.delimiter == "\\t") args.text.delimiter = "\t";
+  if (!args.min_rating.empty() && !rearm::detail::finite_number(args.min_rating))
+    throw ConfigError(message("--min-rating ", args.min_rating, ": must be a number"));
   require_replaceable(args.out, args.overwrite);
   const std::map<std::string, fs::path> files = named_files("--features", args.features);
   const std::map<std::string, fs::path> ids = named_files("--feature-ids", args.feature_ids);
@@ -117,7 +118,7 @@ int prepare(PrepareArguments args) {
   const bool is_split = !log.splits.empty();
   PrepareSettings settings;
   settings.k_core = args.k_core.value_or(is_split ? 1 : settings.k_core);
-  settings.min_rating = args.min_rating;
+  if (!args.min_rating.empty()) settings.min_rating = rearm::detail::finite_number(args.min_rating);
   settings.split = split_rule(args.split, is_split);
   settings.seed = args.seed;
   const PreparedInteractions prepared = prepare_interactions(log, settings);
@@ -219,7 +220,10 @@ Command add_prepare(CLI::App& app) {
                  "random: 8:1:1 of each user; leave-one-out: each user's last is test, the one before valid;\n"
                  "time: the last 10 % of all are test; keep: as in the source (random; keep if the source is split)")
       ->check(CLI::IsMember({"random", "leave-one-out", "time", "keep"}));
-  app.add_option("--seed", args->seed, "of the random split")->check(decimal())->capture_default_str();
+  app.add_option("--seed", args->seed, "of the random split")
+      ->check(decimal())
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_option("--features", args->features,
                  "features of a modality: Amazon's image features (.b), a folder with ITEM.npy files, or an\n"
                  "array .npy with --feature-ids; give it once a modality")

@@ -29,6 +29,9 @@ Check check;
 namespace inter {
 Check check;
 }
+namespace interactions {
+Check check;
+}
 namespace metrics {
 Check check;
 }
@@ -56,6 +59,7 @@ constexpr Target targets[] = {{"checkpoint", checkpoint::check},
                               {"graph_cache", graph_cache::check},
                               {"id_list", id_list::check},
                               {"inter", inter::check},
+                              {"interactions", interactions::check},
                               {"metrics", metrics::check},
                               {"model_file", model_file::check},
                               {"npy", npy::check},

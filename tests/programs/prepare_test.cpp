@@ -323,8 +323,12 @@ TEST_CASE("features of raw data: found by id, filled and counted") {
   refused({"--features", array, "--feature-ids", "text=" + reviews}, {"48 lines for 6 rows"});
   refused({"--k-core", "9"}, {"nothing is left"});
   refused({"--k-core", "0x2"}, {"decimal"});
+  refused({"--seed", "-1"}, {"--seed"});
+  refused({"--min-rating", "0x2"}, {"--min-rating 0x2: must be a number"});
   refused({"--split", "keep"}, {"not split"});
   refused({"--columns", "a,b"}, {"holds JSON"});
+  check_refused(folder, "rearm prepare", {(folder / "text.npy").string(), "--out", (folder / "new").string()},
+                {"text.npy: line 1 holds a zero byte"});
   for (const std::string& name : files_of(folder.path())) CHECK(!name.starts_with('.'));  // nothing temporary is left
 }
 

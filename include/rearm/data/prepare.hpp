@@ -187,7 +187,7 @@ inline PreparedInteractions prepare_interactions(const InteractionLog& log, cons
     throw DataError(detail::message("nothing is left of ", log.size(), " interactions of ", log.user_names.size(),
                                     " users and ", log.item_names.size(), " items: ", out.below_rating,
                                     " are rated too low, ", out.repeated, " are repeated, ", out.outside_core,
-                                    " are outside of the ", settings.k_core, "-core; ask for less"));
+                                    " are outside of the ", settings.k_core, "-core; choose a smaller k_core or min_rating"));
 
   out.pairs = pairs_of();
   out.users = detail::renumber(out.pairs.users);

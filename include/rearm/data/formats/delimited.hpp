@@ -107,7 +107,7 @@ inline std::array<std::optional<std::size_t>, 5> find_columns(const std::vector<
     if (out[r] || (r > 1 && role.asked.empty())) continue;
     throw DataError(message(place, role.asked.empty() ? ": no column is known to hold the " : ": no column '",
                             role.asked.empty() ? role.what : role.asked, role.asked.empty() ? "" : "'",
-                            "; there are: ", joined(header), "; name it with --", role.what,
+                            "; there are: ", joined(header).substr(0, 400), "; name it with --", role.what,
                             "-column, or name all columns of a file without a header line with --columns"));
   }
   return out;
@@ -119,6 +119,14 @@ inline std::optional<double> finite_number(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
   return value;
+}
+
+/// Throws IoError for a Git LFS pointer, DataError for what is no text.
+inline void require_text(std::string_view first_line, const std::filesystem::path& path) {
+  require_no_pointer(first_line, path);
+  if (first_line.find('\0') != std::string_view::npos)
+    throw DataError(path.string() +
+                    ": line 1 holds a zero byte, so this is no text; give a file of reviews or ratings");
 }
 
 /// Drops a byte-order mark. Throws DataError for UTF-16.
@@ -154,7 +162,7 @@ inline InteractionLog read_delimited(std::istream& in, const std::filesystem::pa
   const std::array<const char*, 3> numbers = {"rating", "time", "x_label"};
   for (Index number = 1, lines = 1; std::getline(in, line); number += lines, lines = 1) {
     const auto place = [&] { return detail::message(path.string(), ": line ", number); };
-    if (number == 1) detail::require_no_pointer(line, path);
+    if (number == 1) detail::require_text(line, path);
     if (line.empty() || line == "\r") continue;
     if (delimiter.empty()) {
       for (const char* known : {"\t", "::", ",", ";", "|"})
@@ -165,7 +173,7 @@ inline InteractionLog read_delimited(std::istream& in, const std::filesystem::pa
                         "what --delimiter says");
     }
     while (detail::split_fields(line, delimiter, fields) && delimiter != "\t") {
-      if (line.size() > (1U << 20) || !std::getline(in, more))
+      if (line.size() > (1U << 17) || !std::getline(in, more))
         throw DataError(place() + ": a quote is opened and not closed");
       line += '\n' + more;
       ++lines;

@@ -99,7 +99,7 @@ inline InteractionLog read_json_lines(std::istream& in, const std::filesystem::p
   bool named = false;
   for (Index number = 1; std::getline(in, line); ++number) {
     const auto place = [&] { return detail::message(path.string(), ": line ", number); };
-    if (number == 1) detail::require_no_pointer(line, path);
+    if (number == 1) detail::require_text(line, path);
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     if (!named) {
       if (line.starts_with("{'") || line.starts_with("{ '"))
