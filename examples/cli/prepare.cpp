@@ -51,7 +51,8 @@ std::map<std::string, fs::path> named_files(const std::string& flag, const std::
     if (equals == 0 || equals == std::string::npos || equals + 1 == text.size())
       throw ConfigError(message(flag, " ", text, ": must be NAME=FILE, for instance image=image_features_Baby.b"));
     const std::string name = text.substr(0, equals);
-    if (name.find('/') != std::string::npos) throw ConfigError(message(flag, " ", text, ": a name has no /"));
+    if (name.find('/') != std::string::npos || name.starts_with('.'))
+      throw ConfigError(message(flag, " ", text, ": a name has no / and no leading dot"));
     if (!out.emplace(name, text.substr(equals + 1)).second)
       throw ConfigError(message(flag, ": '", name, "' is given twice"));
   }

@@ -348,6 +348,14 @@ TEST_CASE("MMRec's folder: numbers, maps, ratings and times; RecBole's: names, o
   CHECK(text ==
         "userID\titemID\trating\ttimestamp\tx_label\n0\t0\t1\t10\t2\n1\t1\t3\t20\t1\n1\t0\t5\t30\t0\n"
         "0\t1\t4\t1388275200\t0\n");
+  // The text has ratings and times for the arrays, as long as it has their pairs.
+  const FolderLog again = read_folder(copy.path());
+  CHECK(again.log.times == std::vector<double>{10, 20, 30, 1388275200});
+  CHECK(again.log.user_names.names() == std::vector<std::string>{"0", "1"});
+  copy.write_pairs("train.npy", {1, 0}, {0, 0});
+  CHECK(read_folder(copy.path()).log.times.empty());
+  copy.write("copy.inter", "not a table");
+  CHECK(read_folder(copy.path()).log.size() == 4);
 
   const Folder recbole;
   const std::string head = "user_id:token\titem_id:token\ttimestamp:float\n";

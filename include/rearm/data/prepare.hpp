@@ -184,10 +184,10 @@ inline PreparedInteractions prepare_interactions(const InteractionLog& log, cons
   out.outside_core =
       keep_only(detail::core_pairs(pairs_of(), log.user_names.size(), log.item_names.size(), settings.k_core));
   if (order.empty())
-    throw DataError(detail::message("nothing is left of ", log.size(), " interactions of ", log.user_names.size(),
-                                    " users and ", log.item_names.size(), " items: ", out.below_rating,
-                                    " are rated too low, ", out.repeated, " are repeated, ", out.outside_core,
-                                    " are outside of the ", settings.k_core, "-core; choose a smaller k_core or min_rating"));
+    throw DataError(detail::message(
+        "nothing is left of ", log.size(), " interactions of ", log.user_names.size(), " users and ",
+        log.item_names.size(), " items: ", out.below_rating, " are rated too low, ", out.repeated, " are repeated, ",
+        out.outside_core, " are outside of the ", settings.k_core, "-core; choose a smaller k_core or min_rating"));
 
   out.pairs = pairs_of();
   out.users = detail::renumber(out.pairs.users);

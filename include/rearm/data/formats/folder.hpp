@@ -30,16 +30,40 @@ struct FolderLog {
 
 namespace detail {
 
+/// The numbers that names are; 0 for other names.
+inline std::vector<Id> numbers_of(const IdNames& names) {
+  std::vector<Id> out;
+  for (const std::string& text : names.names()) {
+    Id id = 0;
+    std::from_chars(text.data(), text.data() + text.size(), id);
+    out.push_back(id);
+  }
+  return out;
+}
+
+/// Whether the log, whose names are numbers, has the pairs of the data set's splits and no others.
+inline bool has_pairs_of(const InteractionLog& log, const Dataset& data) {
+  if (log.splits.empty()) return false;
+  const std::vector<Id> users = numbers_of(log.user_names), items = numbers_of(log.item_names);
+  const std::array<const Interactions*, 3> splits = {&data.train, &data.valid, &data.test};
+  for (std::size_t s = 0; s < 3; ++s) {
+    Interactions ours;
+    for (std::size_t e = 0; e < log.splits.size(); ++e)
+      if (log.splits[e] == s) {
+        ours.users.push_back(users[static_cast<std::size_t>(log.pairs.users[e])]);
+        ours.items.push_back(items[static_cast<std::size_t>(log.pairs.items[e])]);
+      }
+    drop_duplicates(ours);
+    if (ours.size() != splits[s]->size() || count_common(ours, *splits[s]) != ours.size()) return false;
+  }
+  return true;
+}
+
 /// Replaces the log's names, which are numbers, by those of the folder, in the order of the numbers; returns these.
 /// Without a file of names numbers stay names.
 inline std::vector<Id> name_numbers(const std::filesystem::path& dir, bool users, IdNames& names,
                                     std::vector<Id>& ids) {
-  std::vector<Id> old;
-  for (const std::string& text : names.names()) {
-    Id id = 0;
-    std::from_chars(text.data(), text.data() + text.size(), id);
-    old.push_back(id);
-  }
+  const std::vector<Id> old = numbers_of(names);
   for (Id& id : ids) id = old[static_cast<std::size_t>(id)];
   std::vector<Id> numbers = old;
   std::ranges::sort(numbers);
@@ -64,10 +88,11 @@ inline InteractionLog read_delimited_file(const std::filesystem::path& path, con
 
 }  // namespace detail
 
-/// Reads a folder with train.npy, valid.npy and test.npy, or one <name>.inter with x_label (MMRec): ids are numbers, as
-/// features are by rows, and are named by users.tsv and items.tsv or MMRec's maps; or a <name>.inter without x_label,
-/// or <name>.train.inter, <name>.valid.inter and <name>.test.inter (RecBole): ids are names. Throws what load_dataset
-/// and read_delimited throw; DataError for a number that a file of names leaves out.
+/// Reads a folder with train.npy, valid.npy and test.npy (ratings and times come from a <name>.inter beside them, if it
+/// has the same pairs), or one <name>.inter with x_label (MMRec): ids are numbers, as features are by rows, and are
+/// named by users.tsv and items.tsv or MMRec's maps; or a <name>.inter without x_label, or <name>.train.inter,
+/// <name>.valid.inter and <name>.test.inter (RecBole): ids are names. Throws what load_dataset and read_delimited
+/// throw; DataError for a number that a file of names leaves out.
 inline FolderLog read_folder(const std::filesystem::path& dir, const ColumnNames& columns = {}) {
   return detail::with_io_errors([&] {
     FolderLog out;
@@ -99,7 +124,15 @@ inline FolderLog read_folder(const std::filesystem::path& dir, const ColumnNames
       if (log.splits.empty()) return out;
     }
     out.data = load_dataset(dir);
-    if (arrays) {
+    if (arrays && inter.size() == 1) {  // ours has both, and ratings and times in the text
+      try {
+        log = detail::read_delimited_file(dir / (inter[0] + ".inter"), tabs);
+      } catch (const Error&) {  // the arrays are what counts
+        log = {};
+      }
+      if (!detail::has_pairs_of(log, *out.data)) log = {};
+    }
+    if (log.size() == 0) {
       const std::array<const Interactions*, 3> splits = {&out.data->train, &out.data->valid, &out.data->test};
       for (std::size_t s = 0; s < 3; ++s)
         for (std::size_t e = 0; e < splits[s]->users.size(); ++e)
