@@ -34,9 +34,7 @@ struct CheckArguments {
 
 /// The k nearest items of every item: the folder's, where it has that many, or computed.
 double lift_of(Context<Cpu>& ctx, const Dataset& data, const Modality& modality, Index k) {
-  const auto lift = [&](const auto& neighbors) {
-    return shared_users_lift(data.train, data.n_users, data.n_items, neighbors);
-  };
+  const auto lift = [&](const auto& neighbors) { return shared_users_lift(data.train, data.n_items, neighbors); };
   // The item itself is one more.
   if (modality.knn && modality.knn->indices.cols() >= k)
     return lift([&](Index i) {

@@ -65,14 +65,14 @@ struct Source {
   NamedFeatures features;
 };
 
-/// Features of the folder's items, by the log's numbers.
+/// Features of the folder's items, by the log's numbers; both must outlive it.
 Source of_folder(const Modality& modality, const std::vector<Id>& numbers) {
-  const FeatureMatrix& matrix = modality.features;
-  return {modality.features_are, {matrix.path().string(), matrix.cols(), [&](Id item, float* out) {
-                                    const Index row = numbers[static_cast<std::size_t>(item)];
-                                    matrix.copy_rows(row, MatrixView<float>(out, 1, matrix.cols()));
-                                    return true;
-                                  }}};
+  const FeatureMatrix* const matrix = &modality.features;
+  return {modality.features_are,
+          {matrix->path().string(), matrix->cols(), [matrix, at = &numbers](Id item, float* out) {
+             matrix->copy_rows((*at)[static_cast<std::size_t>(item)], MatrixView<float>(out, 1, matrix->cols()));
+             return true;
+           }}};
 }
 
 Source open_features(const std::string& name, const fs::path& file, const std::map<std::string, fs::path>& ids,
@@ -255,7 +255,7 @@ Command add_prepare(CLI::App& app) {
       "Example: rearm prepare reviews_Baby_5.json.gz --features image=image_features_Baby.b --out data/baby\n"
       "         rearm prepare data/with_gaps --out data/without_gaps    # numbers ids without gaps\n"
       "         rearm prepare ratings_Baby.csv --columns user,item,rating,timestamp --out data/baby");
-  return [=] { return prepare(*args); };
+  return [=] { return rearm::detail::with_memory_errors("preparing a data set", [&] { return prepare(*args); }); };
 }
 
 }  // namespace rearm::cli

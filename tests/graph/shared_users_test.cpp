@@ -40,9 +40,9 @@ TEST_CASE("the lift of shared users is that of counting all pairs of items") {
     }
   }
   const double expected = near / near_pairs / (all / (n_items * (n_items - 1)));
-  CHECK(shared_users_lift(train, n_users, n_items, neighbors) == doctest::Approx(expected).epsilon(1e-12));
-  CHECK(shared_users_lift({{0, 1}, {0, 1}}, n_users, n_items, neighbors) == 0);
-  CHECK(shared_users_lift(train, n_users, n_items, [](Index) { return std::vector<Id>(); }) == 0);
+  CHECK(shared_users_lift(train, n_items, neighbors) == doctest::Approx(expected).epsilon(1e-12));
+  CHECK(shared_users_lift({{0, 1}, {0, 1}}, n_items, neighbors) == 0);
+  CHECK(shared_users_lift(train, n_items, [](Index) { return std::vector<Id>(); }) == 0);
 }
 
 }  // namespace graph_shared_users_test

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -71,7 +72,8 @@ inline NamedFeatures open_listed_features(const std::filesystem::path& array, co
           }};
 }
 
-/// A folder with an array `<item id>.npy` of each item, all of one size. Throws DataError if it has none.
+/// A folder with an array `<item id>.npy` of each item, all of one size. Throws DataError if it has none. `items` must
+/// outlive the result.
 inline NamedFeatures open_feature_folder(const std::filesystem::path& dir, const IdNames& items) {
   const auto file = [dir](const std::string& item) { return dir / (item + ".npy"); };
   const auto exists = [file](const std::string& item) {

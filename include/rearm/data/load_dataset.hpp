@@ -159,7 +159,7 @@ inline void set_counts(Dataset& data, const DatasetManifest& manifest, const std
   const Index plausible = std::min<Index>(std::numeric_limits<Id>::max(), 1'000'000 + 100 * pairs);
   const auto limit_reason = [&](const char* field) {
     return message("too large for ", pairs, " pairs; number ids from 0, or declare ", field, " in ",
-                   manifest.path.string());
+                   manifest.path.string(), ": `rearm prepare` then numbers them without gaps");
   };
   const Index seen_users =
       id_count(splits, &Interactions::users, "user", manifest.n_users.value_or(plausible),

@@ -5,7 +5,9 @@
 #include <rearm/data/interactions.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <span>
+#include <vector>
 
 namespace rearm::REARM_ABI {
 
@@ -13,9 +15,8 @@ namespace rearm::REARM_ABI {
 /// |U_i n U_j| over all items i and neighbors j != i, by its mean over all pairs of items. `neighbors(i)` is a range of
 /// item i's neighbors. 1 means that the features know nothing of the users; 0 if no two items share a user.
 template <class Neighbors>
-double shared_users_lift(const Interactions& train, Index n_users, Index n_items, const Neighbors& neighbors) {
+double shared_users_lift(const Interactions& train, Index n_items, const Neighbors& neighbors) {
   const Adjacency users_of = users_by_item(train, n_items);
-  const Adjacency items_of = items_by_user(train, n_users);
   double near = 0, near_pairs = 0, all = 0;
   for (Index i = 0; i < n_items; ++i)
     for (const Id j : neighbors(i)) {
@@ -29,9 +30,12 @@ double shared_users_lift(const Interactions& train, Index n_users, Index n_items
       }
       near_pairs += 1;
     }
-  for (Index u = 0; u < n_users; ++u) {
-    const auto d = static_cast<double>(items_of.degree(u));
-    all += d * (d - 1);
+  std::vector<Id> users = users_of.ids;
+  std::ranges::sort(users);
+  double earlier = 0;  // pairs of the same user so far: each of its d items is beside d - 1 others
+  for (std::size_t e = 1; e < users.size(); ++e) {
+    earlier = users[e] == users[e - 1] ? earlier + 1 : 0;
+    all += 2 * earlier;
   }
   const double n = static_cast<double>(n_items);
   if (all == 0 || near_pairs == 0) return 0;

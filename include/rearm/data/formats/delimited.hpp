@@ -90,6 +90,7 @@ inline std::array<std::optional<std::size_t>, 5> find_columns(const std::vector<
                         {"time", asked.time, {"timestamp", "unixreviewtime", "time"}},
                         {"split", "", {"xlabel"}}};
   std::vector<std::string> keys;
+  keys.reserve(header.size());
   for (const std::string& name : header) keys.push_back(column_key(name));
   std::array<std::optional<std::size_t>, 5> out;
   for (std::size_t r = 0; r < out.size(); ++r) {

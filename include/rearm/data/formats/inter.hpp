@@ -33,6 +33,7 @@ inline std::array<SourcedPairs, 3> read_inter(const std::filesystem::path& path)
   std::vector<std::string> header;
   std::vector<std::string> fields;
   split_fields(line, "\t", fields);
+  header.reserve(fields.size());
   for (const std::string& name : fields) header.push_back(column_key(name));
   for (std::size_t c = 0; c < 3; ++c) {
     const auto at = std::ranges::find(header, keys[c]);
