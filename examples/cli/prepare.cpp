@@ -186,7 +186,9 @@ int prepare(PrepareArguments args) {
                           " name items that are gone, so they are left out and computed when they are needed");
       }
     }
-    write_file_atomically(dir / "dataset.json", [&](std::ostream& out) { out << manifest.dump(2) << '\n'; });
+    write_file_atomically(dir / "dataset.json", [&](std::ostream& out) {
+      out << manifest.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+    });
     written = load_dataset(dir);
   });
 

@@ -5,9 +5,17 @@
 #include <rearm/backend/cpu/co_occurrence.hpp>
 #include <rearm/backend/cpu/cpu_backend.hpp>
 #include <rearm/backend/cpu/user_knn.hpp>
+#include <rearm/data/formats/folder.hpp>
+#include <rearm/data/formats/json_lines.hpp>
+#include <rearm/data/item_features.hpp>
 #include <rearm/data/load_dataset.hpp>
+#include <rearm/data/prepare.hpp>
+#include <rearm/data/statistics.hpp>
 #include <rearm/data/synthetic.hpp>
+#include <rearm/data/write_dataset.hpp>
 #include <rearm/eval/popularity.hpp>
+#include <rearm/graph/shared_users.hpp>
+#include <rearm/io/atomic_folder.hpp>
 #include <rearm/models/all.hpp>
 #include <rearm/run/train.hpp>
 #include <rearm/version.hpp>

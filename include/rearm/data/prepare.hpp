@@ -26,8 +26,8 @@ enum class SplitRule {
 };
 
 struct PrepareSettings {
-  Index k_core = 5;                  ///< users and items have at least so many interactions
-  std::optional<double> min_rating;  ///< interactions rated lower are left out
+  Index k_core = 5;                       ///< users and items have at least so many interactions
+  std::optional<double> min_rating = {};  ///< interactions rated lower are left out
   SplitRule split = SplitRule::random;
   std::uint64_t seed = 0;
 };
@@ -55,7 +55,7 @@ struct PreparedInteractions {
 
 namespace detail {
 
-inline constexpr std::uint32_t split_stream = 0x53500001;
+inline constexpr std::uint32_t random_split_stream = 0x53500001;
 
 /// How many of a user's n interactions are valid and test: MMRec's counts, those of the published splits. A user of
 /// fewer than three keeps one for training and gives the other, if there is one, to test.
@@ -111,7 +111,7 @@ inline std::vector<std::uint8_t> split_pairs(const Interactions& pairs, const st
   }
   std::vector<std::vector<std::size_t>> of_user(static_cast<std::size_t>(n_users));
   for (std::size_t e = 0; e < n; ++e) of_user[static_cast<std::size_t>(pairs.users[e])].push_back(e);
-  const RandomKey key{settings.seed, split_stream};
+  const RandomKey key{settings.seed, random_split_stream};
   std::uint64_t drawn = 0;
   for (std::vector<std::size_t>& own : of_user) {
     auto [valid, test] = held_out(static_cast<Index>(own.size()));
