@@ -4,6 +4,10 @@
 
 #include <doctest/doctest.h>
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <iterator>
 #include <stdexcept>
@@ -50,6 +54,27 @@ TEST_CASE("a folder appears whole, replaces another whole, or not at all") {
   CHECK(fs::exists(folder / "empty/x"));
   folder.write("file", "");
   CHECK_THROWS_AS(write_folder_atomically(folder / "file/inner", [](const fs::path&) {}), IoError);
+}
+
+TEST_CASE("what a killed process left is removed, what another one writes is not") {
+  const Folder folder;
+  for (const char* name : {".out.1.0.tmp", ".out.2.0.tmp", ".other.3.0.tmp", ".out.mine.tmp"}) {
+    fs::create_directory(folder / name);
+    folder.write(std::string(name) + "/x", "x");
+  }
+  const int fd = ::open((folder / ".out.2.0.tmp").c_str(), O_RDONLY | O_DIRECTORY);
+  REQUIRE(::flock(fd, LOCK_EX | LOCK_NB) == 0);
+  write_folder_atomically(folder / "out", [&](const fs::path& dir) {
+    write(dir / "a", "a");
+    CHECK(!fs::exists(folder / ".out.1.0.tmp"));
+  });
+  CHECK(fs::exists(folder / "out/a"));
+  CHECK(fs::exists(folder / ".out.2.0.tmp/x"));
+  CHECK(fs::exists(folder / ".other.3.0.tmp/x"));
+  ::close(fd);
+  write_folder_atomically(folder / "out", [](const fs::path&) {});
+  CHECK(!fs::exists(folder / ".out.2.0.tmp"));
+  CHECK(entries(folder.path()) == 3);
 }
 
 }  // namespace

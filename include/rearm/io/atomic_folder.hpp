@@ -5,27 +5,42 @@
 #include <rearm/io/atomic_file.hpp>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
-#include <utility>
+#include <memory>
+#include <string>
 
 namespace rearm::REARM_ABI {
 namespace detail {
 
-/// A new folder beside `path`, which is removed with its files in the end.
+/// A new folder beside `path`, which is removed with its files in the end. It is locked (flock) as long as its process
+/// lives, so that the next one for the same path knows what a killed process left, and removes it.
 class TemporaryFolder {
  public:
   explicit TemporaryFolder(const std::filesystem::path& path) {
-    // Skips names left by a process that was killed.
+    const std::filesystem::path parent = path.parent_path();
+    const std::string prefix = message('.', path.filename().string(), '.');
+    for (const std::string& name : names_in(parent)) {
+      const std::size_t numbers = std::min(name.find_first_not_of("0123456789.", prefix.size()), name.size());
+      if (!name.starts_with(prefix) || name.substr(numbers) != "tmp") continue;
+      if (const auto left = locked(parent / name)) remove_folder(parent / name);
+    }
     for (int attempt = 0; attempt < 100; ++attempt) {
-      path_ = path.parent_path() / message('.', path.filename().string(), '.', ::getpid(), '.', attempt, ".tmp");
-      if (::mkdir(path_.c_str(), 0777) == 0) return;
-      if (errno != EEXIST) break;
+      path_ = parent / message(prefix, ::getpid(), '.', attempt, ".tmp");
+      if (::mkdir(path_.c_str(), 0777) == 0) {
+        lock_ = locked(path_);
+        if (std::filesystem::exists(path_)) return;  // it was not taken for one that was left
+      } else if (errno != EEXIST) {
+        break;
+      }
     }
     throw_io(path, "cannot create a temporary folder next to it", errno);
   }
@@ -40,7 +55,14 @@ class TemporaryFolder {
   const std::filesystem::path& path() const noexcept { return path_; }
 
  private:
+  /// The folder, locked; nothing if another process holds it or the file system has no locks.
+  static std::unique_ptr<FileDescriptor> locked(const std::filesystem::path& folder) {
+    auto fd = std::make_unique<FileDescriptor>(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (fd->get() < 0 || ::flock(fd->get(), LOCK_EX | LOCK_NB) != 0) return nullptr;
+    return fd;
+  }
   std::filesystem::path path_;
+  std::unique_ptr<FileDescriptor> lock_;
 };
 
 /// Exchanges the names of two folders, at once where the system can.
