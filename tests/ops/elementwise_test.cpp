@@ -124,12 +124,21 @@ TEST_CASE_TEMPLATE("dropout keeps what the counters say, scaled by 1 / (1 - p)",
                     return dropout_multiplier(key, 0.3, i, width, j) * static_cast<double>(x.view()(i, j));
                   }));
       check_close(dropout(s(x.view()), 1.0, key), Matrix<double>(n, width), 0.0);
+      if (n == 0) continue;
+      const auto there = upload(std::vector<Id>{static_cast<Id>(n - 1), 0, static_cast<Id>(n - 1)});
+      const IndexList rows = make_index_list(s.ctx, there.span(), n);
+      const Matrix<T> want = to_host(gather(dropout(s(x.view()), 0.3, key), rows).value());
+      check_close(gather_dropout(s(x.view()), rows, 0.3, key),
+                  tabulate(3, width, [&](Index i, Index j) { return static_cast<double>(want(i, j)); }), 0.0);
     }
   Strided<T> x(4, 3, 1);
   const auto same = s(x.view());
   CHECK(dropout(same, 0.0, key).value().data == same.value().data);
   CHECK_THROWS_AS(dropout(same, -0.1, key), ConfigError);
   CHECK_THROWS_AS(dropout(same, 1.1, key), ConfigError);
+  const IndexList three{nullptr, 3};
+  CHECK_THROWS_WITH_AS(dropout(s.ctx, same.value(), 0.5, key, same.value(), &three),
+                       "dropout: there are 3 ids for 4 rows", ShapeError);
 }
 
 TEST_CASE_TEMPLATE("add_gumbel adds what the counters say", T, float, double) {

@@ -169,17 +169,18 @@ Loss<B> loss_with_their_draws(M& model, Tape<B>& tape, const Step<B>& step, cons
 template <Backend B>
 Loss<B> loss_with_their_draws(Bm3<B>& model, Tape<B>& tape, const Step<B>& step, const Dataset&, const Oracle& oracle,
                               std::vector<TestMatrix<Real<B>>>& masks) {
-  using View = typename Bm3<B>::View;
-  const View own = model.online(tape, step);
-  const auto dropped = [&](Var<B> x, const char* of) {
+  const auto own = model.online(tape, step);
+  const IndexList users = make_index_list(tape.context(), step.batch.users, own.users.rows());
+  const IndexList items = make_index_list(tape.context(), step.batch.positives, own.items.rows());
+  const auto dropped = [&](Var<B> x, const IndexList& rows, const char* of) {
     const std::string array = "rand.step" + std::to_string(step.number + 1) + "." + of;
     masks.push_back(upload(cast_to<Real<B>>(shaped(oracle(array), x.rows(), x.cols(), false))));
-    return mul(x.detach(), tape.constant(std::as_const(masks.back()).view()));
+    return gather(mul(x.detach(), tape.constant(std::as_const(masks.back()).view())), rows);
   };
-  View target{dropped(own.users, "user"), dropped(own.items, "item"), tape.list()};
-  target.contents.push_back(dropped(own.contents[0], "image"));
-  target.contents.push_back(dropped(own.contents[1], "text"));
-  return model.loss(own, target, step);
+  typename Bm3<B>::Rows target{dropped(own.users, users, "user"), dropped(own.items, items, "item"), tape.list()};
+  target.contents.push_back(dropped(own.contents[0], items, "image"));
+  target.contents.push_back(dropped(own.contents[1], items, "text"));
+  return model.loss(own, target, users, items);
 }
 // The pairs that an epoch of FREEDOM kept.
 Interactions kept_pairs(const Dataset& data, const Oracle& oracle) {

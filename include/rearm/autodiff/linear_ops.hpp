@@ -241,6 +241,17 @@ Var<B> dropout(Var<B> x, double p, RandomKey key) {
       [=](Context<B>& ctx, Var<B> y, auto d_x) { dropout(ctx, y.grad(), p, key, d_x); });
 }
 
+/// gather(dropout(x, p, key), rows), which drops nothing of the other rows.
+template <Backend B>
+Var<B> gather_dropout(Var<B> x, const IndexList& rows, double p, RandomKey key) {
+  const Var<B> of_rows = gather(x, rows);
+  if (p == 0) return of_rows;
+  return apply(
+      {of_rows}, of_rows.rows(), of_rows.cols(),
+      [&](Context<B>& ctx, Out<B> y) { dropout(ctx, of_rows.value(), p, key, y, &rows); },
+      [=](Context<B>& ctx, Var<B> y, auto d_x) { dropout(ctx, y.grad(), p, key, d_x, &rows); });
+}
+
 /// x + Gumbel noise, a function of the key.
 template <Backend B>
 Var<B> add_gumbel(Var<B> x, RandomKey key) {

@@ -425,18 +425,21 @@ struct DropoutMask {
   }
 };
 
-/// y (+)= x mask / (1 - p). The backward pass is the same functor from d_y to d_x.
+/// y (+)= x mask / (1 - p). The backward pass is the same functor from d_y to d_x. With `rows` row i has the mask of row
+/// rows[i].
 template <class T>
 struct DropoutRow {
   MatrixView<const T> x;
   Into<T> y;
   DropoutMask mask;
   T scale;
+  const Id* rows = nullptr;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const auto n = static_cast<Index>(DropoutMask::draws(x.cols));
+    const Index row = rows != nullptr ? Index{rows[i]} : i;
     for (Index r = lane.first(); r < n; r += L::step) {
-      const RandomBits draw = mask.key.noise(static_cast<std::uint64_t>(i * n + r));
+      const RandomBits draw = mask.key.noise(static_cast<std::uint64_t>(row * n + r));
       for (int half = 0; half < 8; ++half) {
         const Index j = r + half * n;
         if (j < x.cols) store(y.view(i, j), mask.keep_half(draw, half) ? scale * x(i, j) : T{0}, y.write);

@@ -96,16 +96,21 @@ class Bm3 {
     for (const TrainedFeatures<B>& of : features_) view.contents.push_back(of(tape, &read));
     return view;
   }
-  /// The online view as the other side of the loss: without gradient, a share of its elements dropped.
-  View targets(const View& of, const Step<B>& step) const {
+  /// Of each of a batch's pairs; a row b x d each.
+  struct Rows {
+    Var<B> users, items;
+    VarList<B> contents;
+  };
+  /// The online view's rows as the other side of the loss: without gradient, a share of their elements dropped.
+  Rows targets(const View& of, const IndexList& users, const IndexList& items, const Step<B>& step) const {
     std::uint32_t stream = 0x424D0000;
-    const auto dropped = [&](Var<B> x) {
+    const auto dropped = [&](Var<B> x, const IndexList& rows) {
       const RandomKey key = x.tape().context().key(stream++, step.number);
-      return dropout(config_.stop_gradients ? x.detach() : x, config_.dropout, key);
+      return gather_dropout(config_.stop_gradients ? x.detach() : x, rows, config_.dropout, key);
     };
-    View view{dropped(of.users), dropped(of.items), of.users.tape().list()};
-    for (const Var<B>& content : of.contents) view.contents.push_back(dropped(content));
-    return view;
+    Rows out{dropped(of.users, users), dropped(of.items, items), of.users.tape().list()};
+    for (const Var<B>& content : of.contents) out.contents.push_back(dropped(content, items));
+    return out;
   }
 
   /// q(h_u) and q(h_i), q(x) = x W_p^T + b_p
@@ -117,26 +122,24 @@ class Bm3 {
 
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
     const View own = online(tape, step);
-    return loss(own, targets(own, step), step);
+    const IndexList users = make_index_list(tape.context(), step.batch.users, users_.rows());
+    const IndexList items = make_index_list(tape.context(), step.batch.positives, items_.rows());
+    return loss(own, targets(own, users, items, step), users, items);
   }
   /// With targets that are there already. C(a, b) = mean_b (1 - cos(a_b, b_b)) of a batch's rows:
   ///     rec    C(q(h_u), h~_i) + C(q(h_i), h~_u)
   ///     align  cl_weight sum_m C(q(c_m), h~_i)
   ///     mask   cl_weight sum_m C(q(c_m), c~_m)
   ///     reg    reg_weight (||H_users||_F + ||H_items||_F) / n_items, of all rows
-  Loss<B> loss(const View& own, const View& target, const Step<B>& step) const {
-    Context<B>& ctx = own.users.tape().context();
-    const IndexList users = make_index_list(ctx, step.batch.users, users_.rows());
-    const IndexList items = make_index_list(ctx, step.batch.positives, items_.rows());
+  Loss<B> loss(const View& own, const Rows& target, const IndexList& users, const IndexList& items) const {
     const auto predicted = [&](Var<B> x, const IndexList& rows) { return predictor_(gather(x, rows)); };
-    const Var<B> target_items = gather(target.items, items);
-    const Var<B> rec = add(distance(predicted(own.users, users), target_items),
-                           distance(predicted(own.items, items), gather(target.users, users)));
+    const Var<B> rec = add(distance(predicted(own.users, users), target.items),
+                           distance(predicted(own.items, items), target.users));
     Var<B> align, mask;
     for (std::size_t m = 0; m < own.contents.size(); ++m) {
       const Var<B> content = predicted(own.contents[m], items);
-      const Var<B> to_item = distance(content, target_items);
-      const Var<B> to_itself = distance(content, gather(target.contents[m], items));
+      const Var<B> to_item = distance(content, target.items);
+      const Var<B> to_itself = distance(content, target.contents[m]);
       align = m == 0 ? to_item : add(align, to_item);
       mask = m == 0 ? to_itself : add(mask, to_itself);
     }

@@ -151,14 +151,18 @@ void scalar_affine_backward(Context<B>& ctx, In<B> x, In<B> weight, In<B> d_y, I
     B::reduce_rows(ctx, x.rows, Sums{x, to_x}, both);
 }
 
-/// y (+)= x mask / (1 - p); p = 1 gives 0. The backward pass is the same call, with the same key, from d_y to d_x.
+/// y (+)= x mask / (1 - p); p = 1 gives 0. The backward pass is the same call, with the same key, from d_y to d_x. With
+/// `rows`, one a row of x, that row has the mask of row rows[i]: of rows gathered from a matrix what dropout makes of it.
 template <Backend B>
-void dropout(Context<B>& ctx, In<B> x, double p, RandomKey key, Into<Real<B>> y) {
+void dropout(Context<B>& ctx, In<B> x, double p, RandomKey key, Into<Real<B>> y, const IndexList* rows = nullptr) {
   detail::require_shape(y.view, x.rows, x.cols, "dropout", "output");
   if (!(p >= 0 && p <= 1)) throw ConfigError(detail::message("dropout: p = ", p, " must lie in [0, 1]"));
+  if (rows != nullptr && rows->size != x.rows)
+    throw ShapeError(detail::message("dropout: there are ", rows->size, " ids for ", x.rows, " rows"));
   using T = Real<B>;
   B::for_each(ctx, x.rows,
-              functors::DropoutRow<T>{x, y, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p)});
+              functors::DropoutRow<T>{x, y, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p),
+                                      rows != nullptr ? rows->ids : nullptr});
 }
 
 /// y_ij = x_ij + g_ij, each g_ij from the standard Gumbel distribution and a function of the key and the place; y may
