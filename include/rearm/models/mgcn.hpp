@@ -115,19 +115,33 @@ class Mgcn {
     users_block_.train_on(pairs);
   }
 
-  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) { return split(nodes(tape, step)); }
+  /// E = C + S
+  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) {
+    const Nodes all = propagated(tape, step);
+    const Var<B> e = all.content + side(all);
+    return {e.rows(0, users_->rows()), e.rows(users_->rows(), items_->rows())};
+  }
 
+  /// Of a batch's rows alone: what follows the propagation takes each row by itself.
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
     const TripletIds<B> ids(tape.context(), step.batch, users_->rows(), items_->rows());
-    const Nodes all = nodes(tape, step);
-    const auto [users, items] = split(all);
-    const Triplets<B> rows = gather(users, items, ids);
+    const Nodes all = propagated(tape, step);
+    const auto gathered = [&](Var<B> x) {
+      const Triplets<B> of = gather(x.rows(0, users_->rows()), x.rows(users_->rows(), items_->rows()), ids);
+      return concat_rows<B>({of.users, of.positives, of.negatives});
+    };
+    Nodes batch{gathered(all.content), tape.list()};
+    for (const Var<B>& z : all.views) batch.views.push_back(gathered(z));
+    const Var<B> s = side(batch);
+    const Var<B> e = batch.content + s;
+    const Index n = ids.users.size;
+    const Triplets<B> rows{e.rows(0, n), e.rows(n, n), e.rows(2 * n, n)};
     const auto size = static_cast<double>(step.batch.users.size());
     const double share = config_.reg_batch_size == 0 ? 1.0 : size / config_.reg_batch_size;
     return {{"bpr", bpr_mean(rows)},
             {"reg", square_penalty(rows, share * config_.reg_weight)},
-            {"cl_items", contrast(all, users_->rows(), items_->rows(), ids.positives)},
-            {"cl_users", contrast(all, 0, users_->rows(), ids.users)}};
+            {"cl_items", contrast(s.rows(n, n), batch.content.rows(n, n))},
+            {"cl_users", contrast(s.rows(0, n), batch.content.rows(0, n))}};
   }
 
  private:
@@ -139,25 +153,32 @@ class Mgcn {
     TrainedFeatures<B> features;
     Linear<B> purifier, preference;
   };
-  /// Of all users and items, (n_users + n_items) x d each.
+  /// Rows of users and items, d wide: C, and Z_m of each modality.
   struct Nodes {
-    Var<B> content, side;
+    Var<B> content;
+    VarList<B> views;
   };
 
   /// C = mean of A^l [U; V], l = 0...n_ui_layers
   /// X_m = G_m^n_layers (V * sigmoid(gate_m(F_m W_m^T + b_m))),  Z_m = [A_users X_m; X_m]
-  /// (a_1, a_2, ...) = softmax over m of w . tanh(attention(Z_m)),  Z = sum_m a_m Z_m
-  /// S = (sum_m sigmoid(preference_m(C)) * (Z_m - Z) + Z) / (modalities + 1)
-  Nodes nodes(Tape<B>& tape, const Step<B>& step) const {
+  Nodes propagated(Tape<B>& tape, const Step<B>& step) const {
     const Var<B> users = tape.parameter(*users_), items = tape.parameter(*items_);
-    const Var<B> content = propagate_mean(graph_(step.training), concat_rows<B>({users, items}), config_.n_ui_layers);
-    const Var<B> attention_vector = tape.parameter(*attention_vector_);
-    VarList<B> z = tape.list(), scores = tape.list();
+    Nodes out{propagate_mean(graph_(step.training), concat_rows<B>({users, items}), config_.n_ui_layers), tape.list()};
     for (const View& view : views_) {
       const Var<B> x = propagate(view.graph, items * sigmoid(view.purifier(view.features(tape))), config_.n_layers);
-      z.push_back(concat_rows<B>({spmm(users_block_(step.training), x), x}));
-      scores.push_back(linear(tanh(attention_(z.back())), attention_vector));
+      out.views.push_back(concat_rows<B>({spmm(users_block_(step.training), x), x}));
     }
+    return out;
+  }
+
+  /// (a_1, a_2, ...) = softmax over m of w . tanh(attention(Z_m)),  Z = sum_m a_m Z_m
+  /// S = (sum_m sigmoid(preference_m(C)) * (Z_m - Z) + Z) / (modalities + 1)
+  Var<B> side(const Nodes& of) const {
+    const VarList<B>& z = of.views;
+    Tape<B>& tape = of.content.tape();
+    const Var<B> attention_vector = tape.parameter(*attention_vector_);
+    VarList<B> scores = tape.list();
+    for (const Var<B>& view : z) scores.push_back(linear(tanh(attention_(view)), attention_vector));
     const auto n_views = static_cast<Index>(z.size());
     const Var<B> weights = softmax(concat(std::span<const Var<B>>(scores)), {n_views, 1});
     Var<B> common;
@@ -167,25 +188,17 @@ class Mgcn {
     }
     Var<B> sum = common;
     for (std::size_t m = 0; m < z.size(); ++m) {
-      const Var<B> gate = sigmoid(views_[m].preference(content));
+      const Var<B> gate = sigmoid(views_[m].preference(of.content));
       sum = sum + gate * (z[m] - common);
     }
-    return {content, scale(sum, T{1} / static_cast<T>(n_views + 1))};
+    return scale(sum, T{1} / static_cast<T>(n_views + 1));
   }
 
-  /// E = C + S
-  Embeddings<B> split(const Nodes& of) const {
-    const Var<B> e = of.content + of.side;
-    return {e.rows(0, users_->rows()), e.rows(users_->rows(), items_->rows())};
-  }
-
-  /// cl_weight times the mean over the batch's rows of InfoNCE by cosine from S to C, against the same rows. No part
-  /// for weight 0.
-  Var<B> contrast(const Nodes& of, Index begin, Index n, const IndexList& ids) const {
+  /// cl_weight times the mean over the rows of InfoNCE by cosine from S to C, against the same rows. No part for weight
+  /// 0.
+  Var<B> contrast(Var<B> side, Var<B> content) const {
     if (config_.cl_weight == 0) return {};
-    const Var<B> side = row_normalize(gather(of.side.rows(begin, n), ids), T(1e-12));
-    const Var<B> content = row_normalize(gather(of.content.rows(begin, n), ids), T(1e-12));
-    return info_nce(side, content,
+    return info_nce(row_normalize(side, T(1e-12)), row_normalize(content, T(1e-12)),
                     info_nce_scale(static_cast<T>(config_.cl_temperature), static_cast<T>(config_.cl_weight), true));
   }
 
