@@ -299,6 +299,38 @@ TEST_CASE("a training step of every model allocates nothing once the arenas have
     CHECK(allocations - before == 0);
   });
 }
+
+TEST_CASE("an allocation that fails while a model is made is an Error") {
+  const Dataset data = idle_data();
+  for_each_model([&]<template <class> class M>() {
+    CAPTURE(model_name<M>);
+    const auto settings = tiny_settings<M>();
+    Context<Float> ctx(test_options(1), settings.train.seed);
+    const auto make = [&](long n) {
+      made = 0;
+      failing = n;
+      failing_allocations = true;
+      struct End {
+        ~End() { failing_allocations = false; }
+      } const end;
+      const M<Float> model(ctx, data, settings.model);
+    };
+    make(0);
+    const long all = made;
+    int errors = 0;
+    for (long n = 1; n <= all; n += 1 + all / 40) {
+      CAPTURE(n);
+      try {
+        make(n);  // an allocation that can be done without
+      } catch (const Error&) {
+        ++errors;
+      } catch (const std::exception& e) {
+        FAIL_CHECK(std::string(e.what()));
+      }
+    }
+    CHECK(errors > 10);
+  });
+}
 #endif
 
 TEST_CASE("a saved model of every kind has the same embeddings when it is loaded") {

@@ -15,5 +15,5 @@ export REARM_EVERY_ALLOCATION=${1:-1} TMPDIR=${TMPDIR:-/dev/shm}
 for sanitizer in -fsanitize=address,undefined ''; do
   build ${sanitizer:+$sanitizer -fno-sanitize-recover=all}
   echo "${sanitizer:-no sanitizer}:"
-  (time "$work/program" -tc='an allocation that fails*') 2>&1 | grep -E 'MESSAGE|ERROR|Status|Sanitizer|real'
+  (time "$work/program" -tc='an allocation that fails*') 2>&1 | grep -E 'MESSAGE|ERROR|values:|:= |Status|Sanitizer|real'
 done

@@ -10,6 +10,7 @@
 #include <rearm/train/config.hpp>
 #include <rearm/train/recommender.hpp>
 
+#include <new>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -71,7 +72,7 @@ class ApeGnn {
     detail::require_consistent(data);
   }
 
-  ApeGnn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  ApeGnn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
         graph_(data, 0.0),
         users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
@@ -82,6 +83,8 @@ class ApeGnn {
     init_xavier_uniform(items_, ctx.seed());
     init_from_degrees(user_t_, items_by_user(data.train, data.n_users));
     init_from_degrees(item_t_, users_by_item(data.train, data.n_items));
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making ApeGnn");
   }
   ApeGnn(const ApeGnn&) = delete;
   ApeGnn& operator=(const ApeGnn&) = delete;

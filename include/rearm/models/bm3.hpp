@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -58,7 +59,7 @@ class Bm3 {
       throw ConfigError(detail::message("modalities: BM3 needs features, but data set '", data.name, "' has none"));
   }
 
-  Bm3(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  Bm3(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
         graph_(data, 1e-7),
         users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
@@ -73,6 +74,8 @@ class Bm3 {
       init_xavier_normal(features_.back().projection().weight(), ctx.seed());
     }
     fill_on_host(one_, [](Index, Out<B> rows) { rows(0, 0) = T{1}; });
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making Bm3");
   }
   Bm3(const Bm3&) = delete;
   Bm3& operator=(const Bm3&) = delete;
@@ -133,8 +136,8 @@ class Bm3 {
   ///     reg    reg_weight (||H_users||_F + ||H_items||_F) / n_items, of all rows
   Loss<B> loss(const View& own, const Rows& target, const IndexList& users, const IndexList& items) const {
     const auto predicted = [&](Var<B> x, const IndexList& rows) { return predictor_(gather(x, rows)); };
-    const Var<B> rec = add(distance(predicted(own.users, users), target.items),
-                           distance(predicted(own.items, items), target.users));
+    const Var<B> rec =
+        add(distance(predicted(own.users, users), target.items), distance(predicted(own.items, items), target.users));
     Var<B> align, mask;
     for (std::size_t m = 0; m < own.contents.size(); ++m) {
       const Var<B> content = predicted(own.contents[m], items);

@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <new>
 #include <numeric>
 #include <span>
 #include <string>
@@ -57,7 +58,7 @@ class DiffMm {
       throw DataError(detail::message("DiffMM: ", data.n_items, " items are more than the 2^24 that it can name"));
   }
 
-  DiffMm(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  DiffMm(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
         schedule_(noise_schedule(config)),
         graph_(self_loop_interaction<B>(data, true)),
@@ -85,6 +86,8 @@ class DiffMm {
     spread_ = table(1, [&](Index t, Index) { return std::sqrt(1 - at(schedule_.c, t)); });
     loss_weight_ = table(1, [&](Index t, Index) { return at(schedule_.loss_weight, t); });
     codes_ = table(config.time_dim, [&](Index t, Index j) { return time_code(t, j, config.time_dim); });
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making DiffMm");
   }
   DiffMm(const DiffMm&) = delete;
   DiffMm& operator=(const DiffMm&) = delete;

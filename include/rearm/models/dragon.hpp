@@ -14,6 +14,7 @@
 #include <rearm/nn/propagation.hpp>
 #include <rearm/train/recommender.hpp>
 
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -74,7 +75,7 @@ class Dragon {
     detail::require_knn_k(config.user_k, data.n_users, "user_k", "users");
   }
 
-  Dragon(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {})
+  Dragon(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {}) try
       : config_((check(config, data), config)),
         n_users_(data.n_users),
         n_items_(data.n_items),
@@ -87,6 +88,8 @@ class Dragon {
     init_modality_weights(user_weights_, ctx.seed());
     const Index width = static_cast<Index>(views_.size()) * config.embedding_dim;
     if (config.last_step_embeddings) last_.emplace(parameters_, n_users_, n_items_, width);
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making Dragon");
   }
   Dragon(const Dragon&) = delete;
   Dragon& operator=(const Dragon&) = delete;

@@ -12,6 +12,7 @@
 #include <rearm/nn/preference_views.hpp>
 #include <rearm/train/recommender.hpp>
 
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -62,7 +63,7 @@ class DualGnn {
     detail::require_knn_k(config.user_k, data.n_users, "user_k", "users");
   }
 
-  DualGnn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  DualGnn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
         n_users_(data.n_users),
         n_items_(data.n_items),
@@ -74,6 +75,8 @@ class DualGnn {
     init_modality_weights(user_weights_, ctx.seed());
     init_modality_weights(item_weights_, ctx.seed());
     if (config.last_step_embeddings) last_.emplace(parameters_, n_users_, n_items_, config.embedding_dim);
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making DualGnn");
   }
   DualGnn(const DualGnn&) = delete;
   DualGnn& operator=(const DualGnn&) = delete;

@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -74,7 +75,7 @@ class Freedom {
   static Index n_kept(const Config& config, Index n_pairs) {
     return static_cast<Index>(static_cast<double>(n_pairs) * (1.0 - config.dropout));
   }
-  Freedom(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {})
+  Freedom(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {}) try
       : config_((check(config, data), config)),
         sampler_(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 1e-7),
         graph_(data, 1e-7),
@@ -86,6 +87,8 @@ class Freedom {
     init_xavier_uniform(items_, ctx.seed());
     for (const Modality* m : named_modalities(data, config.modalities))
       features_.emplace_back(parameters_, *m, config.embedding_dim, ctx.seed());
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making Freedom");
   }
   Freedom(const Freedom&) = delete;
   Freedom& operator=(const Freedom&) = delete;

@@ -15,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -69,7 +70,7 @@ class Grcn {
       throw ConfigError(detail::message("modalities: GRCN needs features, but data set '", data.name, "' has none"));
   }
 
-  Grcn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  Grcn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
         n_users_(data.n_users),
         n_items_(data.n_items),
@@ -90,6 +91,8 @@ class Grcn {
     }
     const Index width = config.embedding_dim + static_cast<Index>(views_.size()) * config.content_dim;
     if (config.last_step_embeddings) last_.emplace(parameters_, n_users_, n_items_, width);
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making Grcn");
   }
   Grcn(const Grcn&) = delete;
   Grcn& operator=(const Grcn&) = delete;

@@ -12,6 +12,7 @@
 #include <rearm/train/recommender.hpp>
 
 #include <cmath>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -79,7 +80,7 @@ class Lattice {
     detail::require_knn_k(config.knn_k, data.n_items, "knn_k", "items");
   }
 
-  Lattice(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {})
+  Lattice(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {}) try
       : config_((check(config, data), config)),
         interaction_(self_loop_interaction<B>(data, false)),
         users_(&parameters_.add("user_id", data.n_users, config.embedding_dim)),
@@ -102,6 +103,8 @@ class Lattice {
     init_constant(*logits_, 0.5);
     epoch_weights_ = &parameters_.add("epoch_modality_weights", 1, n);
     epoch_weights_->trainable = false;
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making Lattice");
   }
   Lattice(const Lattice&) = delete;
   Lattice& operator=(const Lattice&) = delete;

@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -73,7 +74,7 @@ class LgmRec {
       throw ConfigError(detail::message("modalities: LGMRec needs features, but data set '", data.name, "' has none"));
   }
 
-  LgmRec(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  LgmRec(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
         graph_(data, 1e-7),
         inverse_degrees_(data.n_users + data.n_items, 1),
@@ -99,6 +100,8 @@ class LgmRec {
       Parameter<B>* const projection = weight("item_projection.", config.embedding_dim);
       views_.push_back({raw_features<B>(*m), projection, weight("hyperedges.", config.n_hyperedges)});
     }
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making LgmRec");
   }
   LgmRec(const LgmRec&) = delete;
   LgmRec& operator=(const LgmRec&) = delete;

@@ -16,6 +16,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -76,7 +77,7 @@ class Mgcn {
     detail::require_knn_k(config.knn_k, data.n_items, "knn_k", "items");
   }
 
-  Mgcn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {})
+  Mgcn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {}) try
       : config_((check(config, data), config)),
         graph_(data, 0.0),
         users_block_(data, [n_users = data.n_users, n_items = data.n_items](const Interactions& pairs) {
@@ -105,6 +106,8 @@ class Mgcn {
     attention_ = Linear<B>(parameters_, "attention", d, d, seed);
     attention_vector_ = &parameters_.add("attention.vector", 1, d);
     init_uniform(*attention_vector_, 1.0 / std::sqrt(static_cast<double>(d)), seed);
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making Mgcn");
   }
   Mgcn(const Mgcn&) = delete;
   Mgcn& operator=(const Mgcn&) = delete;

@@ -13,6 +13,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <new>
 #include <span>
 #include <string_view>
 
@@ -74,13 +75,15 @@ class Mgdn {
     detail::require_consistent(data);
   }
 
-  Mgdn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  Mgdn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
         n_users_(data.n_users),
         n_items_(data.n_items),
         graph_(self_loop_interaction<B>(data, true)),
         nodes_(parameters_.add("node_id", n_users_ + n_items_, config.embedding_dim)) {
     init_normal(nodes_, 1 / std::sqrt(static_cast<double>(config.embedding_dim)), ctx.seed());
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making Mgdn");
   }
   Mgdn(const Mgdn&) = delete;
   Mgdn& operator=(const Mgdn&) = delete;

@@ -13,6 +13,7 @@
 #include <rearm/train/recommender.hpp>
 
 #include <cmath>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -88,7 +89,7 @@ class Micro {
     detail::require_knn_k(config.knn_k, data.n_items, "knn_k", "items");
   }
 
-  Micro(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {})
+  Micro(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {}) try
       : config_((check(config, data), config)),
         interaction_(self_loop_interaction<B>(data, false)),
         users_(&parameters_.add("user_id", data.n_users, config.embedding_dim)),
@@ -110,6 +111,8 @@ class Micro {
     attention_ = Linear<B>(parameters_, "attention", d, d, ctx.seed());
     attention_vector_ = &parameters_.add("attention.vector", 1, d);
     init_uniform(*attention_vector_, 1.0 / std::sqrt(static_cast<double>(d)), ctx.seed());
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making Micro");
   }
   Micro(const Micro&) = delete;
   Micro& operator=(const Micro&) = delete;

@@ -18,6 +18,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -111,7 +112,7 @@ class MigGt {
       throw DataError(detail::message("data set '", data.name, "': MIG-GT normalizes over items and needs two"));
   }
 
-  MigGt(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  MigGt(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
         n_users_(data.n_users),
         n_items_(data.n_items),
@@ -145,6 +146,8 @@ class MigGt {
       });
       project_features(ctx, data, contents_.size() - 1, g.view());
     }
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making MigGt");
   }
   MigGt(const MigGt&) = delete;
   MigGt& operator=(const MigGt&) = delete;

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -72,7 +73,7 @@ class Mmgcn {
     if (config.mapped_modalities != Config().mapped_modalities) named_modalities(data, config.mapped_modalities);
   }
 
-  Mmgcn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  Mmgcn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
         n_users_(data.n_users),
         n_items_(data.n_items),
@@ -85,6 +86,8 @@ class Mmgcn {
         nodes_(table("node_id", n_users_ + n_items_, config.embedding_dim, ctx.seed())) {
     for (const Modality* m : named_modalities(data, config.modalities)) branches_.push_back(branch(*m, ctx.seed()));
     if (config.last_step_embeddings) last_.emplace(parameters_, n_users_, n_items_, config.embedding_dim);
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making Mmgcn");
   }
   Mmgcn(const Mmgcn&) = delete;
   Mmgcn& operator=(const Mmgcn&) = delete;

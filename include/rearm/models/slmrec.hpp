@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -70,7 +71,7 @@ class SlmRec {
       throw ConfigError(detail::message("modalities: SLMRec needs features, but data set '", data.name, "' has none"));
   }
 
-  SlmRec(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {})
+  SlmRec(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
         graph_(data, 1e-8),
         users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
@@ -97,6 +98,8 @@ class SlmRec {
     for (Index k = 1; k <= n_steps; ++k)
       joint_.push_back(linear_map("joint." + std::to_string(k), d, n > 1 && k == n_steps ? d / 2 : d));
     if (config.last_step_embeddings) last_.emplace(parameters_, data.n_users, data.n_items, d);
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("making SlmRec");
   }
   SlmRec(const SlmRec&) = delete;
   SlmRec& operator=(const SlmRec&) = delete;

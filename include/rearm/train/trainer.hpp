@@ -287,11 +287,10 @@ class Trainer {
       }
       const auto step_start = Clock::now();
       const bool last = n + 1 == batches.n_batches();
+      const Index number = n;
       const LossValues losses = step(epoch, n, batches.batch(), last);
       seconds.push_back(seconds_since(step_start));
-      if constexpr (on_host) losses_ += losses;
-      if (options_.on_step) options_.on_step({epoch, n, batches.n_batches(), losses, seconds.back()});
-      ++n;
+      if (options_.on_step) options_.on_step({epoch, number, batches.n_batches(), losses, seconds.back()});
       if (const double every = options_.checkpoint_every_seconds;
           every > 0 && !last && seconds_since(saved_at_) >= every)
         save();
@@ -403,8 +402,12 @@ class Trainer {
       optimizer_.step(ctx_, model_.parameters());
     };
     replay_.run(static_cast<std::uint32_t>(state_.step), batch.size(), optimizer_, work);
+    // Together: a run that begins again after a failure takes back as many steps as its epoch has.
     ++state_.step;
-    if constexpr (!on_host) {
+    ++state_.epoch_step;
+    if constexpr (on_host) {
+      losses_ += values;
+    } else {
       const int every = options_.read_losses_every;
       if (last || (every > 0 && (n + 1) % every == 0)) read_sums(epoch, n + 1);
       values = losses_;

@@ -39,10 +39,11 @@ class Model {
 
   /// Builds the graphs, or finds them in the cache, and initializes all parameters from the context's seed. Throws
   /// ConfigError and DataError before anything big is allocated.
-  Model(Context<B>& ctx, const Dataset& data, const RearmConfig& config, const GraphOptions& options = {})
-      : Model(ctx, data, config, (check(config, data), detail::with_memory_errors("building REARM's graphs", [&] {
-                                    return build_graphs<B>(ctx, data, config, options);
-                                  }))) {}
+  Model(Context<B>& ctx, const Dataset& data, const RearmConfig& config, const GraphOptions& options = {}) try
+      : Model(ctx, data, config, (check(config, data), build_graphs<B>(ctx, data, config, options))) {
+  } catch (const std::bad_alloc&) {
+    detail::throw_out_of_memory("building REARM's graphs");
+  }
   /// With graphs that are there already.
   Model(Context<B>& ctx, const Dataset& data, const RearmConfig& config, Graphs<B> graphs) try
       : config_((check(config, data), config)),
