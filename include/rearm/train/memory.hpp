@@ -25,6 +25,10 @@ struct MemoryEstimate {
 
 namespace detail {
 
+inline constexpr const char* less_memory =
+    "use a smaller batch_size or embedding_dim, features = frozen or residual, bfloat16_tables, bfloat16_moments, or "
+    "more memory";
+
 /// Throws OutOfMemoryError where more is needed than there is.
 inline void require_memory(const MemoryEstimate& need, const AvailableMemory& there) {
   if (need.more() <= there.bytes) return;
@@ -32,9 +36,8 @@ inline void require_memory(const MemoryEstimate& need, const AvailableMemory& th
   throw OutOfMemoryError(message(
       "training needs about ", mib(need.more()), " MiB more than the ", mib(need.held), " MiB that the process holds (",
       mib(need.arrays), " for gradients, moments and weights, ", mib(need.step), " for a step, ", mib(need.ranking),
-      " for ranking), but ", there.bytes >> 20, " MiB are available by ", there.limit,
-      "; use a smaller batch_size or embedding_dim, features = frozen or residual, bfloat16_tables, bfloat16_moments, "
-      "or more memory; check_memory = false (--no-check-memory) goes on nevertheless"));
+      " for ranking), but ", there.bytes >> 20, " MiB are available by ", there.limit, "; ", less_memory,
+      "; check_memory = false (--no-check-memory) goes on nevertheless"));
 }
 
 /// While it exists, a context whose backend can do that records and allocates what it is asked for and computes

@@ -344,11 +344,12 @@ class Trainer {
     }
     return 0;
   }
-  /// What a step takes from the arena, found by going through one, and through an evaluation, without computing.
+  /// What a step takes from the arena, found by going through one, and through an evaluation, without computing. Throws
+  /// OutOfMemoryError where not even its addresses are to be had.
   std::size_t step_bytes(BatchSource<B>& batches) {
     const std::int64_t count = optimizer_.step_count();
     std::size_t bytes = 0;
-    {
+    try {
       const detail::DryRun<B> dry_run(ctx_);
       batches.next();
       for (int round = 0; round < 2; ++round) {  // the second finds one block, as all later steps do
@@ -362,6 +363,9 @@ class Trainer {
         embeddings();
         bytes = std::max(bytes, ctx_.arena().peak());
       }
+    } catch (const OutOfMemoryError& e) {
+      throw OutOfMemoryError(detail::message("training cannot begin, a step's arrays find no room within ",
+                                             available_memory().limit, " (", e.what(), "); ", detail::less_memory));
     }
     tape_.reset();
     return bytes;
