@@ -128,19 +128,20 @@ TEST_CASE("row sums normalize both sides; a sum that is not above 0 leaves 0") {
     m(0, 0) = 1, m(0, 1) = 3, m(1, 0) = 5, m(1, 2) = 4, m(2, 0) = 2, m(2, 3) = -2, m(3, 3) = -1;
     return m;
   }();
-  detail::CsrBuilder builder;
+  detail::CsrBuilder builder(4, 16);
   for (Index i = 0; i < 4; ++i) {
     std::vector<std::pair<Id, double>> row;
     for (Index j = 0; j < 4; ++j)
       if (s(i, j) != 0) row.emplace_back(static_cast<Id>(j), s(i, j));
     builder.add_row(row);
   }
-  Csr<double> graph = builder.finish(4);
+  Csr<double> graph = std::move(builder).finish(4);
   normalize_by_row_sums(graph);
   Dense expected(4, 4);
   expected(0, 0) = 1.0 / 4, expected(0, 1) = 3.0 / 6, expected(1, 0) = 5.0 / 6;
   CHECK(max_difference(to_dense(graph), expected) < 1e-15);
-  Csr<double> wide = builder.finish(5);
+  const auto copy = [](const auto& of) { return std::remove_cvref_t<decltype(of)>(of.span()); };
+  Csr<double> wide{4, 5, copy(graph.offsets), copy(graph.indices), copy(graph.values)};
   CHECK_THROWS_AS(normalize_by_row_sums(wide), ShapeError);
 }
 

@@ -113,14 +113,14 @@ void check_reference(const ParityCase& c) {
     for (const bool user : {true, false}) {
       const Dense theirs = c.array(user ? "graph_user_cooccurrence" : "graph_item_cooccurrence");
       const double w = user ? config.users.co_weight : config.items.co_weight;
-      detail::CsrBuilder builder;
+      detail::CsrBuilder builder(theirs.rows(), theirs.size());
       for (Index i = 0; i < theirs.rows(); ++i) {
         std::vector<std::pair<Id, double>> row;
         for (Index j = 0; j < theirs.cols(); ++j)
           if (theirs(i, j) != 0) row.emplace_back(static_cast<Id>(j), theirs(i, j));
         builder.add_row(row);
       }
-      const Csr<double> co = builder.finish(theirs.cols());
+      const Csr<double> co = std::move(builder).finish(theirs.cols());
       const Csr<double> s = cast<double>((user ? similarity.user_homograph : similarity.item_homograph).matrix());
       const WeightedGraph parts[] = {{w, &co}, {1 - w, &s}};
       CHECK(max_difference(to_dense(fuse(theirs.rows(), parts)), c.array(user ? "graph_user" : "graph_item")) < 1e-6);

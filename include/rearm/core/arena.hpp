@@ -36,12 +36,13 @@ class Arena {
     return {allocate<T>(rows * cols), rows, cols};
   }
   /// Forgets everything handed out. If the last round needed several blocks they become one as large as was in use at
-  /// once, scratch that could not go back included. A round that finds one block and needs more than any such round
-  /// before says how much of it was enough: that stays, also when smaller rounds follow.
+  /// once, scratch that could not go back included. After that a round that finds one block and needs more than any such
+  /// round before says how much of it was enough: that stays, also when smaller rounds follow.
   void reset() {
     if (blocks_.size() > 1) {
+      grown_ = true;
       replace_blocks();
-    } else if (peak_ > enough_ + enough_ / 6) {
+    } else if (grown_ && peak_ > enough_ + enough_ / 6) {
       enough_ = peak_;
       if (blocks_.back().size > peak_ + peak_ / 6) replace_blocks();
     }
@@ -52,6 +53,7 @@ class Arena {
   void release() noexcept {
     free_blocks();
     peak_ = enough_ = 0;
+    grown_ = false;
   }
   /// Most bytes in use at once since the last reset.
   std::size_t peak() const noexcept { return peak_; }
@@ -105,7 +107,8 @@ class Arena {
   std::size_t generation_ = 0;
   std::size_t before_ = 0;  ///< bytes used in all blocks but the last
   std::size_t peak_ = 0;    ///< most bytes in use at once since the last reset
-  std::size_t enough_ = 0;  ///< that of a round in one block
+  std::size_t enough_ = 0;  ///< that of a round in one block, since the blocks became one
+  bool grown_ = false;      ///< there have been several blocks
 };
 
 }  // namespace rearm::REARM_ABI

@@ -20,11 +20,15 @@ struct WeightedGraph {
 /// G = sum over parts of weight * graph (REARM, section 4.2.3), ids ascending, an edge in several parts summed in the
 /// order of the parts. Parts of weight zero are ignored. Throws ShapeError when a part is not n x n.
 inline Csr<double> fuse(Index n, std::span<const WeightedGraph> parts) {
-  for (const WeightedGraph& part : parts)
-    if (part.weight != 0 && (part.graph->rows != n || part.graph->cols != n))
+  Index entries = 0;
+  for (const WeightedGraph& part : parts) {
+    if (part.weight == 0) continue;
+    if (part.graph->rows != n || part.graph->cols != n)
       throw ShapeError(detail::message("fuse: a graph is ", shape_string(part.graph->rows, part.graph->cols),
                                        " but must be ", shape_string(n, n)));
-  detail::CsrBuilder builder;
+    entries += part.graph->nonzeros();
+  }
+  detail::CsrBuilder builder(n, entries);
   std::vector<std::pair<Id, double>> row;
   for (Index i = 0; i < n; ++i) {
     row.clear();
@@ -35,7 +39,7 @@ inline Csr<double> fuse(Index n, std::span<const WeightedGraph> parts) {
     }
     builder.add_row(row);
   }
-  return builder.finish(n);
+  return std::move(builder).finish(n);
 }
 
 }  // namespace rearm::REARM_ABI

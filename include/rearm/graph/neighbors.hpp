@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <numeric>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -31,44 +32,52 @@ struct NeighborTable {
 
 namespace detail {
 
-/// Grows a CSR row by row.
-struct CsrBuilder {
-  std::vector<Index> offsets = {0};
-  std::vector<Id> ids;
-  std::vector<double> values;
+/// Grows a CSR row by row, up to so many rows and entries.
+class CsrBuilder {
+ public:
+  CsrBuilder(Index rows, Index entries)
+      : out_{rows, 0, Buffer<Index>(rows + 1), Buffer<Id>(entries), Buffer<double>(entries)} {}
 
   /// Ends the row `entries`: ids are put in order, repeats summed in the order in which they were given.
   void add_row(std::vector<std::pair<Id, double>>& entries) {
     std::ranges::stable_sort(entries, {}, &std::pair<Id, double>::first);
-    const auto first = static_cast<std::size_t>(offsets.back());
+    const Index first = size_;
     for (const auto& [id, value] : entries) {
-      if (ids.size() > first && ids.back() == id) {
-        values.back() += value;
+      if (size_ > first && out_.indices[size_ - 1] == id) {
+        out_.values[size_ - 1] += value;
       } else {
-        ids.push_back(id);
-        values.push_back(value);
+        out_.indices[size_] = id;
+        out_.values[size_++] = value;
       }
     }
-    offsets.push_back(static_cast<Index>(ids.size()));
+    out_.offsets[++row_] = size_;
   }
-  Csr<double> finish(Index cols) const {
-    return {static_cast<Index>(offsets.size()) - 1, cols, Buffer<Index>(offsets), Buffer<Id>(ids),
-            Buffer<double>(values)};
+  /// After the last row.
+  Csr<double> finish(Index cols) && {
+    out_.cols = cols;
+    if (size_ == out_.nonzeros()) return std::move(out_);
+    const auto n = static_cast<std::size_t>(size_);
+    return {out_.rows, cols, std::move(out_.offsets), Buffer<Id>(std::as_const(out_.indices).span().first(n)),
+            Buffer<double>(std::as_const(out_.values).span().first(n))};
   }
+
+ private:
+  Csr<double> out_;
+  Index row_ = 0, size_ = 0;
 };
 
 }  // namespace detail
 
 /// The n x n matrix whose row i holds scale * value at each neighbor of i; ids ascend, repeats are summed.
 inline Csr<double> to_csr(const NeighborTable& table, double scale = 1.0) {
-  detail::CsrBuilder builder;
+  detail::CsrBuilder builder(table.rows(), std::accumulate(table.counts.begin(), table.counts.end(), Index{0}));
   std::vector<std::pair<Id, double>> row;
   for (Index i = 0; i < table.rows(); ++i) {
     row.clear();
     for (Index j = 0; j < table.counts[i]; ++j) row.emplace_back(table.ids(i, j), scale * table.values(i, j));
     builder.add_row(row);
   }
-  return builder.finish(table.rows());
+  return std::move(builder).finish(table.rows());
 }
 
 namespace detail {

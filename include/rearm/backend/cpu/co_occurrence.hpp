@@ -50,9 +50,11 @@ Csr<double> co_occurrence_counts(Context<B>& ctx, const Adjacency& rows, const A
   detail::for_each_co_occurrence_row(ctx, rows, columns, [&](Index i, const std::vector<detail::CountedId>& found) {
     for (const auto& [id, count] : found) all[static_cast<std::size_t>(i)].emplace_back(id, static_cast<double>(count));
   });
-  detail::CsrBuilder builder;
+  Index entries = 0;
+  for (const auto& row : all) entries += static_cast<Index>(row.size());
+  detail::CsrBuilder builder(rows.rows(), entries);
   for (auto& row : all) builder.add_row(row);
-  return builder.finish(rows.rows());
+  return std::move(builder).finish(rows.rows());
 }
 
 /// The k highest counts of every row of R R^T without the diagonal: higher count first, then lower id; fewer if a row
