@@ -20,5 +20,7 @@
 #include <rearm/models/all.hpp>
 #include <rearm/run/ids.hpp>
 #include <rearm/run/match.hpp>
+#include <rearm/run/new_items.hpp>
+#include <rearm/run/new_users.hpp>
 #include <rearm/run/train.hpp>
 #include <rearm/version.hpp>
