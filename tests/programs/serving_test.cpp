@@ -4,9 +4,12 @@
 #include "process.hpp"
 
 #include <rearm/backend/cpu/cpu_backend.hpp>
+#include <rearm/backend/cpu/ranking.hpp>
 #include <rearm/data/load_dataset.hpp>
 #include <rearm/eval/metrics.hpp>
 #include <rearm/run/model_file.hpp>
+#include <rearm/run/new_items.hpp>
+#include <rearm/run/new_users.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -215,6 +218,61 @@ TEST_CASE("lists become files: NPY of numbers, and what was printed otherwise") 
   CHECK(test::read_file(out + ".tsv") == before);
 }
 
+TEST_CASE("recommend to users, and of items, that the model does not know") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  using B = CpuBackend<float>;
+  Context<B> ctx({.threads = 1});
+  bench.folder.write("new", "zoe\t" + item_name(3) + "\nyan\t" + item_name(9) + "\nzoe\t" + item_name(8) + "\n");
+  const std::string users = (bench.folder / "new").string();
+  const Adjacency lists{{0, 2, 3}, {3, 8, 9}};
+  const auto rows =
+      represent_users<B>(ctx, bench.saved.users.view(), bench.saved.items.view(), bench.saved.seen, lists);
+  const std::vector<Id> both = {0, 1};
+  const auto top = recommend<B>(ctx, rows.view(), both, bench.saved.items.view(), &lists, 7);
+  const auto lines = tsv(bench.run("recommend", {"--new-users", users, "-k", "7"}));
+  REQUIRE(lines.size() == 14);
+  check_list(lines, "zoe", {top.ids.row(0), top.ids.row(0) + 7}, true);
+  check_list(lines, "yan", {top.ids.row(1), top.ids.row(1) + 7}, true);
+  const std::string as_json = bench.run("recommend", {"--new-users", users, "--format", "json"});
+  CHECK(json::parse(as_json.substr(0, as_json.find('\n')))["user"] == "zoe");
+
+  // Items 0 to 199 as they were, and two with the features of others under new names.
+  const Folder autumn;
+  for (const Modality& m : bench.dataset.modalities) {
+    Matrix<float> all(202, m.features.cols());
+    m.features.copy_rows(0, all.view().row_block(0, 200));
+    for (const Index copy : {Index{0}, Index{1}}) m.features.copy_rows(50 + copy, all.view().row_block(200 + copy, 1));
+    write_npy(autumn / (m.name + "_feat.npy"), std::vector<float>(all.data(), all.data() + all.size()),
+              {202, all.cols()});
+  }
+  std::string names = "number\tname\n";
+  for (Index i = 0; i < 200; ++i) names += std::to_string(i) + '\t' + item_name(i) + '\n';
+  autumn.write("items.tsv", names + "200\tscarf\n201\tgloves\n");
+  SavedModel<B> more = load_model<B>(bench.model);
+  const auto fresh = add_items<B>(ctx, more, read_item_folder(autumn.path()));
+  const std::vector<std::string> with = {"--all-users", "--new-items", autumn.path().string(), "-k", "202"};
+  const auto all = tsv(bench.run("recommend", with));
+  std::map<std::string, double> of_user;
+  for (const Line& line : all)
+    if (line.row == user_name(4)) of_user[line.entry] = line.score;
+  CHECK(of_user.size() == 202 - bench.saved.seen.row(4).size());
+  double expected = 0;
+  for (Index c = 0; c < more.items.cols(); ++c) expected += double(more.users(4, c)) * double(more.items(200, c));
+  CHECK(of_user.at("scarf") == doctest::Approx(expected).epsilon(1e-5));
+  auto only = with;
+  only.emplace_back("--only-new");
+  CHECK(tsv(bench.run("recommend", only)).size() == 60 * fresh.size());
+  check_refused(bench.folder, "rearm recommend", {bench.model, "--all-users", "--only-new"}, {"--new-items"});
+  check_refused(bench.folder, "rearm recommend", {bench.model, "--new-users", users, "--all-users"}, {"--new-users"});
+  check_refused(bench.folder, "rearm recommend",
+                {bench.model, "--all-users", "--new-items", autumn.path().string(), "--modalities", "smell"},
+                {"smell"});
+  bench.folder.write("bad", "zoe\tscarf\n");
+  check_refused(bench.folder, "rearm recommend", {bench.model, "--new-users", (bench.folder / "bad").string()},
+                {"bad: line 1", "scarf"});
+}
+
 TEST_CASE("similar items and users, by cosine and by inner product") {
   REARM_NEEDS_PROGRAMS();
   const Bench bench;
@@ -303,6 +361,8 @@ TEST_CASE("evaluate finds users and items by name, in whatever order a folder ha
   CHECK(test::has(r.err, "2 of "));
   check_refused(bench.folder, "rearm evaluate", {bench.model, other.path().string(), "--ids", "internal"},
                 {"60 users", "61"});
+  check_refused(bench.folder, "rearm evaluate", {bench.model, other.path().string(), "--of", "new-items"},
+                {"features"});
 }
 
 }  // namespace programs_serving_test
