@@ -306,6 +306,34 @@ TEST_CASE("similar items and users, by cosine and by inner product") {
   check_refused(bench.folder, "rearm similar", {bench.model, "--items", "5"}, {"item '5'", "--ids internal"});
 }
 
+TEST_CASE("explain splits the scores that recommend gives") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  bench.folder.write("who", user_name(6));
+  const auto top = tsv(bench.run("recommend", {"--users-file", (bench.folder / "who").string(), "-k", "2"}));
+  std::istringstream in(bench.run("explain", {"--user", user_name(6), "-k", "2", "--top", "3", "--format", "json"}));
+  std::string line;
+  for (std::size_t r = 0; r < 2; ++r) {
+    REQUIRE(std::getline(in, line));
+    const json parts = json::parse(line);
+    CHECK(parts["user"] == user_name(6));
+    CHECK(parts["item"] == top[r].entry);
+    const double score = parts["score"];
+    CHECK(score == doctest::Approx(top[r].score).epsilon(1e-5));
+    double columns = 0, items = parts["rest"].get<double>() + parts["other_items"].get<double>();
+    for (const json& block : parts["columns"]) columns += block["contribution"].get<double>();
+    for (const json& item : parts["items"]) items += item["contribution"].get<double>();
+    CHECK(columns == doctest::Approx(score));
+    CHECK(items == doctest::Approx(score));
+    CHECK(parts["items"].size() == 3);
+  }
+  const std::string text = bench.run("explain", {"--user", "6", "--items", "4", "--ids", "internal"});
+  CHECK(text.starts_with("user\titem\tpart\tof\tcontribution\n6\t4\tscore\t\t"));
+  CHECK(test::has(text, "6\t4\trest\t\t"));
+  check_refused(bench.folder, "rearm explain", {bench.model, "--user", "6"}, {"user '6'"});
+  check_refused(bench.folder, "rearm explain", {bench.model}, {"--user"});
+}
+
 TEST_CASE("evaluate finds users and items by name, in whatever order a folder has them") {
   REARM_NEEDS_PROGRAMS();
   const Bench bench;
