@@ -154,7 +154,7 @@ TEST_CASE("metrics and cutoffs are settings") {
   const json result = bench.result("out");
   CHECK(result["test"].size() == 4);
   for (const char* name : {"hit_rate@3", "hit_rate@50", "mrr@3", "mrr@50"}) CHECK(result["valid"].contains(name));
-  CHECK(test::has(bench.bytes("out", "config.toml"), "cutoffs = [3, 50]"));
+  CHECK(test::has(bench.bytes("out", "config.toml"), "cutoffs = [3,50]"));
   for (const auto& [flag, value] : {std::pair("--metrics", "luck"), std::pair("--cutoffs", "0"),
                                     std::pair("--cutoffs", "10"), std::pair("--metrics", "")})
     CHECK(test::run(bench.folder, "rearm train", bench.arguments("other", {"--epochs", "1", flag, value})).status == 2);
