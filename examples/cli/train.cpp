@@ -331,6 +331,7 @@ Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
   app.add_flag("--deterministic,!--no-deterministic", args->cuda.deterministic,
                "cuda: sparse products that give the same bits in every run (the default), or cuSPARSE's");
   const auto flags = std::make_shared<SettingFlags>(app, *entry);
+  app.footer("Example: rearm train data/baby --preset baby --negatives exclude_train --out out/baby");
   return [=] { return train(*args, *flags, *entry); };
 }
 
