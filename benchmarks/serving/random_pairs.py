@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""random_pairs.py USERS ITEMS OUT: a folder with random pairs, ten of each user in train, one in valid and one in test."""
+"""random_pairs.py USERS ITEMS OUT: a folder with random pairs of each user, ten in train, one in valid, one in test."""
 import array
 import os
 import random
