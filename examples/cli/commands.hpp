@@ -19,6 +19,8 @@ using Command = std::function<int()>;
 Command add_train(CLI::App& command, std::shared_ptr<ModelEntry> entry);
 Command add_evaluate(CLI::App& command);
 Command add_recommend(CLI::App& command);
+Command add_similar(CLI::App& command);
+Command add_explain(CLI::App& command);
 Command add_models(CLI::App& command);
 Command add_prepare(CLI::App& command);
 Command add_check(CLI::App& command);

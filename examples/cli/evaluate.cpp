@@ -1,9 +1,12 @@
 // rearm evaluate: metrics of a saved model on a split of a data set.
 #include "commands.hpp"
+#include "lists.hpp"
 #include "program.hpp"
 #include "ranking.hpp"
 
 #include <rearm/data/load_dataset.hpp>
+#include <rearm/eval/candidates.hpp>
+#include <rearm/run/match.hpp>
 #include <rearm/run/model_file.hpp>
 
 #include <nlohmann/json.hpp>
@@ -21,28 +24,19 @@ using rearm::detail::message;
 
 struct EvaluateArguments {
   std::filesystem::path model, dir;
-  std::string split = "test", format = "tsv";
+  std::string split = "test", format = "tsv", ids = "names", of = "all";
   std::vector<Index> cutoffs = {10, 20};
+  std::vector<std::string> metrics, modalities;
+  Index neighbors = 10;
   int threads = 0;
 };
 
-int evaluate_model(const EvaluateArguments& args) {
-  const auto model = load_model<Cpu>(args.model);
-  const Dataset data = load_dataset(args.dir, {.read_knn = false});
-  if (model.users.rows() != data.n_users || model.items.rows() != data.n_items)
-    throw DataError(message(args.model.string(), " is for ", model.users.rows(), " users and ", model.items.rows(),
-                            " items (", model.dataset, ") but ", args.dir.string(), " has ", data.n_users, " and ",
-                            data.n_items, "; evaluate it on the data set it was trained on"));
-  Context<Cpu> ctx({.threads = args.threads});
-  // The users whom the run that made the model counted.
-  const bool cold = model.settings.contains("train") ? model.settings["train"].value("count_cold_users", true) : true;
-  const Interactions& pairs = args.split == "test" ? data.test : data.valid;
-  const Adjacency relevant = cold ? items_by_user(pairs, data.n_users) : items_by_warm_user(pairs, model.seen);
-  const MetricValues values =
-      evaluate<Cpu>(ctx, model.users.view(), model.items.view(), &model.seen, relevant, args.cutoffs, all_metrics);
+int print(const EvaluateArguments& args, const SavedModel<Cpu>& model, const Dataset& data,
+          const MetricValues& values) {
   if (args.format == "json") {
-    const nlohmann::ordered_json json = {
+    nlohmann::ordered_json json = {
         {"model", model.model}, {"dataset", data.name}, {"split", args.split}, {"metrics", values}};
+    if (args.of != "all") json["of"] = args.of;
     std::printf("%s\n", json.dump(2).c_str());
     return 0;
   }
@@ -50,12 +44,79 @@ int evaluate_model(const EvaluateArguments& args) {
   return 0;
 }
 
+void require_pairs(const EvaluateArguments& args, Index known, Index all) {
+  if (known == 0)
+    throw DataError(message(args.dir.string(), ": the model can rank none of the ", all, " pairs of ", args.split,
+                            "; are its names of another kind?"));
+  if (known < all)
+    std::fprintf(stderr, "rearm: %td of %td pairs of %s are left out: the model does not know their user or item\n",
+                 all - known, all, args.split.c_str());
+}
+
+/// Of the data set's users without a pair in the model's training: represented by their items in train.
+MetricValues evaluate_new_users(Context<Cpu>& ctx, const EvaluateArguments& args, const SavedModel<Cpu>& model,
+                                const Dataset& data, MatchedIds ids, const Interactions& split,
+                                const std::vector<Metric>& metrics) {
+  for (Id u = 0; u < data.n_users; ++u) {
+    Id& id = ids.users[static_cast<std::size_t>(u)];
+    id = id >= 0 && model.seen.degree(id) > 0 ? -1 : u;
+  }
+  const Adjacency lists = items_by_user(ids.renumber(data.train), data.n_users);
+  const Interactions pairs = ids.renumber(split);
+  if (pairs.size() == 0)
+    throw DataError(message(args.dir.string(), ": has no pairs of ", args.split,
+                            " of users who are new to the model and items that it knows"));
+  const Matrix<float> rows = represent_users<Cpu>(ctx, model.users.view(), model.items.view(), model.seen, lists);
+  return evaluate<Cpu>(ctx, rows.view(), model.items.view(), &lists, items_by_user(pairs, data.n_users), args.cutoffs,
+                       metrics);
+}
+
+int evaluate_model(const EvaluateArguments& args) {
+  std::vector<Metric> metrics(all_metrics.begin(), all_metrics.end());
+  if (args.neighbors < 1) throw ConfigError(message("neighbors = ", args.neighbors, ": must be at least 1"));
+  if (!args.metrics.empty()) {
+    metrics.clear();
+    for (const std::string& name : args.metrics) rearm::parse(name, metrics.emplace_back());
+  }
+  auto model = load_model<Cpu>(args.model);
+  const Dataset data = load_dataset(args.dir, {.read_knn = false});
+  const bool by_number = args.ids == "internal";
+  Context<Cpu> ctx({.threads = args.threads});
+  std::vector<Id> new_items;
+  if (args.of == "new-items") {
+    new_items = add_items(ctx, model, read_item_folder(args.dir, args.modalities), args.neighbors, by_number);
+    if (new_items.empty()) throw DataError(message(args.dir.string(), ": has no item that is new to the model"));
+  }
+  const MatchedIds ids = match_ids(model, data, by_number);
+  const Interactions& split = args.split == "test" ? data.test : data.valid;
+  if (args.of == "new-users")
+    return print(args, model, data, evaluate_new_users(ctx, args, model, data, ids, split, metrics));
+  const Interactions pairs = ids.renumber(split);
+  require_pairs(args, pairs.size(), split.size());
+  // What a user had in training is no candidate: of the model, and of this data set.
+  const Adjacency seen = merge(model.seen, items_by_user(ids.renumber(data.train), model.users.rows()));
+  // The users whom the run that made the model counted.
+  const bool cold = model.settings.contains("train") ? model.settings["train"].value("count_cold_users", true) : true;
+  const auto relevant = [&](const Interactions& of) {
+    return cold ? items_by_user(of, model.users.rows()) : items_by_warm_user(of, model.seen);
+  };
+  if (args.of == "all")
+    return print(
+        args, model, data,
+        evaluate<Cpu>(ctx, model.users.view(), model.items.view(), &seen, relevant(pairs), args.cutoffs, metrics));
+  const ItemSubset<float> subset(model.items.view(), new_items);
+  const Adjacency masked = subset.renumber(seen), wanted = subset.renumber(relevant(pairs));
+  return print(args, model, data,
+               evaluate<Cpu>(ctx, model.users.view(), subset.rows(), &masked, wanted, args.cutoffs, metrics));
+}
+
 }  // namespace
 
 Command add_evaluate(CLI::App& app) {
   const auto args = std::make_shared<EvaluateArguments>();
   app.add_option("MODEL", args->model, "model.safetensors of a run")->required();
-  app.add_option("DIR", args->dir, "folder with the data set")->required();
+  app.add_option("DIR", args->dir, "folder with the data set, whose users and items are found in the model by name")
+      ->required();
   app.add_option("--split", args->split, "test or valid")
       ->check(CLI::IsMember({"test", "valid"}))
       ->capture_default_str();
@@ -64,8 +125,26 @@ Command add_evaluate(CLI::App& app) {
       ->allow_extra_args(false)
       ->check(decimal())
       ->type_name("A,B,...");
+  app.add_option("--metrics", args->metrics, "recall, ndcg, precision, map, hit_rate, mrr (all of them)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("A,B,...");
+  app.add_option("--of", args->of,
+                 "all; new-users: those without training pairs in the model, represented by their items in DIR's\n"
+                 "train split; new-items: those without, represented by DIR's features and ranked among themselves")
+      ->check(CLI::IsMember({"all", "new-users", "new-items"}))
+      ->capture_default_str();
+  app.add_option("--modalities", args->modalities, "new-items: features that say which items are near (all)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("A,B,...");
+  app.add_option("--neighbors", args->neighbors, "new-items: nearest items that one is made of")
+      ->check(decimal())
+      ->capture_default_str();
+  add_ids(app, args->ids);
   app.add_option("--format", args->format, "tsv or json")->check(CLI::IsMember({"tsv", "json"}))->capture_default_str();
   add_threads(app, args->threads);
+  app.footer("Example: rearm evaluate out/baby/model.safetensors data/baby --metrics recall,ndcg --cutoffs 5,10,50");
   return [=] { return evaluate_model(*args); };
 }
 

@@ -11,8 +11,10 @@ int main(int argc, char** argv) {
     CLI::App& train = *app.add_subcommand("train", "train a model on a folder with a data set, or on generated data");
     CLI::App& evaluate =
         *app.add_subcommand("evaluate", "compute the metrics of a saved model on a split of a data set");
-    CLI::App& recommend =
-        *app.add_subcommand("recommend", "print the best unseen items for users, from a saved model alone");
+    CLI::App& recommend = *app.add_subcommand("recommend", "print the best items for users, from a saved model alone");
+    CLI::App& similar =
+        *app.add_subcommand("similar", "print the items, or users, that a saved model represents most alike");
+    CLI::App& explain = *app.add_subcommand("explain", "print what a user's scores are made of, from a saved model");
     CLI::App& models = *app.add_subcommand("models", "list the models, or the settings of one");
     CLI::App& prepare =
         *app.add_subcommand("prepare", "make a data set's folder of reviews, ratings or another folder");
@@ -20,6 +22,8 @@ int main(int argc, char** argv) {
     const cli::Command of_train = cli::add_train(train, cli::make_entry(cli::chosen_model(argc, argv)));
     const cli::Command of_evaluate = cli::add_evaluate(evaluate);
     const cli::Command of_recommend = cli::add_recommend(recommend);
+    const cli::Command of_similar = cli::add_similar(similar);
+    const cli::Command of_explain = cli::add_explain(explain);
     const cli::Command of_models = cli::add_models(models);
     const cli::Command of_prepare = cli::add_prepare(prepare);
     const cli::Command of_check = cli::add_check(check);
@@ -27,6 +31,8 @@ int main(int argc, char** argv) {
     if (train.parsed()) return of_train();
     if (evaluate.parsed()) return of_evaluate();
     if (recommend.parsed()) return of_recommend();
+    if (similar.parsed()) return of_similar();
+    if (explain.parsed()) return of_explain();
     if (prepare.parsed()) return of_prepare();
     if (check.parsed()) return of_check();
     return of_models();

@@ -13,6 +13,7 @@ namespace rearm::cli {
 Command add_models(CLI::App& app) {
   const auto name = std::make_shared<std::string>();
   app.add_option("MODEL", *name, "print this model's settings with their defaults, as a settings file");
+  app.footer("Example: rearm models light_gcn > settings.toml");
   return [=] {
     if (!name->empty()) {
       std::fputs(to_toml(*make_entry(*name)).c_str(), stdout);

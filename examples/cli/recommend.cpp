@@ -1,96 +1,163 @@
-// rearm recommend: the best unseen items of users, from a model file alone.
+// rearm recommend: the best items for users, from a model file alone; also for users, and of items, that are new to it.
 #include "commands.hpp"
-#include "id_list.hpp"
+#include "lists.hpp"
 #include "program.hpp"
 #include "ranking.hpp"
 
+#include <rearm/eval/candidates.hpp>
+#include <rearm/run/ids.hpp>
 #include <rearm/run/model_file.hpp>
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
-#include <cstdio>
+#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace rearm::cli {
 namespace {
 
 using rearm::detail::message;
+namespace fs = std::filesystem;
 
 struct RecommendArguments {
-  std::filesystem::path model, users_file;
-  std::vector<Id> users;
-  bool all_users = false, with_seen = false;
-  Index k = 10;
-  std::string format = "tsv";
+  fs::path model, users_file, new_users, new_items, allow, deny, candidates;
+  std::vector<std::string> users, modalities;
+  bool all_users = false, with_seen = false, only_new = false;
+  Index k = 10, neighbors = 10;
   int threads = 0;
+  ListOutput output;
 };
 
-void print_tsv(std::span<const Id> users, const TopK<float>& top, bool header) {
-  if (header) std::printf("user\trank\titem\tscore\n");
-  for (std::size_t u = 0; u < users.size(); ++u)
-    for (Index r = 0; r < top.ids.cols() && top.ids(static_cast<Index>(u), r) >= 0; ++r)
-      std::printf("%d\t%td\t%d\t%.9g\n", users[u], r + 1, top.ids(static_cast<Index>(u), r),
-                  static_cast<double>(top.scores(static_cast<Index>(u), r)));
+/// Those for whom there are recommendations: rows of representations, what each has seen, and which of them.
+struct Audience {
+  ConstView<float> rows;
+  const Adjacency* seen;
+  std::vector<Id> ids;
+  std::vector<std::string> labels;
+};
+
+/// The items that may be recommended, ascending; nothing: all of them.
+std::optional<std::vector<Id>> allowed_items(const RecommendArguments& args, const IdTexts& items,
+                                             const std::vector<Id>& new_items) {
+  if (args.allow.empty() && args.deny.empty() && !args.only_new) return std::nullopt;
+  std::vector<char> allowed(static_cast<std::size_t>(items.size()), args.allow.empty() ? 1 : 0);
+  if (!args.allow.empty())
+    for (const Id item : read_ids(args.allow, items)) allowed[static_cast<std::size_t>(item)] = 1;
+  if (!args.deny.empty())
+    for (const Id item : read_ids(args.deny, items)) allowed[static_cast<std::size_t>(item)] = 0;
+  std::vector<Id> out;
+  for (Id item = 0; item < items.size(); ++item)
+    if (allowed[static_cast<std::size_t>(item)] != 0 && (!args.only_new || std::ranges::binary_search(new_items, item)))
+      out.push_back(item);
+  if (out.empty()) throw ConfigError("--allow, --deny and --only-new leave no item to recommend");
+  return out;
 }
 
-/// One object a line and user.
-void print_json(std::span<const Id> users, const TopK<float>& top) {
-  for (std::size_t u = 0; u < users.size(); ++u) {
-    nlohmann::ordered_json line = {
-        {"user", users[u]}, {"items", nlohmann::json::array()}, {"scores", nlohmann::json::array()}};
-    for (Index r = 0; r < top.ids.cols() && top.ids(static_cast<Index>(u), r) >= 0; ++r) {
-      line["items"].push_back(top.ids(static_cast<Index>(u), r));
-      line["scores"].push_back(top.scores(static_cast<Index>(u), r));
-    }
-    std::printf("%s\n", line.dump().c_str());
-  }
+/// The users of a file of user<TAB>item lines, in the order in which they come first, and each one's items.
+Adjacency read_new_users(const fs::path& file, const IdTexts& items, std::vector<std::string>& labels) {
+  IdNames users;
+  Interactions pairs;
+  read_id_pairs(file, [&](std::string_view user, std::string_view item) {
+    rearm::detail::require_id_name(user, "user", [] { return "a new user"; });
+    pairs.users.push_back(users.add(user));
+    pairs.items.push_back(items.find(item));
+  });
+  labels = users.names();
+  return items_by_user(pairs, users.size());
 }
 
-int recommend(RecommendArguments args) {
+/// Each user's candidates in a file of user<TAB>item lines.
+Adjacency read_candidates(const fs::path& file, const IdTexts& users, const IdTexts& items,
+                          const std::optional<std::vector<Id>>& allowed) {
+  Interactions pairs;
+  read_id_pairs(file, [&](std::string_view user, std::string_view item) {
+    const Id u = users.find(user), i = items.find(item);
+    if (allowed && !std::ranges::binary_search(*allowed, i)) return;
+    pairs.users.push_back(u);
+    pairs.items.push_back(i);
+  });
+  return items_by_user(pairs, users.size());
+}
+
+int recommend(const RecommendArguments& args) {
   if (static_cast<int>(!args.users.empty()) + static_cast<int>(!args.users_file.empty()) +
-          static_cast<int>(args.all_users) !=
+          static_cast<int>(args.all_users) + static_cast<int>(!args.new_users.empty()) !=
       1)
-    throw ConfigError("give one of --users, --users-file and --all-users; see --help");
-  const auto model = load_model<Cpu>(args.model);
-  const Index n_users = model.users.rows();
-  if (!args.users_file.empty()) args.users = read_users(args.users_file);
-  if (args.all_users) {
-    args.users.resize(static_cast<std::size_t>(n_users));
-    std::iota(args.users.begin(), args.users.end(), Id{0});
-  }
+    throw ConfigError("give one of --users, --users-file, --all-users and --new-users; see --help");
+  if (args.only_new && args.new_items.empty()) throw ConfigError("--only-new is for --new-items");
+  if (!args.candidates.empty() && !args.new_users.empty())
+    throw ConfigError("--candidates are of users whom the model knows, not of --new-users");
+  if (args.neighbors < 1) throw ConfigError(message("neighbors = ", args.neighbors, ": must be at least 1"));
   if (args.k < 1) throw ConfigError(message("k = ", args.k, ": must be at least 1"));
-  args.k = std::min(args.k, model.items.rows());
-  for (const Id user : args.users)
-    if (user < 0 || user >= n_users)
-      throw DataError(message("user ", user, " is outside [0, ", n_users, ") of ", args.model.string()));
+  check_output(args.output);
+  auto model = load_model<Cpu>(args.model);
+  const bool internal = args.output.internal();
   Context<Cpu> ctx({.threads = args.threads});
-  // In blocks of users, so that the lists of all users need not be held at once, however long they are.
-  const auto block = static_cast<std::size_t>(std::clamp<Index>((Index{1} << 20) / args.k, 1, 4096));
-  // A user of whom the model knows nothing has a representation of zeros, to which every item is as near.
-  Index unknown = 0;
-  for (const Id user : args.users) {
-    const float* const row = model.users.row(user);
-    if (std::any_of(row, row + model.users.cols(), [](float x) { return x != 0; })) continue;
-    if (unknown++ == 0)
-      std::fprintf(stderr, "rearm: user %d has a representation of zeros: the order of its items means nothing\n",
-                   user);
+  std::vector<Id> new_items;
+  if (!args.new_items.empty()) {
+    new_items = add_items(ctx, model, read_item_folder(args.new_items, args.modalities), args.neighbors, internal);
+    if (new_items.empty())
+      std::fprintf(stderr, "rearm: %s has no item that is new to the model\n", args.new_items.c_str());
   }
-  if (unknown > 1) std::fprintf(stderr, "rearm: the same holds for %td more\n", unknown - 1);
-  const std::span<const Id> users(args.users);
-  for (std::size_t first = 0; first < users.size(); first += block) {
-    const auto part = users.subspan(first, std::min(block, users.size() - first));
-    const auto top = model.recommend(ctx, part, args.k, args.with_seen);
-    if (args.format == "json")
-      print_json(part, top);
-    else
-      print_tsv(part, top, first == 0);
+  const IdTexts users("user", args.model.string(), model.users.rows(), internal ? nullptr : &model.user_names);
+  const IdTexts items("item", args.model.string(), model.items.rows(), internal ? nullptr : &model.item_names);
+
+  Audience who{model.users.view(), &model.seen, {}, {}};
+  Adjacency new_lists;
+  Matrix<float> new_rows;
+  if (!args.new_users.empty()) {
+    new_lists = read_new_users(args.new_users, items, who.labels);
+    new_rows = represent_users<Cpu>(ctx, model.users.view(), model.items.view(), model.seen, new_lists);
+    who.rows = new_rows.view();
+    who.seen = &new_lists;
+    who.ids.resize(who.labels.size());
+    std::iota(who.ids.begin(), who.ids.end(), Id{0});
   }
+  if (!args.users_file.empty()) who.ids = read_ids(args.users_file, users);
+  for (const std::string& text : args.users) who.ids.push_back(users.find(text));
+  if (args.all_users) {
+    who.ids.resize(static_cast<std::size_t>(users.size()));
+    std::iota(who.ids.begin(), who.ids.end(), Id{0});
+  }
+  if (args.new_users.empty())
+    for (const Id user : who.ids) who.labels.push_back(users[user]);
+  const auto allowed = allowed_items(args, items, new_items);
+  const bool own = !args.candidates.empty();
+  const Adjacency candidates = own ? read_candidates(args.candidates, users, items, allowed) : Adjacency();
+  const Adjacency* masked = args.with_seen ? nullptr : who.seen;
+  std::optional<ItemSubset<float>> subset;
+  Adjacency masked_in_subset;
+  Index k = std::min(args.k, items.size());
+  if (own) {
+    Index longest = 1;
+    for (const Id user : who.ids) longest = std::max(longest, candidates.degree(user));
+    k = std::min(k, longest);
+  } else if (allowed) {
+    subset.emplace(model.items.view(), *allowed);
+    k = std::min(k, static_cast<Index>(subset->items().size()));
+    if (masked != nullptr) {
+      masked_in_subset = subset->renumber(*masked);
+      masked = &masked_in_subset;
+    }
+  }
+
+  if (args.new_users.empty()) warn_of_zeros(who.rows, who.ids, users);
+  const auto rank = [&](std::span<const Id> part) {
+    if (own) return rank_candidates(ctx, who.rows, part, model.items.view(), masked, candidates, k);
+    if (!subset) return rearm::recommend<Cpu>(ctx, who.rows, part, model.items.view(), masked, k);
+    auto lists = rearm::recommend<Cpu>(ctx, who.rows, part, subset->rows(), masked, k);
+    subset->restore(lists.ids.view());
+    return lists;
+  };
+  print_lists(args.output, {"user", "item", "items", users.named() || !args.new_users.empty()}, items,
+              static_cast<Index>(who.ids.size()), k,
+              [&](const ListSink& sink) { for_each_block(who.ids, who.labels, k, rank, sink); });
   return 0;
 }
 
@@ -102,16 +169,37 @@ Command add_recommend(CLI::App& app) {
   app.add_option("--users", args->users, "user ids, separated by commas")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(decimal())
       ->type_name("A,B,...");
-  app.add_option("--users-file", args->users_file, "file with user ids");
+  app.add_option("--users-file", args->users_file,
+                 "file with user ids: names one a line, numbers also separated by blanks or commas");
   app.add_flag("--all-users", args->all_users, "every user of the model");
+  app.add_option("--new-users", args->new_users,
+                 "users the model was not trained with: file of lines user<TAB>item, what each has; they get a\n"
+                 "representation from their items' and keep the names of the file");
   app.add_option("-k", args->k, "items per user")->check(decimal())->capture_default_str();
-  app.add_option("--format", args->format, "tsv, or json: one object per line")
-      ->check(CLI::IsMember({"tsv", "json"}))
-      ->capture_default_str();
   app.add_flag("--with-seen", args->with_seen, "also recommend items from the train split");
+  app.add_option("--allow", args->allow, "file with item ids: recommend no others");
+  app.add_option("--deny", args->deny, "file with item ids: do not recommend these");
+  app.add_option("--candidates", args->candidates,
+                 "file of lines user<TAB>item: rank each user's own candidates alone");
+  app.add_option("--new-items", args->new_items,
+                 "items the model was not trained with: folder with <modality>_feat.npy of old and new items and\n"
+                 "items.tsv (--ids internal: row n is item n); they get a representation from their nearest items'");
+  app.add_flag("--only-new", args->only_new, "recommend none but these");
+  app.add_option("--modalities", args->modalities, "features that say which items are near (all)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("A,B,...");
+  app.add_option("--neighbors", args->neighbors, "nearest items that a new one is made of")
+      ->check(decimal())
+      ->capture_default_str();
+  add_list_output(app, args->output);
   add_threads(app, args->threads);
+  app.footer(
+      "Example: rearm recommend out/baby/model.safetensors --users A1KKE3VV5RKV6,A2IDCSC6NVONIZ -k 20\n"
+      "         rearm recommend out/baby/model.safetensors --users 0,7 --ids internal\n"
+      "         rearm recommend out/baby/model.safetensors --all-users --deny sold_out.txt --format npy --out top\n"
+      "         rearm recommend out/baby/model.safetensors --all-users --new-items data/autumn --only-new");
   return [=] { return recommend(*args); };
 }
 

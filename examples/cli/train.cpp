@@ -263,10 +263,18 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   } catch (const IoError& e) {
     throw FailedLate(e.what());
   }
-  std::printf("best epoch %d of %d: test recall@20 %.4f, ndcg@20 %.4f; model and result.json in %s\n",
-              result.best_epoch, result.epochs, result.test.at("recall@20"), result.test.at("ndcg@20"),
-              args.out.c_str());
-  if (args.synthetic && !result.interrupted) print_beside_baselines(ctx, data, result, entry.name());
+  std::string scores;
+  for (const std::string& name : {config.watch, std::string("ndcg@20")})
+    if (const auto found = result.test.find(name);
+        found != result.test.end() && scores.find(name) == std::string::npos) {
+      char value[32];
+      std::snprintf(value, sizeof value, " %.4f", found->second);
+      scores += (scores.empty() ? " " : ", ") + name + value;
+    }
+  std::printf("best epoch %d of %d: test%s; model and result.json in %s\n", result.best_epoch, result.epochs,
+              scores.c_str(), args.out.c_str());
+  if (args.synthetic && !result.interrupted && result.test.contains("recall@20") && result.test.contains("ndcg@20"))
+    print_beside_baselines(ctx, data, result, entry.name());
   return 0;
 }
 
@@ -323,6 +331,7 @@ Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
   app.add_flag("--deterministic,!--no-deterministic", args->cuda.deterministic,
                "cuda: sparse products that give the same bits in every run (the default), or cuSPARSE's");
   const auto flags = std::make_shared<SettingFlags>(app, *entry);
+  app.footer("Example: rearm train data/baby --preset baby --negatives exclude_train --out out/baby");
   return [=] { return train(*args, *flags, *entry); };
 }
 

@@ -13,9 +13,15 @@
 #include <rearm/data/statistics.hpp>
 #include <rearm/data/synthetic.hpp>
 #include <rearm/data/write_dataset.hpp>
+#include <rearm/eval/candidates.hpp>
 #include <rearm/eval/popularity.hpp>
 #include <rearm/graph/shared_users.hpp>
 #include <rearm/io/atomic_folder.hpp>
 #include <rearm/models/all.hpp>
+#include <rearm/run/explain.hpp>
+#include <rearm/run/ids.hpp>
+#include <rearm/run/match.hpp>
+#include <rearm/run/new_items.hpp>
+#include <rearm/run/new_users.hpp>
 #include <rearm/run/train.hpp>
 #include <rearm/version.hpp>

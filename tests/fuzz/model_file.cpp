@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <utility>
 
 namespace rearm::fuzz::model_file {
 
@@ -23,6 +24,11 @@ void check(const std::string& bytes) {
   const SavedModel<CpuBackend<float>> model = load_model<CpuBackend<float>>(folder() / "model.safetensors");
   require(model.users.cols() == model.items.cols() && model.seen.rows() == model.users.rows(),
           "representations and lists fit together");
+  for (const auto& [names, n] :
+       {std::pair(&model.user_names, model.users.rows()), std::pair(&model.item_names, model.items.rows())}) {
+    require(names->empty() || names->size() == n, "every id has a name, or none");
+    for (Id i = 0; i < names->size(); ++i) require(names->find(names->view(i)) == i, "names are distinct");
+  }
   for (Index u = 0; u < model.seen.rows(); ++u) {
     Id last = -1;
     for (const Id item : model.seen.row(u)) {

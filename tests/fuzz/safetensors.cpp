@@ -24,7 +24,7 @@ std::string elements(SafetensorsFile& file, const TensorInfo& tensor) {
     file.read(tensor.name, values.view());
     if (!values.empty()) std::memcpy(out.data(), values.data(), out.size());
     // The other type of its kind: every element fits, or the tensor is refused.
-    if constexpr (!std::is_same_v<T, BFloat16>) {
+    if constexpr (!std::is_same_v<T, BFloat16> && !std::is_same_v<T, std::uint8_t>) {
       using Float = std::conditional_t<std::is_same_v<T, float>, double, float>;
       using Integer = std::conditional_t<std::is_same_v<T, std::int32_t>, std::int64_t, std::int32_t>;
       Matrix<std::conditional_t<std::is_floating_point_v<T>, Float, Integer>> converted(values.rows(), values.cols());
@@ -36,6 +36,7 @@ std::string elements(SafetensorsFile& file, const TensorInfo& tensor) {
   if (tensor.type == TensorType::i32) read(std::int32_t{});
   if (tensor.type == TensorType::i64) read(std::int64_t{});
   if (tensor.type == TensorType::bf16) read(BFloat16{});
+  if (tensor.type == TensorType::u8) read(std::uint8_t{});
   return out;
 }
 

@@ -196,14 +196,19 @@ TEST_CASE("wrong usage of the other commands is refused") {
   check_refused(folder, "rearm recommend", {model, "--users", "0", "--all-users"}, {"--all-users"});
   check_refused(folder, "rearm recommend", {model, "--users", "0"}, {"model.safetensors"});
   check_refused(folder, "rearm recommend", {(folder / "none").string(), "--users", "0"}, {"none"});
-  check_refused(folder, "rearm recommend", {model, "--users", "zero"}, {"zero"});
   check_refused(folder, "rearm recommend", {model, "--users", "0", "--format", "xml"}, {"xml"});
   for (const char* number : {"010", "0x1", "", "1e2", " 5", "5 ", "five"}) {
     check_refused(folder, "rearm recommend", {model, "--users", "0", "-k", number}, {"-k"});
-    check_refused(folder, "rearm recommend", {model, "--users", number}, {"--users"});
+    check_refused(folder, "rearm similar", {model, "--items", "0", "-k", number}, {"-k"});
     check_refused(folder, "rearm recommend", {model, "--users", "0", "--threads", number}, {"--threads"});
     check_refused(folder, "rearm evaluate", {model, "/", "--cutoffs", number}, {"--cutoffs"});
   }
+  check_refused(folder, "rearm recommend", {model, "--users", "0", "--ids", "both"}, {"both"});
+  check_refused(folder, "rearm recommend", {model, "--users", "0", "--format", "npy"}, {"--out"});
+  check_refused(folder, "rearm similar", {model}, {"--items"});
+  check_refused(folder, "rearm similar", {model, "--items", "0", "--all-users"}, {"--all-users"});
+  check_refused(folder, "rearm similar", {model, "--items", "0", "--by", "taste"}, {"taste"});
+  check_refused(folder, "rearm evaluate", {model, "/", "--metrics", "recall,luck"}, {"luck", "hit_rate"});
   check_refused(folder, "rearm evaluate", {model}, {"DIR"});
   check_refused(folder, "rearm evaluate", {model, "/nowhere"}, {"model.safetensors"});
   check_refused(folder, "rearm models", {"matrix"}, {"matrix", "rearm"});

@@ -144,6 +144,22 @@ TEST_CASE("a run writes its files with all their keys") {
   CHECK(bench.bytes("again", "model.safetensors") == bench.bytes("out", "model.safetensors"));
 }
 
+TEST_CASE("metrics and cutoffs are settings") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  const std::vector<std::string> settings = {"--epochs",  "1",    "--metrics", "hit_rate,mrr",
+                                             "--cutoffs", "3,50", "--watch",   "mrr@3"};
+  const test::Finished r = bench.train("out", settings);
+  CHECK(test::has(r.out, "test mrr@3 0."));
+  const json result = bench.result("out");
+  CHECK(result["test"].size() == 4);
+  for (const char* name : {"hit_rate@3", "hit_rate@50", "mrr@3", "mrr@50"}) CHECK(result["valid"].contains(name));
+  CHECK(test::has(bench.bytes("out", "config.toml"), "cutoffs = [3,50]"));
+  for (const auto& [flag, value] : {std::pair("--metrics", "luck"), std::pair("--cutoffs", "0"),
+                                    std::pair("--cutoffs", "10"), std::pair("--metrics", "")})
+    CHECK(test::run(bench.folder, "rearm train", bench.arguments("other", {"--epochs", "1", flag, value})).status == 2);
+}
+
 TEST_CASE("the same seed gives the same file with one and two threads, another seed another") {
   REARM_NEEDS_PROGRAMS();
   const Bench bench;

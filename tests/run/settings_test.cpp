@@ -42,7 +42,8 @@ void change(T& value) {
   } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
     value.emplace_back("text");
   } else {
-    value.push_back(1.0 / 3);
+    using Number = typename T::value_type;
+    value.push_back(std::is_integral_v<Number> ? Number{7} : static_cast<Number>(1.0 / 3));
   }
 }
 
@@ -86,7 +87,7 @@ TEST_CASE("JSON keeps every field") {
     CHECK(read == empty);
     value = before;
   });
-  CHECK(n_fields == 45);
+  CHECK(n_fields == 47);
   const RearmSettings changed = all_changed();
   RearmSettings read;
   update_settings(read, json::parse(to_json(changed).dump()));
@@ -122,6 +123,8 @@ TEST_CASE("flat settings of version 0.1 are understood, all forty") {
   RearmSettings s = all_changed();
   s.train.watch = RearmSettings().train.watch;  // there was no choice
   s.train.count_cold_users = RearmSettings().train.count_cold_users;
+  s.train.metrics = RearmSettings().train.metrics;
+  s.train.cutoffs = RearmSettings().train.cutoffs;
   s.train.l2 = RearmSettings().train.l2;
   s.train.edge_keep = RearmSettings().train.edge_keep;
   s.train.edge_sampling = RearmSettings().train.edge_sampling;

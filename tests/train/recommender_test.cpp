@@ -266,7 +266,18 @@ TEST_CASE("settings that cannot be used are refused when a trainer is made, befo
   c.watch = "recall@20";
   CHECK_THROWS_WITH_AS(make(c, by_recall({5, 10})), doctest::Contains("watch = 'recall@20'"), ConfigError);
   CHECK_THROWS_WITH_AS(make(c, by_recall({5, 10})), doctest::Contains("recall@5, recall@10"), ConfigError);
+  c.cutoffs = {};
   CHECK_THROWS_WITH_AS(make(c, by_recall({})), doctest::Contains("none is asked for"), ConfigError);
+  c.cutoffs = {5, 10};
+  c.metrics = {"mrr", "recall"};
+  CHECK_THROWS_WITH_AS(make(c, {}), doctest::Contains("mrr@5, mrr@10, recall@5, recall@10"), ConfigError);
+  c.metrics = {"luck"};
+  CHECK_THROWS_WITH_AS(make(c, {}), doctest::Contains("metric = 'luck'"), ConfigError);
+  c.metrics = {"recall"};
+  c.cutoffs = {20, 0};
+  CHECK_THROWS_WITH_AS(make(c, {}), doctest::Contains("cutoffs"), ConfigError);
+  c.metrics = TrainConfig().metrics;
+  c.cutoffs = TrainConfig().cutoffs;
   CHECK_NOTHROW(make(c, by_recall({5, 20})));
   CHECK_NOTHROW(make(c, {}));
   c.watch = "ndcg@20";

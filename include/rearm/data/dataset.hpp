@@ -3,6 +3,7 @@
 /// A data set: three splits of user-item pairs and one feature table per modality. data/load_dataset.hpp reads it.
 
 #include <rearm/data/features.hpp>
+#include <rearm/data/interaction_log.hpp>
 #include <rearm/data/interactions.hpp>
 
 #include <algorithm>
@@ -35,6 +36,7 @@ struct Dataset {
   Interactions train, valid, test;
   std::vector<Modality> modalities;   ///< image, text, audio, then the rest by name
   std::vector<std::string> warnings;  ///< oddities that were handled: duplicates, overlaps, ids without train pairs
+  IdNames user_names, item_names;     ///< what the ids stand for; empty: the ids are all there is
 };
 
 namespace detail {

@@ -6,6 +6,7 @@
 #include <rearm/core/matrix_view.hpp>
 #include <rearm/data/interactions.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -14,36 +15,61 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <unordered_map>
 #include <vector>
 
 namespace rearm::REARM_ABI {
 
-/// Distinct names, numbered from 0 in the order in which they were added.
+/// Distinct names, numbered from 0 in the order in which they were added. Held as one text and a hash table of numbers:
+/// a million names are read and found in a tenth of a second.
 class IdNames {
  public:
-  Index size() const noexcept { return static_cast<Index>(names_.size()); }
-  const std::vector<std::string>& names() const noexcept { return names_; }
-  const std::string& operator[](Id number) const { return names_[static_cast<std::size_t>(number)]; }
+  Index size() const noexcept { return static_cast<Index>(ends_.size()); }
+  bool empty() const noexcept { return ends_.empty(); }
+  std::vector<std::string> names() const {
+    std::vector<std::string> out;
+    for (Id number = 0; number < size(); ++number) out.push_back((*this)[number]);
+    return out;
+  }
+  std::string operator[](Id number) const { return std::string(view(number)); }
+  /// Until the next name is added.
+  std::string_view view(Id number) const {
+    const auto at = static_cast<std::size_t>(number);
+    const std::size_t begin = at == 0 ? 0 : ends_[at - 1] + 1;
+    return std::string_view(text_).substr(begin, ends_[at] - begin);
+  }
+  /// Every name followed by a line break, in the order of the numbers.
+  const std::string& text() const noexcept { return text_; }
   std::optional<Id> find(std::string_view name) const {
-    const auto at = numbers_.find(name);
-    return at == numbers_.end() ? std::nullopt : std::optional<Id>(at->second);
+    if (slots_.empty()) return std::nullopt;
+    const Id number = slots_[slot_of(name)];
+    return number < 0 ? std::nullopt : std::optional<Id>(number);
   }
   /// The name's number; a new name is added. Throws DataError for more names than numbers.
   Id add(std::string_view name) {
-    if (const auto known = find(name)) return *known;
+    if (2 * ends_.size() >= slots_.size()) grow();
+    Id& slot = slots_[slot_of(name)];
+    if (slot >= 0) return slot;
     if (size() >= std::numeric_limits<Id>::max() - 1) throw DataError("there are too many ids: at most 2^31 - 2");
-    numbers_.emplace(name, static_cast<Id>(size()));
-    names_.emplace_back(name);
-    return static_cast<Id>(size() - 1);
+    text_.append(name).push_back('\n');
+    ends_.push_back(text_.size() - 1);
+    return slot = static_cast<Id>(size() - 1);
   }
 
  private:
-  struct Hash : std::hash<std::string_view> {
-    using is_transparent = void;
-  };
-  std::unordered_map<std::string, Id, Hash, std::equal_to<>> numbers_;
-  std::vector<std::string> names_;
+  /// Where the name is, or would be: open addressing in a table that is at most half full.
+  std::size_t slot_of(std::string_view name) const {
+    const std::size_t mask = slots_.size() - 1;
+    std::size_t at = std::hash<std::string_view>()(name) & mask;
+    while (slots_[at] >= 0 && view(slots_[at]) != name) at = (at + 1) & mask;
+    return at;
+  }
+  void grow() {
+    slots_.assign(std::max<std::size_t>(16, 2 * slots_.size()), Id{-1});
+    for (Id number = 0; number < size(); ++number) slots_[slot_of(view(number))] = number;
+  }
+  std::string text_;
+  std::vector<std::size_t> ends_;  ///< of each name in the text, where its line break is
+  std::vector<Id> slots_;          ///< a number or -1; a power of two of them
 };
 
 /// A list of interactions in the order of a file.

@@ -79,17 +79,18 @@ inline NamedFeatures open_feature_folder(const std::filesystem::path& dir, const
   const auto exists = [file](const std::string& item) {
     return item.find('/') == std::string::npos && std::filesystem::is_regular_file(file(item));
   };
-  const auto first = std::ranges::find_if(items.names(), exists);
-  if (first == items.names().end())
+  Id first = 0;
+  while (first < items.size() && !exists(items[first])) ++first;
+  if (first == items.size())
     throw DataError(detail::message(dir.string(), ": has no <item id>.npy of any item, for instance ",
                                     items.size() > 0 ? items[0] : "", ".npy"));
-  const auto width = static_cast<Index>(read_npy<float>(file(*first)).values.size());
+  const auto width = static_cast<Index>(read_npy<float>(file(items[first])).values.size());
   return {dir.string(), width, [=, &items](Id item, float* out) {
             if (!exists(items[item])) return false;
             const NpyArray<float> row = read_npy<float>(file(items[item]));
             if (static_cast<Index>(row.values.size()) != width)
               throw DataError(detail::message(file(items[item]).string(), ": has ", row.values.size(), " values but ",
-                                              file(*first).string(), " has ", width));
+                                              file(items[first]).string(), " has ", width));
             std::ranges::copy(row.values, out);
             return true;
           }};

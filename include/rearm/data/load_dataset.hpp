@@ -4,6 +4,7 @@
 
 #include <rearm/data/dataset.hpp>
 #include <rearm/data/formats/formats.hpp>
+#include <rearm/data/formats/id_files.hpp>
 #include <rearm/data/npy.hpp>
 #include <rearm/data/splits.hpp>
 #include <rearm/data/tidy_splits.hpp>
@@ -171,6 +172,20 @@ inline void set_counts(Dataset& data, const DatasetManifest& manifest, const std
   data.n_items = items.value_or(seen_items);
 }
 
+/// What a folder calls its n users or items; empty if it does not say.
+inline IdNames read_names(const std::filesystem::path& dir, bool users, Index n) {
+  const auto known = names_of_folder(dir, users);
+  IdNames out;
+  for (Index number = 0; known && number < n; ++number) {
+    const auto name = known->find(number);
+    if (name == known->end())
+      throw DataError(message(dir.string(), ": its file of ", users ? "user" : "item", " names has no name for ",
+                              number, "; complete it, or remove it"));
+    out.add(name->second);
+  }
+  return out;
+}
+
 /// The body of `load_dataset`.
 inline Dataset read_dataset(const std::filesystem::path& dir, LoadOptions options) {
   if (!std::filesystem::is_directory(dir))
@@ -187,6 +202,8 @@ inline Dataset read_dataset(const std::filesystem::path& dir, LoadOptions option
                                FeatureMatrix::open(dir / (name + "_feat.npy")), std::nullopt});
   }
   set_counts(data, manifest, splits);
+  data.user_names = read_names(dir, true, data.n_users);
+  data.item_names = read_names(dir, false, data.n_items);
   for (Modality& m : data.modalities) {
     m.features.check_finite(m.name);
     if (options.read_knn) m.knn = read_knn(dir, m.name, data.n_items);
@@ -206,10 +223,11 @@ inline Dataset read_dataset(const std::filesystem::path& dir, LoadOptions option
 
 /// Reads a folder: train.npy, valid.npy, test.npy (integers (2, N), row 0 users, row 1 items; an (N, 2) array is taken
 /// as its transpose) or one MMRec <name>.inter; any <modality>_feat.npy (read in blocks, not loaded); their neighbors;
-/// and dataset.json, which if present decides the numbers of users and items. Otherwise items = feature rows, and a
-/// number that no file gives is the largest id + 1. Without feature files `modalities` is empty. Throws IoError for
-/// files that cannot be read; DataError naming file, position and value for negative ids or ids out of range, an empty
-/// split, feature rows that differ, NaN or infinite features, damaged neighbors or manifest.
+/// what ids stand for (users.tsv and items.tsv, or MMRec's maps); and dataset.json, which if present decides the
+/// numbers of users and items. Otherwise items = feature rows, and a number that no file gives is the largest id + 1.
+/// Without feature files `modalities` is empty. Throws IoError for files that cannot be read; DataError naming file,
+/// position and value for negative ids or ids out of range, an id without a name where others have one, an empty split,
+/// feature rows that differ, NaN or infinite features, damaged neighbors or manifest.
 inline Dataset load_dataset(const std::filesystem::path& dir, LoadOptions options = {}) {
   return detail::with_memory_errors(
       "reading a data set", [&] { return detail::with_io_errors([&] { return detail::read_dataset(dir, options); }); });

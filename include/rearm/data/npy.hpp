@@ -382,6 +382,21 @@ NpyArray<T> read_npy(const std::filesystem::path& path) {
   return out;
 }
 
+namespace detail {
+
+/// What comes before the elements of an array of that shape in a version 1 file.
+template <NpyElement T>
+std::string npy_prefix(const std::vector<Index>& shape) {
+  std::string text = message("{'descr': '<", std::floating_point<T> ? 'f' : 'i', sizeof(T),
+                             "', 'fortran_order': False, 'shape': ", shape_string(shape), ", }");
+  text.append((64 - (10 + text.size() + 1) % 64) % 64, ' ');
+  text += '\n';
+  const std::string magic = {'\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0};
+  return magic + static_cast<char>(text.size() & 0xFF) + static_cast<char>(text.size() >> 8) + text;
+}
+
+}  // namespace detail
+
 /// Writes a version 1 file whole or not at all (io/atomic_file.hpp). Throws ShapeError unless the shape holds exactly
 /// `values`, IoError if the file cannot be written; an existing file is then unchanged.
 template <detail::NpyElement T>
@@ -392,22 +407,8 @@ void write_npy(const std::filesystem::path& path, std::span<const T> values, con
   if (*size != static_cast<Index>(values.size()))
     throw ShapeError(detail::message("write_npy: shape ", shape_string(shape), " holds ", *size, " values but ",
                                      values.size(), " were given"));
-  std::string text = detail::message("{'descr': '<", std::floating_point<T> ? 'f' : 'i', sizeof(T),
-                                     "', 'fortran_order': False, 'shape': ", shape_string(shape), ", }");
-  text.append((64 - (10 + text.size() + 1) % 64) % 64, ' ');
-  text += '\n';
-  const std::string prefix = {'\x93',
-                              'N',
-                              'U',
-                              'M',
-                              'P',
-                              'Y',
-                              1,
-                              0,
-                              static_cast<char>(text.size() & 0xFF),
-                              static_cast<char>(text.size() >> 8)};
   write_file_atomically(path, [&](std::ostream& out) {
-    out << prefix << text;
+    out << detail::npy_prefix<T>(shape);
     out.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size_bytes()));
   });
 }

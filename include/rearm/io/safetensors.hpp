@@ -1,7 +1,7 @@
 #pragma once
 /// @file safetensors.hpp
 /// Named arrays in the safetensors format: 8 bytes little-endian header length, a JSON header, the data.
-/// Format: https://github.com/huggingface/safetensors. Element types: F32, F64, I32, I64, BF16. Files that we write
+/// Format: https://github.com/huggingface/safetensors. Element types: F32, F64, I32, I64, BF16, U8. Files that we write
 /// have checksums in their metadata: of each tensor, and of the header, so that no bit of a file can change unnoticed.
 
 #include <rearm/core/bfloat16.hpp>
@@ -36,29 +36,31 @@ namespace rearm::REARM_ABI {
 static_assert(std::endian::native == std::endian::little, "safetensors data is little-endian");
 
 /// Element type of a stored tensor.
-enum class TensorType { f32, f64, i32, i64, bf16 };
+enum class TensorType { f32, f64, i32, i64, bf16, u8 };
 
 /// Text to text, stored beside the tensors.
 using TensorMetadata = std::map<std::string, std::string>;
 
-/// The name of a type in the file: "F32", "F64", "I32", "I64", "BF16".
+/// The name of a type in the file: "F32", "F64", "I32", "I64", "BF16", "U8".
 constexpr std::string_view to_string(TensorType type) {
-  constexpr std::array<std::string_view, 5> names = {"F32", "F64", "I32", "I64", "BF16"};
+  constexpr std::array<std::string_view, 6> names = {"F32", "F64", "I32", "I64", "BF16", "U8"};
   return names[static_cast<std::size_t>(type)];
 }
 constexpr std::uint64_t element_size(TensorType type) {
+  if (type == TensorType::u8) return 1;
   return type == TensorType::bf16 ? 2 : type == TensorType::f32 || type == TensorType::i32 ? 4 : 8;
 }
 /// The type in which T is stored.
 template <class T>
 constexpr TensorType tensor_type() {
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, std::int32_t> ||
-                    std::is_same_v<T, std::int64_t> || std::is_same_v<T, BFloat16>,
-                "safetensors stores float, double, int32, int64 and BFloat16");
+                    std::is_same_v<T, std::int64_t> || std::is_same_v<T, BFloat16> || std::is_same_v<T, std::uint8_t>,
+                "safetensors stores float, double, int32, int64, BFloat16 and uint8");
   if constexpr (std::is_same_v<T, float>) return TensorType::f32;
   if constexpr (std::is_same_v<T, double>) return TensorType::f64;
   if constexpr (std::is_same_v<T, std::int32_t>) return TensorType::i32;
   if constexpr (std::is_same_v<T, BFloat16>) return TensorType::bf16;
+  if constexpr (std::is_same_v<T, std::uint8_t>) return TensorType::u8;
   return TensorType::i64;
 }
 
@@ -273,8 +275,8 @@ class SafetensorsFile {
   }
 
   /// Fills `out` with a tensor of out's shape (one of n elements also fits 1 x n and n x 1), converting float <->
-  /// double and int32 <-> int64; bfloat16 as it is. Throws ShapeError, DataError (no such tensor, another kind of
-  /// element, a value that does not fit) or IoError.
+  /// double and int32 <-> int64; bfloat16 and uint8 as they are. Throws ShapeError, DataError (no such tensor, another
+  /// kind of element, a value that does not fit) or IoError.
   template <class T>
   void read(std::string_view name, MatrixView<T> out) {
     const TensorInfo& tensor = info(name);
@@ -287,6 +289,8 @@ class SafetensorsFile {
                                        " but ", shape_string(out), " was expected"));
     if constexpr (std::is_same_v<T, BFloat16>) {
       if (tensor.type == TensorType::bf16) return read_as<BFloat16>(tensor, out);
+    } else if constexpr (std::is_same_v<T, std::uint8_t>) {
+      if (tensor.type == TensorType::u8) return read_as<std::uint8_t>(tensor, out);
     } else if constexpr (std::is_floating_point_v<T>) {
       if (tensor.type == TensorType::f32) return read_as<float>(tensor, out);
       if (tensor.type == TensorType::f64) return read_as<double>(tensor, out);
@@ -367,14 +371,15 @@ class SafetensorsFile {
     const nlohmann::json& dtype = field("dtype");
     if (!dtype.is_string()) fail(name, "has a dtype that is not text");
     bool known = false;
-    for (const TensorType type : {TensorType::f32, TensorType::f64, TensorType::i32, TensorType::i64, TensorType::bf16})
+    for (const TensorType type :
+         {TensorType::f32, TensorType::f64, TensorType::i32, TensorType::i64, TensorType::bf16, TensorType::u8})
       if (dtype.get_ref<const std::string&>() == to_string(type)) {
         tensor.type = type;
         known = true;
       }
     if (!known)
       fail(name, detail::message("has dtype ", dtype.get_ref<const std::string&>(),
-                                 "; known are F32, F64, I32, I64 and BF16"));
+                                 "; known are F32, F64, I32, I64, BF16 and U8"));
     const nlohmann::json& shape = field("shape");
     if (!shape.is_array()) fail(name, "has a shape that is not a list");
     for (const nlohmann::json& n : shape) {

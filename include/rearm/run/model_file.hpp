@@ -6,6 +6,7 @@
 #include <rearm/core/parameters.hpp>
 #include <rearm/data/dataset.hpp>
 #include <rearm/data/digest.hpp>
+#include <rearm/data/interaction_log.hpp>
 #include <rearm/data/interactions.hpp>
 #include <rearm/eval/evaluator.hpp>
 #include <rearm/io/json.hpp>
@@ -15,6 +16,8 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <initializer_list>
@@ -176,12 +179,14 @@ void read_parameters(SafetensorsFile& file, const std::string& prefix, Parameter
 /// Where a model file's embeddings come from, beside the model.
 struct ModelOrigin {
   std::string dataset, features_are, modalities;
-  Adjacency seen;       ///< each user's train items
-  nlohmann::json data;  ///< digests of the data set
+  Adjacency seen;                  ///< each user's train items
+  nlohmann::json data;             ///< digests of the data set
+  IdNames user_names, item_names;  ///< empty: ids are numbers
 };
 /// `digests` are data_digests(data), which reads all features once.
 inline ModelOrigin origin_of(const Dataset& data, nlohmann::json digests) try {
-  ModelOrigin out{data.name, data.features_are, {}, items_by_user(data.train, data.n_users), std::move(digests)};
+  ModelOrigin out{data.name,       data.features_are, {}, items_by_user(data.train, data.n_users), std::move(digests),
+                  data.user_names, data.item_names};
   for (const Modality& m : data.modalities) out.modalities += (out.modalities.empty() ? "" : ",") + m.name;
   return out;
 } catch (const std::bad_alloc&) {
@@ -190,8 +195,47 @@ inline ModelOrigin origin_of(const Dataset& data, nlohmann::json digests) try {
 
 inline ModelOrigin origin_of(const Dataset& data) { return origin_of(data, data_digests(data)); }
 
-/// Writes parameters, embeddings and seen items, atomically, so that an older file survives a failure. `epoch` is the
-/// epoch of the weights.
+namespace detail {
+
+inline constexpr const char* user_names_tensor = "names.user";
+inline constexpr const char* item_names_tensor = "names.item";
+
+/// Names as a tensor to be written: their text, a line each. Throws DataError unless there are `n`, each a line.
+inline TensorView names_view(const char* tensor, const IdNames& names, Index n) {
+  const std::string& text = names.text();
+  if (names.size() != n || std::ranges::count(text, '\n') != n)
+    throw DataError(message(tensor, ": ", names.size(), " names for ", n,
+                            " ids; give each one name without a line break, or no names"));
+  return {tensor, TensorType::u8, {1, static_cast<Index>(text.size())}, text.data()};
+}
+/// The names of n ids; none in a file without them. Throws DataError if they are no n distinct lines.
+inline IdNames read_names(SafetensorsFile& file, const std::filesystem::path& path, const char* tensor, Index n) {
+  IdNames out;
+  if (!file.contains(tensor)) return out;
+  const TensorInfo& info = file.info(tensor);
+  const auto place = [&] { return message(path.string(), ": ", tensor, " of id ", out.size()); };
+  if (info.shape.size() != 2 || info.shape[0] != 1)
+    throw DataError(message(path.string(), ": tensor '", tensor, "' must have one row"));
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(info.shape[1]));
+  file.read(tensor, MatrixView<std::uint8_t>{bytes.data(), 1, info.shape[1]});
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view name = text.substr(begin, end - begin);
+    require_id_name(name, "", place);
+    const Id number = static_cast<Id>(out.size());
+    if (out.size() == n || end == text.size() || out.add(name) != number)
+      throw DataError(message(place(), ": '", name, "' is there twice, too many, or not a whole line"));
+    begin = end + 1;
+  }
+  if (out.size() != n) throw DataError(message(place(), " of ", n, " is missing"));
+  return out;
+}
+
+}  // namespace detail
+
+/// Writes parameters, embeddings, seen items and what ids are called, atomically, so that an older file survives a
+/// failure. `epoch` is the epoch of the weights.
 template <Backend B>
 void save_model(const std::filesystem::path& path, const ParameterStore<B>& parameters, const SettingsRecord& settings,
                 const ModelOrigin& origin, int epoch, ConstView<typename B::Scalar> users,
@@ -206,6 +250,10 @@ void save_model(const std::filesystem::path& path, const ParameterStore<B>& para
   list.add_host(tensor_view("seen.offsets", MatrixView<const Index>{seen.offsets.data(), 1, seen.rows() + 1}));
   list.add_host(
       tensor_view("seen.items", MatrixView<const Id>{seen.ids.data(), 1, static_cast<Index>(seen.ids.size())}));
+  if (!origin.user_names.empty())
+    list.add_host(detail::names_view(detail::user_names_tensor, origin.user_names, users.rows));
+  if (!origin.item_names.empty())
+    list.add_host(detail::names_view(detail::item_names_tensor, origin.item_names, items.rows));
   write_safetensors(path, list.tensors(),
                     {{"format", model_format},
                      {"model", settings.model},
@@ -246,6 +294,7 @@ struct SavedModel {
   Matrix<T, typename B::Memory> users;  ///< n_users x D
   Matrix<T, typename B::Memory> items;  ///< n_items x D
   Adjacency seen;                       ///< each user's train items, left out of recommendations
+  IdNames user_names, item_names;       ///< what the data set called them; empty: ids are numbers
 
   /// The k best unseen items of each user, best first. DataError for an id out of range.
   TopK<T> recommend(Context<B>& ctx, std::span<const Id> ids, Index k, bool with_seen = false) const {
@@ -286,6 +335,8 @@ SavedModel<B> load_model(const std::filesystem::path& path) try {
   detail::read_matrix<typename B::Memory>(file, "representation.item", out.items.view());
   file.read("seen.offsets", MatrixView<Index>{out.seen.offsets.data(), 1, offsets[1]});
   file.read("seen.items", MatrixView<Id>{out.seen.ids.data(), 1, seen[1]});
+  out.user_names = detail::read_names(file, path, detail::user_names_tensor, users[0]);
+  out.item_names = detail::read_names(file, path, detail::item_names_tensor, items[0]);
   if (out.seen.offsets.front() != 0 || out.seen.offsets.back() != seen[1] || !std::ranges::is_sorted(out.seen.offsets))
     throw DataError(detail::message(path.string(), ": seen.offsets do not describe seen.items"));
   for (Index u = 0; u < users[0]; ++u) {

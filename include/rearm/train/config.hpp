@@ -4,11 +4,13 @@
 
 #include <rearm/core/fields.hpp>
 #include <rearm/data/edge_sampling.hpp>
+#include <rearm/eval/metrics.hpp>
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace rearm::REARM_ABI {
 
@@ -19,6 +21,14 @@ struct EnumNames<Negatives> {
   static constexpr std::pair<Negatives, std::string_view> values[] = {{Negatives::exclude_all, "exclude_all"},
                                                                       {Negatives::exclude_train, "exclude_train"}};
 };
+
+namespace detail {
+inline std::vector<std::string> metric_names() {
+  std::vector<std::string> out;
+  for (const MetricRule& rule : metric_rules) out.emplace_back(rule.name);
+  return out;
+}
+}  // namespace detail
 
 struct TrainConfig {
   Negatives negatives = Negatives::exclude_all;
@@ -33,6 +43,8 @@ struct TrainConfig {
   double edge_keep = 1.0;
   EdgeSampling edge_sampling = EdgeSampling::uniform;
   int eval_every = 1;
+  std::vector<std::string> metrics = detail::metric_names();
+  std::vector<int> cutoffs = {10, 20};
   std::string watch = "recall@20";
   bool round_validation_metric = false;
   bool count_cold_users = true;
@@ -63,6 +75,9 @@ struct TrainConfig {
             "how they are drawn: uniform, or degree (those of busy users and popular items less often)"},
       c.edge_sampling);
     f(Field{"eval_every", "epochs between validations", at_least(1)}, c.eval_every);
+    f(Field{"metrics", "what validation and test compute: any of recall, ndcg, precision, map, hit_rate, mrr"},
+      c.metrics);
+    f(Field{"cutoffs", "at which K each of them is computed", at_least(1)}, c.cutoffs);
     f(Field{"watch", "validation metric that decides which epoch is the best, such as recall@20"}, c.watch);
     f(Field{"round_validation_metric",
             "round that metric to 4 decimals before comparing, as the authors' program does"},

@@ -70,8 +70,8 @@ struct TrainOptions {
   bool check_memory = true;
   /// Learning rate of an epoch; empty: learning_rate * lr_decay^epoch of the settings.
   std::function<double(int epoch)> schedule;
-  std::vector<Index> cutoffs = {10, 20};
-  std::vector<Metric> metrics = {all_metrics.begin(), all_metrics.end()};
+  std::vector<Index> cutoffs;   ///< empty: those of the settings
+  std::vector<Metric> metrics;  ///< empty: those of the settings
 };
 
 struct TrainResult {
@@ -110,6 +110,8 @@ class Trainer {
         stopping_(config.patience, config.round_validation_metric),
         tape_(ctx),
         replay_(ctx) {
+    options_.cutoffs = cutoffs(config, options_);
+    options_.metrics = metrics(config, options_);
     if constexpr (!on_host) loss_sums_ = Matrix<T, typename B::Memory>(1, 1 + max_loss_parts);
     if (config.edge_keep == 1) return;
     if (!model_.can_train_on_part())
@@ -133,8 +135,8 @@ class Trainer {
       throw ConfigError(
           detail::message("checkpoint_every_seconds = ", options.checkpoint_every_seconds, ": must be 0 or more"));
     std::string computed;
-    for (const Metric metric : options.metrics)
-      for (const Index k : options.cutoffs) {
+    for (const Metric metric : metrics(config, options))
+      for (const Index k : cutoffs(config, options)) {
         const std::string name = metric_name(metric, k);
         if (name == config.watch) return;
         computed += (computed.empty() ? "" : ", ") + name;
@@ -176,6 +178,18 @@ class Trainer {
 
  private:
   using Clock = std::chrono::steady_clock;
+
+  static std::vector<Index> cutoffs(const TrainConfig& config, const TrainOptions& options) {
+    if (!options.cutoffs.empty()) return options.cutoffs;
+    return {config.cutoffs.begin(), config.cutoffs.end()};
+  }
+  /// Throws ConfigError for a name that is no metric's.
+  static std::vector<Metric> metrics(const TrainConfig& config, const TrainOptions& options) {
+    if (!options.metrics.empty()) return options.metrics;
+    std::vector<Metric> out;
+    for (const std::string& name : config.metrics) parse(name, out.emplace_back());
+    return out;
+  }
   static constexpr bool on_host = B::Memory::host_accessible;
 
   TrainResult run_epochs() {
