@@ -12,6 +12,7 @@
 #include <cmath>
 #include <fstream>
 #include <string>
+#include <utility>
 
 namespace parity_graph_parity_test {
 

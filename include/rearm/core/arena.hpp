@@ -36,8 +36,8 @@ class Arena {
     return {allocate<T>(rows * cols), rows, cols};
   }
   /// Forgets everything handed out. If the last round needed several blocks they become one as large as was in use at
-  /// once, scratch that could not go back included. After that a round that finds one block and needs more than any such
-  /// round before says how much of it was enough: that stays, also when smaller rounds follow.
+  /// once, scratch that could not go back included. After that a round that finds one block and needs more than any
+  /// such round before says how much of it was enough: that stays, also when smaller rounds follow.
   void reset() {
     if (blocks_.size() > 1) {
       grown_ = true;

@@ -425,8 +425,8 @@ struct DropoutMask {
   }
 };
 
-/// y (+)= x mask / (1 - p). The backward pass is the same functor from d_y to d_x. With `rows` row i has the mask of row
-/// rows[i].
+/// y (+)= x mask / (1 - p). The backward pass is the same functor from d_y to d_x. With `rows` row i has the mask of
+/// row rows[i].
 template <class T>
 struct DropoutRow {
   MatrixView<const T> x;

@@ -152,7 +152,8 @@ void scalar_affine_backward(Context<B>& ctx, In<B> x, In<B> weight, In<B> d_y, I
 }
 
 /// y (+)= x mask / (1 - p); p = 1 gives 0. The backward pass is the same call, with the same key, from d_y to d_x. With
-/// `rows`, one a row of x, that row has the mask of row rows[i]: of rows gathered from a matrix what dropout makes of it.
+/// `rows`, one a row of x, that row has the mask of row rows[i]: of rows gathered from a matrix what dropout makes of
+/// it.
 template <Backend B>
 void dropout(Context<B>& ctx, In<B> x, double p, RandomKey key, Into<Real<B>> y, const IndexList* rows = nullptr) {
   detail::require_shape(y.view, x.rows, x.cols, "dropout", "output");
