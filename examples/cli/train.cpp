@@ -152,14 +152,53 @@ std::set<std::string> apply_settings(const Arguments& args, const SettingFlags& 
   return set;
 }
 
-/// Test metrics of popularity and LightGCN beside `ours`, on generated data.
-void print_beside_baselines(Context<Cpu>& ctx, const Dataset& data, const TrainResult& ours, std::string_view model) {
+/// What the items that most users have are worth on a split, the same for everybody.
+MetricValues by_popularity(Context<Cpu>& ctx, const Dataset& data, const TrainConfig& config,
+                           const Interactions& split) {
   const Adjacency seen = items_by_user(data.train, data.n_users);
   const Popularity<float> popular = popularity<float>(seen, data.n_items);
-  const Index cutoffs[] = {20};
-  const MetricValues by_count = evaluate<Cpu>(ctx, popular.user_rows.view(), popular.item_rows.view(), &seen,
-                                              items_by_user(data.test, data.n_users), cutoffs, all_metrics);
-  std::vector<std::pair<std::string, MetricValues>> rows = {{"popularity", by_count}};
+  const Adjacency relevant =
+      config.count_cold_users ? items_by_user(split, data.n_users) : items_by_warm_user(split, seen);
+  const std::vector<Index> cutoffs(config.cutoffs.begin(), config.cutoffs.end());
+  return evaluate<Cpu>(ctx, popular.user_rows.view(), popular.item_rows.view(), &seen, relevant, cutoffs, all_metrics);
+}
+
+/// The watched metric and NDCG@20, where they are there.
+std::string scores_of(const MetricValues& values, const std::string& watch) {
+  std::string out;
+  for (const std::string& name : {watch, std::string("ndcg@20")})
+    if (const auto found = values.find(name); found != values.end() && out.find(name) == std::string::npos) {
+      char value[32];
+      std::snprintf(value, sizeof value, " %.4f", found->second);
+      out += (out.empty() ? " " : ", ") + name + value;
+    }
+  return out;
+}
+
+/// Popularity's metrics beside a finished run's; says so if the run learned hardly more.
+void print_beside_popularity(Context<Cpu>& ctx, const Dataset& data, const TrainConfig& config, const TrainResult& ours,
+                             const std::string& source) {
+  std::printf("popularity: test%s\n", scores_of(by_popularity(ctx, data, config, data.test), config.watch).c_str());
+  const double least = by_popularity(ctx, data, config, data.valid).at(config.watch),
+               reached = ours.valid.at(config.watch);
+  if (ours.best_epoch == 0 && ours.epochs > 1)
+    std::printf("warning: the first epoch was the best: training only made it worse");
+  else if (reached < 1.05 * least)
+    std::printf(
+        "warning: the best validation %s is %.4f and popularity's %.4f: the model says hardly more than what everybody "
+        "takes",
+        config.watch.c_str(), reached, least);
+  else
+    return;
+  std::printf("; try another --learning-rate (now %g), --model light_gcn, and rearm check %s\n", config.learning_rate,
+              source.c_str());
+}
+
+/// Test metrics of popularity and LightGCN beside `ours`, on generated data.
+void print_beside_baselines(Context<Cpu>& ctx, const Dataset& data, const TrainConfig& config, const TrainResult& ours,
+                            std::string_view model) {
+  std::vector<std::pair<std::string, MetricValues>> rows = {
+      {"popularity", by_popularity(ctx, data, config, data.test)}};
   if (model != "light_gcn") {
     const auto entry = make_entry("light_gcn");
     entry->take_preset("synthetic");
@@ -263,18 +302,11 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   } catch (const IoError& e) {
     throw FailedLate(e.what());
   }
-  std::string scores;
-  for (const std::string& name : {config.watch, std::string("ndcg@20")})
-    if (const auto found = result.test.find(name);
-        found != result.test.end() && scores.find(name) == std::string::npos) {
-      char value[32];
-      std::snprintf(value, sizeof value, " %.4f", found->second);
-      scores += (scores.empty() ? " " : ", ") + name + value;
-    }
   std::printf("best epoch %d of %d: test%s; model and result.json in %s\n", result.best_epoch, result.epochs,
-              scores.c_str(), args.out.c_str());
+              scores_of(result.test, config.watch).c_str(), args.out.c_str());
+  if (!args.synthetic && !result.interrupted) print_beside_popularity(ctx, data, config, result, source);
   if (args.synthetic && !result.interrupted && result.test.contains("recall@20") && result.test.contains("ndcg@20"))
-    print_beside_baselines(ctx, data, result, entry.name());
+    print_beside_baselines(ctx, data, config, result, entry.name());
   return 0;
 }
 

@@ -160,6 +160,19 @@ TEST_CASE("metrics and cutoffs are settings") {
     CHECK(test::run(bench.folder, "rearm train", bench.arguments("other", {"--epochs", "1", flag, value})).status == 2);
 }
 
+TEST_CASE("a run is shown beside popularity, and says so if training was of no use") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  const test::Finished good = bench.train("out", {"--epochs", "1"});
+  CHECK(test::has(good.out, "\npopularity: test recall@20 0."));
+  const test::Finished idle = test::run(
+      bench.folder, "rearm train",
+      {bench.data.path().string(), "--model", "bpr_mf", "--learning-rate", "1e-9", "--epochs", "2", "--out", "idle"});
+  CHECK(idle.status == 0);
+  CHECK(test::has(idle.out, "warning: the first epoch was the best"));
+  CHECK(test::has(idle.out, "--learning-rate (now 1e-09), --model light_gcn, and rearm check "));
+}
+
 TEST_CASE("the same seed gives the same file with one and two threads, another seed another") {
   REARM_NEEDS_PROGRAMS();
   const Bench bench;
