@@ -27,6 +27,7 @@ class IdNames {
   bool empty() const noexcept { return ends_.empty(); }
   std::vector<std::string> names() const {
     std::vector<std::string> out;
+    out.reserve(static_cast<std::size_t>(size()));
     for (Id number = 0; number < size(); ++number) out.push_back((*this)[number]);
     return out;
   }
