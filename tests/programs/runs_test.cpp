@@ -165,9 +165,9 @@ TEST_CASE("a run is shown beside popularity, and says so if training was of no u
   const Bench bench;
   const test::Finished good = bench.train("out", {"--epochs", "1"});
   CHECK(test::has(good.out, "\npopularity: test recall@20 0."));
-  const test::Finished idle = test::run(
-      bench.folder, "rearm train",
-      {bench.data.path().string(), "--model", "bpr_mf", "--learning-rate", "1e-9", "--epochs", "2", "--out", "idle"});
+  const test::Finished idle = test::run(bench.folder, "rearm train",
+                                        {bench.data.path().string(), "--model", "bpr_mf", "--learning-rate", "1e-9",
+                                         "--epochs", "2", "--out", (bench.folder / "idle").string()});
   CHECK(idle.status == 0);
   CHECK(test::has(idle.out, "warning: the first epoch was the best"));
   CHECK(test::has(idle.out, "--learning-rate (now 1e-09), --model light_gcn, and rearm check "));
