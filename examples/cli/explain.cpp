@@ -87,8 +87,7 @@ int explain(const ExplainArguments& args) {
       continue;
     }
     const auto add = [&](std::string_view part, const std::string& what, double value) {
-      for (const std::string& field : {users[user], items[item]})
-        out.append(field).push_back('\t');
+      for (const std::string& field : {users[user], items[item]}) out.append(field).push_back('\t');
       out.append(part).append("\t").append(what).push_back('\t');
       detail::append_number(out, value);
       out += '\n';
