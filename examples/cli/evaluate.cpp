@@ -134,13 +134,7 @@ Command add_evaluate(CLI::App& app) {
                  "train split; new-items: those without, represented by DIR's features and ranked among themselves")
       ->check(CLI::IsMember({"all", "new-users", "new-items"}))
       ->capture_default_str();
-  app.add_option("--modalities", args->modalities, "new-items: features that say which items are near (all)")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->type_name("A,B,...");
-  app.add_option("--neighbors", args->neighbors, "new-items: nearest items that one is made of")
-      ->check(decimal())
-      ->capture_default_str();
+  add_new_item_options(app, args->modalities, args->neighbors, "new-items: ");
   add_ids(app, args->ids);
   app.add_option("--format", args->format, "tsv or json")->check(CLI::IsMember({"tsv", "json"}))->capture_default_str();
   add_threads(app, args->threads);

@@ -48,6 +48,17 @@ inline void add_ids(CLI::App& app, std::string& ids) {
       ->check(CLI::IsMember({"names", "internal"}))
       ->capture_default_str();
 }
+/// How new items are represented; `which` says of what commands it speaks.
+inline void add_new_item_options(CLI::App& app, std::vector<std::string>& modalities, Index& neighbors,
+                                 const std::string& which = "") {
+  app.add_option("--modalities", modalities, which + "features that say which items are near (all)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("A,B,...");
+  app.add_option("--neighbors", neighbors, which + "nearest items that a new one is made of")
+      ->check(decimal())
+      ->capture_default_str();
+}
 inline void add_list_output(CLI::App& app, ListOutput& output) {
   add_ids(app, output.ids);
   app.add_option("--format", output.format,

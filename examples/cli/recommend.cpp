@@ -186,13 +186,7 @@ Command add_recommend(CLI::App& app) {
                  "items the model was not trained with: folder with <modality>_feat.npy of old and new items and\n"
                  "items.tsv (--ids internal: row n is item n); they get a representation from their nearest items'");
   app.add_flag("--only-new", args->only_new, "recommend none but these");
-  app.add_option("--modalities", args->modalities, "features that say which items are near (all)")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->type_name("A,B,...");
-  app.add_option("--neighbors", args->neighbors, "nearest items that a new one is made of")
-      ->check(decimal())
-      ->capture_default_str();
+  add_new_item_options(app, args->modalities, args->neighbors);
   add_list_output(app, args->output);
   add_threads(app, args->threads);
   app.footer(

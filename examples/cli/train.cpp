@@ -152,16 +152,28 @@ std::set<std::string> apply_settings(const Arguments& args, const SettingFlags& 
   return set;
 }
 
-/// What the items that most users have are worth on a split, the same for everybody.
-MetricValues by_popularity(Context<Cpu>& ctx, const Dataset& data, const TrainConfig& config,
-                           const Interactions& split) {
-  const Adjacency seen = items_by_user(data.train, data.n_users);
-  const Popularity<float> popular = popularity<float>(seen, data.n_items);
-  const Adjacency relevant =
-      config.count_cold_users ? items_by_user(split, data.n_users) : items_by_warm_user(split, seen);
-  const std::vector<Index> cutoffs(config.cutoffs.begin(), config.cutoffs.end());
-  return evaluate<Cpu>(ctx, popular.user_rows.view(), popular.item_rows.view(), &seen, relevant, cutoffs, all_metrics);
-}
+/// What recommending the items that most users have to everybody is worth.
+class ByPopularity {
+ public:
+  ByPopularity(Context<Cpu>& ctx, const Dataset& data, const TrainConfig& config)
+      : ctx_(ctx),
+        config_(config),
+        seen_(items_by_user(data.train, data.n_users)),
+        popular_(popularity<float>(seen_, data.n_items)) {}
+  MetricValues on(const Interactions& split) {
+    const Adjacency relevant =
+        config_.count_cold_users ? items_by_user(split, seen_.rows()) : items_by_warm_user(split, seen_);
+    const std::vector<Index> cutoffs(config_.cutoffs.begin(), config_.cutoffs.end());
+    return evaluate<Cpu>(ctx_, popular_.user_rows.view(), popular_.item_rows.view(), &seen_, relevant, cutoffs,
+                         all_metrics);
+  }
+
+ private:
+  Context<Cpu>& ctx_;
+  const TrainConfig& config_;
+  Adjacency seen_;
+  Popularity<float> popular_;
+};
 
 /// The watched metric and NDCG@20, where they are there.
 std::string scores_of(const MetricValues& values, const std::string& watch) {
@@ -178,9 +190,9 @@ std::string scores_of(const MetricValues& values, const std::string& watch) {
 /// Popularity's metrics beside a finished run's; says so if the run learned hardly more.
 void print_beside_popularity(Context<Cpu>& ctx, const Dataset& data, const TrainConfig& config, const TrainResult& ours,
                              const std::string& source) {
-  std::printf("popularity: test%s\n", scores_of(by_popularity(ctx, data, config, data.test), config.watch).c_str());
-  const double least = by_popularity(ctx, data, config, data.valid).at(config.watch),
-               reached = ours.valid.at(config.watch);
+  ByPopularity popular(ctx, data, config);
+  std::printf("popularity: test%s\n", scores_of(popular.on(data.test), config.watch).c_str());
+  const double least = popular.on(data.valid).at(config.watch), reached = ours.valid.at(config.watch);
   if (ours.best_epoch == 0 && ours.epochs > 1)
     std::printf("warning: the first epoch was the best: training only made it worse");
   else if (reached < 1.05 * least)
@@ -198,7 +210,7 @@ void print_beside_popularity(Context<Cpu>& ctx, const Dataset& data, const Train
 void print_beside_baselines(Context<Cpu>& ctx, const Dataset& data, const TrainConfig& config, const TrainResult& ours,
                             std::string_view model) {
   std::vector<std::pair<std::string, MetricValues>> rows = {
-      {"popularity", by_popularity(ctx, data, config, data.test)}};
+      {"popularity", ByPopularity(ctx, data, config).on(data.test)}};
   if (model != "light_gcn") {
     const auto entry = make_entry("light_gcn");
     entry->take_preset("synthetic");
