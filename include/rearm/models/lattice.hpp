@@ -5,7 +5,9 @@
 
 #include <rearm/data/dataset.hpp>
 #include <rearm/graph/bipartite.hpp>
+#include <rearm/graph/fuse.hpp>
 #include <rearm/graph/knn_graph.hpp>
+#include <rearm/graph/normalize.hpp>
 #include <rearm/graph/options.hpp>
 #include <rearm/models/mmrec.hpp>
 #include <rearm/nn/learned_neighbors.hpp>
@@ -15,6 +17,7 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace rearm::REARM_ABI {
@@ -94,7 +97,8 @@ class Lattice {
         options.progress("kNN graph of " + m->name, static_cast<double>(views_.size()) / static_cast<double>(n));
       const Csr<T> raw = knn_graph(ctx, *m, config.knn_k, options);
       views_.push_back(
-          View{.raw = Pattern(raw),
+          View{.raw = cast<double>(raw),
+               .raw_places = Pattern(raw),
                .raw_values = Buffer<T, typename B::Memory>(raw.values.span()),
                .learned = LearnedNeighbors<B>(parameters_, *m, config.feature_dim, config.knn_k, ctx.seed())});
     }
@@ -116,10 +120,12 @@ class Lattice {
   bool begin_epoch(Context<B>& ctx, int /*epoch*/) {
     for (View& view : views_) view.learned.begin_epoch(ctx);
     softmax<B>(ctx, logits_->value(), {logits_->cols(), 1}, epoch_weights_->value());
+    later_ = epoch_graph();
     return true;
   }
   void resume_epoch(Context<B>&, int /*epoch*/) {
     for (View& view : views_) view.learned.resume_epoch();
+    later_ = epoch_graph();
   }
 
   /// With the graph of the parameters as they are.
@@ -144,16 +150,16 @@ class Lattice {
   /// features,
   /// S = (1 - lambda) D^-1/2 (sum_m w_m K_m) D^-1/2 + lambda sum_m w_m R_m,  D the row sums of sum_m w_m K_m
   Var<B> propagate_items(Tape<B>& tape, Var<B> x, int n_layers, Neighbors which) {
+    if (which == Neighbors::later_steps) return propagate<B>(later_, x, n_layers);
     const auto lambda = static_cast<T>(config_.lambda_coeff);
-    const Var<B> weights = which == Neighbors::later_steps ? tape.parameter(*epoch_weights_)
-                                                           : softmax(tape.parameter(*logits_), {logits_->cols(), 1});
+    const Var<B> weights = softmax(tape.parameter(*logits_), {logits_->cols(), 1});
     VarList<B> learned_values = tape.list(), raw_values = tape.list();
     Var<B> sums;
     for (std::size_t m = 0; m < views_.size(); ++m) {
       View& view = views_[m];
       const Var<B> weight = weights.cols(static_cast<Index>(m), 1);
       learned_values.push_back(view.learned.cosines(tape, which) * weight);
-      raw_values.push_back(tape.constant({view.raw_values.data(), view.raw.nonzeros(), 1}) * (lambda * weight));
+      raw_values.push_back(tape.constant({view.raw_values.data(), view.raw_places.nonzeros(), 1}) * (lambda * weight));
       sums = plus(sums, row_sums(view.learned.pattern(which), learned_values[m]));
     }
     const Var<B> scale = inverse_sqrt(sums);
@@ -162,7 +168,7 @@ class Lattice {
       Var<B> learned, raw;
       for (std::size_t m = 0; m < views_.size(); ++m) {
         learned = plus(learned, spmm(views_[m].learned.pattern(which), learned_values[m], scaled));
-        raw = plus(raw, spmm(views_[m].raw, raw_values[m], x));
+        raw = plus(raw, spmm(views_[m].raw_places, raw_values[m], x));
       }
       x = learned * ((T{1} - lambda) * scale) + raw;
     }
@@ -171,13 +177,32 @@ class Lattice {
 
  private:
   using Pattern = SparsePattern<typename B::Memory>;
+  using Graph = SparseOperator<T, typename B::Memory>;
 
   /// What one modality has.
   struct View {
-    Pattern raw;
+    Csr<double> raw;
+    Pattern raw_places;
     Buffer<T, typename B::Memory> raw_values;
     LearnedNeighbors<B> learned;
   };
+  /// S of an epoch's neighbors, cosines and weights.
+  Graph epoch_graph() const {
+    const OnHost<T, typename B::Memory> weights(std::as_const(*epoch_weights_).value());
+    const auto n = items_->rows();
+    std::vector<Csr<double>> chosen;
+    chosen.reserve(views_.size());
+    std::vector<WeightedGraph> cosines, parts(1);
+    for (std::size_t m = 0; m < views_.size(); ++m) {
+      const auto weight = static_cast<double>(weights.view().data[m]);
+      cosines.push_back({weight, &chosen.emplace_back(views_[m].learned.epoch_graph())});
+      parts.push_back({config_.lambda_coeff * weight, &views_[m].raw});
+    }
+    Csr<double> learned = fuse(n, cosines);
+    normalize_by_row_sums(learned);
+    parts.front() = {1 - config_.lambda_coeff, &learned};
+    return Graph::from_host(SparseOperator<T>::general(cast<T>(fuse(n, parts))));
+  }
   static Var<B> plus(Var<B> sum, Var<B> part) { return sum.empty() ? part : sum + part; }
 
   /// E = mean of A^l [U; V], l = 0...n_ui_layers;  h = S^n_layers V;  e_u = E_u,  e_i = E_i + h_i / |h_i|
@@ -197,6 +222,7 @@ class Lattice {
   std::vector<View> views_;
   Parameter<B>* logits_ = nullptr;
   Parameter<B>* epoch_weights_ = nullptr;  ///< softmax(modality_weights) when the epoch began
+  Graph later_;                            ///< the epoch's, for its steps but the first
 };
 
 }  // namespace rearm::REARM_ABI

@@ -48,18 +48,21 @@ class LearnedNeighbors {
     });
   }
   /// Takes up those that the arrays hold.
-  void resume_epoch() {
+  void resume_epoch() { epoch_ = std::make_shared<const Choice>(Choice{{}, {}, Pattern(epoch_graph())}); }
+  /// The epoch's cosines at their places, n x n, on the host. Throws DataError where the arrays hold no such ids.
+  Csr<double> epoch_graph() const {
     const Index n = ids_->rows();
-    const OnHost<T, typename B::Memory> ids(std::as_const(*ids_).value());
-    Csr<T> places{n, n, Buffer<Index>(n + 1), Buffer<Id>(n * k_), {}};
-    for (Index i = 0; i <= n; ++i) places.offsets[i] = i * k_;
+    const OnHost<T, typename B::Memory> ids(std::as_const(*ids_).value()), cosines(std::as_const(*cosines_).value());
+    Csr<double> out{n, n, Buffer<Index>(n + 1), Buffer<Id>(n * k_), Buffer<double>(n * k_)};
+    for (Index i = 0; i <= n; ++i) out.offsets[i] = i * k_;
     for (Index e = 0; e < n * k_; ++e) {
       const T id = ids.view().data[e];
       if (!(id >= 0 && id < static_cast<T>(n)))
         throw DataError(detail::message(ids_->name, ": id ", id, " is outside [0, ", n, "); the file is damaged"));
-      places.indices[e] = static_cast<Id>(id);
+      out.indices[e] = static_cast<Id>(id);
+      out.values[e] = static_cast<double>(cosines.view().data[e]);
     }
-    epoch_ = std::make_shared<const Choice>(Choice{{}, {}, Pattern(places)});
+    return out;
   }
   /// Whether one of these two has been called.
   bool begun() const noexcept { return epoch_ != nullptr; }
