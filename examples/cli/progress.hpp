@@ -2,6 +2,7 @@
 /// @file progress.hpp
 /// What is seen of a training run on stderr: where it stands, and a line an epoch.
 
+#include "program.hpp"
 #include "status_line.hpp"
 
 #include <rearm/train/trainer.hpp>
@@ -28,8 +29,8 @@ inline std::string rounded(double value) {
 /// Where a run stands in the middle of an epoch.
 struct Standing {
   int epoch = 0;
-  double done = 0;  ///< of the epoch's steps
-  std::string loss, metric;
+  double done = 0;           ///< of the epoch's steps
+  std::string loss, metric;  ///< the metric is empty before the first validation
   double epoch_seconds = 0;  ///< left of the epoch
   double run_seconds = 0;    ///< left of the run if validation improves no more
   bool may_last = false;     ///< longer than that, since it ends by early stopping
@@ -39,7 +40,7 @@ inline std::vector<LinePart> line_of(const Standing& s, std::size_t width) {
   return {{0, "epoch " + std::to_string(s.epoch)},
           {2, ' ' + bar(s.done, std::clamp<std::size_t>(width / 7, 7, 22))},
           {5, " loss " + s.loss},
-          {4, ", " + s.metric},
+          {4, s.metric.empty() ? "" : ", " + s.metric},
           {1, ", " + duration(s.epoch_seconds) + " left"},
           {3, ", run " + duration(s.run_seconds) + (s.may_last ? " or more" : "")}};
 }
@@ -99,7 +100,9 @@ class Progress {
     stepped_ = now;
     if (std::exchange(stepping_, true)) return;
     lock.unlock();
-    line_.show([this](std::size_t width) { return line_of(standing(), width); });
+    line_.show([this](std::size_t width) {
+      return interrupted() ? std::vector<LinePart>{{0, "finishing this step"}} : line_of(standing(), width);
+    });
   }
   /// `done` is the part of it that is, if that is known.
   void stage(std::string_view what, double done = -1) {
@@ -154,7 +157,7 @@ class Progress {
     return {epoch_,
             static_cast<double>(step_ + 1) / steps,
             rounded(loss_),
-            config_.watch + ' ' + metric_,
+            metric_.empty() ? "" : config_.watch + ' ' + metric_,
             left,
             left + whole * more.epochs,
             more.by_early_stopping};
@@ -166,7 +169,7 @@ class Progress {
   int epoch_ = -1, stale_;
   Index step_ = 0, first_step_ = 0, n_steps_ = 1;
   double loss_ = 0;
-  std::string metric_ = "-";                      ///< of the last validation
+  std::string metric_;                            ///< of the last validation
   bool stepping_ = false;                         ///< the line shows steps
   double valid_seconds_ = 0, whole_seconds_ = 0;  ///< of the last epoch
   Clock::time_point began_, stepped_, ended_;

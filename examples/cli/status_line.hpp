@@ -42,7 +42,7 @@ inline std::string duration(double seconds) {
   return text;
 }
 
-/// Part of a line. Where there is no room for all, those of the highest rank are left out first; rank 0 stays.
+/// Part of a line. Where there is no room for all, lower ranks come first; rank 0 stays.
 struct LinePart {
   int rank;
   std::string text;
@@ -79,19 +79,25 @@ inline std::size_t columns_of(std::string_view text) {
 }
 
 /// The parts one after the other, within `width` columns.
-inline std::string fit(std::vector<LinePart> parts, std::size_t width) {
-  std::string line;
-  for (;;) {
-    line.clear();
-    int last = 0;
-    for (const LinePart& part : parts) {
-      line += printable(part.text);
-      last = std::max(last, part.rank);
-    }
-    if (columns_of(line) <= width) return line;
-    if (last == 0) break;
-    std::erase_if(parts, [&](const LinePart& part) { return part.rank == last; });
+inline std::string fit(const std::vector<LinePart>& parts, std::size_t width) {
+  std::vector<std::string> texts;
+  std::vector<std::size_t> order;
+  for (const LinePart& part : parts) {
+    order.push_back(texts.size());
+    texts.push_back(printable(part.text));
   }
+  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return parts[i].rank; });
+  std::size_t used = 0;
+  for (const std::size_t i : order) {
+    const std::size_t columns = columns_of(texts[i]);
+    if (parts[i].rank > 0 && (used > width || columns > width - used))
+      texts[i].clear();
+    else
+      used += columns;
+  }
+  std::string line;
+  for (const std::string& text : texts) line += text;
+  if (used <= width) return line;
   while (!line.empty() && columns_of(line) + 2 > width) {
     while (!line.empty() && (static_cast<unsigned char>(line.back()) & 0xC0) == 0x80) line.pop_back();
     if (!line.empty()) line.pop_back();

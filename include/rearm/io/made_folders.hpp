@@ -23,8 +23,8 @@ class MadeFolders {
       if (at.has_filename()) made_.push_back(at);
     if (!error) std::filesystem::create_directories(folder, error);
   }
-  MadeFolders(const MadeFolders&) = delete;
-  MadeFolders& operator=(const MadeFolders&) = delete;
+  MadeFolders(MadeFolders&&) = default;
+  MadeFolders& operator=(MadeFolders&&) = delete;
   ~MadeFolders() {
     std::error_code ignored;  // one that holds something stays
     for (const std::filesystem::path& folder : made_) std::filesystem::remove(folder, ignored);
