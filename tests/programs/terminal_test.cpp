@@ -239,6 +239,7 @@ TEST_CASE("a terminal that becomes narrower is followed") {
   terminal.resize(44);
   const std::size_t before = terminal.seen.size();
   terminal.wait_for("\x1b[J", before);  // the rows that the old line takes now
+  terminal.wait_for("\r\x1b[K", terminal.seen.find("\x1b[J", before));
   terminal.type("\x03");
   CHECK(ended_by(terminal.finish(), SIGINT));
   for (const std::string& line : drawn(terminal.seen.substr(terminal.seen.find("\x1b[J", before)))) {
@@ -373,6 +374,41 @@ TEST_CASE("the version, and the examples of --help, which work when they are pas
   INFO(script << terminal.seen);
   CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
   CHECK(n_lines >= 8);
+}
+
+TEST_CASE("./run says nothing of CMake unless that fails or lasts, hands on how it was called, and ends by Ctrl-C") {
+  const Folder folder;
+  fs::create_directories(folder / "build/release/bin");
+  fs::create_directories(folder / "stub");
+  fs::copy_file(fs::path(REARM_SOURCE_DIR) / "run", folder / "run");
+  const auto script = [&](const std::string& name, const std::string& text) {
+    folder.write(name, "#!/usr/bin/env bash\n" + text);
+    fs::permissions(folder / name, fs::perms::owner_all);
+  };
+  script("build/release/bin/rearm", "echo \"$REARM_CALLED_AS $*\"\n");
+  script("stub/apt-get", "");
+  script("stub/cmake",
+         "echo 'of cmake'\n[[ $1 != --preset ]] || exit 0\n[[ $HOW != lasts ]] || sleep 60\n"
+         "[[ $HOW != builds && $HOW != fails ]] || echo '[1/2] Building CXX object'\n[[ $HOW != fails ]]\n");
+  const auto terminal = [&](const std::string& how, const std::string& command) {
+    return "cd '" + folder.path().string() + "' && export PATH=\"$PWD/stub:$PATH\" HOW=" + how + " && " + command;
+  };
+  const auto run = [&](const std::string& how) {
+    Terminal t({"bash", "-c", terminal(how, "./run check 'a b' 2>err; status=$?; cat err; exit $status")}, 80);
+    const int status = t.finish();
+    return std::pair(WIFEXITED(status) ? WEXITSTATUS(status) : -1, t.seen);
+  };
+  CHECK(run("does_nothing") == std::pair(0, std::string("./run check a b\r\n")));
+  CHECK(run("builds") ==
+        std::pair(0, std::string("./run check a b\r\nrun: building rearm (some minutes the first time)\r\n")));
+  const auto [status, said] = run("fails");
+  CHECK(status == 1);
+  CHECK(test::has(said, "of cmake\r\n[1/2] Building CXX object\r\nrun: rearm could not be built"));
+  Terminal loop({"bash", "-c", terminal("lasts", "for i in 1 2; do ./run check; echo next round; done")}, 80);
+  loop.wait_for("building rearm");
+  loop.type("\x03");
+  CHECK(ended_by(loop.finish(), SIGINT));
+  CHECK_FALSE(test::has(loop.seen, "next round"));
 }
 
 }  // namespace programs_terminal_test
