@@ -344,7 +344,8 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   }
   if (result.interrupted) tell_how_to_continue();
   if (result.best_epoch < 0) {
-    std::printf("no epoch was validated, so no model was saved\n");
+    std::printf(result.interrupted ? "no epoch has been validated yet, so there is no model yet\n"
+                                   : "no epoch was validated, so no model was saved\n");
     return 0;
   }
   try {
