@@ -171,11 +171,10 @@ int prepare(PrepareArguments args) {
     write_names("items.tsv", prepared.items, log.item_names);
     for (auto& [modality, from] : modalities) {
       Index n = 0;
-      from.features.copy = [&, copy = from.features.copy](Id item, float* out) {
+      from.features.copy = [&, copy = from.features.copy, what = "writing features of " + modality](Id item,
+                                                                                                    float* out) {
         stop_if_interrupted();
-        if (n++ % 256 == 0)
-          line.stage("writing features of " + modality,
-                     static_cast<double>(n) / static_cast<double>(prepared.items.size()));
+        if (n++ % 256 == 0) line.stage(what, static_cast<double>(n) / static_cast<double>(prepared.items.size()));
         return copy(item, out);
       };
       const FilledFeatures rows =
