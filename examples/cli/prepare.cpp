@@ -219,8 +219,8 @@ int prepare(PrepareArguments args) {
               written->valid.size(), written->test.size(), 100 * statistics.sparsity);
   notes.insert(notes.end(), written->warnings.begin(), written->warnings.end());
   for (const std::string& note : notes) std::printf("note: %s\n", note.c_str());
-  std::printf("next: rearm check %s; rearm train %s\n", shell_word(args.out.string()).c_str(),
-              shell_word(args.out.string()).c_str());
+  const std::string program = called_as(), made = shell_word(args.out.string());
+  std::printf("next: %s check %s; %s train %s\n", program.c_str(), made.c_str(), program.c_str(), made.c_str());
   return 0;
 }
 
