@@ -147,7 +147,7 @@ void print_to(const std::filesystem::path& out, const Print& print) {
     });
 }
 
-/// Whether nobody sees the terminal in between what goes to standard output.
+/// Whether the lists go to a file, so that a line in the terminal disturbs neither them nor a pager.
 inline bool goes_to_file(const ListOutput& output) {
   struct stat status = {};
   return !output.out.empty() || (::fstat(STDOUT_FILENO, &status) == 0 && S_ISREG(status.st_mode));
