@@ -47,6 +47,8 @@ double lift_of(Context<Cpu>& ctx, const Dataset& data, const Modality& modality,
 
 int check(const CheckArguments& args) {
   if (args.k < 0) throw ConfigError(message("k = ", args.k, ": must be at least 0, which compares no neighbors"));
+  StatusLine line;
+  line.stage("reading " + args.dir.string());
   const Dataset data = load_dataset(args.dir);
   const DatasetStatistics s = dataset_statistics(data);
   std::vector<std::string> warnings = data.warnings;
@@ -54,6 +56,7 @@ int check(const CheckArguments& args) {
   std::vector<std::optional<double>> lifts(data.modalities.size());
   Context<Cpu> ctx({.threads = args.threads});
   for (std::size_t m = 0; m < lifts.size() && k > 0; ++m) {
+    line.stage("neighbors by " + data.modalities[m].name);
     lifts[m] = std::round(100 * lift_of(ctx, data, data.modalities[m], k)) / 100;
     if (*lifts[m] >= 1.1) continue;
     warnings.push_back(
@@ -61,6 +64,7 @@ int check(const CheckArguments& args) {
                 " times as many users as other items, so its graph adds noise: are its rows in the order ",
                 "of the items? `rearm prepare --features` puts them in order by id"));
   }
+  line.clear();
   if (args.format == "json") {
     const auto degrees = [](const Degrees& d) {
       return nlohmann::ordered_json{{"min", d.min},
@@ -122,7 +126,7 @@ Command add_check(CLI::App& app) {
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
   add_threads(app, args->threads);
-  app.footer("Example: rearm check data/baby");
+  app.footer(examples("Example", {"rearm check data/tiny    # of the example of `rearm prepare --help`"}));
   return [=] { return check(*args); };
 }
 

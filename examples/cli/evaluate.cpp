@@ -31,8 +31,9 @@ struct EvaluateArguments {
   int threads = 0;
 };
 
-int print(const EvaluateArguments& args, const SavedModel<Cpu>& model, const Dataset& data,
-          const MetricValues& values) {
+int print(const EvaluateArguments& args, const SavedModel<Cpu>& model, const Dataset& data, const MetricValues& values,
+          StatusLine& line) {
+  line.clear();
   if (args.format == "json") {
     nlohmann::ordered_json json = {
         {"model", model.model}, {"dataset", data.name}, {"split", args.split}, {"metrics", values}};
@@ -44,13 +45,13 @@ int print(const EvaluateArguments& args, const SavedModel<Cpu>& model, const Dat
   return 0;
 }
 
-void require_pairs(const EvaluateArguments& args, Index known, Index all) {
+void require_pairs(const EvaluateArguments& args, Index known, Index all, StatusLine& line) {
   if (known == 0)
     throw DataError(message(args.dir.string(), ": the model can rank none of the ", all, " pairs of ", args.split,
                             "; are its names of another kind?"));
   if (known < all)
-    std::fprintf(stderr, "rearm: %td of %td pairs of %s are left out: the model does not know their user or item\n",
-                 all - known, all, args.split.c_str());
+    line.say(message("rearm: ", all - known, " of ", all, " pairs of ", args.split,
+                     " are left out: the model does not know their user or item"));
 }
 
 /// Of the data set's users without a pair in the model's training: represented by their items in train.
@@ -78,10 +79,14 @@ int evaluate_model(const EvaluateArguments& args) {
     metrics.clear();
     for (const std::string& name : args.metrics) rearm::parse(name, metrics.emplace_back());
   }
+  StatusLine line;
+  line.stage("reading " + args.model.string());
   auto model = load_model<Cpu>(args.model);
+  line.stage("reading " + args.dir.string());
   const Dataset data = load_dataset(args.dir, {.read_knn = false});
   const bool by_number = args.ids == "internal";
   Context<Cpu> ctx({.threads = args.threads});
+  line.stage("computing metrics");
   std::vector<Id> new_items;
   if (args.of == "new-items") {
     new_items = add_items(ctx, model, read_item_folder(args.dir, args.modalities), args.neighbors, by_number);
@@ -90,9 +95,9 @@ int evaluate_model(const EvaluateArguments& args) {
   const MatchedIds ids = match_ids(model, data, by_number);
   const Interactions& split = args.split == "test" ? data.test : data.valid;
   if (args.of == "new-users")
-    return print(args, model, data, evaluate_new_users(ctx, args, model, data, ids, split, metrics));
+    return print(args, model, data, evaluate_new_users(ctx, args, model, data, ids, split, metrics), line);
   const Interactions pairs = ids.renumber(split);
-  require_pairs(args, pairs.size(), split.size());
+  require_pairs(args, pairs.size(), split.size(), line);
   // What a user had in training is no candidate: of the model, and of this data set.
   const Adjacency seen = merge(model.seen, items_by_user(ids.renumber(data.train), model.users.rows()));
   // The users whom the run that made the model counted.
@@ -103,11 +108,12 @@ int evaluate_model(const EvaluateArguments& args) {
   if (args.of == "all")
     return print(
         args, model, data,
-        evaluate<Cpu>(ctx, model.users.view(), model.items.view(), &seen, relevant(pairs), args.cutoffs, metrics));
+        evaluate<Cpu>(ctx, model.users.view(), model.items.view(), &seen, relevant(pairs), args.cutoffs, metrics),
+        line);
   const ItemSubset<float> subset(model.items.view(), new_items);
   const Adjacency masked = subset.renumber(seen), wanted = subset.renumber(relevant(pairs));
   return print(args, model, data,
-               evaluate<Cpu>(ctx, model.users.view(), subset.rows(), &masked, wanted, args.cutoffs, metrics));
+               evaluate<Cpu>(ctx, model.users.view(), subset.rows(), &masked, wanted, args.cutoffs, metrics), line);
 }
 
 }  // namespace
@@ -138,7 +144,9 @@ Command add_evaluate(CLI::App& app) {
   add_ids(app, args->ids);
   app.add_option("--format", args->format, "tsv or json")->check(CLI::IsMember({"tsv", "json"}))->capture_default_str();
   add_threads(app, args->threads);
-  app.footer("Example: rearm evaluate out/baby/model.safetensors data/baby --metrics recall,ndcg --cutoffs 5,10,50");
+  app.footer(examples("Example, with the data of the example of `rearm prepare --help`",
+                      {"rearm train data/tiny --model bpr_mf --epochs 5 --out out/tiny",
+                       "rearm evaluate out/tiny/model.safetensors data/tiny --metrics recall,ndcg --cutoffs 5,10"}));
   return [=] { return evaluate_model(*args); };
 }
 

@@ -126,8 +126,10 @@ Command add_explain(CLI::App& app) {
       ->capture_default_str();
   add_threads(app, args->threads);
   app.footer(
-      "Columns add up to the score; so do the user's items with the rest, which is what they do not explain.\n"
-      "Example: rearm explain out/baby/model.safetensors --user A1KKE3VV5RKV6 -k 3");
+      std::string(
+          "Columns add up to the score; so do the user's items with the rest, which is what they do not explain.\n\n") +
+      examples("Example, with the model of the example of `rearm train --help`",
+               {"rearm explain out/try/model.safetensors --user 0 -k 3"}));
   return [=] { return explain(*args); };
 }
 

@@ -12,6 +12,9 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
@@ -144,9 +147,28 @@ void print_to(const std::filesystem::path& out, const Print& print) {
     });
 }
 
-/// Calls rank(sink), which hands `n` lists of up to k to the sink, block by block.
+/// Whether the lists go to a file, so that a line in the terminal disturbs neither them nor a pager.
+inline bool goes_to_file(const ListOutput& output) {
+  struct stat status = {};
+  return !output.out.empty() || (::fstat(STDOUT_FILENO, &status) == 0 && S_ISREG(status.st_mode));
+}
+
+/// Calls rank(sink), which hands `n` lists of up to k to the sink, block by block. With --out a signal leaves no file.
 inline void print_lists(const ListOutput& output, const ListKind& kind, const IdTexts& entries, Index n, Index k,
-                        const std::function<void(const ListSink&)>& rank) {
+                        StatusLine& line, const std::function<void(const ListSink&)>& rank_all) {
+  line.clear();
+  if (!output.out.empty()) catch_signals("stopping");
+  Index ranked = 0;
+  const auto rank = [&](const ListSink& sink) {
+    if (goes_to_file(output)) line.stage("ranking", 0);
+    rank_all([&](std::span<const std::string> rows, const TopK<float>& lists) {
+      stop_if_interrupted();
+      sink(rows, lists);
+      ranked += static_cast<Index>(rows.size());
+      if (goes_to_file(output)) line.stage("ranking", static_cast<double>(ranked) / static_cast<double>(n));
+    });
+    line.clear();
+  };
   if (output.format != "npy") {
     print_to(output.out, [&](const auto& write) {
       if (output.format == "tsv") write(std::string(kind.row) + "\trank\t" + kind.entry + "\tscore\n");
@@ -188,16 +210,16 @@ void for_each_block(std::span<const Id> ids, std::span<const std::string> labels
 
 /// Says on stderr which rows are zeros: a user or item of which the model knows nothing, to which all others are as
 /// near.
-inline void warn_of_zeros(ConstView<float> rows, std::span<const Id> ids, const IdTexts& texts) {
+inline void warn_of_zeros(ConstView<float> rows, std::span<const Id> ids, const IdTexts& texts, StatusLine& line) {
   Index unknown = 0;
   for (const Id id : ids) {
     const float* const row = rows.row(id);
     if (std::any_of(row, row + rows.cols, [](float x) { return x != 0; })) continue;
     if (unknown++ == 0)
-      std::fprintf(stderr, "rearm: %s %s has a representation of zeros: the order of its list means nothing\n",
-                   texts.kind().c_str(), texts[id].c_str());
+      line.say(rearm::detail::message("rearm: ", texts.kind(), ' ', texts[id],
+                                      " has a representation of zeros: the order of its list means nothing"));
   }
-  if (unknown > 1) std::fprintf(stderr, "rearm: the same holds for %td more\n", unknown - 1);
+  if (unknown > 1) line.say(rearm::detail::message("rearm: the same holds for ", unknown - 1, " more"));
 }
 
 }  // namespace rearm::cli

@@ -2,10 +2,13 @@
 #include "commands.hpp"
 #include "program.hpp"
 
+#include <rearm/version.hpp>
+
 int main(int argc, char** argv) {
   namespace cli = rearm::cli;
   CLI::App app("Multi-modal graph recommendation.", "rearm");
   app.require_subcommand(1);
+  app.set_version_flag("--version", "rearm " REARM_VERSION_STRING, "print the version");
   cli::Command command;
   return cli::run_program(app, argc, argv, [&](const auto& parse) {
     CLI::App& train = *app.add_subcommand("train", "train a model on a folder with a data set, or on generated data");
@@ -27,6 +30,9 @@ int main(int argc, char** argv) {
     const cli::Command of_models = cli::add_models(models);
     const cli::Command of_prepare = cli::add_prepare(prepare);
     const cli::Command of_check = cli::add_check(check);
+    app.footer(cli::examples("To try it", {"rearm train --synthetic --epochs 3 --out out/try",
+                                           "rearm recommend out/try/model.safetensors --users 0,1 -k 5",
+                                           "rearm COMMAND --help    # what a command takes, with an example"}));
     parse();
     if (train.parsed()) return of_train();
     if (evaluate.parsed()) return of_evaluate();

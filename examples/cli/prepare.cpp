@@ -113,6 +113,8 @@ int prepare(PrepareArguments args) {
   const bool folder_given = fs::is_directory(args.source);
   if (folder_given && (!args.text.delimiter.empty() || !args.text.header.empty()))
     throw ConfigError("--delimiter and --columns are for files; a folder's have tabs and a header line");
+  StatusLine line;
+  line.stage("reading " + args.source.string());
   FolderLog source = folder_given ? read_folder(args.source, args.text.columns) : FolderLog();
   if (!folder_given) source.log = read_interactions(*open_text(args.source), args.source, args.text);
   const InteractionLog& log = source.log;
@@ -122,18 +124,23 @@ int prepare(PrepareArguments args) {
   if (!args.min_rating.empty()) settings.min_rating = rearm::detail::finite_number(args.min_rating);
   settings.split = split_rule(args.split, is_split);
   settings.seed = args.seed;
+  line.stage("choosing interactions");
   const PreparedInteractions prepared = prepare_interactions(log, settings);
 
   std::map<std::string, Source> modalities;
   if (source.data)
     for (const Modality& modality : source.data->modalities)
       modalities[modality.name] = of_folder(modality, source.items);
-  for (const auto& [name, file] : files) modalities[name] = open_features(name, file, ids, log.item_names);
+  for (const auto& [name, file] : files) {
+    line.stage("reading " + file.string());
+    modalities[name] = open_features(name, file, ids, log.item_names);
+  }
 
   fs::path folder = fs::absolute(args.out).lexically_normal();
   if (!folder.has_filename()) folder = folder.parent_path();
   const std::string name = folder.filename().string();
   if (args.name.empty()) args.name = source.data ? source.data->name : name;
+  line.clear();
   std::printf("%s: %td interactions of %td users and %td items\n", args.source.c_str(), log.size(),
               log.user_names.size(), log.item_names.size());
   print_left_out(prepared.below_rating, "rated too low: left out");
@@ -151,6 +158,8 @@ int prepare(PrepareArguments args) {
                                      {"seed", settings.seed}};
   if (settings.min_rating) manifest["min_rating"] = *settings.min_rating;
   std::optional<Dataset> written;
+  std::fflush(stdout);
+  catch_signals("stopping");
   write_folder_atomically(folder, [&](const fs::path& dir) {
     write_interactions(dir, name, prepared);
     const auto write_names = [&](const char* file, const std::vector<Id>& kept, const IdNames& names) {
@@ -161,11 +170,19 @@ int prepare(PrepareArguments args) {
     write_names("users.tsv", prepared.users, log.user_names);
     write_names("items.tsv", prepared.items, log.item_names);
     for (auto& [modality, from] : modalities) {
+      Index n = 0;
+      from.features.copy = [&, copy = from.features.copy, what = "writing features of " + modality](Id item,
+                                                                                                    float* out) {
+        stop_if_interrupted();
+        if (n++ % 256 == 0) line.stage(what, static_cast<double>(n) / static_cast<double>(prepared.items.size()));
+        return copy(item, out);
+      };
       const FilledFeatures rows =
           gather_features(from.features, prepared.items, log.item_names, args.fill == "zero" ? Fill::zero : Fill::mean);
       write_npy(dir / (modality + "_feat.npy"),
                 std::span<const float>(rows.values.data(), static_cast<std::size_t>(rows.values.size())),
                 {rows.values.rows(), rows.values.cols()});
+      line.clear();
       std::printf("%s: %td wide\n", modality.c_str(), rows.values.cols());
       print_left_out(rows.filled, message("of ", rows.values.rows(), " items have none and get ",
                                           args.fill == "zero" ? "zeros" : "the mean of the others")
@@ -189,8 +206,12 @@ int prepare(PrepareArguments args) {
     write_file_atomically(dir / "dataset.json", [&](std::ostream& out) {
       out << manifest.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
     });
+    stop_if_interrupted();
+    line.stage("reading the new folder");
     written = load_dataset(dir);
+    stop_if_interrupted();
   });
+  line.clear();
 
   const DatasetStatistics statistics = dataset_statistics(*written);
   std::printf("%s: %td users, %td items, %td interactions (%td train, %td valid, %td test), sparsity %.2f %%\n",
@@ -198,8 +219,8 @@ int prepare(PrepareArguments args) {
               written->valid.size(), written->test.size(), 100 * statistics.sparsity);
   notes.insert(notes.end(), written->warnings.begin(), written->warnings.end());
   for (const std::string& note : notes) std::printf("note: %s\n", note.c_str());
-  std::printf("next: rearm check %s; rearm train %s\n", quoted(args.out.string()).c_str(),
-              quoted(args.out.string()).c_str());
+  const std::string program = called_as(), made = shell_word(args.out.string());
+  std::printf("next: %s check %s; %s train %s\n", program.c_str(), made.c_str(), program.c_str(), made.c_str());
   return 0;
 }
 
@@ -253,10 +274,14 @@ Command add_prepare(CLI::App& app) {
   app.add_option("--delimiter", args->text.delimiter, "between columns (found in the first line; `tab` is understood)")
       ->type_name("TEXT")
       ->group("Columns");
-  app.footer(
-      "Example: rearm prepare reviews_Baby_5.json.gz --features image=image_features_Baby.b --out data/baby\n"
-      "         rearm prepare data/with_gaps --out data/without_gaps    # numbers ids without gaps\n"
-      "         rearm prepare ratings_Baby.csv --columns user,item,rating,timestamp --out data/baby");
+  app.footer(examples("Example, works as it stands", {"awk 'BEGIN { for (u = 0; u < 60; ++u) for (k = 0; k < 8; ++k) "
+                                                      "print u \",\" (u + 3 * k) % 40 }' > pairs.csv",
+                                                      "rearm prepare pairs.csv --columns user,item --out data/tiny"}) +
+             "\n\n" +
+             examples("Examples",
+                      {"rearm prepare reviews_Baby_5.json.gz --features image=image_features_Baby.b --out data/baby",
+                       "rearm prepare data/with_gaps --out data/without_gaps    # numbers ids without gaps",
+                       "rearm prepare ratings_Baby.csv --columns user,item,rating,timestamp --out data/baby"}));
   return [=] { return rearm::detail::with_memory_errors("preparing a data set", [&] { return prepare(*args); }); };
 }
 

@@ -1,96 +1,178 @@
 #pragma once
 /// @file progress.hpp
-/// What is seen of a training run on stderr: a bar on a terminal, else one line an epoch.
+/// What is seen of a training run on stderr: where it stands, and a line an epoch.
+
+#include "program.hpp"
+#include "status_line.hpp"
 
 #include <rearm/train/trainer.hpp>
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdio>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace rearm::cli {
 
-/// "1 h 05 min", "3 min 20 s", "12 s".
-inline std::string duration(double seconds) {
-  const auto s = static_cast<long>(std::max(0.0, seconds) + 0.5);
+/// A metric or a loss as it is shown everywhere.
+inline std::string rounded(double value) {
   char text[64];
-  if (s >= 3600)
-    std::snprintf(text, sizeof(text), "%ld h %02ld min", s / 3600, s / 60 % 60);
-  else if (s >= 60)
-    std::snprintf(text, sizeof(text), "%ld min %02ld s", s / 60, s % 60);
-  else
-    std::snprintf(text, sizeof(text), "%ld s", s);
+  std::snprintf(text, sizeof(text), "%.4f", value);
   return text;
+}
+
+/// Where a run stands in the middle of an epoch.
+struct Standing {
+  int epoch = 0;
+  double done = 0;           ///< of the epoch's steps
+  std::string loss, metric;  ///< the metric is empty before the first validation
+  double epoch_seconds = 0;  ///< left of the epoch
+  double run_seconds = 0;    ///< left of the run if validation improves no more
+  bool may_last = false;     ///< longer than that, since it ends by early stopping
+};
+
+inline std::vector<LinePart> line_of(const Standing& s, std::size_t width) {
+  return {{0, "epoch " + std::to_string(s.epoch)},
+          {2, ' ' + bar(s.done, std::clamp<std::size_t>(width / 7, 7, 22))},
+          {5, " loss " + s.loss},
+          {4, s.metric.empty() ? "" : ", " + s.metric},
+          {1, ", " + duration(s.epoch_seconds) + " left"},
+          {3, ", run " + duration(s.run_seconds) + (s.may_last ? " or more" : "")}};
+}
+
+/// The line of a finished epoch; an asterisk marks one that improved the metric.
+inline std::vector<LinePart> line_of(const EpochReport& r, const std::string& watch) {
+  std::vector<LinePart> line = {{0, "epoch " + std::to_string(r.epoch) + ':'}, {2, " loss " + rounded(r.losses.total)}};
+  std::string parts;
+  for (const auto& part : r.losses.parts())
+    parts += (parts.empty() ? "" : ", ") + std::string(part.name) + ' ' + rounded(part.value);
+  line.push_back({3, " (" + parts + ')'});
+  const auto found = r.valid.find(watch);
+  line.push_back(
+      {0, "  " + watch + ' ' + (found == r.valid.end() ? "-" : rounded(found->second)) + (r.improved ? " *" : "  ")});
+  line.push_back({1, "  " + duration(r.train_seconds + r.valid_seconds)});
+  return line;
+}
+
+/// Epochs that follow `epoch` if validation does not improve any more. `stale` validations have passed since the best.
+struct EpochsLeft {
+  int epochs;
+  bool by_early_stopping;  ///< else by TrainConfig::epochs
+};
+inline EpochsLeft epochs_left(const TrainConfig& config, int epoch, int stale) {
+  const long to_end = std::max(config.epochs - 1 - epoch, 0);
+  const long every = config.eval_every, next = (epoch / every + 1) * every - 1;  // the epoch of the next validation
+  const long to_stop = next - epoch + every * std::max(long{config.patience} - stale, 0L);
+  return {static_cast<int>(std::min(to_end, to_stop)), to_stop < to_end};
 }
 
 /// Told of stages, steps and epochs.
 class Progress {
  public:
-  /// `watch` is the metric that is shown.
-  Progress(int n_epochs, std::string watch)
-      : n_epochs_(n_epochs), watch_(std::move(watch)), terminal_(::isatty(STDERR_FILENO) == 1) {}
-
-  void stage(std::string_view name, double done) {
-    if (!terminal_) return;
-    std::fprintf(stderr, "\r\033[K%s %.*s", bar(done).c_str(), static_cast<int>(name.size()), name.data());
-    if (done >= 1) std::fputs("\r\033[K", stderr);
+  /// `state` is where a resumed run stands.
+  Progress(StatusLine& line, const TrainConfig& config, const TrainState& state)
+      : line_(line), config_(config), stale_(state.stopping.stale_epochs) {
+    if (const auto found = state.best_valid.find(config.watch); found != state.best_valid.end())
+      metric_ = rounded(found->second);
   }
+
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  ~Progress() { line_.clear(); }
+
   void step(const StepReport& r) {
-    // The loss that is shown follows the last steps.
-    loss_ = r.step == 0 ? r.losses.total : 0.95 * loss_ + 0.05 * r.losses.total;
-    step_seconds_ = step_seconds_ == 0 ? r.seconds : 0.95 * step_seconds_ + 0.05 * r.seconds;
-    const auto now = std::chrono::steady_clock::now();
-    if (!terminal_ || (r.step + 1 < r.n_steps && now - drawn_ < std::chrono::milliseconds(100))) return;
-    drawn_ = now;
-    const auto left = static_cast<double>(r.n_steps - r.step - 1);
-    const double epoch = step_seconds_ * static_cast<double>(r.n_steps) + valid_seconds_;
-    const double all = step_seconds_ * left + valid_seconds_ + epoch * static_cast<double>(n_epochs_ - r.epoch - 1);
-    std::fprintf(stderr, "\r\033[Kepoch %d %s loss %.4f %s %s, %s left, run <= %s", r.epoch,
-                 bar(static_cast<double>(r.step + 1) / static_cast<double>(r.n_steps)).c_str(), loss_, watch_.c_str(),
-                 metric_.c_str(), duration(step_seconds_ * left + valid_seconds_).c_str(), duration(all).c_str());
-    std::fflush(stderr);
+    const auto now = Clock::now();
+    std::unique_lock lock(mutex_);
+    if (r.epoch != epoch_) {
+      epoch_ = r.epoch;
+      first_step_ = r.step;
+      began_ = now - std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(r.seconds));
+      loss_ = r.losses.total;
+    }
+    loss_ = 0.95 * loss_ + 0.05 * r.losses.total;  // what is shown follows the last steps
+    n_steps_ = r.n_steps;
+    step_ = r.step;
+    stepped_ = now;
+    if (std::exchange(stepping_, true)) return;
+    lock.unlock();
+    line_.show([this](std::size_t width) {
+      return interrupted() ? std::vector<LinePart>{{0, "finishing this step"}} : line_of(standing(), width);
+    });
+  }
+  /// `done` is the part of it that is, if that is known.
+  void stage(std::string_view what, double done = -1) {
+    {
+      const std::lock_guard lock(mutex_);
+      stepping_ = false;
+    }
+    line_.stage(what, done);
+  }
+  void stage(TrainStage stage) {
+    switch (stage) {
+      case TrainStage::estimating_memory:
+        return this->stage("estimating memory");
+      case TrainStage::beginning_epoch:
+        return this->stage("beginning an epoch");
+      case TrainStage::validating:
+        return this->stage("validating");
+      case TrainStage::saving:
+        return this->stage("saving");
+      case TrainStage::testing:
+        return this->stage("computing the test metrics");
+    }
   }
   void epoch(const EpochReport& r) {
-    valid_seconds_ = r.valid_seconds;
-    if (const auto found = r.valid.find(watch_); found != r.valid.end())
-      metric_ = std::to_string(found->second).substr(0, 6);
-    std::string parts;
-    for (const auto& part : r.losses.parts()) {
-      char text[64];
-      std::snprintf(text, sizeof(text), "%s%.*s %.4f", parts.empty() ? "" : ", ", static_cast<int>(part.name.size()),
-                    part.name.data(), part.value);
-      parts += text;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = r.valid.find(config_.watch);
+      if (found != r.valid.end()) {
+        metric_ = rounded(found->second);
+        stale_ = r.improved ? 0 : stale_ + 1;
+      }
+      valid_seconds_ = r.valid_seconds;
+      const auto now = Clock::now();
+      if (ended_ != Clock::time_point()) whole_seconds_ = seconds(now - ended_);
+      ended_ = now;
     }
-    std::fprintf(stderr, "%sepoch %d: loss %.4f (%s)  %s %s%s  %s\n", terminal_ ? "\r\033[K" : "", r.epoch,
-                 r.losses.total, parts.c_str(), watch_.c_str(), r.valid.empty() ? "-" : metric_.c_str(),
-                 r.improved ? " *" : "  ", duration(r.train_seconds + r.valid_seconds).c_str());
-    std::fflush(stderr);
-  }
-  /// Ends a line that was being drawn.
-  void clear() const {
-    if (terminal_) std::fputs("\r\033[K", stderr);
+    line_.print(line_of(r, config_.watch));
   }
 
  private:
-  static std::string bar(double done) {
-    constexpr int width = 12;
-    const int full = std::clamp(static_cast<int>(done * width), 0, width);
-    return "[" + std::string(static_cast<std::size_t>(full), '#') +
-           std::string(static_cast<std::size_t>(width - full), '.') + "]";
+  using Clock = std::chrono::steady_clock;
+  static double seconds(Clock::duration d) { return std::chrono::duration<double>(d).count(); }
+
+  Standing standing() const {
+    const std::lock_guard lock(mutex_);
+    const auto steps = static_cast<double>(n_steps_);
+    const double each = seconds(stepped_ - began_) / static_cast<double>(step_ + 1 - first_step_);
+    const double left = std::max(
+        each * (steps - static_cast<double>(step_) - 1) + valid_seconds_ - seconds(Clock::now() - stepped_), 0.0);
+    const double whole = whole_seconds_ > 0 ? whole_seconds_ : each * steps + valid_seconds_;
+    const EpochsLeft more = epochs_left(config_, epoch_, stale_);
+    return {epoch_,
+            static_cast<double>(step_ + 1) / steps,
+            rounded(loss_),
+            metric_.empty() ? "" : config_.watch + ' ' + metric_,
+            left,
+            left + whole * more.epochs,
+            more.by_early_stopping};
   }
-  int n_epochs_;
-  std::string watch_;
-  bool terminal_;
+
+  StatusLine& line_;
+  const TrainConfig& config_;
+  mutable std::mutex mutex_;
+  int epoch_ = -1, stale_;
+  Index step_ = 0, first_step_ = 0, n_steps_ = 1;
   double loss_ = 0;
-  std::string metric_ = "-";  ///< of the last validation
-  double step_seconds_ = 0;
-  double valid_seconds_ = 0;
-  std::chrono::steady_clock::time_point drawn_;
+  std::string metric_;                            ///< of the last validation
+  bool stepping_ = false;                         ///< the line shows steps
+  double valid_seconds_ = 0, whole_seconds_ = 0;  ///< of the last epoch
+  Clock::time_point began_, stepped_, ended_;
 };
 
 }  // namespace rearm::cli

@@ -96,14 +96,16 @@ int recommend(const RecommendArguments& args) {
   if (args.neighbors < 1) throw ConfigError(message("neighbors = ", args.neighbors, ": must be at least 1"));
   if (args.k < 1) throw ConfigError(message("k = ", args.k, ": must be at least 1"));
   check_output(args.output);
+  StatusLine line;
+  line.stage("reading " + args.model.string());
   auto model = load_model<Cpu>(args.model);
   const bool internal = args.output.internal();
   Context<Cpu> ctx({.threads = args.threads});
   std::vector<Id> new_items;
   if (!args.new_items.empty()) {
+    line.stage("representing new items");
     new_items = add_items(ctx, model, read_item_folder(args.new_items, args.modalities), args.neighbors, internal);
-    if (new_items.empty())
-      std::fprintf(stderr, "rearm: %s has no item that is new to the model\n", args.new_items.c_str());
+    if (new_items.empty()) line.say("rearm: " + args.new_items.string() + " has no item that is new to the model");
   }
   const IdTexts users("user", args.model.string(), model.users.rows(), internal ? nullptr : &model.user_names);
   const IdTexts items("item", args.model.string(), model.items.rows(), internal ? nullptr : &model.item_names);
@@ -113,6 +115,7 @@ int recommend(const RecommendArguments& args) {
   Matrix<float> new_rows;
   if (!args.new_users.empty()) {
     new_lists = read_new_users(args.new_users, items, who.labels);
+    line.stage("representing new users");
     new_rows = represent_users<Cpu>(ctx, model.users.view(), model.items.view(), model.seen, new_lists);
     who.rows = new_rows.view();
     who.seen = &new_lists;
@@ -147,7 +150,7 @@ int recommend(const RecommendArguments& args) {
     }
   }
 
-  if (args.new_users.empty()) warn_of_zeros(who.rows, who.ids, users);
+  if (args.new_users.empty()) warn_of_zeros(who.rows, who.ids, users, line);
   const auto rank = [&](std::span<const Id> part) {
     if (own) return rank_candidates(ctx, who.rows, part, model.items.view(), masked, candidates, k);
     if (!subset) return rearm::recommend<Cpu>(ctx, who.rows, part, model.items.view(), masked, k);
@@ -156,7 +159,7 @@ int recommend(const RecommendArguments& args) {
     return lists;
   };
   print_lists(args.output, {"user", "item", "items", users.named() || !args.new_users.empty()}, items,
-              static_cast<Index>(who.ids.size()), k,
+              static_cast<Index>(who.ids.size()), k, line,
               [&](const ListSink& sink) { for_each_block(who.ids, who.labels, k, rank, sink); });
   return 0;
 }
@@ -190,10 +193,11 @@ Command add_recommend(CLI::App& app) {
   add_list_output(app, args->output);
   add_threads(app, args->threads);
   app.footer(
-      "Example: rearm recommend out/baby/model.safetensors --users A1KKE3VV5RKV6,A2IDCSC6NVONIZ -k 20\n"
-      "         rearm recommend out/baby/model.safetensors --users 0,7 --ids internal\n"
-      "         rearm recommend out/baby/model.safetensors --all-users --deny sold_out.txt --format npy --out top\n"
-      "         rearm recommend out/baby/model.safetensors --all-users --new-items data/autumn --only-new");
+      examples("Examples, the first with the model of the example of `rearm train --help`",
+               {"rearm recommend out/try/model.safetensors --users 0,7 -k 5",
+                "rearm recommend out/baby/model.safetensors --users A1KKE3VV5RKV6,A2IDCSC6NVONIZ -k 20",
+                "rearm recommend out/baby/model.safetensors --all-users --deny sold_out.txt --format npy --out top",
+                "rearm recommend out/baby/model.safetensors --all-users --new-items data/autumn --only-new"}));
   return [=] { return recommend(*args); };
 }
 

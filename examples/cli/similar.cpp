@@ -43,6 +43,8 @@ int similar(const SimilarArguments& args) {
         "give one of --items, --items-file, --all-items, --users, --users-file and --all-users; see --help");
   if (args.k < 1) throw ConfigError(message("k = ", args.k, ": must be at least 1"));
   check_output(args.output);
+  StatusLine line;
+  line.stage("reading " + args.model.string());
   const auto model = load_model<Cpu>(args.model);
   const ConstView<float> rows = of_users ? model.users.view() : model.items.view();
   const IdNames& names = of_users ? model.user_names : model.item_names;
@@ -60,7 +62,7 @@ int similar(const SimilarArguments& args) {
   for (const Id id : ids) labels.push_back(texts[id]);
   const Index k = std::min(args.k, std::max<Index>(rows.rows - 1, 1));
   Context<Cpu> ctx({.threads = args.threads});
-  warn_of_zeros(rows, ids, texts);
+  warn_of_zeros(rows, ids, texts, line);
   const Matrix<float> units = args.by == "cosine" ? unit_rows(rows) : Matrix<float>();
   const ConstView<float> compared = args.by == "cosine" ? units.view() : rows;
   const Adjacency self = each_itself(rows.rows);
@@ -68,7 +70,7 @@ int similar(const SimilarArguments& args) {
     return rearm::recommend<Cpu>(ctx, compared, part, compared, &self, k);
   };
   print_lists(args.output, {of_users ? "user" : "item", "similar", "similar", texts.named()}, texts,
-              static_cast<Index>(ids.size()), k,
+              static_cast<Index>(ids.size()), k, line,
               [&](const ListSink& sink) { for_each_block(ids, labels, k, rank, sink); });
   return 0;
 }
@@ -93,7 +95,8 @@ Command add_similar(CLI::App& app) {
       ->capture_default_str();
   add_list_output(app, args->output);
   add_threads(app, args->threads);
-  app.footer("Example: rearm similar out/baby/model.safetensors --items B000056OV0 -k 5");
+  app.footer(examples("Example, with the model of the example of `rearm train --help`",
+                      {"rearm similar out/try/model.safetensors --items 0,7 -k 5"}));
   return [=] { return similar(*args); };
 }
 

@@ -189,16 +189,20 @@ std::string scores_of(const MetricValues& values, const std::string& watch) {
 
 /// Popularity's metrics beside a finished run's; says so if the run learned hardly more.
 void print_beside_popularity(Context<Cpu>& ctx, const Dataset& data, const TrainConfig& config, const TrainResult& ours,
-                             const std::string& source) {
+                             const std::string& source, StatusLine& line) {
+  line.stage("comparing with popularity");
   ByPopularity popular(ctx, data, config);
-  std::printf("popularity: test%s\n", scores_of(popular.on(data.test), config.watch).c_str());
+  const MetricValues test = popular.on(data.test);
   const double least = popular.on(data.valid).at(config.watch), reached = ours.valid.at(config.watch);
+  line.clear();
+  std::printf("popularity: test%s\n", scores_of(test, config.watch).c_str());
   if (ours.best_epoch == 0 && ours.epochs > 1)
-    std::printf("warning: the first epoch was the best: training only made it worse");
+    std::printf("warning: the first epoch was the best: further training only made it worse");
   else if (reached < 1.05 * least)
     std::printf(
-        "warning: the best validation %s is %.4f and popularity's %.4f: the model says hardly more than what everybody "
-        "takes",
+        "warning: the best validation %s is %.4f and popularity's %.4f: the model is hardly better than recommending "
+        "the "
+        "most popular items to everybody",
         config.watch.c_str(), reached, least);
   else
     return;
@@ -208,7 +212,7 @@ void print_beside_popularity(Context<Cpu>& ctx, const Dataset& data, const Train
 
 /// Test metrics of popularity and LightGCN beside `ours`, on generated data.
 void print_beside_baselines(Context<Cpu>& ctx, const Dataset& data, const TrainConfig& config, const TrainResult& ours,
-                            std::string_view model) {
+                            std::string_view model, StatusLine& line) {
   std::vector<std::pair<std::string, MetricValues>> rows = {
       {"popularity", ByPopularity(ctx, data, config).on(data.test)}};
   if (model != "light_gcn") {
@@ -216,7 +220,13 @@ void print_beside_baselines(Context<Cpu>& ctx, const Dataset& data, const TrainC
     entry->take_preset("synthetic");
     TrainOptions options;
     options.interrupted = interrupted;
+    const std::string what = "training light_gcn to compare with";
+    line.stage(what);
+    options.on_epoch = [&](const EpochReport& r) {
+      line.stage(what, static_cast<double>(r.epoch + 1) / entry->train().epochs);
+    };
     const TrainResult result = train_in_memory(ctx, *entry, data, options);
+    line.clear();
     if (result.interrupted) return;
     rows.emplace_back("light_gcn", result.test);
   }
@@ -231,8 +241,11 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
     throw ConfigError("give either a folder with a data set or --synthetic; see --help");
   const bool cuda = args.backend == "cuda" || (args.backend == "auto" && cuda_devices() > 0);
   if (cuda) require_cuda(args.cuda);
+  StatusLine line;
+  line.stage(args.synthetic ? "generating data" : "reading " + args.dir.string());
   Dataset data = args.synthetic ? make_synthetic() : load_dataset(args.dir);
-  if (args.out.empty()) {
+  const bool default_out = args.out.empty();
+  if (default_out) {
     args.out = fs::path("out") / slug(data.name);
     if (args.synthetic && !args.resume && !args.overwrite) args.out = unused_folder(args.out);
   }
@@ -246,6 +259,8 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   Trainer<Cpu>::check(config, options);
   Trainer<Cpu>::check_data(config, data);
   Context<Cpu> ctx({.threads = args.threads}, config.seed);
+  if (args.resume) require_begun_run(args.out);
+  catch_signals("stopping after this stage");
   const auto held = std::make_shared<HeldFolder>(args.out);
   check_run_folder(args.out, args.resume, args.overwrite);
   const bool replaces = args.overwrite && holds_run(args.out);
@@ -255,9 +270,23 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   const bool resume = args.resume && fs::exists(checkpoint);
   const TrainState state = resume ? read_train_state(checkpoint, record) : TrainState();
 
-  catch_signals();
-  Progress progress(config.epochs, config.watch);
+  Progress progress(line, config, state);
   std::optional<MetricsLog> log;
+  bool told = false;
+  const auto stop_before_training = [&] {
+    if (interrupted()) throw Interrupted{"interrupted before training began; begin again with:\n  " + typed_line()};
+  };
+  // Told before the best model is scored, which takes its time and may be cut off, too.
+  const auto tell_how_to_continue = [&] {
+    if (std::exchange(told, true)) return;
+    line.clear();
+    std::vector<std::string> more;
+    if (!args.resume) more.emplace_back("--resume");
+    if (default_out && args.synthetic) more.insert(more.end(), {"--out", args.out.string()});
+    const auto overwrites = [](const std::string& word) { return word.starts_with("--overwrite"); };
+    std::printf("interrupted; what was trained is saved. Continue with:\n  %s\n", typed_line(overwrites, more).c_str());
+    std::fflush(stdout);
+  };
   options.interrupted = interrupted;
   options.checkpoint_every_seconds = args.checkpoint_every_seconds;
   options.check_memory = args.check_memory;
@@ -268,10 +297,16 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   };
   TrainingJob job{&data, record, config, {.cache_dir = args.cache, .progress = {}}, args.out, held, resume, options};
   job.graphs.progress = [&](std::string_view stage, double done) {
-    progress.stage(stage, done);
-    if (interrupted()) throw Interrupted();
+    if (done < 1) progress.stage(stage, done);
+    stop_before_training();
+  };
+  job.options.on_stage = [&](TrainStage stage) {
+    if (stage == TrainStage::testing && interrupted()) tell_how_to_continue();
+    progress.stage(stage);
   };
   job.options.on_begin = [&] {
+    stop_before_training();
+    line.clear();
     if (resume) {
       held->staged.remove("result.json");  // of the run as it was; it goes with that run's checkpoint
       log.emplace(args.out / "metrics.jsonl", state.epoch);
@@ -280,7 +315,11 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
       for (const char* name : run_files) held->staged.remove(name);
       log.emplace(held->staged.path("metrics.jsonl"), -1, args.out / "metrics.jsonl");
     }
-    write_file_atomically(held->staged.path("config.toml"), [&](std::ostream& out) { out << to_toml(entry); });
+    // Where no run was, the settings are there from now on: by them --resume knows one that is killed before that.
+    const bool first = !resume && !replaces;
+    write_file_atomically(first ? args.out / "config.toml" : held->staged.path("config.toml"),
+                          [&](std::ostream& out) { out << to_toml(entry); });
+    answer_signals_with("saving after this step");
     std::printf("%s: %td users, %td items, %td train pairs; features: %s; model: %s\n", data.name.c_str(), data.n_users,
                 data.n_items, data.train.size(), data.features_are.c_str(), std::string(entry.name()).c_str());
     for (const std::string& warning : data.warnings) std::printf("note: %s\n", warning.c_str());
@@ -292,20 +331,21 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
       std::printf("continuing after epoch %d\n", state.epoch);
     std::fflush(stdout);
   };
+  progress.stage("making the model");
   const TrainingOutcome outcome = cuda ? run_training_on_cuda(args.cuda, job) : run_training_on_cpu(ctx, entry, job);
   const TrainResult& result = outcome.result;
-  progress.clear();
+  line.clear();
+  answer_signals_with("stopping after this stage");
 
-  const std::string source = args.synthetic ? "--synthetic" : quoted(args.dir.string());
   if (replaces && result.best_epoch < 0) {
-    std::printf("interrupted before there was a model; the earlier run in %s is as it was\n", args.out.c_str());
+    std::printf("interrupted before there was a model; the earlier run in %s is as it was. Begin again with:\n  %s\n",
+                args.out.c_str(), typed_line().c_str());
     return 0;
   }
-  if (result.interrupted)
-    std::printf("interrupted; continue with: rearm train %s --out %s --resume\n", source.c_str(),
-                quoted(args.out.string()).c_str());
+  if (result.interrupted) tell_how_to_continue();
   if (result.best_epoch < 0) {
-    std::printf("no epoch was validated, so no model was saved\n");
+    std::printf(result.interrupted ? "no epoch has been validated yet, so there is no model yet\n"
+                                   : "no epoch was validated, so no model was saved\n");
     return 0;
   }
   try {
@@ -316,9 +356,10 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   }
   std::printf("best epoch %d of %d: test%s; model and result.json in %s\n", result.best_epoch, result.epochs,
               scores_of(result.test, config.watch).c_str(), args.out.c_str());
-  if (!args.synthetic && !result.interrupted) print_beside_popularity(ctx, data, config, result, source);
+  if (!args.synthetic && !result.interrupted)
+    print_beside_popularity(ctx, data, config, result, shell_word(args.dir.string()), line);
   if (args.synthetic && !result.interrupted && result.test.contains("recall@20") && result.test.contains("ndcg@20"))
-    print_beside_baselines(ctx, data, config, result, entry.name());
+    print_beside_baselines(ctx, data, config, result, entry.name(), line);
   return 0;
 }
 
@@ -371,11 +412,14 @@ Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
   app.add_flag("--overwrite", args->overwrite, "replace the run in OUT")->excludes("--resume");
   add_threads(app, args->threads);
   app.add_option("--backend", args->backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-  app.add_flag("--tf32", args->cuda.tf32, "cuda: dense products in TF32");
+  app.add_flag("--tf32", args->cuda.tf32, "cuda: matrix products in TF32, faster and less precise");
   app.add_flag("--deterministic,!--no-deterministic", args->cuda.deterministic,
                "cuda: sparse products that give the same bits in every run (the default), or cuSPARSE's");
   const auto flags = std::make_shared<SettingFlags>(app, *entry);
-  app.footer("Example: rearm train data/baby --preset baby --negatives exclude_train --out out/baby");
+  app.footer(
+      examples("Examples", {"rearm train --synthetic --epochs 3 --out out/try    # generated data, works as it stands",
+                            "rearm train data/baby --preset baby --negatives exclude_train --out out/baby",
+                            "rearm train data/baby --preset baby --negatives exclude_train --out out/baby --resume"}));
   return [=] { return train(*args, *flags, *entry); };
 }
 

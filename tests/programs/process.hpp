@@ -65,6 +65,7 @@ class Process {
     pid_ = ::fork();
     REQUIRE(pid_ >= 0);
     if (pid_ > 0) return;
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_DFL);  // ignored in the background
     redirect(out_, STDOUT_FILENO);
     redirect(err_, STDERR_FILENO);
     ::execv(argv[0], argv.data());

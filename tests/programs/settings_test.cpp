@@ -74,10 +74,14 @@ TEST_CASE("folders of runs have plain names and are not used twice") {
   const auto base = folder / "synthetic";
   CHECK(unused_folder(base) == base);
   { const RunLock made(base); }
+  CHECK_FALSE(std::filesystem::exists(base));  // nothing was put into it
+  CHECK_THROWS_AS(require_begun_run(base), ConfigError);
+  std::filesystem::create_directory(base);
   check_run_folder(base, false, false);
   CHECK(unused_folder(base) == base);  // made, but no run yet
   folder.write("synthetic/result.json", "{}");
   CHECK(unused_folder(base) == folder / "synthetic-2");
+  CHECK_NOTHROW(require_begun_run(base));
   CHECK(has(error_of<ConfigError>([&] { check_run_folder(base, false, false); }), "--overwrite"));
   CHECK_NOTHROW(check_run_folder(base, false, true));
 }

@@ -62,6 +62,8 @@ check_refusal() {
 # check_folder: what a run that met a fault has left, and how it goes on.
 check_folder() {
   local before after how=--resume
+  # One that was refused has left nothing, or the graphs it had built.
+  [[ -e $root/run/config.toml || -e $root/run/.lock || -e $root/run/.next ]] || how=
   tried=$((tried + 1))
   if ((status != 0)); then check_refusal "$root"; fi
   before=$(contents "$work/before/$kind/run")
@@ -82,6 +84,7 @@ check_folder() {
     run recommend "$root/run/model.safetensors" --users 0
     ((status == 0)) || fail 'the model cannot be read'
   fi
+  # shellcheck disable=SC2086
   train $how
   ((status == 0)) || { fail 'the run does not go on'; return; }
   [[ $(tensors "$root/run/model.safetensors") == "$want" && $(tensors "$root/run/checkpoint.safetensors") == "$want_last" ]] || fail 'other bits'

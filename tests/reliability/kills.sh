@@ -13,6 +13,9 @@ mkdir "$work/cache"
 arguments=(train "$data" --cache "$work/cache" --epochs 6 --threads 1 "$@")
 train() { "$program" "${arguments[@]}" --out "$1" "${@:2}" >"$work/out" 2>"$work/err"; }
 
+# begun RUN: something of a run is there, so that --resume takes it.
+begun() { [[ -e $1/config.toml || -e $1/.lock || -e $1/.next || -e $1/checkpoint.safetensors ]]; }
+
 train "$work/whole"
 start=$(date +%s%N)
 train "$work/timed"
@@ -25,9 +28,11 @@ killed=0 rounds=0 refused=0 unreadable=0 gaps=0 stale=0 left=0 other=0
 while ((killed < kills)); do
   run=$work/run
   rm -rf "$run"
-  how=--resume
+  how=
   ((rounds % 8 != 7)) || { cp -r "$work/whole" "$run" && how=--overwrite; }
   for ((attempt = 0; ; ++attempt)); do
+    begun "$run" || how=
+    # shellcheck disable=SC2086
     "$program" "${arguments[@]}" --out "$run" $how >"$work/out" 2>"$work/err" &
     pid=$!
     # Moments over the whole of a run, so that few rounds need many continuations.
@@ -41,7 +46,7 @@ while ((killed < kills)); do
       wait $pid || { ((++refused)) && cat "$work/err"; }
     fi
     # An overwriting run is begun again until it has taken the place of the earlier one.
-    [[ $how == --resume || -e $run/.next/commit ]] && how=--resume
+    [[ $how != --overwrite || -e $run/.next/commit ]] && how=--resume
     cmp -s "$run/checkpoint.safetensors" "$work/whole/checkpoint.safetensors" || how=--resume
     if [[ -e $run/result.json ]]; then
       python3 - "$run" <<'PY' || ((++stale))
@@ -56,8 +61,10 @@ PY
     fi
     ((attempt < 3 && killed < kills)) || break
   done
-  how=--resume
-  train "$run" --resume || { ((++refused)) && cat "$work/err"; }
+  how=
+  ! begun "$run" || how=--resume
+  # shellcheck disable=SC2086
+  train "$run" $how || { ((++refused)) && cat "$work/err"; }
   [[ $(tensors "$run/model.safetensors") == "$want" && $(tensors "$run/checkpoint.safetensors") == "$want_last" ]] || ((++other))
   [[ $(wc -l <"$run/metrics.jsonl") == 6 ]] || ((++gaps))
   [[ -z $(find "$run" -name '.*' -not -path "$run") ]] || ((++left))

@@ -6,6 +6,7 @@
 #include <rearm/core/csr.hpp>
 #include <rearm/io/atomic_file.hpp>
 #include <rearm/io/content_hash.hpp>
+#include <rearm/io/made_folders.hpp>
 
 #include <unistd.h>
 
@@ -32,14 +33,16 @@ class GraphCache {
     if (!folder_.empty()) detail::remove_temporaries(folder_, std::chrono::hours(1));  // no file takes that long
   }
 
-  /// Creates the folder. Throws IoError if a graph could not be written there.
-  void require_writable() const {
-    if (folder_.empty()) return;
+  /// Creates the folder, which goes again with what is returned if it is empty then. Throws IoError if a graph could
+  /// not be written there.
+  [[nodiscard]] detail::MadeFolders require_writable() const {
     std::error_code error;
-    std::filesystem::create_directories(folder_, error);
+    if (folder_.empty()) return {};
+    detail::MadeFolders made(folder_, error);
     if (error || !std::filesystem::is_directory(folder_, error) || ::access(folder_.c_str(), W_OK) != 0)
       throw IoError(detail::message("graph cache ", folder_.string(),
                                     ": not a folder that can be written; give another folder, or none to do without"));
+    return made;
   }
 
   std::filesystem::path path(std::string_view name, const ContentHash::Digest& key) const {
@@ -53,7 +56,7 @@ class GraphCache {
     if (folder_.empty()) return build();
     const ContentHash::Digest digest = key();
     if (std::optional<Csr<T>> found = load<T>(name, digest)) return std::move(*found);
-    require_writable();  // before the work; one that only holds the graphs need not be
+    const auto made = require_writable();  // before the work; one that only holds the graphs need not be
     Csr<T> graph = build();
     store(name, digest, graph);
     return graph;

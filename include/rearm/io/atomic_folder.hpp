@@ -3,6 +3,7 @@
 /// Folders of files that appear complete or not at all (POSIX).
 
 #include <rearm/io/atomic_file.hpp>
+#include <rearm/io/made_folders.hpp>
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -17,6 +18,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 
 namespace rearm::REARM_ABI {
 namespace detail {
@@ -81,13 +83,16 @@ inline void exchange_folders(const std::filesystem::path& a, const std::filesyst
 
 /// Runs write(folder) on a new folder beside `path` and renames it to `path`, which may be a folder of files already:
 /// that one stays until the new one stands, and is removed then. Folders above are made. A crash or an error leaves
-/// `path` as it was. Throws IoError naming the path; what `write` throws passes through.
+/// `path` as it was, an error no empty folder either. Throws IoError naming the path; what `write` throws passes
+/// through.
 template <class Writer>
 void write_folder_atomically(const std::filesystem::path& path, const Writer& write) {
   detail::with_io_errors([&] {
     std::filesystem::path target = std::filesystem::weakly_canonical(std::filesystem::absolute(path));
     if (!target.has_filename()) target = target.parent_path();
-    std::filesystem::create_directories(target.parent_path());
+    std::error_code error;
+    const detail::MadeFolders made(target.parent_path(), error);
+    if (error) throw std::filesystem::filesystem_error("", target.parent_path(), error);
     const detail::TemporaryFolder next(target);
     write(next.path());
     if (std::filesystem::exists(target))
@@ -96,8 +101,8 @@ void write_folder_atomically(const std::filesystem::path& path, const Writer& wr
       std::filesystem::rename(next.path(), target);
     const detail::FileDescriptor parent(::open(target.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (parent.get() < 0) return;  // a folder that may not be read
-    if (const int error = detail::sync_folder(parent.get()); error != 0)
-      detail::throw_io(path, "written, but its folder could not be synced", error);
+    if (const int failed = detail::sync_folder(parent.get()); failed != 0)
+      detail::throw_io(path, "written, but its folder could not be synced", failed);
   });
 }
 

@@ -43,7 +43,7 @@ struct LatticeConfig {
     f(Field{"feature_dim", "width of the mapped features by which items are compared", between(1, 1024)},
       c.feature_dim);
     f(Field{"n_ui_layers", "propagation layers over users and items", between(0, 100)}, c.n_ui_layers);
-    f(Field{"n_layers", "propagation layers over items alike", between(0, 100)}, c.n_layers);
+    f(Field{"n_layers", "propagation layers over similar items", between(0, 100)}, c.n_layers);
     f(Field{"knn_k", "neighbors of an item in a modality, itself among them", at_least(1)}, c.knn_k);
     f(Field{"lambda_coeff", "share of the graph of raw features; the learned one has the rest", between(0, 1)},
       c.lambda_coeff);

@@ -42,7 +42,7 @@ struct MgcnConfig {
     f(Field{"modalities", "use only these modalities; empty: all that the data set has"}, c.modalities);
     f(Field{"embedding_dim", "width of every embedding", between(1, 1024)}, c.embedding_dim);
     f(Field{"n_ui_layers", "propagation layers over users and items", between(0, 100)}, c.n_ui_layers);
-    f(Field{"n_layers", "propagation layers over items alike in a modality", between(0, 100)}, c.n_layers);
+    f(Field{"n_layers", "propagation layers over items that are similar in a modality", between(0, 100)}, c.n_layers);
     f(Field{"knn_k", "neighbors of an item in a modality, itself among them", at_least(1)}, c.knn_k);
     f(Field{"reg_weight", "weight of half the squared norms of a batch's final embeddings", at_least(0)}, c.reg_weight);
     f(Field{"reg_batch_size",

@@ -42,7 +42,7 @@ struct MicroConfig {
     f(Field{"modalities", "use only these modalities; empty: all that the data set has"}, c.modalities);
     f(Field{"embedding_dim", "width of every embedding and of the mapped features", between(1, 1024)}, c.embedding_dim);
     f(Field{"n_ui_layers", "propagation layers over users and items", between(0, 100)}, c.n_ui_layers);
-    f(Field{"n_layers", "propagation layers over items alike in a modality", between(0, 100)}, c.n_layers);
+    f(Field{"n_layers", "propagation layers over items that are similar in a modality", between(0, 100)}, c.n_layers);
     f(Field{"knn_k", "neighbors of an item in a modality, itself among them", at_least(1)}, c.knn_k);
     f(Field{"lambda_coeff", "share of the graph of raw features; the learned one has the rest", between(0, 1)},
       c.lambda_coeff);

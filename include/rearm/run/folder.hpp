@@ -4,6 +4,7 @@
 
 #include <rearm/core/error.hpp>
 #include <rearm/io/atomic_file.hpp>
+#include <rearm/io/made_folders.hpp>
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cerrno>
 #include <chrono>
@@ -18,6 +20,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <sstream>
 #include <string>
@@ -52,6 +55,14 @@ inline bool holds_run(const std::filesystem::path& dir) {
   });
 }
 
+/// Whether a run was begun there, even if it was killed before its first checkpoint.
+inline bool holds_begun_run(const std::filesystem::path& dir) {
+  return detail::with_io_errors([&] {
+    return holds_run(dir) || std::ranges::any_of(std::array{"config.toml", ".lock", ".next"},
+                                                 [&](const char* name) { return std::filesystem::exists(dir / name); });
+  });
+}
+
 /// `base`, or the first of base-2, base-3, ... that holds no run.
 inline std::filesystem::path unused_folder(const std::filesystem::path& base) {
   std::filesystem::path dir = base;
@@ -63,14 +74,15 @@ inline std::filesystem::path unused_folder(const std::filesystem::path& base) {
 /// system's (flock) and ends with the process, however that ends. If the file system has no locks, nobody is refused.
 class RunLock {
  public:
-  /// Creates the folder if it does not exist. Throws IoError if it cannot be written to, ConfigError saying who holds
-  /// it. Temporary files that killed runs left in it are removed.
+  /// Creates the folder if it does not exist; if it is empty in the end, it goes again. Throws IoError if it cannot be
+  /// written to, ConfigError saying who holds it. Temporary files that killed runs left in it are removed.
   explicit RunLock(const std::filesystem::path& dir) : path_(dir / ".lock") {
-    std::error_code error;
-    std::filesystem::create_directories(dir, error);
-    if (error) throw IoError(dir.string() + ": cannot be made: " + error.message() + "; choose another --out");
-    for (;;) {
+    for (int attempt = 0;; ++attempt) {
+      std::error_code error;
+      made_.emplace(dir, error);
+      if (error) throw IoError(dir.string() + ": cannot be made: " + error.message() + "; choose another --out");
       file_ = std::make_unique<detail::FileDescriptor>(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+      if (file_->get() < 0 && errno == ENOENT && attempt < 100) continue;  // one that was refused removed the folder
       if (file_->get() < 0) detail::throw_io(dir, "cannot be written into; choose another --out", errno);
       if (::flock(file_->get(), LOCK_EX | LOCK_NB) != 0) {
         if (errno == EINTR) continue;
@@ -103,6 +115,7 @@ class RunLock {
 
  private:
   std::filesystem::path path_;
+  std::optional<detail::MadeFolders> made_;
   std::unique_ptr<detail::FileDescriptor> file_;
 };
 
@@ -186,6 +199,14 @@ struct HeldFolder {
   RunLock lock;
   StagedFiles staged;
 };
+
+/// Throws ConfigError if nothing of a run is in the folder. To be called before this process holds it, which leaves a
+/// lock there.
+inline void require_begun_run(const std::filesystem::path& dir) {
+  if (!holds_begun_run(dir))
+    throw ConfigError(dir.string() + ": holds no run that --resume could continue; leave --resume out to begin one, " +
+                      "or name the folder of the run with --out");
+}
 
 /// Throws ConfigError if the folder holds a run that is to be neither resumed nor overwritten, or one to be resumed
 /// that has no checkpoint; IoError if the folder cannot be read.

@@ -54,37 +54,44 @@ struct TrainConfig {
 
   template <class Self, class F>
   static void fields(Self& c, F&& f) {
-    f(Field{"negatives", "exclude_all (train, valid and test items, as in the authors' program) or exclude_train"},
+    f(Field{"negatives",
+            "exclude_train: items outside of a user's train items; exclude_all: outside of its valid and test items "
+            "as well, as in the authors' program"},
       c.negatives);
-    f(Field{"batch_size", "train pairs per batch", at_least(1)}, c.batch_size);
+    f(Field{"batch_size", "batch size: train pairs in a training step", at_least(1)}, c.batch_size);
     f(Field{"learning_rate", "learning rate", above(0)}, c.learning_rate);
-    f(Field{"weight_decay", "decoupled weight decay (AdamW)", at_least(0)}, c.weight_decay);
-    f(Field{"l2", "times a parameter, added to its gradient (weight_decay of PyTorch's Adam)", at_least(0)}, c.l2);
-    f(Field{"lr_decay", "factor that multiplies the learning rate after each epoch", above_up_to(0, 1)}, c.lr_decay);
-    f(Field{"bfloat16_moments", "store the optimizer's moments in bfloat16, with stochastic rounding"},
+    f(Field{"weight_decay", "weight decay, decoupled from the gradient (AdamW)", at_least(0)}, c.weight_decay);
+    f(Field{"l2", "L2 regularization: this times a parameter is added to its gradient (weight_decay of PyTorch's Adam)",
+            at_least(0)},
+      c.l2);
+    f(Field{"lr_decay", "the learning rate is multiplied by this after every epoch", above_up_to(0, 1)}, c.lr_decay);
+    f(Field{"bfloat16_moments",
+            "keep the optimizer's moments in bfloat16, which halves their memory (stochastic rounding)"},
       c.bfloat16_moments);
-    f(Field{"epochs", "maximum number of epochs", at_least(1), OnResume::may_differ}, c.epochs);
-    f(Field{"patience", "validations without improvement that are tolerated; early stopping comes at the next one",
+    f(Field{"epochs", "train for at most this many epochs", at_least(1), OnResume::may_differ}, c.epochs);
+    f(Field{"patience",
+            "stop early after more than this many epochs in a row without improvement (validations, if eval_every is "
+            "above 1)",
             at_least(0), OnResume::may_differ},
       c.patience);
     f(Field{"edge_keep",
-            "share of the train pairs that each epoch propagates over, drawn anew; evaluation has them all",
+            "share of the train pairs that are kept in the graph, drawn anew for every epoch; evaluation uses all",
             above_up_to(0, 1)},
       c.edge_keep);
     f(Field{"edge_sampling",
-            "how they are drawn: uniform, or degree (those of busy users and popular items less often)"},
+            "how they are drawn: uniform, or degree (pairs of active users and popular items less often)"},
       c.edge_sampling);
-    f(Field{"eval_every", "epochs between validations", at_least(1)}, c.eval_every);
-    f(Field{"metrics", "what validation and test compute: any of recall, ndcg, precision, map, hit_rate, mrr"},
+    f(Field{"eval_every", "validate every this many epochs", at_least(1)}, c.eval_every);
+    f(Field{"metrics", "metrics of validation and test, any of recall, ndcg, precision, map, hit_rate, mrr"},
       c.metrics);
-    f(Field{"cutoffs", "at which K each of them is computed", at_least(1)}, c.cutoffs);
-    f(Field{"watch", "validation metric that decides which epoch is the best, such as recall@20"}, c.watch);
+    f(Field{"cutoffs", "list lengths K at which each metric is computed", at_least(1)}, c.cutoffs);
+    f(Field{"watch", "validation metric that chooses the best epoch, such as recall@20"}, c.watch);
     f(Field{"round_validation_metric",
-            "round that metric to 4 decimals before comparing, as the authors' program does"},
+            "round the watched metric to 4 decimals before epochs are compared, as the authors' program does"},
       c.round_validation_metric);
-    f(Field{"count_cold_users", "include users without train pairs in the mean of each metric (MMRec leaves them out)"},
+    f(Field{"count_cold_users", "average metrics also over users without train pairs (MMRec leaves them out)"},
       c.count_cold_users);
-    f(Field{"seed", "seed of all random numbers"}, c.seed);
+    f(Field{"seed", "seed of all random numbers; the same seed gives the same result"}, c.seed);
   }
 };
 

@@ -53,6 +53,9 @@ struct EpochReport {
   double valid_seconds = 0;
 };
 
+/// What a trainer does beside steps, reported to on_stage.
+enum class TrainStage { estimating_memory, beginning_epoch, validating, saving, testing };
+
 struct TrainOptions {
   /// Called by run() before the first step, once everything the run needs (data, checkpoint) has proved good.
   std::function<void()> on_begin;
@@ -61,6 +64,7 @@ struct TrainOptions {
   double checkpoint_every_seconds = 600;
   std::function<void(const StepReport&)> on_step;
   std::function<void(const EpochReport&)> on_epoch;  ///< before the epoch's checkpoint
+  std::function<void(TrainStage)> on_stage;          ///< before what may take its time between steps
   /// How often a device's losses are read, in steps; the host waits for it. 0: at the end of the epoch. A loss that is
   /// not finite is noticed only then. The host's losses are read every step.
   int read_losses_every = 50;
@@ -241,10 +245,14 @@ class Trainer {
     result.valid = state_.best_valid;
     result.step_seconds_median = median(state_.step_seconds);
     if (result.best_epoch >= 0) {
+      tell(TrainStage::testing);
       store_.load_best(model_.parameters());
       result.test = evaluate(test_);
     }
     return result;
+  }
+  void tell(TrainStage stage) const {
+    if (options_.on_stage) options_.on_stage(stage);
   }
   static double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
@@ -329,6 +337,7 @@ class Trainer {
       replay_.forget();
     }
     if (again && model_.has_resume_epoch()) return model_.resume_epoch(ctx_, epoch);
+    if (model_.has_begin_epoch()) tell(TrainStage::beginning_epoch);
     const auto begin = [&] {
       if (model_.begin_epoch(ctx_, epoch)) replay_.forget();
     };
@@ -341,6 +350,7 @@ class Trainer {
   /// Throws OutOfMemoryError where there is not enough.
   std::size_t check_memory([[maybe_unused]] BatchSource<B>& batches) {
     if constexpr (detail::DryRun<B>::possible) {
+      tell(TrainStage::estimating_memory);
       ParameterStore<B>& parameters = model_.parameters();
       tape_.reset();
       ctx_.arena().release();  // or what an inner network took would be counted twice
@@ -392,6 +402,7 @@ class Trainer {
   Index largest_cutoff() const { return *std::ranges::max_element(options_.cutoffs); }
   /// What is kept must be worth going on from.
   void save_checkpoint(std::span<const Trained<B>> trained) {
+    tell(TrainStage::saving);
     require_finite_parameters(losses_, state_.epoch + 1, state_.epoch_step);
     store_.save_checkpoint(trained, state_);
     saved_step_ = state_.step;
@@ -503,6 +514,7 @@ class Trainer {
   void validate_epoch(EpochReport& report) {
     const bool last = report.epoch + 1 == config_.epochs;
     if ((report.epoch + 1) % config_.eval_every != 0 && !last) return;
+    tell(TrainStage::validating);
     const auto start = Clock::now();
     report.valid = evaluate(valid_);
     EarlyStopping stopping = stopping_;
