@@ -2,6 +2,7 @@
 /// The CPU's vectorized attention and random numbers against the generic functors.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <rearm/backend/cpu/philox.hpp>
 
@@ -65,7 +66,7 @@ void compare(Index n, Index d, double p) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("attention equals the generic functors with and without dropout", T, float, double) {
+TEST_CASE_TEMPLATE("attention equals the generic functors with and without dropout", T, REARM_TEST_SCALARS) {
   for (const double p : {0.0, 0.3, 0.6})
     for (const Index d : {1, 2, 3, 7, 8, 9, 17, 63, 64, 65, 128, 130}) compare<T>(d < 20 ? 20 : 3, d, p);
 }

@@ -2,6 +2,7 @@
 /// One thread and two give the same bits.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <rearm/functors/adam.hpp>
 
@@ -34,7 +35,7 @@ using Ctx = Context<CpuBackend<T>>;
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("gemm split by rows, by columns and inside", T, float, double) {
+TEST_CASE_TEMPLATE("gemm split by rows, by columns and inside", T, REARM_TEST_SCALARS) {
   struct Size {
     Index m, k, n;
   };
@@ -70,7 +71,7 @@ TEST_CASE("products on two threads at once do not disturb each other, again and 
   CHECK(wrong == 0);
 }
 
-TEST_CASE_TEMPLATE("sums over rows and sparse products", T, float, double) {
+TEST_CASE_TEMPLATE("sums over rows and sparse products", T, REARM_TEST_SCALARS) {
   const auto x = random_matrix<T>(3000, 7, 1);
   for (const Write write : {Write::overwrite, Write::accumulate})
     same_bits<T>(1, 7, [&](Ctx<T>& ctx, MatrixView<T> out) { column_sum(ctx, T(0.3), x.view(), {out, write}); });
@@ -83,7 +84,7 @@ TEST_CASE_TEMPLATE("sums over rows and sparse products", T, float, double) {
   same_bits<T>(400, 33, [&](Ctx<T>& ctx, MatrixView<T> out) { spmm(ctx, a.view(), y.view(), out); });
 }
 
-TEST_CASE_TEMPLATE("gather's transpose with ids repeated across chunks", T, float, double) {
+TEST_CASE_TEMPLATE("gather's transpose with ids repeated across chunks", T, REARM_TEST_SCALARS) {
   const auto d_y = random_matrix<T>(2000, 5, 1);
   std::vector<Id> ids;
   for (std::uint64_t i = 0; i < 2000; ++i) ids.push_back(static_cast<Id>(RandomKey{1, 2, 3}.below(i, 150)));
@@ -92,7 +93,7 @@ TEST_CASE_TEMPLATE("gather's transpose with ids repeated across chunks", T, floa
   });
 }
 
-TEST_CASE_TEMPLATE("info_nce and attention, forward and backward", T, float, double) {
+TEST_CASE_TEMPLATE("info_nce and attention, forward and backward", T, REARM_TEST_SCALARS) {
   const Index n = 200;
   const Index d = 33;
   const auto a = random_matrix<T>(n, d, 1, 0.2);
@@ -116,7 +117,7 @@ TEST_CASE_TEMPLATE("info_nce and attention, forward and backward", T, float, dou
   });
 }
 
-TEST_CASE_TEMPLATE("the fused update of a table, with its weight's gradient and without", T, float, double) {
+TEST_CASE_TEMPLATE("the fused update of a table, with its weight's gradient and without", T, REARM_TEST_SCALARS) {
   auto d_output = random_matrix<T>(2500, 12, 1);
   for (Index i = 1000; i < 2400; ++i)
     if (i % 3 != 0 || i < 1400) std::fill_n(d_output.view().row(i), 12, T{0});  // of no batch

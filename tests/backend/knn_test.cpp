@@ -2,6 +2,7 @@
 #include <rearm/backend/cpu/user_knn.hpp>
 
 #include <tests/graph/random_data.hpp>
+#include <tests/support/scalars.hpp>
 #include <tests/support/shared.hpp>
 
 #include <doctest/doctest.h>
@@ -40,7 +41,7 @@ constexpr double tolerance = std::is_same_v<T, float> ? 1e-6 : 1e-12;
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("cosine kNN equals brute force", T, float, double) {
+TEST_CASE_TEMPLATE("cosine kNN equals brute force", T, REARM_TEST_SCALARS) {
   using B = CpuBackend<T>;
   Context<B> ctx({.threads = 2});
   for (const Index n : {2, 11, 64, 301}) {
@@ -102,7 +103,7 @@ TEST_CASE("of equal rows at the boundary those of lower id are kept, wherever in
   CHECK(wrong == 0);
 }
 
-TEST_CASE_TEMPLATE("user kNN, directly and through the items, equals brute force", T, float, double) {
+TEST_CASE_TEMPLATE("user kNN, directly and through the items, equals brute force", T, REARM_TEST_SCALARS) {
   using B = CpuBackend<T>;
   Context<B> ctx({.threads = 2});
   // More users than ten blocks.

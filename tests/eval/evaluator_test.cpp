@@ -1,4 +1,5 @@
 #include "tests/support/backend.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <rearm/core/random.hpp>
 #include <rearm/eval/evaluator.hpp>
@@ -62,7 +63,8 @@ using rearm::test::upload;
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("recommend equals a naive ranking, across blocks of users and tiles of items", T, float, double) {
+TEST_CASE_TEMPLATE("recommend equals a naive ranking, across blocks of users and tiles of items", T,
+                   REARM_TEST_SCALARS) {
   const Index n_users = 300, n_items = 2100, dim = 6;
   const auto users = small_integers<T>(n_users, dim, 1);
   const auto items = small_integers<T>(n_items, dim, 2);

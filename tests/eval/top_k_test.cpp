@@ -1,3 +1,5 @@
+#include "tests/support/scalars.hpp"
+
 #include <rearm/core/random.hpp>
 #include <rearm/eval/top_k.hpp>
 
@@ -22,7 +24,7 @@ std::vector<rearm::Scored<T>> sorted_candidates(const std::vector<T>& scores) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("top_k equals a full stable sort, ties included", T, float, double) {
+TEST_CASE_TEMPLATE("top_k equals a full stable sort, ties included", T, REARM_TEST_SCALARS) {
   const rearm::RandomKey key{7, 1, 0};
   std::uint64_t draw = 0;
   for (const int n : {1, 2, 5, 40, 300})

@@ -2,13 +2,14 @@
 /// How often dropout keeps, and that its backward drops the same places; the distribution of Gumbel noise.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 namespace functors_dropout_test {
 
 using namespace rearm;
 using namespace rearm::test;
 
-TEST_CASE_TEMPLATE("dropout keeps 1 - p of the entries and the mean", T, float, double) {
+TEST_CASE_TEMPLATE("dropout keeps 1 - p of the entries and the mean", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const Index rows = 1000;
   const Index cols = 99;
@@ -48,7 +49,7 @@ TEST_CASE("the eight elements of a draw are dropped independently, and rows and 
   }
 }
 
-TEST_CASE_TEMPLATE("the backward pass drops what the forward pass dropped", T, float, double) {
+TEST_CASE_TEMPLATE("the backward pass drops what the forward pass dropped", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   Parameter<CpuBackend<T>> x("x", 130, 37);
   std::fill_n(x.value().data, x.value().size(), T(1));
@@ -61,7 +62,7 @@ TEST_CASE_TEMPLATE("the backward pass drops what the forward pass dropped", T, f
   CHECK(differ == 0);
 }
 
-TEST_CASE_TEMPLATE("Gumbel noise is finite at both ends and has its distribution's moments", T, float, double) {
+TEST_CASE_TEMPLATE("Gumbel noise is finite at both ends and has its distribution's moments", T, REARM_TEST_SCALARS) {
   CHECK(functors::GumbelRow<T>::noise(0) == doctest::Approx(-2.811541));            // -log(log(2^24))
   CHECK(functors::GumbelRow<T>::noise(0xFFFFFFFFU) == doctest::Approx(16.635532));  // log(2^24)
   Sandbox<T> s;

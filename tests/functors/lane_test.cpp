@@ -2,6 +2,7 @@
 /// Every row functor gives 32 lanes that share a row what it gives a lane that has the row alone.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <rearm/functors/adam.hpp>
 #include <rearm/functors/attention.hpp>
@@ -181,7 +182,7 @@ struct Operands {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("32 lanes: copies, sums, activations, dropout", T, float, double) {
+TEST_CASE_TEMPLATE("32 lanes: copies, sums, activations, dropout", T, REARM_TEST_SCALARS) {
   using namespace functors;
   for (const Index cols : widths) {
     CAPTURE(cols);
@@ -239,7 +240,8 @@ TEST_CASE_TEMPLATE("32 lanes: copies, sums, activations, dropout", T, float, dou
   }
 }
 
-TEST_CASE_TEMPLATE("32 lanes: the elementwise family, sums and products with a repeated operand", T, float, double) {
+TEST_CASE_TEMPLATE("32 lanes: the elementwise family, sums and products with a repeated operand", T,
+                   REARM_TEST_SCALARS) {
   using namespace functors;
   for (const Index cols : widths) {
     CAPTURE(cols);
@@ -269,7 +271,7 @@ TEST_CASE_TEMPLATE("32 lanes: the elementwise family, sums and products with a r
   }
 }
 
-TEST_CASE_TEMPLATE("32 lanes: normalization and cosine", T, float, double) {
+TEST_CASE_TEMPLATE("32 lanes: normalization and cosine", T, REARM_TEST_SCALARS) {
   using namespace functors;
   for (const Index cols : widths) {
     CAPTURE(cols);
@@ -323,7 +325,7 @@ TEST_CASE_TEMPLATE("32 lanes: normalization and cosine", T, float, double) {
   }
 }
 
-TEST_CASE_TEMPLATE("32 lanes: softmax, whole groups to a lane and groups shared by all", T, float, double) {
+TEST_CASE_TEMPLATE("32 lanes: softmax, whole groups to a lane and groups shared by all", T, REARM_TEST_SCALARS) {
   using namespace functors;
   for (const Index cols : widths) {
     CAPTURE(cols);
@@ -354,7 +356,7 @@ TEST_CASE_TEMPLATE("32 lanes: softmax, whole groups to a lane and groups shared 
   }
 }
 
-TEST_CASE_TEMPLATE("32 lanes: weights of edges", T, float, double) {
+TEST_CASE_TEMPLATE("32 lanes: weights of edges", T, REARM_TEST_SCALARS) {
   using namespace functors;
   // Three rows, the second empty, the third longer than a warp; `numbers` a permutation.
   constexpr Index n_edges = 40;
@@ -391,7 +393,7 @@ TEST_CASE_TEMPLATE("32 lanes: weights of edges", T, float, double) {
   same.compare();
 }
 
-TEST_CASE_TEMPLATE("32 lanes: gather, BPR, thin products, attention", T, float, double) {
+TEST_CASE_TEMPLATE("32 lanes: gather, BPR, thin products, attention", T, REARM_TEST_SCALARS) {
   using namespace functors;
   for (const Index cols : widths) {
     CAPTURE(cols);
@@ -464,7 +466,7 @@ TEST_CASE_TEMPLATE("32 lanes: gather, BPR, thin products, attention", T, float, 
   }
 }
 
-TEST_CASE_TEMPLATE("32 lanes: sparse matrices with computed values, InfoNCE", T, float, double) {
+TEST_CASE_TEMPLATE("32 lanes: sparse matrices with computed values, InfoNCE", T, REARM_TEST_SCALARS) {
   using namespace functors;
   // Three rows, the second empty, the third longer than a warp; `numbers` a permutation.
   constexpr Index n_edges = 40;
@@ -505,7 +507,7 @@ TEST_CASE_TEMPLATE("32 lanes: sparse matrices with computed values, InfoNCE", T,
   }
 }
 
-TEST_CASE_TEMPLATE("32 lanes: candidates of a row, attention inside blocks, entries dropped", T, float, double) {
+TEST_CASE_TEMPLATE("32 lanes: candidates of a row, attention inside blocks, entries dropped", T, REARM_TEST_SCALARS) {
   using namespace functors;
   for (const Index cols : widths) {
     CAPTURE(cols);
@@ -555,7 +557,7 @@ TEST_CASE_TEMPLATE("32 lanes: candidates of a row, attention inside blocks, entr
   }
 }
 
-TEST_CASE_TEMPLATE("32 lanes: batch normalization", T, float, double) {
+TEST_CASE_TEMPLATE("32 lanes: batch normalization", T, REARM_TEST_SCALARS) {
   using namespace functors;
   for (const Index cols : widths) {
     CAPTURE(cols);
@@ -588,7 +590,7 @@ TEST_CASE_TEMPLATE("32 lanes: batch normalization", T, float, double) {
   }
 }
 
-TEST_CASE_TEMPLATE("32 lanes: Adam, moments in full", T, float, double) {
+TEST_CASE_TEMPLATE("32 lanes: Adam, moments in full", T, REARM_TEST_SCALARS) {
   using namespace functors;
   const AdamUpdate<T> update{T(0.9), T(0.999), T(1e-8), T(0.99), T(0.01), T(1.5)};
   for (const Index cols : widths) {
@@ -604,7 +606,7 @@ TEST_CASE_TEMPLATE("32 lanes: Adam, moments in full", T, float, double) {
   }
 }
 
-TEST_CASE_TEMPLATE("32 lanes: Adam, moments rounded with the same random bits", T, float, double) {
+TEST_CASE_TEMPLATE("32 lanes: Adam, moments rounded with the same random bits", T, REARM_TEST_SCALARS) {
   using namespace functors;
   // Moments, gradients and betas of few bits: the moments are exact before they are rounded, whatever the compiler
   // fuses, so only other random words could make them differ.

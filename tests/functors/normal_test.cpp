@@ -2,14 +2,15 @@
 /// The distribution of normal noise.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 namespace functors_normal_test {
 
 using namespace rearm;
 using namespace rearm::test;
 
-TEST_CASE_TEMPLATE("normal noise has its distribution's moments, and rows, columns and steps are independent", T, float,
-                   double) {
+TEST_CASE_TEMPLATE("normal noise has its distribution's moments, and rows, columns and steps are independent", T,
+                   REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const Index rows = 2000;
   const Index cols = 99;

@@ -4,6 +4,7 @@
 
 #include "tests/models/tiny.hpp"
 #include "tests/support/gradient_check.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <rearm/models/lgmrec.hpp>
 
@@ -25,8 +26,8 @@ bool same_bits(const Matrix<T>& a, const Matrix<T>& b) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("gradients are finite and right where dropout leaves nodes in no hyperedge at all", T, float,
-                   double) {
+TEST_CASE_TEMPLATE("gradients are finite and right where dropout leaves nodes in no hyperedge at all", T,
+                   REARM_TEST_SCALARS) {
   using B = TestBackend<T>;
   const Dataset data = idle_data();
   auto settings = tiny_settings<LgmRec>();

@@ -2,13 +2,14 @@
 /// Rank-one attention and the low-rank product against plain loops.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 namespace ops_attention_test {
 
 using namespace rearm;
 using namespace rearm::test;
 
-TEST_CASE_TEMPLATE("rank_one_attention equals the d x d softmax written out", T, float, double) {
+TEST_CASE_TEMPLATE("rank_one_attention equals the d x d softmax written out", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const RandomKey key{3, 9, 1};
   for (const Index n : {0, 1, 20})
@@ -36,7 +37,7 @@ TEST_CASE_TEMPLATE("rank_one_attention equals the d x d softmax written out", T,
       }
 }
 
-TEST_CASE_TEMPLATE("scalar_projections and their gradients equal plain loops", T, float, double) {
+TEST_CASE_TEMPLATE("scalar_projections and their gradients equal plain loops", T, REARM_TEST_SCALARS) {
   Context<TestBackend<T>> ctx(test_options());
   for (const Index n : {0, 1, 70})
     for (const Index d : {1, 3, 64, 65}) {
@@ -77,7 +78,7 @@ TEST_CASE_TEMPLATE("scalar_projections and their gradients equal plain loops", T
     }
 }
 
-TEST_CASE_TEMPLATE("rank_one_attention stays finite for large logits", T, float, double) {
+TEST_CASE_TEMPLATE("rank_one_attention stays finite for large logits", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   Strided<T> q(3, 9, 1, 100.0);
   Strided<T> k(3, 9, 2, 100.0);
@@ -110,7 +111,7 @@ TEST_CASE("rank_one_attention refuses shapes, widths and probabilities by name")
   CHECK_THROWS_AS(call(q, q, std::nan("")), ConfigError);
 }
 
-TEST_CASE_TEMPLATE("low_rank_product applies each row's two thin matrices in either order", T, float, double) {
+TEST_CASE_TEMPLATE("low_rank_product applies each row's two thin matrices in either order", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : {0, 1, 70})
     for (const Index d : {1, 3, 7, 65})

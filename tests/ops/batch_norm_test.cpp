@@ -2,13 +2,14 @@
 /// Batch normalization against plain loops, in training and in evaluation, and the moments that it keeps.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 namespace ops_batch_norm_test {
 
 using namespace rearm;
 using namespace rearm::test;
 
-TEST_CASE_TEMPLATE("batch_norm normalizes columns, by their moments or by the running ones", T, float, double) {
+TEST_CASE_TEMPLATE("batch_norm normalizes columns, by their moments or by the running ones", T, REARM_TEST_SCALARS) {
   using B = TestBackend<T>;
   Sandbox<T> s;
   for (const Index n : {2, 3, 600})

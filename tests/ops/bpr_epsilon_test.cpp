@@ -2,13 +2,14 @@
 /// BPR with an epsilon inside its logarithm, at usual margins and at the ends of their range.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 namespace ops_bpr_epsilon_test {
 
 using namespace rearm;
 using namespace rearm::test;
 
-TEST_CASE_TEMPLATE("an epsilon inside bpr's logarithm bounds a pair's loss", T, float, double) {
+TEST_CASE_TEMPLATE("an epsilon inside bpr's logarithm bounds a pair's loss", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const double epsilon = 1e-10;
   for (const double margin : {-1000.0, -30.0, -2.0, 0.0, 0.5, 30.0, 1000.0}) {

@@ -2,6 +2,7 @@
 /// Sums and products by element, the second operand whole, one row, one column or one number, against plain loops.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <rearm/autodiff/operators.hpp>
 
@@ -25,7 +26,7 @@ double repeated_entry(Strided<T>& m, Index i, Index j) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("add, mul and + - * by element, one operand repeated", T, float, double) {
+TEST_CASE_TEMPLATE("add, mul and + - * by element, one operand repeated", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : {0, 1, 5, 70})
     for (const Index width : {1, 3, 64, 65}) {
@@ -63,7 +64,7 @@ TEST_CASE_TEMPLATE("add, mul and + - * by element, one operand repeated", T, flo
     }
 }
 
-TEST_CASE_TEMPLATE("gradients of a repeated operand are sums, of many rows too", T, float, double) {
+TEST_CASE_TEMPLATE("gradients of a repeated operand are sums, of many rows too", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : {5, 300, 9000}) {
     const Index width = 17;

@@ -2,13 +2,14 @@
 /// Diffusion against dense powers of the matrix, and what a graph that loses edges keeps.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 namespace ops_diffusion_test {
 
 using namespace rearm;
 using namespace rearm::test;
 
-TEST_CASE_TEMPLATE("diffusion is the normalized sum of powers of the matrix", T, float, double) {
+TEST_CASE_TEMPLATE("diffusion is the normalized sum of powers of the matrix", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const auto a = general(random_csr<T>(40, 40, 0.15, 1));
   const Matrix<double> once = dense(random_csr<T>(40, 40, 0.15, 1));

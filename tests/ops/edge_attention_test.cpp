@@ -2,6 +2,7 @@
 /// Softmax over a node's edges and factors of columns against plain loops.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <cmath>
 #include <limits>
@@ -56,7 +57,7 @@ Matrix<double> plus_one(const Matrix<double>& x) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("edge_softmax is a softmax over each row's entries, forward and backward", T, float, double) {
+TEST_CASE_TEMPLATE("edge_softmax is a softmax over each row's entries, forward and backward", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const SomeEdges edges(40, 130);
   for (const double spread : {1.0, 200.0}) {  // exp(200) is beyond float
@@ -88,8 +89,8 @@ TEST_CASE_TEMPLATE("edge_softmax is a softmax over each row's entries, forward a
   }
 }
 
-TEST_CASE_TEMPLATE("scale_columns multiplies each entry by its column's factor, forward and backward", T, float,
-                   double) {
+TEST_CASE_TEMPLATE("scale_columns multiplies each entry by its column's factor, forward and backward", T,
+                   REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const SomeEdges edges(40, 130);
   const auto v_here = random_matrix<T>(edges.size(), 1, 5), d_y_here = random_matrix<T>(edges.size(), 1, 6);

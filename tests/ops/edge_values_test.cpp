@@ -2,6 +2,7 @@
 /// Sparse matrices whose values are computed against dense ones.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <string>
 #include <vector>
@@ -60,7 +61,7 @@ Matrix<double> plus_one(const Matrix<double>& a) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("sddmm is the inner products of the chosen rows, forward and backward", T, float, double) {
+TEST_CASE_TEMPLATE("sddmm is the inner products of the chosen rows, forward and backward", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const Places<T> at(70, 300);
   const auto d_v_here = random_matrix<T>(at.csr.nonzeros(), 1, 5);
@@ -86,7 +87,7 @@ TEST_CASE_TEMPLATE("sddmm is the inner products of the chosen rows, forward and 
   }
 }
 
-TEST_CASE_TEMPLATE("spmm with computed values equals the dense product, forward and backward", T, float, double) {
+TEST_CASE_TEMPLATE("spmm with computed values equals the dense product, forward and backward", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const Places<T> at(70, 300);
   const auto values_here = random_matrix<T>(at.csr.nonzeros(), 1, 5);

@@ -2,6 +2,7 @@
 /// Concatenation, sums, means, activations and dropout against plain loops.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <span>
 
@@ -10,7 +11,7 @@ namespace ops_elementwise_test {
 using namespace rearm;
 using namespace rearm::test;
 
-TEST_CASE_TEMPLATE("concat puts parts side by side or on top of each other", T, float, double) {
+TEST_CASE_TEMPLATE("concat puts parts side by side or on top of each other", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : {0, 1, 70}) {
     Strided<T> a(n, 1, 1);
@@ -36,7 +37,7 @@ TEST_CASE_TEMPLATE("concat puts parts side by side or on top of each other", T, 
   CHECK_THROWS_WITH_AS(concat(parts.first(0)), "concat: 0 parts do not fill 1 rows of blocks", ShapeError);
 }
 
-TEST_CASE_TEMPLATE("add, scale, column_mean, sum_of_squares, row_dot", T, float, double) {
+TEST_CASE_TEMPLATE("add, scale, column_mean, sum_of_squares, row_dot", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : {0, 1, 5, 300})
     for (const Index width : {1, 3, 7, 64, 65}) {
@@ -70,7 +71,7 @@ TEST_CASE_TEMPLATE("add, scale, column_mean, sum_of_squares, row_dot", T, float,
     }
 }
 
-TEST_CASE_TEMPLATE("column sums of any width and many rows, written and added", T, float, double) {
+TEST_CASE_TEMPLATE("column sums of any width and many rows, written and added", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : {5, 70, 9000, 20000})
     for (const Index width : {1, 17, 200, 600}) {
@@ -90,7 +91,7 @@ TEST_CASE_TEMPLATE("column sums of any width and many rows, written and added", 
     }
 }
 
-TEST_CASE_TEMPLATE("prelu and scalar_affine", T, float, double) {
+TEST_CASE_TEMPLATE("prelu and scalar_affine", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : {0, 1, 70})
     for (const Index width : {1, 3, 65}) {
@@ -114,7 +115,7 @@ TEST_CASE_TEMPLATE("prelu and scalar_affine", T, float, double) {
   CHECK_THROWS_AS(scalar_affine(s(x.view()), s(two.view()), s(two.view())), ShapeError);
 }
 
-TEST_CASE_TEMPLATE("dropout keeps what the counters say, scaled by 1 / (1 - p)", T, float, double) {
+TEST_CASE_TEMPLATE("dropout keeps what the counters say, scaled by 1 / (1 - p)", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const RandomKey key{11, 5, 3};
   for (const Index n : {0, 1, 70})
@@ -141,7 +142,7 @@ TEST_CASE_TEMPLATE("dropout keeps what the counters say, scaled by 1 / (1 - p)",
                        "dropout: there are 3 ids for 4 rows", ShapeError);
 }
 
-TEST_CASE_TEMPLATE("add_gumbel adds what the counters say", T, float, double) {
+TEST_CASE_TEMPLATE("add_gumbel adds what the counters say", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const RandomKey key{11, 5, 3};
   for (const Index n : {0, 1, 70})

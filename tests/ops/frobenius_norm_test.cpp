@@ -2,13 +2,14 @@
 /// The norm of a matrix against plain loops, and at zero.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 namespace ops_frobenius_norm_test {
 
 using namespace rearm;
 using namespace rearm::test;
 
-TEST_CASE_TEMPLATE("frobenius_norm is the root of the sum of squares", T, float, double) {
+TEST_CASE_TEMPLATE("frobenius_norm is the root of the sum of squares", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : {0, 1, 300})
     for (const Index width : {1, 7, 65}) {
@@ -25,7 +26,7 @@ TEST_CASE_TEMPLATE("frobenius_norm is the root of the sum of squares", T, float,
                        "frobenius_norm: norm is 1x2 but must be 1x1", ShapeError);
 }
 
-TEST_CASE_TEMPLATE("the gradient of frobenius_norm at a zero matrix is 0", T, float, double) {
+TEST_CASE_TEMPLATE("the gradient of frobenius_norm at a zero matrix is 0", T, REARM_TEST_SCALARS) {
   using B = TestBackend<T>;
   Sandbox<T> s;
   Parameter<B> x("x", 5, 3);

@@ -2,6 +2,7 @@
 /// Dense products and linear maps against the triple loop.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <rearm/ops/linear_rows.hpp>
 
@@ -46,7 +47,7 @@ bool contains(const std::string& text, const char* part) { return text.find(part
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("gemm equals the triple loop in every orientation", T, float, double) {
+TEST_CASE_TEMPLATE("gemm equals the triple loop in every orientation", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   // Row blocks, column blocks and inner blocks are the last three; the others are odd, empty or a single block.
   for (const Size size : {Size{1, 1, 1}, Size{3, 7, 5}, Size{64, 65, 3}, Size{1, 64, 65}, Size{5, 0, 3}, Size{0, 4, 3},
@@ -75,7 +76,7 @@ TEST_CASE_TEMPLATE("gemm equals the triple loop in every orientation", T, float,
       }
 }
 
-TEST_CASE_TEMPLATE("linear is x W^T + b", T, float, double) {
+TEST_CASE_TEMPLATE("linear is x W^T + b", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : {0, 1, 70})
     for (const Index width : {1, 3, 65})
@@ -111,7 +112,8 @@ TEST_CASE("products of unfitting shapes name both shapes") {
   CHECK(contains(bias, "1x6"));
 }
 
-TEST_CASE_TEMPLATE("linear of a table in bfloat16 is that of its numbers, several blocks of them", T, float, double) {
+TEST_CASE_TEMPLATE("linear of a table in bfloat16 is that of its numbers, several blocks of them", T,
+                   REARM_TEST_SCALARS) {
   constexpr Index n = 1100, p = 530, d = 6;
   static_assert(!TestMemory::host_accessible || n * p * Index{sizeof(T)} > TestBackend<T>::cached_bytes);
   Sandbox<T> s;
@@ -136,7 +138,7 @@ TEST_CASE_TEMPLATE("linear of a table in bfloat16 is that of its numbers, severa
   check_close(d_b, tabulate(1, d, [&](Index, Index a) { return sum_of(n, [&](Index i) { return at(d_y, i, a); }); }));
 }
 
-TEST_CASE_TEMPLATE("linear of some rows is that of all in these rows, and 0 in the others", T, float, double) {
+TEST_CASE_TEMPLATE("linear of some rows is that of all in these rows, and 0 in the others", T, REARM_TEST_SCALARS) {
   constexpr Index n = 1100, p = 530, d = 6;
   Sandbox<T> s;
   Matrix<BFloat16> rounded(n, p);

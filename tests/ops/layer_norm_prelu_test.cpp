@@ -2,13 +2,14 @@
 /// The fused operator against LayerNorm and PReLU one after the other, forward and backward.
 
 #include "tests/support/gradient_check.hpp"
+#include "tests/support/scalars.hpp"
 
 namespace ops_layer_norm_prelu_test {
 
 using namespace rearm;
 using namespace rearm::test;
 
-TEST_CASE_TEMPLATE("layer_norm_prelu is prelu of layer_norm", T, float, double) {
+TEST_CASE_TEMPLATE("layer_norm_prelu is prelu of layer_norm", T, REARM_TEST_SCALARS) {
   using B = TestBackend<T>;
   for (const Index n : {1, 300}) {
     const Index d = 37;

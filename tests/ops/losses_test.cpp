@@ -2,6 +2,7 @@
 /// BPR and InfoNCE against plain loops, and at the ends of their range.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 namespace ops_losses_test {
 
@@ -24,7 +25,7 @@ Strided<T> unit_rows(Index n, Index d, std::uint32_t stream) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("bpr is the mean softplus of the negated margins", T, float, double) {
+TEST_CASE_TEMPLATE("bpr is the mean softplus of the negated margins", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : {0, 1, 300})
     for (const Index width : {1, 7, 65}) {
@@ -46,7 +47,7 @@ TEST_CASE_TEMPLATE("bpr is the mean softplus of the negated margins", T, float, 
                        ShapeError);
 }
 
-TEST_CASE_TEMPLATE("bpr of huge margins is finite, and so are its gradients", T, float, double) {
+TEST_CASE_TEMPLATE("bpr of huge margins is finite, and so are its gradients", T, REARM_TEST_SCALARS) {
   using B = TestBackend<T>;
   Sandbox<T> s;
   Parameter<B> user("user", 2, 1);
@@ -63,7 +64,7 @@ TEST_CASE_TEMPLATE("bpr of huge margins is finite, and so are its gradients", T,
   CHECK(grad(1, 0) == doctest::Approx(-90.0));
 }
 
-TEST_CASE_TEMPLATE("info_nce equals the n x n similarities written out", T, float, double) {
+TEST_CASE_TEMPLATE("info_nce equals the n x n similarities written out", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : {1, 5, 64, 65, 200})
     for (const Index d : {1, 7, 65})
@@ -94,7 +95,7 @@ TEST_CASE_TEMPLATE("info_nce equals the n x n similarities written out", T, floa
   CHECK_THROWS_AS(info_nce(s(a.view()), s(a.view()), T(-1), T(1)), ConfigError);
 }
 
-TEST_CASE_TEMPLATE("info_nce against more rows, one left out for each", T, float, double) {
+TEST_CASE_TEMPLATE("info_nce against more rows, one left out for each", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : {1, 5, 65}) {
     CAPTURE(n);
@@ -123,7 +124,7 @@ TEST_CASE_TEMPLATE("info_nce against more rows, one left out for each", T, float
   }
 }
 
-TEST_CASE_TEMPLATE("info_nce of a batch's rows against all of the others", T, float, double) {
+TEST_CASE_TEMPLATE("info_nce of a batch's rows against all of the others", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index m : {1, 30, 200}) {
     CAPTURE(m);

@@ -2,6 +2,7 @@
 /// The elementwise family against the standard library in double, one function after the other.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <rearm/autodiff/map.hpp>
 
@@ -42,12 +43,12 @@ void check_map(const F& f) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("every function of the elementwise family is the standard library's", T, float, double) {
+TEST_CASE_TEMPLATE("every function of the elementwise family is the standard library's", T, REARM_TEST_SCALARS) {
   std::apply([](const auto&... f) { (check_map<T>(f), ...); }, functors::Maps{});
   check_map<T>(functors::LeakyRelu{0.3});
 }
 
-TEST_CASE_TEMPLATE("map in place, on views, by name and with a function of one's own", T, float, double) {
+TEST_CASE_TEMPLATE("map in place, on views, by name and with a function of one's own", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const auto values = random_matrix<T>(5, 7, 1);
   TestMatrix<T> x = upload(values);
@@ -62,7 +63,7 @@ TEST_CASE_TEMPLATE("map in place, on views, by name and with a function of one's
                        ShapeError);
 }
 
-TEST_CASE_TEMPLATE("map_backward writes and adds d_y f'(x)", T, float, double) {
+TEST_CASE_TEMPLATE("map_backward writes and adds d_y f'(x)", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   Strided<T> x(9, 33, 1);
   Strided<T> d_y(9, 33, 2);

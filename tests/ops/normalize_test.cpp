@@ -2,6 +2,7 @@
 /// Norms, LayerNorm, softmax along either axis, log-sum-exp and cosine against plain loops.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 namespace ops_normalize_test {
 
@@ -20,7 +21,7 @@ constexpr Index widths[] = {1, 3, 7, 64, 65};
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("row_normalize and row_scale_detached, zero rows included", T, float, double) {
+TEST_CASE_TEMPLATE("row_normalize and row_scale_detached, zero rows included", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : row_counts)
     for (const Index width : widths) {
@@ -38,7 +39,7 @@ TEST_CASE_TEMPLATE("row_normalize and row_scale_detached, zero rows included", T
     }
 }
 
-TEST_CASE_TEMPLATE("layer_norm", T, float, double) {
+TEST_CASE_TEMPLATE("layer_norm", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : row_counts)
     for (const Index width : widths) {
@@ -61,7 +62,7 @@ TEST_CASE_TEMPLATE("layer_norm", T, float, double) {
                        "layer_norm: gamma is 1x4 but must be 1x3", ShapeError);
 }
 
-TEST_CASE_TEMPLATE("softmax along the first axis, the last axis and the whole row", T, float, double) {
+TEST_CASE_TEMPLATE("softmax along the first axis, the last axis and the whole row", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   struct Case {
     Index d, k;
@@ -100,7 +101,7 @@ TEST_CASE_TEMPLATE("softmax along the first axis, the last axis and the whole ro
   CHECK(to_host(softmax(s(x.view()), {6, 1}))(0, 0) == doctest::Approx(1.0));
 }
 
-TEST_CASE_TEMPLATE("log_sum_exp", T, float, double) {
+TEST_CASE_TEMPLATE("log_sum_exp", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : row_counts)
     for (const Index width : widths) {
@@ -120,7 +121,7 @@ TEST_CASE_TEMPLATE("log_sum_exp", T, float, double) {
   CHECK_THROWS_AS(log_sum_exp(s(none.view())), ShapeError);
 }
 
-TEST_CASE_TEMPLATE("cosine", T, float, double) {
+TEST_CASE_TEMPLATE("cosine", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : row_counts)
     for (const Index width : widths) {

@@ -2,6 +2,7 @@
 /// Rows with candidates of their own: what is drawn, and scores, sums and attention against plain loops.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <algorithm>
 #include <span>
@@ -82,7 +83,7 @@ TEST_CASE("positions are sorted by id, ties by position, whatever the number of 
   }
 }
 
-TEST_CASE_TEMPLATE("scores of candidates and sums over them are those of their rows", T, float, double) {
+TEST_CASE_TEMPLATE("scores of candidates and sums over them are those of their rows", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index b : {0, 1, 5, 150})
     for (const Index n : {1, 4})
@@ -111,7 +112,8 @@ TEST_CASE_TEMPLATE("scores of candidates and sums over them are those of their r
   CHECK_THROWS_AS(sampled_sum(s(u.view()), s(x.view()), list), ShapeError);
 }
 
-TEST_CASE_TEMPLATE("attention inside blocks is softmax of the block's products, also of large ones", T, float, double) {
+TEST_CASE_TEMPLATE("attention inside blocks is softmax of the block's products, also of large ones", T,
+                   REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index b : {0, 1, 70})
     for (const Index m : {1, 3, 11, 40})

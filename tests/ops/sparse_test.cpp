@@ -2,6 +2,7 @@
 /// Sparse products, layer means and gathers against plain loops.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <string>
 
@@ -23,7 +24,7 @@ Matrix<double> to_double(ConstView<T> x) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("spmm equals the dense product, forward and transposed", T, float, double) {
+TEST_CASE_TEMPLATE("spmm equals the dense product, forward and transposed", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const Matrix<double> full = dense(random_csr<T>(90, 40, 0.2, 1));
   const auto a = general(random_csr<T>(90, 40, 0.2, 1));
@@ -41,7 +42,7 @@ TEST_CASE_TEMPLATE("spmm equals the dense product, forward and transposed", T, f
   CHECK(spmm(none, s(x.view())).rows() == 0);
 }
 
-TEST_CASE_TEMPLATE("gathered rows are added up however many ids there are", T, float, double) {
+TEST_CASE_TEMPLATE("gathered rows are added up however many ids there are", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index n : {1, 33, 3000, 9000}) {
     CAPTURE(n);
@@ -59,7 +60,7 @@ TEST_CASE_TEMPLATE("gathered rows are added up however many ids there are", T, f
   }
 }
 
-TEST_CASE_TEMPLATE("spmm of long rows among short ones, alone, added and normalized", T, float, double) {
+TEST_CASE_TEMPLATE("spmm of long rows among short ones, alone, added and normalized", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   constexpr Index n = 700;
   const Matrix<double> full = tabulate(21, n, [](Index i, Index j) {
@@ -87,8 +88,8 @@ TEST_CASE_TEMPLATE("spmm of long rows among short ones, alone, added and normali
   }
 }
 
-TEST_CASE_TEMPLATE("spmm_row_normalize divides the product's rows by their lengths; an empty row stays zero", T, float,
-                   double) {
+TEST_CASE_TEMPLATE("spmm_row_normalize divides the product's rows by their lengths; an empty row stays zero", T,
+                   REARM_TEST_SCALARS) {
   Sandbox<T> s;
   Matrix<double> full = dense(random_csr<T>(30, 40, 0.2, 1));
   for (Index j = 0; j < 40; ++j) full(7, j) = 0;
@@ -111,7 +112,7 @@ TEST_CASE_TEMPLATE("spmm_row_normalize divides the product's rows by their lengt
               }));
 }
 
-TEST_CASE_TEMPLATE("propagate_mean is the mean of X, AX, ..., A^L X", T, float, double) {
+TEST_CASE_TEMPLATE("propagate_mean is the mean of X, AX, ..., A^L X", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const Matrix<double> full = dense(random_csr<T>(30, 30, 0.1, 1));
   const auto a = general(random_csr<T>(30, 30, 0.1, 1));
@@ -128,7 +129,7 @@ TEST_CASE_TEMPLATE("propagate_mean is the mean of X, AX, ..., A^L X", T, float, 
   }
 }
 
-TEST_CASE_TEMPLATE("gather takes rows, scatter_add brings them back", T, float, double) {
+TEST_CASE_TEMPLATE("gather takes rows, scatter_add brings them back", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const std::vector<Id> ids{3, 0, 3, 7, 3, 1, 0};
   const auto ids_there = upload(ids);
@@ -153,7 +154,7 @@ TEST_CASE_TEMPLATE("gather takes rows, scatter_add brings them back", T, float, 
   CHECK(gather(s(x.view()), std::span<const Id>()).rows() == 0);
 }
 
-TEST_CASE_TEMPLATE("gather writes out rows of a sparse matrix", T, float, double) {
+TEST_CASE_TEMPLATE("gather writes out rows of a sparse matrix", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const std::vector<Id> ids{3, 0, 3, 7, 1};
   const auto there = upload(ids);

@@ -2,6 +2,7 @@
 /// The places of rows' largest entries against a sorted row.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <rearm/ops/top_k.hpp>
 
@@ -13,8 +14,8 @@ namespace ops_top_k_test {
 using namespace rearm;
 using namespace rearm::test;
 
-TEST_CASE_TEMPLATE("row_top_k gives a row's largest entries in order, of equal ones the lower column", T, float,
-                   double) {
+TEST_CASE_TEMPLATE("row_top_k gives a row's largest entries in order, of equal ones the lower column", T,
+                   REARM_TEST_SCALARS) {
   Sandbox<T> s;
   for (const Index width : {1, 7, 65, 300})
     for (const Index k : {Index{1}, Index{3}, Index{40}, width}) {

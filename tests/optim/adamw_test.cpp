@@ -2,6 +2,7 @@
 /// The optimizer against the published update in plain loops.
 
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 
 #include <rearm/autodiff/project.hpp>
 #include <rearm/optim/adamw.hpp>
@@ -94,7 +95,8 @@ void store_rounded(FeatureTable<B>& table, const Matrix<double>& x) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("five steps equal the published update, with and without decay of both kinds", T, float, double) {
+TEST_CASE_TEMPLATE("five steps equal the published update, with and without decay of both kinds", T,
+                   REARM_TEST_SCALARS) {
   using B = TestBackend<T>;
   for (const double decay : {0.0, 0.1}) {
     const AdamSettings settings{0.02, 0.9, 0.999, 1e-8, decay, 3 * decay};
@@ -187,7 +189,7 @@ TEST_CASE("parameters without a gradient, and frozen ones, keep value and moment
   CHECK(moments_of(optimizer, store, "frozen").m.empty());
 }
 
-TEST_CASE_TEMPLATE("matrices of any shape are updated together as each by itself", T, float, double) {
+TEST_CASE_TEMPLATE("matrices of any shape are updated together as each by itself", T, REARM_TEST_SCALARS) {
   using B = TestBackend<T>;
   // Around the width of a piece: several rows in one, one row, a row in several; more of them than one kernel's
   // arguments would hold.
@@ -230,7 +232,7 @@ TEST_CASE_TEMPLATE("matrices of any shape are updated together as each by itself
   }
 }
 
-TEST_CASE_TEMPLATE("a table is updated like a parameter, whose gradient is stored", T, float, double) {
+TEST_CASE_TEMPLATE("a table is updated like a parameter, whose gradient is stored", T, REARM_TEST_SCALARS) {
   using B = TestBackend<T>;
   // More than a tile of rows, of columns and of the inner dimension (a device's tiles are smaller); the projection's
   // weight is trained too, and updated after the table.
@@ -279,8 +281,8 @@ TEST_CASE_TEMPLATE("a table is updated like a parameter, whose gradient is store
   }
 }
 
-TEST_CASE_TEMPLATE("moments in bfloat16 keep their mean where rounding to nearest would stand still", T, float,
-                   double) {
+TEST_CASE_TEMPLATE("moments in bfloat16 keep their mean where rounding to nearest would stand still", T,
+                   REARM_TEST_SCALARS) {
   using B = TestBackend<T>;
   Context<B> ctx(test_options(2));
   ParameterStore<B> store;
@@ -304,8 +306,8 @@ TEST_CASE_TEMPLATE("moments in bfloat16 keep their mean where rounding to neares
     CHECK(static_cast<double>(value.data()[i]) == doctest::Approx(-1.0).epsilon(0.05));
 }
 
-TEST_CASE_TEMPLATE("tables in bfloat16 move as they should where rounding to nearest would stand still", T, float,
-                   double) {
+TEST_CASE_TEMPLATE("tables in bfloat16 move as they should where rounding to nearest would stand still", T,
+                   REARM_TEST_SCALARS) {
   using B = TestBackend<T>;
   for (const bool rounded_moments : {false, true}) {
     Context<B> ctx(test_options(2));
@@ -333,8 +335,8 @@ TEST_CASE_TEMPLATE("tables in bfloat16 move as they should where rounding to nea
   }
 }
 
-TEST_CASE_TEMPLATE("a table in bfloat16 gives its weight the same gradient before and in the update", T, float,
-                   double) {
+TEST_CASE_TEMPLATE("a table in bfloat16 gives its weight the same gradient before and in the update", T,
+                   REARM_TEST_SCALARS) {
   using B = TestBackend<T>;
   for (const auto& [width, all] : {std::pair<Index, bool>{5, true}, {530, true}, {530, false}}) {
     Matrix<BFloat16> tables[2];
@@ -370,8 +372,8 @@ TEST_CASE_TEMPLATE("a table in bfloat16 gives its weight the same gradient befor
 }
 
 #if !defined(REARM_TEST_CUDA)  // tiles are the CPU's
-TEST_CASE_TEMPLATE("a tile's rounding is that of the whole, drawn one by one or in vector registers", T, float,
-                   double) {
+TEST_CASE_TEMPLATE("a tile's rounding is that of the whole, drawn one by one or in vector registers", T,
+                   REARM_TEST_SCALARS) {
   const auto grad = random_matrix<T>(5, 300, 3);
   const RandomKey key{3, 4, 5};
   const functors::AdamUpdate<T> update{T(0.9), T(0.999), T(1e-8), T(0.99), T(0.01), T(1.5)};
@@ -409,8 +411,8 @@ TEST_CASE_TEMPLATE("a tile's rounding is that of the whole, drawn one by one or 
 }
 #endif
 
-TEST_CASE_TEMPLATE("a factored table's bfloat16 moments stay within their rounding of the full ones", T, float,
-                   double) {
+TEST_CASE_TEMPLATE("a factored table's bfloat16 moments stay within their rounding of the full ones", T,
+                   REARM_TEST_SCALARS) {
   using B = TestBackend<T>;
   Matrix<double> tables[2];
   for (const bool rounded : {false, true}) {
