@@ -141,7 +141,6 @@ TEST_CASE("recommend takes and prints names; numbers with --ids internal") {
   check_refused(bench.folder, "rearm recommend", {bench.model, "--users", "3"}, {"user '3'", "--ids internal"});
   check_refused(bench.folder, "rearm recommend", {bench.model, "--users", "x", "--ids", "internal"}, {"'x'"});
   check_refused(bench.folder, "rearm recommend", {bench.model, "--users", "60", "--ids", "internal"}, {"user 60"});
-  CHECK(test::has(test::run(bench.folder, "rearm recommend", {"--help"}).out, "Example: "));
 }
 
 TEST_CASE("recommend among allowed items, without denied ones, or each user's candidates") {
