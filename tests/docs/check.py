@@ -6,8 +6,10 @@ links    every relative link of a Markdown file leads to a file that is there, a
 version  the version is the same in version.hpp, CITATION.cff, CHANGELOG.md and the README's CMake lines
 code     the C++ of docs/a_model_of_your_own.md stands in examples/custom_model.cpp, and functions that the pages of operators
          list are declared
+pictures the numbers that plots are made of stand in docs/benchmarks.md
 html     every link of the pages in FOLDER (of `./run docs`) leads somewhere
 """
+import csv
 import glob
 import html.parser
 import os
@@ -76,7 +78,7 @@ def version():
     later = [int(n) for n in numbers] > [int(n) for n in newest.split(".")]
     if unreleased and not later:
         problems.append(f"CHANGELOG.md: has unreleased changes, but include/rearm/version.hpp is still at {newest}, which is out")
-    if not unreleased:
+    elif not unreleased and not later:
         expect("CHANGELOG.md, newest version", newest, now)
 
 
@@ -103,6 +105,19 @@ def code():
             for name in re.findall(r"(?:^|;|\bVar\b|=)\s*([a-z_]\w+)\(", re.sub(r"//.*", "", line)):
                 if not re.search(rf"\b{name}\(", headers):
                     problems.append(f"{path}:{number}: no header has {name}(…)")
+
+
+def pictures():
+    rows = [line.replace("*", "") for line in read("docs/benchmarks.md").splitlines() if line.startswith("|")]
+
+    def expect(file, parts):
+        if not any(all(re.search(rf"(?<![\\w.,]){re.escape(p)}(?![\\w,])", row, re.I) for p in parts) for row in rows):
+            problems.append(f"{file}: no table of docs/benchmarks.md has a row with {', '.join(parts)}; then draw the plot anew")
+
+    for row in csv.DictReader(read("docs/images/tiktok.csv").splitlines()):
+        expect("docs/images/tiktok.csv", [row["model"], row["recall@20"]])
+    for row in csv.DictReader(read("docs/images/scaling.csv").splitlines()):
+        expect("docs/images/scaling.csv", [f"{int(row['size']):,}", f"{row['seconds']} s", f"{row['GB']} GB"])
 
 
 class Page(html.parser.HTMLParser):
@@ -137,7 +152,7 @@ def html_pages(folder):
 
 if __name__ == "__main__":
     what = sys.argv[1] if len(sys.argv) > 1 else ""
-    checks = {"links": links, "version": version, "code": code, "html": lambda: html_pages(sys.argv[2])}
+    checks = {"links": links, "version": version, "code": code, "pictures": pictures, "html": lambda: html_pages(sys.argv[2])}
     if what not in checks:
         sys.exit(__doc__)
     checks[what]()

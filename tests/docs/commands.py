@@ -32,7 +32,7 @@ SKIPPED = [
     (r"\bcuda\b|^tests/gpu_check\.sh", "needs the CUDA Toolkit or a GPU"),
     (r"^g\+\+ .*emulated_cuda|^\./compare ", "minutes of compiling"),
     (r"^tests/(reliability|fuzz)/|rearm_fuzz", "minutes to hours; tests/fuzz has a step of CI"),
-    (r"plot_scaling\.py scaling\.json", "needs the benchmark's results, and matplotlib"),
+    (r"plot_(scaling|models)\.py", "needs matplotlib; check.py compares the tables"),
 ]
 # What stands for something in the text: a folder, a file, a model.
 PLACEHOLDERS = [
@@ -148,6 +148,24 @@ def check_flags(command, source):
             raise RuntimeError(f"neither benchmarks/main.cpp nor ./run knows --{flag}")
 
 
+def check_cmake_lines():
+    """README's CMake lines configure, in each of its three ways, with a build type; the last by what was installed before."""
+    found = list(blocks("README.md"))
+    head, *ways, end = [text for _, language, text in found if language == "cmake"]
+    if len(ways) != 3:
+        raise RuntimeError(f"{len(ways)} ways to use rearm from CMake instead of three")
+    for n, way in enumerate(ways):
+        project = f"consumer{n}"
+        os.makedirs(f"{project}/third_party")
+        os.symlink(os.getcwd(), f"{project}/third_party/rearm")
+        way = re.sub(r"GIT_REPOSITORY <.*?> GIT_TAG <.*?>", "SOURCE_DIR ${CMAKE_SOURCE_DIR}/third_party/rearm", way)
+        for name, text in (("CMakeLists.txt", [head, way, end]), ("main.cpp", [t for _, l, t in found if l == "cpp"])):
+            with open(f"{project}/{name}", "w", encoding="utf-8") as f:
+                f.write("\n".join(text) + "\n")
+        run(f"! $REAL_CMAKE -S {project} -B {project}/build -G Ninja -D CMAKE_PREFIX_PATH=$PWD/prefix 2>&1 | tee log | grep -i warning")
+        run("grep 'Generating done' log")
+
+
 def prepare_tree(source, build, work):
     shutil.rmtree(work, ignore_errors=True)
     tree = f"{work}/tree"
@@ -209,6 +227,11 @@ def main(source, build, work):
                 except (RuntimeError, subprocess.TimeoutExpired) as error:
                     failed += 1
                     print(f"FAILED  {path}:{line}: {command}\n    as {ready(command)}\n    {error}", flush=True)
+    try:
+        check_cmake_lines()
+    except RuntimeError as error:
+        failed += 1
+        print(f"FAILED  README.md, CMake lines: {error}")
     print("\n".join(["skipped:", *skipped]))
     print(f"{ran} commands ran, {failed} failed, {len(skipped)} were skipped")
     if ran < 30:
