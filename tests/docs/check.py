@@ -18,6 +18,7 @@ import subprocess
 import sys
 import urllib.parse
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs"))
 from doxygen_filter import CODE, LINK, headings, lines_of  # noqa: E402
 

@@ -20,6 +20,7 @@ import sys
 import time
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "docs"))
 from doxygen_filter import lines_of  # noqa: E402
 
