@@ -1,12 +1,5 @@
-// Training steps, graph building, evaluation and single operators at the published data sets' sizes.
-//   rearm_benchmarks      [--data=DIR] [--threads=N] [--scaling] [--export=FOLDER] [--export-models=FOLDER]
-//                         [Google Benchmark's own flags]
-//   rearm_benchmarks_cuda [the same] [--tf32] [--no-deterministic]
-// Without --data the interactions and features are generated at the size that the name says. With it they are DIR's,
-// under the name of the folder, and features narrower than the originals stay as they are. --scaling runs the sweep
-// over sizes instead. --export writes the first shape's pairs and graphs for peers/ before it starts, --export-models
-// what peers need of the models whose steps are run. On a GPU --threads are the host's, which exports; --tf32 makes
-// dense products TF32, and the rate they are held against; with --no-deterministic sparse products are cuSPARSE's.
+// Training steps, graph building, evaluation and single operators at the published data sets' sizes. `--help` lists the
+// flags.
 #include <benchmarks/benchmarks.hpp>
 #include <benchmarks/support/export_shape.hpp>
 
@@ -16,11 +9,36 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
 
 using namespace rearm;
 using namespace rearm::bench;
 
 namespace {
+
+constexpr const char* help =
+#if defined(REARM_BENCH_CUDA)
+    "rearm_benchmarks_cuda [FLAGS] [Google Benchmark's flags]: on a GPU\n"
+#else
+    "rearm_benchmarks [FLAGS] [Google Benchmark's flags]\n"
+#endif
+    "Training steps, graph building, evaluation and single operators at the published data sets' sizes.\n\n"
+    "  [--data=DIR]              a data set's folder, under its name; features narrower than the originals stay\n"
+    "                            as they are. Without it pairs and features are generated, in three sizes\n"
+    "  [--threads=N]             threads, on a GPU the host's, which exports; 0, the default: every CPU\n"
+    "  [--scaling]               the sweep over numbers of users, items and interactions instead\n"
+    "  [--export=FOLDER]         writes the first shape's pairs and graphs for benchmarks/peers before it starts\n"
+#if defined(REARM_BENCH_CUDA)
+    "  [--tf32]                  dense products in TF32, and held against its rate\n"
+    "  [--no-deterministic]      sparse products by cuSPARSE\n"
+#else
+    "  [--export-models=FOLDER]  writes what peers need of the models whose steps are run\n"
+#endif
+    "\nEach row reports its floor, the least time that the machine allows, and x_floor, its time over that.\n"
+    "A warning that the library was built as DEBUG means Google Benchmark's own loop (Debian's package is built so),\n"
+    "not what is timed: rearm is compiled as CMAKE_BUILD_TYPE says.\n\n";
 
 /// A rate in thousand millions, with five characters or all before the point.
 std::string text(double rate, const char* unit) {
@@ -36,7 +54,9 @@ int main(int argc, char** argv) {
   bool scaling = false;
   std::string export_folder, models_folder;
   B::Options options;
-  benchmark::Initialize(&argc, argv);
+  for (int i = 1; i < argc; ++i)
+    if (std::string_view(argv[i]) == "--help") std::fputs(help, stdout);
+  benchmark::Initialize(&argc, argv);  // with --help it prints its own flags, too, and exits
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
     if (arg.rfind("--data=", 0) == 0) {
@@ -56,7 +76,7 @@ int main(int argc, char** argv) {
       options.deterministic = false;
 #endif
     } else {
-      std::fprintf(stderr, "rearm_benchmarks: unknown argument '%s'\n", argv[i]);
+      std::fprintf(stderr, "rearm_benchmarks: unknown argument '%s'; --help lists the flags\n", argv[i]);
       return 2;
     }
   }
@@ -71,6 +91,7 @@ int main(int argc, char** argv) {
     Machine machine(options);
     benchmark::AddCustomContext("threads", std::to_string(machine.context().resources().threads()));
 #endif
+    benchmark::AddCustomContext("a DEBUG library", "if it says so: Google Benchmark's own loop, not what is timed");
     benchmark::AddCustomContext("sgemm", text(machine.sgemm(), " GFLOP/s"));
     benchmark::AddCustomContext("triad", text(machine.triad(), " GB/s"));
     benchmark::AddCustomContext("gather of 26,495 rows", text(machine.gather(26495), " GB/s"));

@@ -1,4 +1,4 @@
-# Install rules: headers, the CMake package, the pkg-config files.
+# Install rules: headers, the CMake package, the pkg-config files, the license. The program's is in examples/.
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/rearm)
 
@@ -8,7 +8,9 @@ install(EXPORT rearmTargets NAMESPACE rearm:: DESTINATION ${package_dir})
 configure_package_config_file(cmake/rearmConfig.cmake.in rearmConfig.cmake INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(rearmConfigVersion.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/rearmConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/rearmConfigVersion.cmake
-  cmake/FindRandom123.cmake cmake/FindRearmCblas.cmake cmake/rearm_cuda_target.cmake DESTINATION ${package_dir})
+  cmake/FindRandom123.cmake cmake/FindRearmCblas.cmake cmake/rearm_build_type.cmake cmake/rearm_cuda_target.cmake
+  DESTINATION ${package_dir})
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/rearm) # not in the folder of a project above
 
 # The pkg-config files say what the targets say: rearm to g++ and clang++, rearm-cuda to nvcc.
 set(pc_requires nlohmann_json)

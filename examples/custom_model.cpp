@@ -1,58 +1,205 @@
-// A model of one's own: two embedding tables on the interaction graph, written as equations, trained like any other.
+// A model of one's own, to copy: settings, two operators of its own, graphs, features, equations, a check of the
+// gradients, and the program that trains it. docs/a_model_of_your_own.md goes through it part by part.
 #include <rearm/rearm.hpp>
 
+#include <cmath>
 #include <cstdio>
+#include <vector>
+
+using namespace rearm;  // in a header write rearm:: instead
 
 struct MyConfig {
-  int embedding_dim = 32, n_layers = 2;
+  int embedding_dim = 32, n_layers = 2, knn_k = 10;
+  double radius = 1, reg_weight = 1e-2;
+
   template <class Self, class F>
-  static void fields(Self& c, F&& f) {  // flags, files and checks are made from this list
-    f(rearm::Field{"embedding_dim", "width of every embedding", rearm::between(1, 1024)}, c.embedding_dim);
-    f(rearm::Field{"n_layers", "propagation layers", rearm::between(0, 100)}, c.n_layers);
+  static void fields(Self& c, F&& f) {  // flags, files and limits are made from this list
+    f(Field{"embedding_dim", "width of every embedding", between(1, 1024)}, c.embedding_dim);
+    f(Field{"n_layers", "propagation layers", between(0, 100)}, c.n_layers);
+    f(Field{"knn_k", "neighbors of an item, itself among them", at_least(1)}, c.knn_k);
+    f(Field{"radius", "longest that an item's own vector may be", above(0)}, c.radius);
+    f(Field{"reg_weight", "weight of the batch's mean squared norm", at_least(0)}, c.reg_weight);
+  }
+  static TrainConfig train_defaults() {  // optional: what differs from the library's
+    return {.negatives = Negatives::exclude_train, .batch_size = 1024, .learning_rate = 5e-3, .epochs = 20};
   }
 };
 
-template <rearm::Backend B>
+/// y = x sigmoid(x), element by element.
+struct Swish {
+  template <class T>
+  REARM_HD static T value(T x) {
+    return x * functors::Sigmoid::value(x);
+  }
+  template <class T>
+  REARM_HD static T slope(T x, T y) {  // dy/dx at x, where the value is y
+    const T s = functors::Sigmoid::value(x);
+    return s + y * (T{1} - s);
+  }
+};
+
+/// y_i = x_i min(1, radius / |x_i|), row by row.
+template <class T>
+struct ClipRow {
+  T radius;
+  ConstView<T> x;
+  MatrixView<T> y;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const T length = functors::row_length(x.row(i), x.cols, lane);
+    const T factor = length > radius ? radius / length : T{1};
+    for (Index j = lane.first(); j < x.cols; j += L::step) y(i, j) = factor * x(i, j);
+  }
+};
+
+/// d_x (+)= d_y where |x| <= radius, else radius / |x| (d_y - x (x . d_y) / |x|^2).
+template <class T>
+struct ClipBackwardRow {
+  T radius;
+  ConstView<T> x, d_y;
+  Into<T> d_x;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    const T length = functors::row_length(x.row(i), x.cols, lane);
+    T dot{0};
+    for (Index j = lane.first(); j < x.cols; j += L::step) dot += x(i, j) * d_y(i, j);
+    dot = lane.sum(dot);
+    const bool clipped = length > radius;
+    const T factor = clipped ? radius / length : T{1};
+    const T along = clipped ? dot / (length * length) : T{0};
+    for (Index j = lane.first(); j < x.cols; j += L::step)
+      functors::store(d_x.view(i, j), factor * (d_y(i, j) - along * x(i, j)), d_x.write);
+  }
+};
+
+template <Backend B>
+Var<B> clip_rows(Var<B> x, Real<B> radius) {
+  using T = Real<B>;
+  return apply(
+      {x}, x.rows(), x.cols(),
+      [&](Context<B>& ctx, Out<B> y) {
+        B::for_each(ctx, x.rows(), ClipRow<T>{radius, x.value(), y});
+      },
+      [=](Context<B>& ctx, Var<B> y, Into<T> d_x) {
+        B::for_each(ctx, x.rows(), ClipBackwardRow<T>{radius, x.value(), y.grad(), d_x});
+      });
+}
+
+template <Backend B>
 class MyModel {
  public:
+  using T = Real<B>;
   using Config = MyConfig;
   static constexpr const char* name = "my_model";
 
-  MyModel(rearm::Context<B>& ctx, const rearm::Dataset& data, const MyConfig& config)
-      : n_users_(data.n_users), n_items_(data.n_items), n_layers_(config.n_layers) {
-    graph_ = decltype(graph_)::from_host(
-        rearm::SparseOperator<rearm::Real<B>>::symmetric(rearm::cast<rearm::Real<B>>(rearm::interaction_graph(
-            rearm::items_by_user(data.train, n_users_), rearm::users_by_item(data.train, n_items_), 0.0))));
-    nodes_ = &parameters_.add("nodes", n_users_ + n_items_, config.embedding_dim);
-    rearm::init_normal(*nodes_, 0.1, ctx.seed());
+  static void check(const Config& config, const Dataset& data) {  // optional: before anything is built or overwritten
+    check_limits(config);
+    if (data.modalities.empty()) throw ConfigError("my_model needs item features, and " + data.name + " has none");
   }
-  rearm::ParameterStore<B>& parameters() { return parameters_; }
-  rearm::Embeddings<B> embeddings(rearm::Tape<B>& tape, const rearm::Step<B>&) {
-    const auto e = rearm::propagate_mean(graph_, tape.parameter(*nodes_), n_layers_);  // mean of A^l E over layers
-    return {e.rows(0, n_users_), e.rows(n_users_, n_items_)};
+  MyModel(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& options = {})
+      : config_((check(config, data), config)),
+        graph_(data, 0.0),
+        similar_(Graph::from_host(
+            SparseOperator<T>::general(knn_graph(ctx, data.modalities.front(), config.knn_k, options)))),
+        users_(parameters_.add("users", data.n_users, config.embedding_dim)),
+        items_(parameters_.add("items", data.n_items, config.embedding_dim)) {
+    init_xavier_uniform(users_, ctx.seed());
+    init_xavier_uniform(items_, ctx.seed());
+    for (const Modality& m : data.modalities) {
+      features_.push_back(raw_features<B>(m));
+      projections_.emplace_back(parameters_, "projection." + m.name, m.features.cols(), config.embedding_dim,
+                                ctx.seed());
+    }
   }
-  rearm::Loss<B> loss(rearm::Tape<B>& tape, const rearm::Step<B>& step) {
+  ParameterStore<B>& parameters() { return parameters_; }
+  void train_on(const Interactions& pairs) { graph_.train_on(pairs); }  // optional: for edge_keep
+
+  /// c = sum_m swish(X_m W_m^T + b_m),  e = mean over l <= L of A^l [U; clip(V + c)];  users e_u,  items e_i + (S e)_i
+  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) {
+    Var<B> items = tape.parameter(items_);
+    for (std::size_t m = 0; m < features_.size(); ++m)
+      items = items + map<Swish>(projections_[m](tape.constant(features_[m].view())));
+    items = clip_rows(items, static_cast<T>(config_.radius));
+    const Var<B> nodes = concat_rows<B>({tape.parameter(users_), items});
+    const Var<B> e = propagate_mean(graph_(step.training), nodes, config_.n_layers);
+    const Var<B> own = e.rows(users_.rows(), items_.rows());
+    return {e.rows(0, users_.rows()), own + spmm(similar_, own)};
+  }
+  Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
+    const TripletIds<B> ids(tape.context(), step.batch, users_.rows(), items_.rows());
     const auto [users, items] = embeddings(tape, step);
-    const auto u = rearm::gather(users, step.batch.users), p = rearm::gather(items, step.batch.positives),
-               n = rearm::gather(items, step.batch.negatives);
-    return {{"bpr", rearm::bpr(u, p, n, rearm::Real<B>(1) / static_cast<rearm::Real<B>>(step.batch.size()))}};
+    const Triplets<B> rows = gather(users, items, ids);
+    return {{"bpr", bpr_mean(rows)}, {"reg", square_penalty(rows, config_.reg_weight)}};
   }
 
  private:
-  rearm::Index n_users_, n_items_;
-  int n_layers_;
-  rearm::SparseOperator<rearm::Real<B>, typename B::Memory> graph_;
-  rearm::ParameterStore<B> parameters_;
-  rearm::Parameter<B>* nodes_ = nullptr;
+  using Graph = SparseOperator<T, typename B::Memory>;
+  Config config_;
+  InteractionGraph<B> graph_;
+  Graph similar_;
+  ParameterStore<B> parameters_;
+  Parameter<B>& users_;
+  Parameter<B>& items_;
+  std::vector<Matrix<T, typename B::Memory>> features_;
+  std::vector<Linear<B>> projections_;
 };
 
-int main() {
-  using B = rearm::CpuBackend<float>;
-  const rearm::Dataset data = rearm::make_synthetic();
-  rearm::Settings<MyConfig> settings = {{.learning_rate = 3e-3, .weight_decay = 0.3, .epochs = 20}, {}};
-  rearm::Context<B> ctx({}, settings.train.seed);
+/// |gradients - central differences| / |central differences|, of every fifth entry of all parameters, in double.
+double gradient_error() {
+  using B = CpuBackend<double>;
+  SyntheticSettings small;
+  small.n_users = 30;
+  small.n_items = 40;
+  small.widths = {6, 4};
+  const Dataset data = make_synthetic(small);
+  Context<B> ctx;
+  MyConfig config;
+  config.embedding_dim = 4;
+  MyModel<B> model(ctx, data, config);
+  const Batch batch = {{0, 1, 2, 2}, {3, 4, 5, 6}, {7, 8, 9, 3}};  // users, positives, negatives
+  Tape<B> tape(ctx);
+  const auto loss = [&] {
+    tape.reset();
+    return model.loss(tape, {batch, 0, true}).total();
+  };
+  tape.backward(loss());
+  tape.set_recording(false);  // from here on values alone
+  double error = 0, norm = 0;
+  for (Parameter<B>& p : model.parameters())
+    for (Index e = 0; e < p.rows() * p.cols(); e += 5) {
+      double& x = p.value().data[e];
+      const double before = x, h = 1e-5;
+      x = before + h;
+      const double above = scalar(loss());
+      x = before - h;
+      const double below = scalar(loss());
+      x = before;
+      const double difference = (above - below) / (2 * h);
+      error += std::pow(p.grad().data[e] - difference, 2);
+      norm += std::pow(difference, 2);
+    }
+  return std::sqrt(error / norm);
+}
+
+int main() try {
+  using B = CpuBackend<float>;
+  const double error = gradient_error();
+  std::printf("gradients differ from central differences by %.1e of their length\n", error);
+  if (!(error < 1e-6)) return 1;
+
+  const Dataset data = make_synthetic();  // or load_dataset("path/to/folder")
+  const Settings<MyConfig> settings;
+  Context<B> ctx({}, settings.train.seed);
   MyModel<B> model(ctx, data, settings.model);
-  const rearm::TrainResult result = rearm::train(ctx, model, data, settings);
+  TrainOptions options;
+  options.on_epoch = [](const EpochReport& r) {
+    std::printf("epoch %2d  loss %.4f  valid recall@20 %.4f\n", r.epoch, r.losses.total, r.valid.at("recall@20"));
+  };
+  // {.directory = "out/my_model"} in place of {} would keep the model there.
+  const TrainResult result = train(ctx, model, data, settings, {}, options);
   std::printf("best epoch %d, test recall@20 %.4f (synthetic data)\n", result.best_epoch, result.test.at("recall@20"));
   return std::fflush(stdout) != 0 || std::ferror(stdout) != 0 ? 1 : 0;
+} catch (const Error& e) {
+  std::fprintf(stderr, "custom_model: %s\n", e.what());
+  return 2;
 }

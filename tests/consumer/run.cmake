@@ -13,8 +13,26 @@ endfunction()
 
 file(REMOVE_RECURSE ${work_dir})
 set(prefix ${work_dir}/prefix)
+# expect_warnings(COUNT OPTION...): configures the project and counts what rearm says of a missing build type.
+function(expect_warnings count)
+  execute_process(COMMAND ${CMAKE_COMMAND} -S ${project} -B ${work_dir} ${options} ${ARGN}
+    OUTPUT_VARIABLE output ERROR_VARIABLE output COMMAND_ECHO STDOUT COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX MATCHALL "no build type is chosen" warnings "${output}")
+  list(LENGTH warnings found)
+  if(NOT found EQUAL count)
+    message(FATAL_ERROR "${found} warnings of a missing build type instead of ${count}:\n${output}")
+  endif()
+endfunction()
+
 if(way MATCHES "find_package|pkg_config|instruction_sets")
   run(${CMAKE_COMMAND} --install ${rearm_binary_dir} --prefix ${prefix})
+  file(GLOB license ${prefix}/share/doc/rearm/LICENSE)
+  if(NOT license)
+    message(FATAL_ERROR "the license is not installed")
+  endif()
+  if(EXISTS ${rearm_binary_dir}/bin/rearm) # the CUDA step of CI does not link it
+    run(${prefix}/bin/rearm models)
+  endif()
 endif()
 
 # pkg_config(PACKAGE): its flags, in `command` as one text and as the lists `cflags` and `libs`.
@@ -80,7 +98,10 @@ else()
     run(${CMAKE_COMMAND} --install ${work_dir}/library --prefix ${prefix})
     cmake_path(APPEND project user)
   endif()
-  run(${CMAKE_COMMAND} -S ${project} -B ${work_dir} ${options})
+  # Without a build type, so that only rearm's flags are seen below.
+  expect_warnings(0 -D CMAKE_BUILD_TYPE=Release)
+  expect_warnings(0 -D CMAKE_BUILD_TYPE= -D CMAKE_CXX_FLAGS=-O1)
+  expect_warnings(1 -D CMAKE_BUILD_TYPE= -D CMAKE_CXX_FLAGS=)
   run(${CMAKE_COMMAND} --build ${work_dir})
   file(READ ${work_dir}/compile_commands.json command)
 endif()

@@ -30,15 +30,17 @@ void with_slots(Tape<B>& tape, const std::array<Var<B>, N>& inputs, const F& f) 
 ///   reached y, here a Var. Each d is an Into, one per input, in their order; it is not wanted if the input is empty or
 ///   needs no gradient.
 ///
-///     template <Backend B>
-///     Var<B> cosine(Var<B> a, Var<B> b, Real<B> eps) {
-///       return apply(
-///           {a, b}, a.rows(), 1,
-///           [&](Context<B>& ctx, Out<B> y) { cosine(ctx, a.value(), b.value(), eps, y); },
-///           [=](Context<B>& ctx, Var<B> y, auto d_a, auto d_b) {
-///             cosine_backward(ctx, a.value(), b.value(), eps, y.grad(), d_a, d_b);
-///           });
-///     }
+/// ```
+/// template <Backend B>
+/// Var<B> cosine(Var<B> a, Var<B> b, Real<B> eps) {
+///   return apply(
+///       {a, b}, a.rows(), 1,
+///       [&](Context<B>& ctx, Out<B> y) { cosine(ctx, a.value(), b.value(), eps, y); },
+///       [=](Context<B>& ctx, Var<B> y, auto d_a, auto d_b) {
+///         cosine_backward(ctx, a.value(), b.value(), eps, y.grad(), d_a, d_b);
+///       });
+/// }
+/// ```
 template <Backend B, std::size_t N, class Forward, class Backward>
 Var<B> apply(const Var<B> (&inputs)[N], Index rows, Index cols, const Forward& forward, const Backward& backward) {
   Tape<B>* tape = nullptr;

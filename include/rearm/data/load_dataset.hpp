@@ -32,7 +32,7 @@
 namespace rearm::REARM_ABI {
 
 struct LoadOptions {
-  bool read_knn = true;  ///< read <modality>_knn<k>_{idx,cos}.npy if present
+  bool read_knn = true;  ///< read `<modality>_knn<k>_{idx,cos}.npy` if present
 };
 
 namespace detail {
@@ -87,7 +87,7 @@ inline void sort_modalities(std::vector<std::string>& names) {
   });
 }
 
-/// The largest k for which `dir` holds <modality>_knn<k>_idx.npy; 0 for none.
+/// The largest k for which `dir` holds `<modality>_knn<k>_idx.npy`; 0 for none.
 inline Index largest_knn(const std::filesystem::path& dir, const std::string& modality, const char* suffix) {
   const std::string prefix = modality + "_knn";
   Index best = 0;
@@ -222,12 +222,12 @@ inline Dataset read_dataset(const std::filesystem::path& dir, LoadOptions option
 }  // namespace detail
 
 /// Reads a folder: train.npy, valid.npy, test.npy (integers (2, N), row 0 users, row 1 items; an (N, 2) array is taken
-/// as its transpose) or one MMRec <name>.inter; any <modality>_feat.npy (read in blocks, not loaded); their neighbors;
-/// what ids stand for (users.tsv and items.tsv, or MMRec's maps); and dataset.json, which if present decides the
-/// numbers of users and items. Otherwise items = feature rows, and a number that no file gives is the largest id + 1.
-/// Without feature files `modalities` is empty. Throws IoError for files that cannot be read; DataError naming file,
-/// position and value for negative ids or ids out of range, an id without a name where others have one, an empty split,
-/// feature rows that differ, NaN or infinite features, damaged neighbors or manifest.
+/// as its transpose) or one MMRec `<name>.inter`; any `<modality>_feat.npy` (read in blocks, not loaded); their
+/// neighbors; what ids stand for (users.tsv and items.tsv, or MMRec's maps); and dataset.json, which if present decides
+/// the numbers of users and items. Otherwise items = feature rows, and a number that no file gives is one more
+/// than the largest id. Without feature files `modalities` is empty. Throws IoError for files that cannot be read;
+/// DataError naming file, position and value for negative ids or ids out of range, an id without a name where others
+/// have one, an empty split, feature rows that differ, NaN or infinite features, damaged neighbors or manifest.
 inline Dataset load_dataset(const std::filesystem::path& dir, LoadOptions options = {}) {
   return detail::with_memory_errors(
       "reading a data set", [&] { return detail::with_io_errors([&] { return detail::read_dataset(dir, options); }); });

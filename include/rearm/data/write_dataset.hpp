@@ -62,8 +62,8 @@ inline void require_replaceable(const std::filesystem::path& dir, bool overwrite
                         ", which is not part of a data set and would be lost; move it, or choose another --out");
 }
 
-/// Writes the pairs twice: as train.npy, valid.npy and test.npy, int64 (2, N), and as <name>.inter with userID, itemID,
-/// rating and timestamp, if there are, and x_label. Throws IoError.
+/// Writes the pairs twice: as train.npy, valid.npy and test.npy, int64 (2, N), and as `<name>.inter` with userID,
+/// itemID, rating and timestamp, if there are, and x_label. Throws IoError.
 inline void write_interactions(const std::filesystem::path& dir, const std::string& name,
                                const PreparedInteractions& prepared) {
   for (std::uint8_t s = 0; s < 3; ++s) {
@@ -99,7 +99,7 @@ inline std::optional<KnnTable> keep_neighbors(const KnnTable& table, const std::
   return out;
 }
 
-/// Writes <modality>_knn<k>_idx.npy and _cos.npy. Throws IoError.
+/// Writes `<modality>_knn<k>_idx.npy` and _cos.npy. Throws IoError.
 inline void write_neighbors(const std::filesystem::path& dir, const std::string& modality, const KnnTable& table) {
   const Index n = table.indices.rows(), k = table.indices.cols();
   const std::string base = (dir / detail::message(modality, "_knn", k)).string();

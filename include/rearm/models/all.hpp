@@ -103,7 +103,7 @@ std::vector<std::string> model_names() {
   return detail::names_of(List());
 }
 
-/// f.operator()<M>() of the model with that name; its result, of one type for all models:
+/// `f.operator()<M>()` of the model with that name; its result, of one type for all models:
 ///
 ///     with_model<AllModels>("light_gcn", [&]<template <class> class M>() { train<M>(settings); });
 ///

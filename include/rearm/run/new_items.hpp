@@ -29,7 +29,7 @@ struct ItemFolder {
   IdNames names;  ///< empty: rows are numbers
 };
 
-/// Reads <modality>_feat.npy and items.tsv of a folder, which needs nothing else; `modalities` empty: all. Throws
+/// Reads `<modality>_feat.npy` and items.tsv of a folder, which needs nothing else; `modalities` empty: all. Throws
 /// IoError; DataError if there are no features, rows that differ, a row without a name where others have one, or values
 /// that are not finite; ConfigError for a modality that is not there.
 inline ItemFolder read_item_folder(const std::filesystem::path& dir, const std::vector<std::string>& modalities = {}) {

@@ -89,10 +89,10 @@ inline InteractionLog read_delimited_file(const std::filesystem::path& path, con
 
 }  // namespace detail
 
-/// Reads a folder with train.npy, valid.npy and test.npy (ratings and times come from a <name>.inter beside them, if it
-/// has the same pairs), or one <name>.inter with x_label (MMRec): ids are numbers, as features are by rows, and are
-/// named by users.tsv and items.tsv or MMRec's maps; or a <name>.inter without x_label, or <name>.train.inter,
-/// <name>.valid.inter and <name>.test.inter (RecBole): ids are names. Throws what load_dataset and read_delimited
+/// Reads a folder with train.npy, valid.npy and test.npy (ratings and times come from a `<name>.inter` beside them, if
+/// it has the same pairs), or one `<name>.inter` with x_label (MMRec): ids are numbers, as features are by rows, and
+/// are named by users.tsv and items.tsv or MMRec's maps; or a `<name>.inter` without x_label, or `<name>.train.inter`,
+/// `<name>.valid.inter` and `<name>.test.inter` (RecBole): ids are names. Throws what load_dataset and read_delimited
 /// throw; DataError for a number that a file of names leaves out.
 inline FolderLog read_folder(const std::filesystem::path& dir, const ColumnNames& columns = {}) {
   return detail::with_io_errors([&] {

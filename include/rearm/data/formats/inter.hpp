@@ -1,6 +1,6 @@
 #pragma once
 /// @file inter.hpp
-/// MMRec's format: one <name>.inter.
+/// MMRec's format: one `<name>.inter`.
 
 #include <rearm/data/formats/delimited.hpp>
 #include <rearm/data/splits.hpp>
