@@ -161,7 +161,7 @@ class Runner {
     std::vector<std::string> words = {own_program().string(), "train"};
     words.insert(words.end(), run.arguments.begin(), run.arguments.end());
     words.insert(words.end(), {"--out", run.out.string()});
-    // What was begun goes on; what is there without a checkpoint, or with another program's, begins again.
+    // What was begun goes on from its checkpoint; what is there without one begins again.
     if (has_checkpoint(run.out))
       words.emplace_back("--resume");
     else if (fs::exists(run.out) && holds_run(run.out))
@@ -175,19 +175,21 @@ class Runner {
     if (output.get() < 0) rearm::detail::throw_io(log, "cannot be written", errno);
 
     // A signal in between would be taken by a handler of ours that nobody in the new process asks.
-    sigset_t both, before;
-    sigemptyset(&both);
-    sigaddset(&both, SIGINT);
-    sigaddset(&both, SIGTERM);
-    sigprocmask(SIG_BLOCK, &both, &before);
+    constexpr int asking[] = {SIGINT, SIGTERM, SIGHUP};
+    sigset_t held_back, before;
+    sigemptyset(&held_back);
+    for (const int signal : asking) sigaddset(&held_back, signal);
+    sigprocmask(SIG_BLOCK, &held_back, &before);
     const ::pid_t parent = ::getpid(), pid = ::fork();
     if (pid == 0) {
       ::setpgid(0, 0);  // a terminal's Ctrl-C is for us; we pass it on once
 #if defined(__linux__)
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // or a killed program's runs would go on in folders that the next one needs
 #endif
-      std::signal(SIGINT, SIG_DFL);
-      std::signal(SIGTERM, SIG_DFL);
+      for (const int signal : asking) {
+        struct sigaction action = {};  // what is ignored (nohup) stays so
+        if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler != SIG_IGN) std::signal(signal, SIG_DFL);
+      }
       sigprocmask(SIG_SETMASK, &before, nullptr);
       const bool orphan = ::getppid() != parent;
       if (orphan || ::dup2(output.get(), STDOUT_FILENO) < 0 || ::dup2(output.get(), STDERR_FILENO) < 0) ::_exit(126);
@@ -345,7 +347,11 @@ RunOutcome outcome_of(const ChildRun& run) {
 
 std::vector<RunOutcome> run_children(std::span<const ChildRun> runs, const RunBudget& budget,
                                      const std::function<std::string(const nlohmann::json& result)>& said) {
-  return rearm::detail::with_io_errors([&] { return Runner(runs, budget, said).run(); });
+  try {
+    return rearm::detail::with_io_errors([&] { return Runner(runs, budget, said).run(); });
+  } catch (const nlohmann::json::exception& e) {
+    throw DataError(message("result.json of a run is not as rearm writes it: ", e.what()));
+  }
 }
 
 void require_same_experiment(const fs::path& out, const std::string& name, const nlohmann::ordered_json& record) {

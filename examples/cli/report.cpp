@@ -453,7 +453,11 @@ int report(ReportArguments args) {
     std::printf("event files in %s; see them with: tensorboard --logdir %s\n", args.tensorboard.c_str(),
                 quoted(args.tensorboard.string()).c_str());
   }
-  write_text(args.out, Page(std::move(runs), args.preset).html());
+  try {
+    write_text(args.out, Page(std::move(runs), args.preset).html());
+  } catch (const json::exception& e) {
+    throw DataError(message("result.json of a run is not as rearm writes it: ", e.what()));
+  }
   std::printf("%s\n", args.out.c_str());
   return 0;
 }

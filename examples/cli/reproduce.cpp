@@ -108,9 +108,6 @@ std::size_t take_settings(const fs::path& file, const ModelEntry& entry, std::ma
     } catch (const ConfigError& e) {
       throw ConfigError(message(place, ": ", e.what()));
     }
-    if (path == "train.seed" || path == "train.negatives")
-      throw ConfigError(
-          message(place, ": ", path.substr(6), " is said by ", path == "train.seed" ? "--seeds" : "--protocol"));
     to[path] = value;
     ++n;
   }
@@ -175,7 +172,14 @@ class Reproduction {
       else
         row.settings_from = "the model's defaults";
       if (!preset(row) && fs::exists(own)) take_settings(own, *entry, settings);
-      if (!args_.config.empty()) used += take_settings(args_.config, *entry, settings);
+      if (!args_.config.empty()) {
+        std::map<std::string, json> more;
+        used += take_settings(args_.config, *entry, more);
+        for (const auto& [path, flag] :
+             {std::pair{"train.negatives", "--protocol"}, std::pair{"train.seed", "--seeds"}})
+          if (more.contains(path)) throw ConfigError(message(args_.config.string(), ": ", path, " is said by ", flag));
+        for (const auto& [name, value] : more) settings[name] = value;
+      }
       settings["train.negatives"] = args_.protocol;
       settings["train.watch"] = watch;
       for (const auto& [path, value] : row.settings) settings[path] = value;
