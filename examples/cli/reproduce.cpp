@@ -88,6 +88,8 @@ std::vector<TableRow> read_published(const fs::path& file, const std::string& ta
         const auto without = ablations().find(row);
         if (without == ablations().end()) throw ConfigError(message(place, ": ", table, " has no row '", row, "'"));
         added.settings = without->second;
+        for (const char* part : {"users.use", "items.use", "use_co", "use_sim", "use_meta", "use_orthogonal"})
+          added.settings.emplace(message("model.", part), true);
       }
     }
     out.back().published[name.substr(dot + 1)] = value.get<double>();

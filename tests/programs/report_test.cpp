@@ -138,7 +138,7 @@ TEST_CASE("a page about a run needs no network and tells settings, curves, resul
   REARM_NEEDS_PROGRAMS();
   const Bench bench;
   bench.train("out",
-              {"--rank", "2", "--user-knn-k", "5", "--item-knn-k", "4", "--epochs", "3", "--learning-rate", "0.0015"});
+              {"--model", "light_gcn", "--epochs", "3", "--learning-rate", "0.0015", "--negatives", "exclude_all"});
   const std::string page = bench.report({(bench.folder / "out").string()}, "out/report.html");
   check_balanced(page);
   for (const char* outside : {"http:", "https:", "src=", "href=", "@import", "url(", "<script", "<link"}) {
@@ -148,15 +148,15 @@ TEST_CASE("a page about a run needs no network and tells settings, curves, resul
   CHECK(has(page, "width=device-width"));
   // Charts: the watched metric, the loss and its parts, seconds; other metrics behind a fold.
   for (const char* title : {"valid recall@20 by epoch", "loss: total by epoch", "loss: bpr by epoch",
-                            "loss: contrast by epoch", "seconds by epoch", "valid ndcg@10 by epoch"}) {
+                            "loss: reg by epoch", "seconds by epoch", "valid ndcg@10 by epoch"}) {
     INFO("title: " << title);
     CHECK(count(page, std::string("aria-label=\"") + title + '"') == 1);
   }
   CHECK(count(page, "<polyline") == count(page, "<figure>"));
   // Settings that are not the defaults, marked; and the values of the result.
-  CHECK(has(page, "What differs from rearm: the defaults"));
+  CHECK(has(page, "What differs from light_gcn: the defaults"));
   CHECK(has(page, "<th scope=\"row\">train.learning_rate</th><td class=\"strong\">0.0015</td>"));
-  CHECK(has(page, "<th scope=\"row\">train.patience</th><td>20</td>"));
+  CHECK(has(page, "<th scope=\"row\">train.lr_decay</th><td>1.0</td>"));
   const json result = json::parse(test::read_file(bench.folder / "out/result.json"));
   char value[32];
   std::snprintf(value, sizeof value, "<td>%.4f</td>", result["test"]["ndcg@20"].get<double>());

@@ -241,6 +241,7 @@ TEST_CASE("trials that fail are told of, ranked last, and run again if asked to"
   // A rank that is not below the embedding's width is refused by the run; a learning rate like that makes no numbers.
   const std::string text = R"(
 [model]
+use_meta = true
 embedding_dim = 8
 rank = [9, 2]
 users = { k = 5 }
@@ -261,8 +262,9 @@ items = { k = 4 }
   CHECK(has(retried.err, "t001-s2025 failed"));
 
   // None that ends well is a failure of the sweep.
-  const test::Finished none = test::run(bench.folder, "rearm sweep",
-                                        bench.arguments("none", "[model]\nembedding_dim = 8\nrank = [8, 9]\n" + small));
+  const test::Finished none =
+      test::run(bench.folder, "rearm sweep",
+                bench.arguments("none", "[model]\nuse_meta = true\nembedding_dim = 8\nrank = [8, 9]\n" + small));
   CHECK(none.status == 1);
   CHECK(has(none.err, "rank = 8"));
 }
