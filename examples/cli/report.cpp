@@ -406,8 +406,8 @@ summary { cursor: pointer; }
         {"- gradients, moments, kept weights", "/estimated_bytes/gradients_moments_weights"},
         {"- a step or an evaluation", "/estimated_bytes/step"},
         {"- lists of an evaluation", "/estimated_bytes/ranking"}};
-    for (const auto& [name, pointer] : parts)
-      memory.add(row(name, [&](const RunFiles& run) { return shown(number(run, key(pointer)), mebibytes); }));
+    for (const auto& part : parts)
+      memory.add(row(part.first, [&](const RunFiles& run) { return shown(number(run, key(part.second)), mebibytes); }));
     return "<h2>Time and memory</h2>\n" + time.text() + "<p></p>\n" + memory.text();
   }
 

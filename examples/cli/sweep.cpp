@@ -214,7 +214,7 @@ class Sweep {
     std::ranges::sort(standings, [](const TrialStanding& a, const TrialStanding& b) { return a.before(b); });
     TextTable table{columns(true), {}};
     std::string failures;
-    std::size_t n_failed = 0, n_open = 0;
+    std::size_t n_open = 0;
     for (std::size_t rank = 0; rank < standings.size(); ++rank) {
       const TrialStanding& s = standings[rank];
       std::vector<std::string> row = cells(s.trial);
@@ -230,7 +230,6 @@ class Sweep {
       row.push_back(best.empty() ? "-" : best);
       row.push_back(reached.empty() ? "-" : reached);
       table.rows.push_back(std::move(row));
-      n_failed += failed ? 1 : 0;
       n_open += s.open ? 1 : 0;
       if (failed) failures += message(trial_name(s.trial), " failed: ", s.failure, '\n');
       if (s.open) failures += message(trial_name(s.trial), " has not ended; run the sweep again to go on\n");

@@ -194,10 +194,12 @@ SweepPlan read_sweep(const std::filesystem::path& file) {
   std::vector<Wish> wishes;
   SweepPlan plan;
   const std::vector<TomlValue> values = read_toml(file);
-  for (const auto& [name, place, value] : values) {
-    if (name.starts_with("sweep.")) at_place(place, [&] { search.set(name.substr(6), value); });
+  for (const TomlValue& of_file : values) {
+    const std::string& name = of_file.name;
+    const json& value = of_file.value;
+    if (name.starts_with("sweep.")) at_place(of_file.place, [&] { search.set(name.substr(6), value); });
     if (name == "model.name")
-      at_place(place, [&] {
+      at_place(of_file.place, [&] {
         if (value.is_string())
           models = {value.get<std::string>()};
         else

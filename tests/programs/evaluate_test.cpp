@@ -182,10 +182,9 @@ TEST_CASE("two models are compared user by user") {
   const json theirs = compare(bench.second, bench.first);
   const auto of_second = bench.per_user("users.tsv");
   REQUIRE(ours["metrics"].size() == 4);
-  std::vector<double> p;
-  std::size_t column = 0;
   for (const auto& [name, of] : ours["metrics"].items()) {
-    INFO("metric: " << name);
+    const std::string metric = name;
+    INFO("metric: " << metric);
     const json& turned = theirs["metrics"][name];
     CHECK(of["difference"].get<double>() == doctest::Approx(-turned["difference"].get<double>()));
     CHECK(of["p_wilcoxon"].get<double>() == doctest::Approx(turned["p_wilcoxon"].get<double>()));
@@ -198,7 +197,7 @@ TEST_CASE("two models are compared user by user") {
     // ordered by name here, by metric and cutoff in the file
     const std::map<std::string, std::size_t> columns = {
         {"recall@10", 0}, {"recall@20", 1}, {"ndcg@10", 2}, {"ndcg@20", 3}};
-    column = columns.at(name);
+    const std::size_t column = columns.at(name);
     std::vector<double> differences;
     for (const auto& [user, values] : of_first) differences.push_back(values[column] - of_second.at(user)[column]);
     CHECK(static_cast<int>(differences.size()) == ours["users"]);
