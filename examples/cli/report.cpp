@@ -46,23 +46,15 @@ struct Reference {
   std::unique_ptr<ModelEntry> entry;
   std::string called;
 };
-/// The preset that is asked for, else the one of the data set's name, else the defaults. Throws ConfigError for a
-/// preset that none of the models has.
+/// The preset that is asked for, else the one of the data set's name, else the defaults, which a model without that
+/// preset is compared with.
 Reference reference_of(const RunFiles& run, const std::string& preset) {
   Reference out{make_entry(run.entry->name()), "the defaults"};
-  if (!out.entry->has_presets()) return out;
-  const auto take = [&](const std::string& name) {
+  const std::string name = preset.empty() ? slug(run.result.value("dataset", "")) : preset;
+  try {
     out.entry->take_preset(name);
     out.called = "preset " + name;
-  };
-  if (!preset.empty()) {
-    take(preset);
-    return out;
-  }
-  const std::string data = run.result.value("dataset", "");
-  try {
-    if (!data.empty()) take(slug(data));
-  } catch (const ConfigError&) {  // it has no preset of its own
+  } catch (const ConfigError&) {  // it has none of that name
   }
   return out;
 }
@@ -446,8 +438,10 @@ int report(ReportArguments args) {
     throw ConfigError("several runs: --out says where their page is written");
   if (args.out.empty()) args.out = args.runs.front() / "report.html";
   std::vector<RunFiles> runs = read_runs(args.runs);
-  if (!args.preset.empty() && std::ranges::none_of(runs, [](const RunFiles& run) { return run.entry->has_presets(); }))
-    throw ConfigError(message("preset '", args.preset, "': none of the models has presets"));
+  if (!args.preset.empty() && std::ranges::none_of(runs, [&](const RunFiles& run) {
+        return reference_of(run, args.preset).called != "the defaults";
+      }))
+    throw ConfigError(message("--preset ", args.preset, ": none of the models has a preset of that name"));
   if (!args.tensorboard.empty()) {
     rearm::detail::with_io_errors([&] { write_tensorboard(args.tensorboard, runs); });
     std::printf("event files in %s; see them with: tensorboard --logdir %s\n", args.tensorboard.c_str(),

@@ -113,7 +113,7 @@ class Sweep {
     for (std::size_t round = 0; round < rounds.size(); ++round) {
       std::ranges::sort(alive, [&](std::size_t a, std::size_t b) { return standings[a].before(standings[b]); });
       alive.resize(std::min(alive.size(), static_cast<std::size_t>(rounds[round].n)));
-      std::erase_if(alive, [&](std::size_t t) { return !standings[t].failure.empty(); });
+      std::erase_if(alive, [&](std::size_t t) { return !standings[t].failure.empty() || standings[t].open; });
       std::ranges::sort(alive);
       run_round(static_cast<int>(round), rounds[round].epochs, alive, standings);
       if (interrupted()) return say_how_to_go_on();
@@ -159,8 +159,7 @@ class Sweep {
                          std::to_string(args_.threads),
                          "--backend",
                          args_.backend};
-        if (!plan_.preset.empty() && make_entry(trial.model)->has_presets())
-          run.arguments.insert(run.arguments.end(), {"--preset", plan_.preset});
+        if (trial.preset) run.arguments.insert(run.arguments.end(), {"--preset", plan_.preset});
         if (run.epochs > 0) run.arguments.insert(run.arguments.end(), {"--epochs", std::to_string(run.epochs)});
       }
     if (epochs > 0) std::fprintf(stderr, "round %d: %zu settings up to epoch %d\n", round + 1, alive.size(), epochs);

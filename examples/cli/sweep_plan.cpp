@@ -248,12 +248,16 @@ SweepPlan read_sweep(const std::filesystem::path& file) {
 
   std::vector<bool> used(wishes.size(), false);
   bool any_preset = plan.preset.empty();
+  std::string no_preset;
   for (const std::string& model : models) {
     const auto entry = make_entry(model);
-    if (!plan.preset.empty() && entry->has_presets()) {
-      at_place(file.string(), [&] { entry->take_preset(plan.preset); });
-      any_preset = true;
-    }
+    bool preset = false;
+    if (!plan.preset.empty()) try {
+        entry->take_preset(plan.preset);
+        preset = any_preset = true;
+      } catch (const ConfigError& e) {  // another model may have it
+        no_preset = e.what();
+      }
     entry->settings().set("train.watch", plan.metric);
     std::vector<bool> of_this(wishes.size(), false);
     const Space space = read_space(*entry, wishes, of_this);
@@ -282,6 +286,7 @@ SweepPlan read_sweep(const std::filesystem::path& file) {
       Trial& trial = plan.trials.emplace_back();
       trial.model = model;
       trial.epochs = space.epochs;
+      trial.preset = preset;
       std::map<std::string, json> all = space.fixed;
       all["train.watch"] = plan.metric;
       for (std::size_t i = 0; i < point.size(); ++i) {
@@ -292,8 +297,7 @@ SweepPlan read_sweep(const std::filesystem::path& file) {
       trial.settings = settings_text(model, all);
     }
   }
-  if (!any_preset)
-    throw ConfigError(message(file.string(), ": sweep.preset = '", plan.preset, "': none of the models has presets"));
+  if (!any_preset) throw ConfigError(message(file.string(), ": sweep.preset: ", no_preset));
   for (std::size_t i = 0; i < wishes.size(); ++i)
     if (!used[i])
       throw ConfigError(message(wishes[i].place, ": unknown key '", wishes[i].table, '.', wishes[i].own, "' for ",

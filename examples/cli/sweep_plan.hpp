@@ -18,6 +18,7 @@ struct Trial {
   std::vector<std::pair<std::string, nlohmann::json>> chosen;  ///< full name and value of what varies
   std::string settings;                                        ///< a settings file: these and the fixed ones
   int epochs = 0;                                              ///< at most
+  bool preset = false;                                         ///< begins with the sweep's preset
 };
 
 struct SweepPlan {

@@ -89,6 +89,11 @@ n_layers = [1, 2]
   CHECK(std::ranges::count(planned.out, '\n') == 7);
   CHECK_FALSE(fs::exists(bench.folder / "out"));
 
+  // A preset is for the models that have it.
+  const test::Finished preset =
+      bench.sweep("out", "[sweep]\npreset = 'baby'\n[model]\nname = ['rearm', 'light_gcn']\n", {"--dry-run"});
+  CHECK(std::ranges::count(preset.out, '\n') == 3);
+
   const test::Finished r = bench.sweep("out", text, {"--jobs", "2"});
   CHECK(has(r.err, "[12/12] "));
   const auto table = csv(bench.bytes("out/table.csv"));
