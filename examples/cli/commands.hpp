@@ -24,6 +24,10 @@ Command add_explain(CLI::App& command);
 Command add_models(CLI::App& command);
 Command add_prepare(CLI::App& command);
 Command add_check(CLI::App& command);
+Command add_sweep(CLI::App& command);
+Command add_export(CLI::App& command);
+Command add_report(CLI::App& command);
+Command add_reproduce(CLI::App& command);
 
 /// What `rearm train` is told beside the settings: where --model, --config, --out and --resume stand decides which
 /// flags there are, so they are looked for before the rest is read.

@@ -22,6 +22,10 @@ int main(int argc, char** argv) {
     CLI::App& prepare =
         *app.add_subcommand("prepare", "make a data set's folder of reviews, ratings or another folder");
     CLI::App& check = *app.add_subcommand("check", "say what a data set's folder holds and what is odd in it");
+    CLI::App& sweep = *app.add_subcommand("sweep", "try settings: a grid, random draws or successive halving");
+    CLI::App& exported = *app.add_subcommand("export", "write a saved model's representations for other programs");
+    CLI::App& report = *app.add_subcommand("report", "make a page about runs: settings, curves, results, time, memory");
+    CLI::App& reproduce = *app.add_subcommand("reproduce", "run a table of the paper, beside its published figures");
     const cli::Command of_train = cli::add_train(train, cli::make_entry(cli::chosen_model(argc, argv)));
     const cli::Command of_evaluate = cli::add_evaluate(evaluate);
     const cli::Command of_recommend = cli::add_recommend(recommend);
@@ -30,6 +34,10 @@ int main(int argc, char** argv) {
     const cli::Command of_models = cli::add_models(models);
     const cli::Command of_prepare = cli::add_prepare(prepare);
     const cli::Command of_check = cli::add_check(check);
+    const cli::Command of_sweep = cli::add_sweep(sweep);
+    const cli::Command of_export = cli::add_export(exported);
+    const cli::Command of_report = cli::add_report(report);
+    const cli::Command of_reproduce = cli::add_reproduce(reproduce);
     app.footer(cli::examples("To try it", {"rearm train --synthetic --epochs 3 --out out/try",
                                            "rearm recommend out/try/model.safetensors --users 0,1 -k 5",
                                            "rearm COMMAND --help    # what a command takes, with an example"}));
@@ -41,6 +49,10 @@ int main(int argc, char** argv) {
     if (explain.parsed()) return of_explain();
     if (prepare.parsed()) return of_prepare();
     if (check.parsed()) return of_check();
+    if (sweep.parsed()) return of_sweep();
+    if (exported.parsed()) return of_export();
+    if (report.parsed()) return of_report();
+    if (reproduce.parsed()) return of_reproduce();
     return of_models();
   });
 }

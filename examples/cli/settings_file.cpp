@@ -25,10 +25,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace rearm::cli {
 namespace {
@@ -90,6 +92,48 @@ void for_each_value(const toml::table& table, const std::string& prefix, const F
 
 }  // namespace
 
+std::vector<TomlValue> read_toml(const std::filesystem::path& file) {
+  struct Placed {
+    toml::source_position at;
+    TomlValue value;
+  };
+  std::vector<Placed> found;
+  const auto add = [&](const std::string& name, const toml::node& node, nlohmann::json value) {
+    found.push_back({node.source().begin, {name, place(file, node.source()), std::move(value)}});
+  };
+  const std::function<void(const toml::table&, const std::string&)> visit = [&](const toml::table& table,
+                                                                                const std::string& prefix) {
+    for (const auto& [key, node] : table) {
+      std::string name = prefix + std::string(key.str());
+      std::ranges::replace(name, '-', '_');
+      const toml::table* const inner = node.as_table();
+      if (inner == nullptr) {
+        add(name, node, to_json(node, file));
+      } else if (inner->contains("low") || inner->contains("high")) {
+        nlohmann::json range = nlohmann::json::object();
+        for (const auto& [part, of] : *inner) range[std::string(part.str())] = to_json(of, file);
+        add(name, node, std::move(range));
+      } else {
+        visit(*inner, name + '.');
+      }
+    }
+  };
+  visit(parse(file), {});
+  std::ranges::sort(found, [](const Placed& a, const Placed& b) { return a.at < b.at; });
+  std::vector<TomlValue> out;
+  for (Placed& f : found) out.push_back(std::move(f.value));
+  return out;
+}
+
+std::string toml_text(const nlohmann::ordered_json& value) {
+  // TOML's whole numbers end at 2^63 - 1; larger ones are read from text. Unlike JSON it wants DEL escaped.
+  const bool large = value.is_number_unsigned() &&
+                     value.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()};
+  std::string text = large ? '"' + value.dump() + '"' : value.dump();
+  for (std::size_t at = 0; (at = text.find('\x7f', at)) != std::string::npos;) text.replace(at, 1, "\\u007f");
+  return text;
+}
+
 std::optional<std::string> model_in(const std::filesystem::path& file) {
   return parse(file)["model"]["name"].value<std::string>();
 }
@@ -121,7 +165,6 @@ std::string to_toml(const ModelEntry& entry) {
   std::string table;
   const auto write = [&](const FieldEntry& setting) {
     const std::string& path = setting.path;
-    const nlohmann::ordered_json value = rearm::to_json(setting.value);
     const std::size_t dot = path.rfind('.');
     if (path.substr(0, dot) != table) {
       const bool first_of_model = table.rfind("model", 0) != 0 && path.rfind("model", 0) == 0;
@@ -129,12 +172,8 @@ std::string to_toml(const ModelEntry& entry) {
       out += message(out.empty() ? "" : "\n", '[', table, "]\n");
       if (first_of_model) out += message("name = \"", entry.name(), "\"\n");
     }
-    // TOML's whole numbers end at 2^63 - 1; larger ones are read from text. Unlike JSON it wants DEL escaped.
-    const bool large = value.is_number_unsigned() &&
-                       value.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()};
-    std::string text = large ? '"' + value.dump() + '"' : value.dump();
-    for (std::size_t at = 0; (at = text.find('\x7f', at)) != std::string::npos;) text.replace(at, 1, "\\u007f");
-    out += message("# ", setting.field.help, '\n', path.substr(dot + 1), " = ", text, '\n');
+    out += message("# ", setting.field.help, '\n', path.substr(dot + 1), " = ",
+                   toml_text(rearm::to_json(setting.value)), '\n');
   };
   // A table's own values come before the tables inside it.
   for (const bool nested : {false, true})

@@ -15,6 +15,8 @@
 #include <rearm/data/write_dataset.hpp>
 #include <rearm/eval/candidates.hpp>
 #include <rearm/eval/popularity.hpp>
+#include <rearm/eval/significance.hpp>
+#include <rearm/eval/slices.hpp>
 #include <rearm/graph/shared_users.hpp>
 #include <rearm/io/atomic_folder.hpp>
 #include <rearm/models/all.hpp>
@@ -23,5 +25,6 @@
 #include <rearm/run/match.hpp>
 #include <rearm/run/new_items.hpp>
 #include <rearm/run/new_users.hpp>
+#include <rearm/run/search.hpp>
 #include <rearm/run/train.hpp>
 #include <rearm/version.hpp>

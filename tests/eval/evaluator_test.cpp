@@ -204,6 +204,10 @@ TEST_CASE("evaluate equals metrics of the naive lists, for any number of threads
   for (const auto& [name, sum] : expected) CHECK(first.at(name) == doctest::Approx(sum / n).epsilon(1e-12));
 
   TestContext<float> ctx(test_options(1));
+  const rearm::UserMetrics of_users =
+      rearm::evaluate_users(ctx, users_there.view(), items_there.view(), &masked, relevant, ks, rearm::all_metrics);
+  CHECK(of_users.mean() == first);
+  CHECK(static_cast<double>(of_users.users.size()) == n);
   const Adjacency nothing{std::vector<Index>(n_users + 1, 0), {}};
   CHECK_THROWS_AS(
       rearm::evaluate(ctx, users_there.view(), items_there.view(), &masked, nothing, ks, rearm::all_metrics),

@@ -39,6 +39,7 @@ void check(const std::string& bytes) {
   SettingsEntry entry;
   std::set<std::string> set;
   cli::model_in(folder() / "in.toml");
+  cli::read_toml(folder() / "in.toml");
   cli::read_settings(folder() / "in.toml", entry, set);
   for (const std::string& path : set) require(entry.list.path(path) == path, "what was set is a setting");
   check_limits(entry.values.train);  // what is not finite or out of range ends here

@@ -353,7 +353,7 @@ TEST_CASE("the version, and the examples of --help, which work when they are pas
   std::string script = "set -e\ncd '" + folder.path().string() + "'\n";
   int n_lines = 0;
   for (const std::string command :
-       {"train", "recommend", "similar", "explain", "prepare", "check", "evaluate", "models"}) {
+       {"train", "recommend", "similar", "explain", "prepare", "check", "evaluate", "models", "report", "export"}) {
     const test::Finished help = test::run(folder, "rearm " + command, {"--help"});
     CHECK(help.status == 0);
     std::istringstream lines(help.out.substr(std::min(help.out.find("Example"), help.out.size())));

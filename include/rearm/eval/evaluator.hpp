@@ -102,24 +102,50 @@ TopK<typename B::Scalar> recommend(Context<B>& ctx, ConstView<typename B::Scalar
   return out;
 }
 
+namespace detail {
+
+/// f(lists, users) with the lists of the users who have a relevant item, as long as the largest cutoff.
+template <Backend B, class F>
+auto with_lists(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, ConstView<typename B::Scalar> item_rows,
+                const Adjacency* masked, const Adjacency& relevant, std::span<const Index> ks,
+                std::span<const Metric> metrics, const F& f) -> decltype(f(ConstView<Id>(), std::vector<Id>())) try {
+  require_rows(relevant, user_rows.rows, item_rows.rows, "the relevant items");
+  std::vector<Id> users;
+  for (Index u = 0; u < relevant.rows(); ++u)
+    if (relevant.degree(u) > 0) users.push_back(static_cast<Id>(u));
+  if (users.empty()) throw DataError("evaluate: no user has a relevant item; the split to be evaluated is empty");
+  for (const Index k : ks) require_cutoff(k);
+  if (ks.empty() || metrics.empty()) return {};
+  const auto lists = recommend<B>(ctx, user_rows, users, item_rows, masked, *std::ranges::max_element(ks));
+  return f(lists.ids.view(), users);
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory("evaluating");
+}
+
+}  // namespace detail
+
 /// Mean metrics over the users with at least one relevant item, with every item but the masked ones as a candidate.
 /// `masked` are the items of train, `relevant` those of the split under test. Throws what `recommend` and
 /// `mean_metrics` throw; DataError if no user has a relevant item.
 template <Backend B>
 MetricValues evaluate(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, ConstView<typename B::Scalar> item_rows,
                       const Adjacency* masked, const Adjacency& relevant, std::span<const Index> ks,
-                      std::span<const Metric> metrics) try {
-  detail::require_rows(relevant, user_rows.rows, item_rows.rows, "the relevant items");
-  std::vector<Id> users;
-  for (Index u = 0; u < relevant.rows(); ++u)
-    if (relevant.degree(u) > 0) users.push_back(static_cast<Id>(u));
-  if (users.empty()) throw DataError("evaluate: no user has a relevant item; the split to be evaluated is empty");
-  for (const Index k : ks) detail::require_cutoff(k);
-  if (ks.empty() || metrics.empty()) return {};
-  const auto lists = recommend<B>(ctx, user_rows, users, item_rows, masked, *std::ranges::max_element(ks));
-  return mean_metrics(lists.ids.view(), users, relevant, ks, metrics);
-} catch (const std::bad_alloc&) {
-  detail::throw_out_of_memory("evaluating");
+                      std::span<const Metric> metrics) {
+  return detail::with_lists<B>(ctx, user_rows, item_rows, masked, relevant, ks, metrics,
+                               [&](ConstView<Id> lists, const std::vector<Id>& users) {
+                                 return mean_metrics(lists, users, relevant, ks, metrics);
+                               });
+}
+
+/// The same user by user.
+template <Backend B>
+UserMetrics evaluate_users(Context<B>& ctx, ConstView<typename B::Scalar> user_rows,
+                           ConstView<typename B::Scalar> item_rows, const Adjacency* masked, const Adjacency& relevant,
+                           std::span<const Index> ks, std::span<const Metric> metrics) {
+  return detail::with_lists<B>(ctx, user_rows, item_rows, masked, relevant, ks, metrics,
+                               [&](ConstView<Id> lists, const std::vector<Id>& users) {
+                                 return user_metrics(lists, users, relevant, ks, metrics);
+                               });
 }
 
 }  // namespace rearm::REARM_ABI

@@ -3,6 +3,7 @@
 /// Ranking metrics at K of one user's list, and their mean over users.
 
 #include <rearm/core/error.hpp>
+#include <rearm/core/matrix.hpp>
 #include <rearm/core/matrix_view.hpp>
 #include <rearm/data/interactions.hpp>
 
@@ -132,39 +133,88 @@ inline double metric_at_k(Metric metric, std::span<const Id> ranked, std::span<c
   return detail::metric_of_hits(metric, hits, static_cast<Index>(relevant.size()), k);
 }
 
+namespace detail {
+
+/// f(i, values) for every users[i] with a relevant item: its metrics, each at every cutoff. Throws as mean_metrics.
+template <class F>
+void for_each_user(ConstView<Id> ranked, std::span<const Id> users, const Adjacency& relevant,
+                   std::span<const Index> ks, std::span<const Metric> metrics, const F& f) {
+  if (ranked.rows != static_cast<Index>(users.size()))
+    throw ShapeError(message("mean_metrics: ", ranked.rows, " ranked lists for ", users.size(), " users"));
+  for (const Index k : ks) {
+    require_cutoff(k);
+    if (k > ranked.cols)
+      throw ConfigError(message("metric cutoff K = ", k, " is beyond the ranked lists of length ", ranked.cols));
+  }
+  std::vector<double> values(ks.size() * metrics.size());
+  std::vector<unsigned char> hits;
+  bool any = false;
+  for (std::size_t i = 0; i < users.size(); ++i) {
+    if (users[i] < 0 || users[i] >= relevant.rows())
+      throw DataError(message("mean_metrics: user ", users[i], " is outside [0, ", relevant.rows(), ")"));
+    const auto truth = relevant.row(users[i]);
+    if (truth.empty()) continue;
+    any = true;
+    mark_hits({ranked.row(static_cast<Index>(i)), static_cast<std::size_t>(ranked.cols)}, truth, hits);
+    std::size_t slot = 0;
+    for (const Metric metric : metrics)
+      for (const Index k : ks) values[slot++] = metric_of_hits(metric, hits, static_cast<Index>(truth.size()), k);
+    f(i, std::span<const double>(values));
+  }
+  if (!any) throw DataError("mean_metrics: no user has a relevant item; the split to be evaluated is empty");
+}
+
+}  // namespace detail
+
 /// Mean metrics of ranked lists: row i of `ranked` is the list of users[i], scored against relevant.row(users[i]).
 /// Users without a relevant item are left out. Throws DataError if that leaves nobody or a user is out of range,
 /// ShapeError unless `ranked` has one row per user, ConfigError if a cutoff is below 1 or beyond the lists.
 inline MetricValues mean_metrics(ConstView<Id> ranked, std::span<const Id> users, const Adjacency& relevant,
                                  std::span<const Index> ks, std::span<const Metric> metrics) {
-  if (ranked.rows != static_cast<Index>(users.size()))
-    throw ShapeError(detail::message("mean_metrics: ", ranked.rows, " ranked lists for ", users.size(), " users"));
-  for (const Index k : ks) {
-    detail::require_cutoff(k);
-    if (k > ranked.cols)
-      throw ConfigError(
-          detail::message("metric cutoff K = ", k, " is beyond the ranked lists of length ", ranked.cols));
-  }
   std::vector<double> sums(ks.size() * metrics.size(), 0.0);
-  std::vector<unsigned char> hits;
   Index n_users = 0;
-  for (std::size_t i = 0; i < users.size(); ++i) {
-    if (users[i] < 0 || users[i] >= relevant.rows())
-      throw DataError(detail::message("mean_metrics: user ", users[i], " is outside [0, ", relevant.rows(), ")"));
-    const auto truth = relevant.row(users[i]);
-    if (truth.empty()) continue;
+  detail::for_each_user(ranked, users, relevant, ks, metrics, [&](std::size_t, std::span<const double> values) {
+    for (std::size_t slot = 0; slot < sums.size(); ++slot) sums[slot] += values[slot];
     ++n_users;
-    detail::mark_hits({ranked.row(static_cast<Index>(i)), static_cast<std::size_t>(ranked.cols)}, truth, hits);
-    std::size_t slot = 0;
-    for (const Metric metric : metrics)
-      for (const Index k : ks)
-        sums[slot++] += detail::metric_of_hits(metric, hits, static_cast<Index>(truth.size()), k);
-  }
-  if (n_users == 0) throw DataError("mean_metrics: no user has a relevant item; the split to be evaluated is empty");
+  });
   MetricValues out;
   std::size_t slot = 0;
   for (const Metric metric : metrics)
     for (const Index k : ks) out[metric_name(metric, k)] = sums[slot++] / static_cast<double>(n_users);
+  return out;
+}
+
+/// The metrics of each user: what means are made of, and what two models are compared by.
+struct UserMetrics {
+  std::vector<std::string> names;  ///< "recall@20", a column each
+  std::vector<Id> users;           ///< a row each, those with a relevant item
+  Matrix<double> values;
+
+  /// What mean_metrics gives, to the last bit.
+  MetricValues mean() const {
+    MetricValues out;
+    for (std::size_t c = 0; c < names.size(); ++c) {
+      double sum = 0;
+      for (Index i = 0; i < values.rows(); ++i) sum += values(i, static_cast<Index>(c));
+      out[names[c]] = sum / static_cast<double>(values.rows());
+    }
+    return out;
+  }
+};
+
+/// Of ranked lists, as for mean_metrics, and throwing what that throws.
+inline UserMetrics user_metrics(ConstView<Id> ranked, std::span<const Id> users, const Adjacency& relevant,
+                                std::span<const Index> ks, std::span<const Metric> metrics) {
+  UserMetrics out;
+  for (const Metric metric : metrics)
+    for (const Index k : ks) out.names.push_back(metric_name(metric, k));
+  std::vector<double> all;
+  detail::for_each_user(ranked, users, relevant, ks, metrics, [&](std::size_t i, std::span<const double> values) {
+    out.users.push_back(users[i]);
+    all.insert(all.end(), values.begin(), values.end());
+  });
+  out.values = Matrix<double>(static_cast<Index>(out.users.size()), static_cast<Index>(out.names.size()));
+  std::ranges::copy(all, out.values.data());
   return out;
 }
 

@@ -48,8 +48,11 @@ class MetricsLog {
   void write(const EpochReport& r) {
     nlohmann::ordered_json losses = {{"total", r.losses.total}};
     for (const auto& part : r.losses.parts()) losses[std::string(part.name)] = part.value;
-    const nlohmann::ordered_json line = {
-        {"epoch", r.epoch}, {"losses", losses}, {"valid", r.valid}, {"seconds", r.train_seconds + r.valid_seconds}};
+    const nlohmann::ordered_json line = {{"epoch", r.epoch},
+                                         {"losses", losses},
+                                         {"valid", r.valid},
+                                         {"seconds", r.train_seconds + r.valid_seconds},
+                                         {"valid_seconds", r.valid_seconds}};
     const std::string text = line.dump() + '\n';
     const ::off_t end = ::lseek(file_->get(), 0, SEEK_END);
     errno = 0;
@@ -98,6 +101,11 @@ inline void write_result(const std::filesystem::path& dir, const Dataset& data, 
                                  {"estimated_peak_bytes", r.estimated_peak_bytes},
                                  {"settings", record.settings}};
   if (train.at("negatives") == "exclude_all") json["note"] = leaking_negatives;
+  if (r.estimated_peak_bytes > 0)
+    json["estimated_bytes"] = {{"before", r.memory.held},
+                               {"gradients_moments_weights", r.memory.arrays},
+                               {"step", r.memory.step},
+                               {"ranking", r.memory.ranking}};
   json.update(extra);
   write_file_atomically(dir / "result.json", [&](std::ostream& out) { out << json.dump(2) << '\n'; });
 }

@@ -85,6 +85,7 @@ struct TrainResult {
   MetricValues valid;                    ///< of the best epoch
   MetricValues test;                     ///< with the weights of the best epoch
   std::size_t estimated_peak_bytes = 0;  ///< of the process, before the first step; 0 where it is not estimated
+  MemoryEstimate memory;                 ///< what that is made of
   double step_seconds_median = 0;        ///< over the epochs, of each one's median step; on a device of its mean
 };
 
@@ -223,7 +224,7 @@ class Trainer {
       state_.epoch_seconds = 0;
       state_.step_seconds.resize(std::min(state_.step_seconds.size(), static_cast<std::size_t>(state_.epoch + 1)));
     }
-    result.estimated_peak_bytes = check_memory(batches);
+    check_memory(batches, result);
     if (options_.on_begin) options_.on_begin();
     saved_at_ = Clock::now();
     while (state_.epoch + 1 < config_.epochs && !stopping_.should_stop()) {
@@ -290,7 +291,7 @@ class Trainer {
     const auto start = Clock::now();
     begin_epoch_of_model(epoch, first > 0);
     if (const bool began = std::exchange(began_, true); !began && model_.has_begin_epoch()) {
-      result.estimated_peak_bytes = check_memory(batches);
+      check_memory(batches, result);
       batches.begin_epoch(static_cast<std::uint32_t>(epoch), first);
     }
     begin_losses();
@@ -346,9 +347,9 @@ class Trainer {
     epoch_start_->take();
     begin();
   }
-  /// The run's peak of memory, without a step's where the model must begin an epoch first: then it is called again.
-  /// Throws OutOfMemoryError where there is not enough.
-  std::size_t check_memory([[maybe_unused]] BatchSource<B>& batches) {
+  /// Estimates the run's peak of memory, without a step's where the model must begin an epoch first: then it is called
+  /// again. Throws OutOfMemoryError where there is not enough.
+  void check_memory([[maybe_unused]] BatchSource<B>& batches, [[maybe_unused]] TrainResult& result) {
     if constexpr (detail::DryRun<B>::possible) {
       tell(TrainStage::estimating_memory);
       ParameterStore<B>& parameters = model_.parameters();
@@ -364,9 +365,9 @@ class Trainer {
       if (options_.check_memory) detail::require_memory(need, available_memory());
       if (began_ || !model_.has_begin_epoch()) need.step = step_bytes(batches);
       if (options_.check_memory) detail::require_memory(need, available_memory(ctx_.arena().capacity()));
-      return need.peak();
+      result.memory = need;
+      result.estimated_peak_bytes = need.peak();
     }
-    return 0;
   }
   /// What a step takes from the arena, found by going through one, and through an evaluation, without computing. Throws
   /// OutOfMemoryError where not even its addresses are to be had.
