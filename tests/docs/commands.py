@@ -34,6 +34,7 @@ SKIPPED = [
     (r"^g\+\+ .*emulated_cuda|^\./compare ", "minutes of compiling"),
     (r"^tests/reliability/", "minutes to hours"),
     (r"^tests/fuzz/|rearm_fuzz", "a step of CI"),
+    (r"^tensorboard\b", "a program of others"),
     (r"plot_(scaling|models)\.py", "needs matplotlib; check.py compares the tables"),
 ]
 # What stands for something in the text: a folder, a file, a model.
@@ -86,6 +87,8 @@ def write_sources():
     with open("small/baby/items.tsv", encoding="utf-8") as f:
         n = len(f.readlines()) - 1
     write_npy("small/baby/text_feat.npy", (n, 8), noise(8 * n, 99), "<f4")
+    with open("short.toml", "w", encoding="utf-8") as f:
+        f.write("[train]\nepochs = 1\n")
 
 
 CMAKE = r"""#!/bin/sh
@@ -134,6 +137,7 @@ def ready(command):
     """The command as it can be run here."""
     for pattern, value in PLACEHOLDERS:
         command = re.sub(pattern, value, command)
+    command = re.sub(r"\brearm reproduce .*", r"\g<0> --config short.toml", command)
     train = re.search(r"(?:\./run|\brearm) train(?: ([^-&|;\s]\S*))?", command)
     if train:
         epochs = "--epochs 2" if "--resume" in command else "--epochs 1"
@@ -204,6 +208,11 @@ def main(source, build, work):
             commands = []
             if language == "sh":
                 commands = [c for c in re.sub(r"\\\n\s*", " ", text).splitlines() if c.strip()]
+            elif language == "toml" and "[sweep]" in text:
+                for pattern, value in (("trials = .*", "trials = 2"), ("seeds = .*", "seeds = [1]"), ("epochs = .*", "epochs = 1")):
+                    text = re.sub(rf"(?m)^{pattern}", value, text)
+                with open("sweep.toml", "w", encoding="utf-8") as f:
+                    f.write(text)
             elif language == "toml":  # a settings file
                 with open("settings.toml", "w", encoding="utf-8") as f:
                     f.write(text)
