@@ -248,6 +248,8 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   Context<Cpu> ctx({.threads = args.threads}, config.seed);
   const auto held = std::make_shared<HeldFolder>(args.out);
   check_run_folder(args.out, args.resume, args.overwrite);
+  const std::string chosen =
+      args.preset.empty() && !args.synthetic ? entry.choose_settings(ctx, data, set) : std::string();
   const bool replaces = args.overwrite && holds_run(args.out);
   SettingsRecord record = record_settings(entry.name(), entry.settings());
   record.data = data_digests(data);
@@ -285,6 +287,7 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
                 data.n_items, data.train.size(), data.features_are.c_str(), std::string(entry.name()).c_str());
     for (const std::string& warning : data.warnings) std::printf("note: %s\n", warning.c_str());
     if (!note.empty()) std::printf("note: %s\n", note.c_str());
+    if (!chosen.empty()) std::printf("%s\n", chosen.c_str());
     if (config.negatives == Negatives::exclude_all) std::printf("note: %s\n", leaking_negatives);
     if (resume && state.epoch_step > 0)
       std::printf("continuing in epoch %d after %td of its steps\n", state.epoch + 1, state.epoch_step);

@@ -76,8 +76,9 @@ TEST_CASE("odd folders are read, or refused with what is wrong") {
   refused(cases.train("10a-user-has-all-items", "base", {"--overwrite"}), {"user", "items"});
   CHECK(test::read_file(cases.folder / "base/model.safetensors") == before);
   CHECK(fs::exists(cases.folder / "base/result.json"));
-  refused(cases.train("10b-all-items-with-held-out", "held"), {"--negatives exclude_train"});
-  CHECK(cases.train("10b-all-items-with-held-out", "held", {"--negatives", "exclude_train"}).status == 0);
+  refused(cases.train("10b-all-items-with-held-out", "held", {"--negatives", "exclude_all"}),
+          {"--negatives exclude_train"});
+  CHECK(cases.train("10b-all-items-with-held-out", "held").status == 0);
   refused(cases.train("22-other-data", "base", {"--resume"}), {"other data"});
   const test::Finished cold = cases.train("11-cold-users", "cold");
   CHECK(cold.status == 0);

@@ -94,7 +94,7 @@ TEST_CASE("a run writes its files with all their keys") {
   CHECK(result["features_are"] == "made up");
   CHECK(result["model"] == "rearm");
   CHECK(result["settings"]["model"]["variant"] == "reference");
-  CHECK(result["negatives"] == "exclude_all");
+  CHECK(result["negatives"] == "exclude_train");
   CHECK(result["backend"] == "cpu");
   CHECK(result["seed"] == 3);
   CHECK(result["threads"] == 1);

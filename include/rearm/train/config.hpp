@@ -6,6 +6,7 @@
 #include <rearm/data/edge_sampling.hpp>
 #include <rearm/eval/metrics.hpp>
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -31,12 +32,13 @@ inline std::vector<std::string> metric_names() {
 }  // namespace detail
 
 struct TrainConfig {
-  Negatives negatives = Negatives::exclude_all;
+  Negatives negatives = Negatives::exclude_train;
   int batch_size = 2048;
   double learning_rate = 1e-3;
   double weight_decay = 0;
   double l2 = 0;
   double lr_decay = 1.0;
+  int warmup_steps = 0;
   bool bfloat16_moments = false;
   int epochs = 1000;
   int patience = 20;
@@ -54,13 +56,16 @@ struct TrainConfig {
 
   template <class Self, class F>
   static void fields(Self& c, F&& f) {
-    f(Field{"negatives", "exclude_all (train, valid and test items, as in the authors' program) or exclude_train"},
+    f(Field{"negatives", "exclude_train, or exclude_all (valid and test items, too, as in REARM's program)"},
       c.negatives);
     f(Field{"batch_size", "train pairs per batch", at_least(1)}, c.batch_size);
     f(Field{"learning_rate", "learning rate", above(0)}, c.learning_rate);
     f(Field{"weight_decay", "decoupled weight decay (AdamW)", at_least(0)}, c.weight_decay);
     f(Field{"l2", "times a parameter, added to its gradient (weight_decay of PyTorch's Adam)", at_least(0)}, c.l2);
     f(Field{"lr_decay", "factor that multiplies the learning rate after each epoch", above_up_to(0, 1)}, c.lr_decay);
+    f(Field{"warmup_steps", "steps in which the learning rate first rises to its full value, linearly; 0 for none",
+            at_least(0)},
+      c.warmup_steps);
     f(Field{"bfloat16_moments", "store the optimizer's moments in bfloat16, with stochastic rounding"},
       c.bfloat16_moments);
     f(Field{"epochs", "maximum number of epochs", at_least(1), OnResume::may_differ}, c.epochs);
@@ -87,6 +92,17 @@ struct TrainConfig {
     f(Field{"seed", "seed of all random numbers"}, c.seed);
   }
 };
+
+/// What the learning rate of a step is multiplied by while it warms up, min(1, (step + 1) / warmup_steps); `step`
+/// counts from 0 over all epochs, so that a resumed run goes on where it was.
+inline double warmup_factor(const TrainConfig& config, std::int64_t step) {
+  if (step >= config.warmup_steps) return 1;
+  return static_cast<double>(step + 1) / static_cast<double>(config.warmup_steps);
+}
+/// learning_rate * lr_decay^epoch * warmup_factor.
+inline double learning_rate(const TrainConfig& config, int epoch, std::int64_t step) {
+  return config.learning_rate * std::pow(config.lr_decay, epoch) * warmup_factor(config, step);
+}
 
 /// The settings of a model `C` and of its training. A model whose published results were trained with other settings
 /// than the defaults of TrainConfig says so in `C::train_defaults()`.

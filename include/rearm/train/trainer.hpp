@@ -68,7 +68,7 @@ struct TrainOptions {
   std::function<bool()> interrupted;
   /// Refuses a run that needs more memory than there is, before it begins; on the CPU.
   bool check_memory = true;
-  /// Learning rate of an epoch; empty: learning_rate * lr_decay^epoch of the settings.
+  /// Learning rate of an epoch; empty: learning_rate * lr_decay^epoch of the settings. Either warms up as they say.
   std::function<double(int epoch)> schedule;
   std::vector<Index> cutoffs;   ///< empty: those of the settings
   std::vector<Metric> metrics;  ///< empty: those of the settings
@@ -276,8 +276,6 @@ class Trainer {
     const int epoch = report.epoch = state_.epoch + 1;
     const Index first = state_.epoch_step;
     const double seconds_before = state_.epoch_seconds;
-    optimizer_.set_learning_rate(options_.schedule ? options_.schedule(epoch)
-                                                   : config_.learning_rate * std::pow(config_.lr_decay, epoch));
     batches.begin_epoch(static_cast<std::uint32_t>(epoch), first);
     const auto start = Clock::now();
     begin_epoch_of_model(epoch, first > 0);
@@ -419,6 +417,8 @@ class Trainer {
         if (!std::isfinite(values.total)) throw_not_finite("the loss", values, epoch, n);
       optimizer_.step(ctx_, model_.parameters());
     };
+    optimizer_.set_learning_rate(options_.schedule ? options_.schedule(epoch) * warmup_factor(config_, state_.step)
+                                                   : learning_rate(config_, epoch, state_.step));
     replay_.run(static_cast<std::uint32_t>(state_.step), batch.size(), optimizer_, work);
     // Together: a run that begins again after a failure takes back as many steps as its epoch has.
     ++state_.step;
