@@ -63,7 +63,7 @@ class Steps {
   }
   void take() {
     const BatchView<B::Memory> batch = batches_.batch();
-    optimizer_.set_learning_rate(learning_rate(config_, static_cast<int>(epoch_), step_));
+    optimizer_.set_learning_rate(learning_rate(config_, static_cast<int>(epoch_), step_, batches_.n_batches()));
     replay_.run(step_, batch.size(), optimizer_, [&] {
       tape_.reset();
       const Loss<B> loss = model_.loss(tape_, {batch, step_, true, first_});

@@ -67,7 +67,7 @@ Weights trained_one_by_one(const Dataset& data, const RearmSettings& s) {
     sampler.begin_epoch(static_cast<std::uint32_t>(epoch));
     while (sampler.next(batch)) {
       const BatchThere there(batch);
-      optimizer.set_learning_rate(learning_rate(c, epoch, step));
+      optimizer.set_learning_rate(learning_rate(c, epoch, step, sampler.n_batches()));
       tape.reset();
       tape.backward(model.loss(tape, {there, step++, true}).total(), AfterBackward::release);
       optimizer.step(ctx, model.parameters());
@@ -211,7 +211,7 @@ TEST_CASE("training by recorded steps ends in the same bits as step by step") {
     RearmSettings s = many_steps();
     s.model.features.kind = rounded ? Features::residual : Features::trainable;
     s.train.bfloat16_moments = rounded;
-    s.train.warmup_steps = rounded ? 0 : 20;  // through recorded steps
+    s.train.warmup_epochs = rounded ? 0 : 2;  // through recorded steps
 #if defined(EMULATED_CUDA)
     const auto before = emulated_cuda::counters().graph_launches;
 #endif

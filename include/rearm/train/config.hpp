@@ -38,7 +38,7 @@ struct TrainConfig {
   double weight_decay = 0;
   double l2 = 0;
   double lr_decay = 1.0;
-  int warmup_steps = 0;
+  double warmup_epochs = 0;
   bool bfloat16_moments = false;
   int epochs = 1000;
   int patience = 20;
@@ -63,9 +63,9 @@ struct TrainConfig {
     f(Field{"weight_decay", "decoupled weight decay (AdamW)", at_least(0)}, c.weight_decay);
     f(Field{"l2", "times a parameter, added to its gradient (weight_decay of PyTorch's Adam)", at_least(0)}, c.l2);
     f(Field{"lr_decay", "factor that multiplies the learning rate after each epoch", above_up_to(0, 1)}, c.lr_decay);
-    f(Field{"warmup_steps", "steps in which the learning rate first rises to its full value, linearly; 0 for none",
+    f(Field{"warmup_epochs", "epochs in which the learning rate first rises to its full value, step by step",
             at_least(0)},
-      c.warmup_steps);
+      c.warmup_epochs);
     f(Field{"bfloat16_moments", "store the optimizer's moments in bfloat16, with stochastic rounding"},
       c.bfloat16_moments);
     f(Field{"epochs", "maximum number of epochs", at_least(1), OnResume::may_differ}, c.epochs);
@@ -93,15 +93,16 @@ struct TrainConfig {
   }
 };
 
-/// What the learning rate of a step is multiplied by while it warms up, min(1, (step + 1) / warmup_steps); `step`
-/// counts from 0 over all epochs, so that a resumed run goes on where it was.
-inline double warmup_factor(const TrainConfig& config, std::int64_t step) {
-  if (step >= config.warmup_steps) return 1;
-  return static_cast<double>(step + 1) / static_cast<double>(config.warmup_steps);
+/// What warm-up multiplies the learning rate of a step by: min(1, (step + 1) / (warmup_epochs * steps_per_epoch)).
+/// `step` counts from 0 over all epochs, so that a resumed run goes on where it was.
+inline double warmup_factor(const TrainConfig& config, std::int64_t step, Index steps_per_epoch) {
+  const double n = config.warmup_epochs * static_cast<double>(steps_per_epoch);
+  const auto begun = static_cast<double>(step + 1);
+  return begun >= n ? 1 : begun / n;
 }
 /// learning_rate * lr_decay^epoch * warmup_factor.
-inline double learning_rate(const TrainConfig& config, int epoch, std::int64_t step) {
-  return config.learning_rate * std::pow(config.lr_decay, epoch) * warmup_factor(config, step);
+inline double learning_rate(const TrainConfig& config, int epoch, std::int64_t step, Index steps_per_epoch) {
+  return config.learning_rate * std::pow(config.lr_decay, epoch) * warmup_factor(config, step, steps_per_epoch);
 }
 
 /// The settings of a model `C` and of its training. A model whose published results were trained with other settings

@@ -300,6 +300,7 @@ class Trainer {
       const auto step_start = Clock::now();
       const bool last = n + 1 == batches.n_batches();
       const Index number = n;
+      optimizer_.set_learning_rate(rate(epoch, batches.n_batches()));
       const LossValues losses = step(epoch, n, batches.batch(), last);
       seconds.push_back(seconds_since(step_start));
       if (options_.on_step) options_.on_step({epoch, number, batches.n_batches(), losses, seconds.back()});
@@ -316,6 +317,11 @@ class Trainer {
     state_.step_seconds.push_back(median(seconds));
     report.train_seconds = seconds_before + seconds_since(start);
     return report;
+  }
+  /// Of the next step.
+  double rate(int epoch, Index n_batches) const {
+    if (!options_.schedule) return learning_rate(config_, epoch, state_.step, n_batches);
+    return options_.schedule(epoch) * warmup_factor(config_, state_.step, n_batches);
   }
   Index kept_edges() const {
     return static_cast<Index>(config_.edge_keep * static_cast<double>(edges_->pairs().size()));
@@ -417,8 +423,6 @@ class Trainer {
         if (!std::isfinite(values.total)) throw_not_finite("the loss", values, epoch, n);
       optimizer_.step(ctx_, model_.parameters());
     };
-    optimizer_.set_learning_rate(options_.schedule ? options_.schedule(epoch) * warmup_factor(config_, state_.step)
-                                                   : learning_rate(config_, epoch, state_.step));
     replay_.run(static_cast<std::uint32_t>(state_.step), batch.size(), optimizer_, work);
     // Together: a run that begins again after a failure takes back as many steps as its epoch has.
     ++state_.step;

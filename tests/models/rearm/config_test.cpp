@@ -44,7 +44,7 @@ TEST_CASE("presets are trained as published, and without one nothing of validati
     CHECK(published.train.negatives == Negatives::exclude_all);
     CHECK(published.train.learning_rate == 5e-5);
     CHECK(published.train.lr_decay == 1);
-    CHECK(published.train.warmup_steps == 0);
+    CHECK(published.train.warmup_epochs == 0);
     CHECK(published.train.epochs == 2000);
     CHECK(published.model.features == FeatureConfig{});
     CHECK(published.model.use_meta);

@@ -113,7 +113,7 @@ struct RearmConfig {
     train.learning_rate = 1e-3;
     train.weight_decay = 5e-4;
     train.lr_decay = 0.96;
-    train.warmup_steps = 100;
+    train.warmup_epochs = 2;
     train.epochs = 200;
     return train;
   }
