@@ -63,11 +63,11 @@ struct RearmConfig {
   HomographConfig users = {.k = 40, .modality_weights = {}};
   HomographConfig items;
   bool use_precomputed_knn = true;
-  // ablations (paper, Table 3); all on is the whole model
+  // ablations (paper, Table 3); all on is the whole model, as in the presets
   bool use_co = true;
   bool use_sim = true;
-  bool use_meta = true;
-  bool use_orthogonal = true;
+  bool use_meta = false;
+  bool use_orthogonal = false;
   // losses
   double cl_weight = 5e-6;
   double cl_temperature = 0.6;
