@@ -378,7 +378,7 @@ Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
   app.add_flag("--deterministic,!--no-deterministic", args->cuda.deterministic,
                "cuda: sparse products that give the same bits in every run (the default), or cuSPARSE's");
   const auto flags = std::make_shared<SettingFlags>(app, *entry);
-  app.footer("Example: rearm train data/baby --preset baby --negatives exclude_train --out out/baby");
+  app.footer("Example: rearm train path/to/folder --out out/mine");
   return [=] { return train(*args, *flags, *entry); };
 }
 
