@@ -110,9 +110,9 @@ struct RearmConfig {
                                                 {"item_modality_weights", "items.modality_weights"}};
   static TrainConfig train_defaults() {
     TrainConfig train;
-    train.learning_rate = 1e-3;
-    train.weight_decay = 5e-4;
-    train.lr_decay = 0.96;
+    train.learning_rate = 3e-3;
+    train.weight_decay = 0.1;
+    train.lr_decay = 0.95;
     train.warmup_epochs = 2;
     train.epochs = 200;
     return train;
