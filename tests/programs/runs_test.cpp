@@ -207,18 +207,17 @@ TEST_CASE("a run goes on from its own settings, whatever characters they hold") 
 TEST_CASE("without a preset weights are chosen on validation, said once, kept, and left alone where they are given") {
   REARM_NEEDS_PROGRAMS();
   const Bench bench;
-  const char* said = "weights chosen by what each graph alone tells of validation: ";
-  const test::Finished first = bench.train("out", {"--epochs", "1", "--users-co-weight", "0.15"});
-  CHECK(test::has(first.out, std::string(said) + "users co-occurrence 0.15, of the rest "));
+  const char* said = "modality weights chosen by what each graph alone tells of validation: ";
+  const test::Finished first = bench.train("out", {"--epochs", "1", "--users-modality-weights", "0.15,0.85"});
+  CHECK(test::has(first.out, std::string(said) + "items "));
   const json model = bench.result("out")["settings"]["model"];
-  CHECK(model["users"]["co_weight"] == 0.15);
-  CHECK(model["users"]["modality_weights"].size() == 2);
+  CHECK(model["users"]["modality_weights"] == json({0.15, 0.85}));
   CHECK(model["items"]["modality_weights"].size() == 2);
   const test::Finished resumed = bench.train("out", {"--epochs", "2", "--resume"});
   CHECK_FALSE(test::has(resumed.out, said));
   CHECK(bench.result("out")["settings"]["model"] == model);
   CHECK_FALSE(test::has(bench.train("preset", {"--epochs", "1", "--preset", "baby"}).out, said));
-  CHECK_FALSE(test::has(bench.train("other", {"--epochs", "1", "--use-co", "false"}).out, said));
+  CHECK_FALSE(test::has(bench.train("other", {"--epochs", "1", "--use-sim", "false"}).out, said));
 }
 
 TEST_CASE("a resumed run ends with the bits of one that was not cut off") {

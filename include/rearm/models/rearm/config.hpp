@@ -32,7 +32,7 @@ struct HomographConfig {
   bool use = true;
   int k = 10;
   int n_layers = 1;
-  double co_weight = 0.5;
+  double co_weight = 0.3;
   std::vector<double> modality_weights;
 
   friend bool operator==(const HomographConfig&, const HomographConfig&) = default;
@@ -51,7 +51,7 @@ struct HomographConfig {
 };
 
 /// Defaults are for data of one's own, found by search on validation (docs/benchmarks.md); choose_weights fits the
-/// homographs' weights to a data set. The published settings are presets.
+/// modalities' weights to a data set. The published settings are presets.
 struct RearmConfig {
   Variant variant = Variant::reference;
   FeatureConfig features = {.kind = Features::residual, .modalities = {}};
@@ -60,7 +60,7 @@ struct RearmConfig {
   int rank = 3;
   double dropout_self = 0.4;
   double dropout_cross = 0.6;
-  HomographConfig users = {.k = 40, .modality_weights = {}};
+  HomographConfig users = {.k = 40, .co_weight = 0.5, .modality_weights = {}};
   HomographConfig items;
   bool use_precomputed_knn = true;
   // ablations (paper, Table 3); all on is the whole model, as in the presets
@@ -110,8 +110,8 @@ struct RearmConfig {
                                                 {"item_modality_weights", "items.modality_weights"}};
   static TrainConfig train_defaults() {
     TrainConfig train;
-    train.learning_rate = 3e-3;
-    train.weight_decay = 0.1;
+    train.learning_rate = 1e-3;
+    train.weight_decay = 1;
     train.lr_decay = 0.95;
     train.warmup_epochs = 2;
     train.epochs = 200;
