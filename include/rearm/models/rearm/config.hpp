@@ -112,8 +112,8 @@ struct RearmConfig {
     TrainConfig train;
     train.learning_rate = 1e-3;
     train.weight_decay = 1;
-    train.lr_decay = 0.95;
-    train.warmup_epochs = 2;
+    train.lr_decay = 0.97;
+    train.warmup_epochs = 1;
     train.epochs = 200;
     return train;
   }
