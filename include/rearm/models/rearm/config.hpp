@@ -69,7 +69,7 @@ struct RearmConfig {
   bool use_meta = false;
   bool use_orthogonal = false;
   // losses
-  double cl_weight = 5e-6;
+  double cl_weight = 1e-3;
   double cl_temperature = 0.6;
   double ort_weight = 5e-5;
   double l2_weight = 0.0;
@@ -175,6 +175,7 @@ inline RearmSettings published() {
   s.model.features.kind = Features::trainable;
   s.model.n_ui_layers = 4;
   s.model.use_meta = s.model.use_orthogonal = true;
+  s.model.cl_weight = 5e-6;
   s.model.users = {.k = 40, .co_weight = 0.4, .modality_weights = {}};
   s.model.items = {.co_weight = 0.2, .modality_weights = {}};
   return s;
