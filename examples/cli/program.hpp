@@ -52,6 +52,17 @@ inline CLI::Validator decimal() {
       "", "decimal");
 }
 
+/// At least 0; what CLI11 says of its own prints the largest double.
+inline CLI::Validator not_negative() {
+  return CLI::Validator(
+      [](std::string& text) {
+        double value = 0;
+        const bool number = CLI::detail::lexical_cast(text, value);
+        return number && value >= 0 ? std::string() : "'" + text + "' is not a number of at least 0";
+      },
+      "", "not negative");
+}
+
 /// --threads. Without the flag OMP_NUM_THREADS says it, of a list its first number; text that is none of these is not
 /// for us.
 inline void add_threads(CLI::App& app, int& threads) {
