@@ -56,9 +56,10 @@ inline CLI::Validator decimal() {
 inline CLI::Validator not_negative() {
   return CLI::Validator(
       [](std::string& text) {
-        double value = 0;
-        const bool number = CLI::detail::lexical_cast(text, value);
-        return number && value >= 0 ? std::string() : "'" + text + "' is not a number of at least 0";
+        char* end = nullptr;
+        const double value = std::strtod(text.c_str(), &end);
+        return !text.empty() && *end == '\0' && value >= 0 ? std::string()
+                                                           : "'" + text + "' is not a number of at least 0";
       },
       "", "not negative");
 }

@@ -157,7 +157,10 @@ class Reproduction {
   bool preset(const TableRow& row) const { return row.model == "rearm"; }
 
   void read_rows() {
-    rows_ = read_published(args_.quality / "published" / (args_.of + ".toml"), args_.table);
+    const fs::path published = args_.quality / "published" / (args_.of + ".toml");
+    if (!fs::exists(published))
+      throw ConfigError(message(published.string(), ": is not there; --quality names the folder benchmarks/quality"));
+    rows_ = read_published(published, args_.table);
     std::size_t used = 0;
     for (TableRow& row : rows_) {
       const auto entry = make_entry(row.model);
