@@ -159,8 +159,11 @@ Space read_space(ModelEntry& entry, const std::vector<Wish>& wishes, std::vector
       if (value.is_object()) {
         const SearchDimension& range = out.dimensions.emplace_back(read_range(path, field, value));
         const json before = rearm::to_json(field);
-        for (const double end : {range.low, range.high})
-          entry.settings().set(path, range.whole ? json(static_cast<std::int64_t>(end)) : json(end));
+        for (const double end : {range.low, range.high}) {
+          if (!entry.settings().at(path).field.limits.allow(end))
+            throw ConfigError(message(path, " = ", end, ": must be ", entry.settings().at(path).field.limits.text()));
+          entry.settings().set(path, range.whole ? json(static_cast<std::int64_t>(end)) : json(end));  // it fits
+        }
         entry.settings().set(path, before);
         return;
       }
