@@ -41,10 +41,11 @@ inline std::string escaped(std::string_view text) {
   return out;
 }
 
-/// About `n` round numbers (1, 2 or 5 times a power of ten apart) that surround [low, high].
+/// About `n` round numbers (1, 2 or 5 times a power of ten apart) that surround [low, high]. What differs by rounding
+/// alone is taken for equal.
 inline std::vector<double> round_ticks(double low, double high, int n, bool whole = false) {
-  if (!(high > low)) {
-    const double half = low == 0 ? 1 : std::abs(low) * 0.1;
+  if (const double size = std::max(std::abs(low), std::abs(high)); !(high - low > std::max(1e-9 * size, 1e-100))) {
+    const double half = size < 1e-100 ? 1 : size * 0.1;
     low -= whole ? 1 : half;
     high += whole ? 1 : half;
   }
@@ -92,14 +93,17 @@ inline std::string curve_stroke(std::size_t style) {
   return out;
 }
 
-/// Curves over epochs with axes. Points that are no numbers are left out; empty if nothing is left.
+/// Whether a value has a place on an axis: a loss that grew beyond all bounds would hide the rest.
+inline bool drawable(double y) { return std::abs(y) < 1e100; }
+
+/// Curves over epochs with axes. Points that are not drawable are left out; empty if nothing is left.
 inline std::string line_chart(const std::string& title, const std::vector<Curve>& curves) {
   constexpr double width = 360, height = 230, left = 58, right = 12, top = 28, bottom = 38;
   constexpr double inf = std::numeric_limits<double>::infinity();
   double x_low = inf, x_high = -inf, y_low = inf, y_high = -inf;
   for (const Curve& curve : curves)
     for (const auto& [x, y] : curve.points) {
-      if (!std::isfinite(y)) continue;
+      if (!drawable(y)) continue;
       x_low = std::min(x_low, x);
       x_high = std::max(x_high, x);
       y_low = std::min(y_low, y);
@@ -146,7 +150,7 @@ inline std::string line_chart(const std::string& title, const std::vector<Curve>
     std::string points;
     std::size_t n = 0;
     for (const auto& [x, y] : curve.points) {
-      if (!std::isfinite(y)) continue;
+      if (!drawable(y)) continue;
       points += (points.empty() ? "" : " ") + number(at_x(x)) + ',' + number(at_y(y));
       ++n;
     }
@@ -156,7 +160,7 @@ inline std::string line_chart(const std::string& title, const std::vector<Curve>
              " points=\"" + points + "\"/>";
     const auto dot = [&](std::size_t i, double radius) {
       const auto [x, y] = curve.points[i];
-      if (!std::isfinite(y)) return;
+      if (!drawable(y)) return;
       out += "<circle cx=\"" + number(at_x(x)) + "\" cy=\"" + number(at_y(y)) + "\" r=\"" + number(radius) +
              "\" fill=\"" + std::string(curve_colors[curve.style % curve_colors.size()]) + "\"/>";
     };

@@ -2,11 +2,11 @@
 #include "child_runs.hpp"
 #include "commands.hpp"
 #include "program.hpp"
+#include "progress.hpp"
 #include "ranking.hpp"
 #include "settings_file.hpp"
 #include "text_table.hpp"
 
-#include <rearm/backend/cpu/available_cpus.hpp>
 #include <rearm/data/digest.hpp>
 #include <rearm/data/load_dataset.hpp>
 #include <rearm/eval/significance.hpp>
@@ -40,14 +40,12 @@ using nlohmann::json;
 using rearm::detail::message;
 
 struct ReproduceArguments {
-  std::string table, of, protocol = "exclude_train", backend = "auto";
+  std::string table, of, protocol = "exclude_train";
   fs::path dir, out, config;
   fs::path quality = REARM_QUALITY_DIR;
   std::vector<std::uint64_t> seeds = {2025, 2026, 2027};
   std::vector<std::string> rows;
-  int jobs = 0, threads = 1;
-  double memory = 0;
-  bool retry = false;
+  RunOptions runs;
 };
 
 /// A row of a table: a model with settings.
@@ -132,17 +130,15 @@ class Reproduction {
     }
     const RunLock lock(args_.out);
     require_same_experiment(args_.out, args_.table + ".json", record_);
-    if (args_.retry) forget_failures(args_.out);
+    if (args_.runs.retry) forget_failures(args_.out);
     fs::create_directories(args_.out / "settings");
     catch_signals("ending the runs, which can go on later");
     const std::vector<ChildRun> runs = children();
-    const auto outcomes = run_children(runs, {args_.jobs, args_.memory * 1e9}, [&](const json& result) {
-      char text[64];
-      std::snprintf(text, sizeof text, "valid %s %.4f", watch, result.at("valid").at(watch).get<double>());
-      return std::string(text);
+    const auto outcomes = run_children(runs, args_.runs.budget(), [&](const json& result) {
+      return message("valid ", watch, ' ', rounded(result.at("valid").at(watch).get<double>()));
     });
     if (interrupted()) {
-      std::printf("interrupted; the same line goes on\n");
+      tell_how_to_go_on();
       return 0;
     }
     return conclude(runs, outcomes);
@@ -161,7 +157,10 @@ class Reproduction {
   bool preset(const TableRow& row) const { return row.model == "rearm"; }
 
   void read_rows() {
-    rows_ = read_published(args_.quality / "published" / (args_.of + ".toml"), args_.table);
+    const fs::path published = args_.quality / "published" / (args_.of + ".toml");
+    if (!fs::exists(published))
+      throw ConfigError(message(published.string(), ": is not there; --quality names the folder benchmarks/quality"));
+    rows_ = read_published(published, args_.table);
     std::size_t used = 0;
     for (TableRow& row : rows_) {
       const auto entry = make_entry(row.model);
@@ -215,36 +214,19 @@ class Reproduction {
       for (const auto& [path, value] : row.settings) text += message(path, " = ", toml_text(value), '\n');
       write_text(settings, text);
       for (const std::uint64_t seed : args_.seeds) {
-        ChildRun& run = runs.emplace_back();
-        run.name = name + "-s" + std::to_string(seed);
-        run.kind = row.model;
-        run.out = args_.out / "runs" / run.name;
-        run.arguments = {args_.dir.string(),
-                         "--model",
-                         row.model,
-                         "--config",
-                         settings.string(),
-                         "--seed",
-                         std::to_string(seed),
-                         "--cache",
-                         (args_.out / "cache").string(),
-                         "--threads",
-                         std::to_string(args_.threads),
-                         "--backend",
-                         args_.backend};
+        ChildRun& run = runs.emplace_back(child_run(args_.out, name, row.model, args_.dir, settings, seed, args_.runs));
         if (preset(row)) run.arguments.insert(run.arguments.end(), {"--preset", args_.of});
       }
     }
     return runs;
   }
 
-  /// Per user, the mean over the seeds.
-  UserMetrics users_of(Context<Cpu>& ctx, const Dataset& data, std::size_t row,
+  /// Per user with something in `relevant`, the mean over the seeds.
+  UserMetrics users_of(Context<Cpu>& ctx, const Adjacency& relevant, std::size_t row,
                        const std::vector<std::string>& names) const {
     UserMetrics mean;
     const std::vector<Metric> metrics = {Metric::recall, Metric::ndcg};
     const std::vector<Index> cutoffs = {10, 20};
-    const Adjacency relevant = items_by_user(data.test, data.n_users);
     std::vector<Id> users;
     for (Index u = 0; u < relevant.rows(); ++u)
       if (relevant.degree(u) > 0) users.push_back(static_cast<Id>(u));
@@ -299,12 +281,11 @@ class Reproduction {
       if (valid.size() == args_.seeds.size()) by_valid.emplace_back(spread(valid).mean, r);
       std::vector<std::string> cells = {rows_[r].name, rows_[r].settings_from,
                                         message(valid.size(), '/', args_.seeds.size()),
-                                        epochs.empty() ? "-" : text(spread(epochs), "%.0f")};
+                                        epochs.empty() ? "-" : with_spread(spread(epochs), 0)};
       for (const std::string& name : names) {
-        cells.push_back(values[name].empty() ? "-" : text(spread(values[name]), "%.4f"));
-        char published[32];
-        std::snprintf(published, sizeof published, "%.4f", rows_[r].published.at(name));
-        cells.emplace_back(published);
+        cells.push_back(values[name].empty() ? "-" : with_spread(spread(values[name]), 4));
+        const auto published = rows_[r].published.find(name);
+        cells.push_back(published == rows_[r].published.end() ? "-" : rounded(published->second));
       }
       table.rows.push_back(std::move(cells));
     }
@@ -338,12 +319,6 @@ class Reproduction {
     return failures.empty() ? 0 : 1;
   }
 
-  static std::string text(const Spread& s, const char* format) {
-    char mean[32], deviation[32];
-    std::snprintf(mean, sizeof mean, format, s.mean);
-    std::snprintf(deviation, sizeof deviation, format, s.deviation);
-    return s.n > 1 ? std::string(mean) + " ± " + deviation : mean;
-  }
   std::string seeds_text() const {
     std::string out;
     for (const std::uint64_t seed : args_.seeds) out += (out.empty() ? "" : ", ") + std::to_string(seed);
@@ -352,28 +327,28 @@ class Reproduction {
 
   std::string compared(std::size_t a, std::size_t b, const std::vector<std::string>& names) const {
     const Dataset data = load_dataset(args_.dir, {.read_knn = false});
-    Context<Cpu> ctx({.threads = args_.threads});
-    const UserMetrics ours = users_of(ctx, data, a, names), theirs = users_of(ctx, data, b, names);
+    Context<Cpu> ctx({.threads = args_.runs.threads});
+    // The users whom the runs counted.
+    const auto counts_cold = [&](std::size_t row) {
+      const auto found = rows_[row].settings.find("train.count_cold_users");
+      return found == rows_[row].settings.end() ? TrainConfig().count_cold_users : found->second.get<bool>();
+    };
+    const Adjacency relevant = counts_cold(a) && counts_cold(b)
+                                   ? items_by_user(data.test, data.n_users)
+                                   : items_by_warm_user(data.test, items_by_user(data.train, data.n_users));
+    const UserMetrics ours = users_of(ctx, relevant, a, names), theirs = users_of(ctx, relevant, b, names);
     Matrix<double> differences(ours.values.rows(), ours.values.cols());
     for (Index i = 0; i < differences.size(); ++i)
       differences.data()[i] = ours.values.data()[i] - theirs.values.data()[i];
-    const std::vector<BootstrapMean> means = bootstrap_means(differences.view());
-    std::vector<double> of_bootstrap, of_ranks;
-    for (std::size_t c = 0; c < names.size(); ++c) {
-      std::vector<double> column;
-      for (Index i = 0; i < differences.rows(); ++i) column.push_back(differences(i, static_cast<Index>(c)));
-      of_bootstrap.push_back(means[c].p);
-      of_ranks.push_back(signed_rank_test(column).p);
-    }
-    of_bootstrap = holm(of_bootstrap);
-    of_ranks = holm(of_ranks);
+    const std::vector<PairedTest> tests = paired_tests(differences.view());
     std::string out = message("The two best on validation, ", rows_[a].name, " and ", rows_[b].name, ", over ",
                               ours.users.size(), " users of test, each user's mean over the seeds:");
     for (std::size_t c = 0; c < names.size(); ++c) {
       char text[160];
       std::snprintf(text, sizeof text,
                     " %s %+.4f [%.4f, %.4f], p = %.3g (paired bootstrap) and %.3g (Wilcoxon), by Holm;",
-                    names[c].c_str(), means[c].mean, means[c].low, means[c].high, of_bootstrap[c], of_ranks[c]);
+                    names[c].c_str(), tests[c].bootstrap.mean, tests[c].bootstrap.low, tests[c].bootstrap.high,
+                    tests[c].bootstrap_holm, tests[c].ranks_holm);
       out += text;
     }
     out.back() = '.';
@@ -391,8 +366,7 @@ int reproduce(ReproduceArguments args) {
   if (args.seeds.empty()) throw ConfigError("--seeds: name at least one");
   if (std::set<std::uint64_t>(args.seeds.begin(), args.seeds.end()).size() != args.seeds.size())
     throw ConfigError("--seeds: names a seed twice");
-  if (args.threads == 0) args.threads = cpu::available_cpus();
-  if (args.jobs == 0) args.jobs = std::max(1, cpu::available_cpus() / args.threads);
+  args.runs.choose();
   return rearm::detail::with_io_errors([&] { return Reproduction(std::move(args)).run(); });
 }
 
@@ -424,7 +398,7 @@ Command add_reproduce(CLI::App& app) {
                  "settings for every row, as far as its model has them (epochs, features, ...)");
   app.add_option("--quality", args->quality,
                  "folder with published/<data>.toml and <data>/<model>.toml (benchmarks/quality)");
-  add_run_budget(app, args->jobs, args->threads, args->memory, args->backend, args->retry);
+  add_run_options(app, args->runs);
   app.footer(examples("Example", {"rearm reproduce table3 data/baby --jobs 2 --out out/table3"}));
   return [=] { return reproduce(*args); };
 }

@@ -201,8 +201,7 @@ void print_beside_popularity(Context<Cpu>& ctx, const Dataset& data, const Train
   else if (reached < 1.05 * least)
     std::printf(
         "warning: the best validation %s is %.4f and popularity's %.4f: the model is hardly better than recommending "
-        "the "
-        "most popular items to everybody",
+        "the most popular items to everybody",
         config.watch.c_str(), reached, least);
   else
     return;
@@ -408,7 +407,7 @@ Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
   app.add_option("--checkpoint-every-seconds", args->checkpoint_every_seconds,
                  "seconds between checkpoints within an epoch, 0 for none; every epoch ends with one")
       ->type_name("SECONDS")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->capture_default_str();
   app.add_flag("--check-memory,!--no-check-memory", args->check_memory,
                "cpu: refuse a run that needs more memory than there is, before it begins (the default)");
