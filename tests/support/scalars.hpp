@@ -1,7 +1,7 @@
 #pragma once
 /// @file scalars.hpp
-/// The scalars that cases are compiled for: as a rule both. Sanitizers find in one what they find in the other, and have
-/// float, which takes minutes less to compile; the minimal backend has double.
+/// The scalars that cases are compiled for: as a rule both. Sanitizers find in one what they find in the other, and
+/// have float, which takes minutes less to compile; the minimal backend has double.
 
 #if defined(REARM_TEST_SANITIZED)
 #define REARM_TEST_SCALARS float
