@@ -53,8 +53,8 @@ inline std::vector<double> in_twentieths(const std::vector<double>& shares) {
   int left = 20;
   for (const double share : shares) left -= parts.emplace_back(static_cast<int>(std::lround(20 * share)));
   parts[static_cast<std::size_t>(std::ranges::max_element(shares) - shares.begin())] += left;
-  std::vector<double> out;
-  for (const int part : parts) out.push_back(part / 20.0);
+  std::vector<double> out(parts.size());
+  std::ranges::transform(parts, out.begin(), [](int part) { return part / 20.0; });
   return out;
 }
 
@@ -66,8 +66,8 @@ inline std::vector<double> weights_by(const std::vector<double>& told) {
   double squares = 0;
   for (const double x : told) squares += x * x;
   if (squares == 0) return {};
-  std::vector<double> shares;
-  for (const double x : told) shares.push_back(x * x / squares);
+  std::vector<double> shares(told.size());
+  std::ranges::transform(told, shares.begin(), [&](double x) { return x * x / squares; });
   return detail::in_twentieths(shares);
 }
 
