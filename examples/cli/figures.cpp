@@ -53,14 +53,17 @@ std::string rectangle(double x, double y, double width, double height, const std
 std::string shortened(const std::string& name) { return name.size() <= 14 ? name : name.substr(0, 13) + "…"; }
 std::string three_digits(double value) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.3f", value);
+  std::snprintf(text, sizeof text, "%.3g", value);
   return text;
 }
 
 }  // namespace
 
 Panel heat_map(const HeatMap& map) {
-  constexpr double left = 104, top = 116, cell = 22, legend = 120;
+  constexpr double left = 104, cell = 22, legend = 120;
+  std::size_t longest = 1;
+  for (const std::string& name : map.columns) longest = std::max(longest, std::min<std::size_t>(name.size(), 14));
+  const double top = 32 + 5.3 * static_cast<double>(longest);
   const double wide = cell * static_cast<double>(map.columns.size()),
                high = cell * static_cast<double>(map.rows.size());
   std::string out = svg_text(left, 16, "start", map.title, " class=\"title\""), boxes;

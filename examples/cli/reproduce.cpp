@@ -487,8 +487,7 @@ class Reproduction {
       out += groups.text() + '\n';
       markdown += groups.markdown() + '\n';
     }
-    for (std::string line : below) {
-      std::ranges::replace(line, '\n', ' ');
+    for (const std::string& line : below) {
       out += line + '\n';
       markdown += line + "\n\n";
     }
@@ -548,6 +547,7 @@ class Reproduction {
                 ".")};
     if (!args_.config.empty())
       out.push_back("Settings besides those named in the table: " + rearm::detail::read_text(args_.config));
+    for (std::string& line : out) std::ranges::replace(line, '\n', ' ');
     return out;
   }
 
@@ -589,18 +589,18 @@ class Reproduction {
           const Spread of = spread(values);
           if (best == r) curve.marked = curve.points.size();
           curve.points.emplace_back(rows_[r].value, of.mean);
-          curve.deviations.push_back(of.deviation);
+          return of.deviation;
         };
-        add(test, results[r].test.at(watch));
+        test.deviations.push_back(add(test, results[r].test.at(watch)));
         add(valid, results[r].valid);
       }
-      panels.push_back({curves_svg(message(watch, ": ", varied.title), {test, valid},
-                                   {varied.name, varied.values[0].is_number_integer()}),
+      panels.push_back({curves_svg(varied.title, {test, valid}, {varied.name, varied.values[0].is_number_integer()}),
                         Plot::width, Plot::height});
     }
-    std::vector<std::string> caption = {
-        "Blue: test; orange, dashed: validation; mean ± deviation over the seeds. Dots: the value that is best on "
-        "validation."};
+    std::vector<std::string> caption = {message(
+        watch,
+        ". Blue: test, mean ± deviation over the seeds; orange, dashed: validation, mean. Dots: the value that is "
+        "best on validation.")};
     for (std::string& line : conditions()) caption.push_back(std::move(line));
     return write_picture(args_.out / "fig3.svg", picture(panels, 2, caption));
   }

@@ -224,7 +224,7 @@ TEST_CASE("Figures 4 and 5: modalities alone, and what refining changes, with th
   // A folder whose runs of REARM were made otherwise is not taken for this.
   bench.folder.write("small.toml", "[train]\nepochs = 1\n[model]\nusers.k = 5\n");
   check_refused(bench.folder, "rearm reproduce", bench.arguments("table3", "out", {"--seeds", "1"}),
-                {"REARM", "train.epochs = 2", "train.epochs = 1", "--out"});
+                {"w/o ref", "train.epochs = 2", "train.epochs = 1", "--out"});
 }
 
 TEST_CASE("odd uses of reproduce are refused") {
