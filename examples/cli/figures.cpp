@@ -99,7 +99,7 @@ Panel heat_map(const HeatMap& map) {
                      "fill=\"" + color_of(map, low + (most - low) * (i + 0.5) / steps) + "\"/>");
   out += svg_text(left, top + high + 35, "start", three_digits(low), " class=\"small\"") +
          svg_text(left + legend, top + high + 35, "end", three_digits(most), " class=\"small\"");
-  return {out, left + std::max(wide, legend) + 20, top + high + 44};
+  return {out, left + std::max(wide, legend) + 40, top + high + 44};
 }
 
 std::string picture(const std::vector<Panel>& panels, std::size_t columns, const std::vector<std::string>& caption) {

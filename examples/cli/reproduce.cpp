@@ -468,6 +468,7 @@ class Reproduction {
     }
     const TextTable table = table_of(results, names);
     std::vector<std::string> below = conditions();
+    if (args_.table == "fig5") below.push_back(cells_drawn());
     if (args_.table == "fig3") {
       const auto lines = best_of_curves(results);
       below.insert(below.end(), lines.begin(), lines.end());
@@ -619,6 +620,12 @@ class Reproduction {
     return write_picture(args_.out / "fig4.svg", picture(panels, 2, conditions()));
   }
 
+  std::string cells_drawn() const {
+    return args_.users.empty()
+               ? "Users and items: drawn along pairs of train and test from a user, by a fixed seed; no "
+                 "model chose them."
+               : "Users and items: as asked for.";
+  }
   /// Writes the cells of Figure 5 and their picture, adds what is there to `drawn`, and returns the cells by whether
   /// they were observed.
   TextTable draw_cells(std::vector<std::string>& drawn) const {
@@ -698,7 +705,9 @@ class Reproduction {
     const fs::path csv = args_.out / "fig5_cells.csv";
     write_text(csv, cells.csv());
     std::vector<std::string> caption = {
-        "Probability: 1 / (1 + exp(-score)). Boxes: observed in train; dashed: observed in test."};
+        "Probability: 1 / (1 + exp(-score)), mean over the seeds; difference: after less before. Boxes: observed in "
+        "train; dashed: observed in test.",
+        cells_drawn()};
     for (std::string& line : conditions()) caption.push_back(std::move(line));
     std::vector<Panel> panels;
     for (const HeatMap& map : maps) panels.push_back(heat_map(map));
