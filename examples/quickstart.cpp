@@ -13,14 +13,14 @@ int main() {
   synthetic.n_items = 400;
   const rearm::Dataset data = rearm::make_synthetic(synthetic);
 
-  rearm::RearmSettings settings = rearm::preset("baby");
+  rearm::RearmSettings settings;  // rearm::preset("baby") would be the published ones
   settings.train.learning_rate = 5e-3;
   settings.train.batch_size = 512;
   settings.train.epochs = 10;
-  settings.train.negatives = rearm::Negatives::exclude_train;
 
   // The context holds threads, workspace and seed; the model builds its graphs from the train pairs and the features.
   rearm::Context<B> ctx({}, settings.train.seed);
+  std::printf("%s\n", rearm::choose_weights(ctx, data, settings.model).c_str());
   rearm::Model<B> model(ctx, data, settings.model);
   rearm::TrainOptions options;
   options.on_epoch = [](const rearm::EpochReport& r) {

@@ -58,12 +58,12 @@ class Steps {
   void begin_epoch(std::uint32_t epoch) {
     epoch_ = epoch;
     first_ = true;
-    optimizer_.set_learning_rate(config_.learning_rate * std::pow(config_.lr_decay, epoch));
     batches_.begin_epoch(epoch);
     if (model_.begin_epoch(ctx_, static_cast<int>(epoch))) replay_.forget();
   }
   void take() {
     const BatchView<B::Memory> batch = batches_.batch();
+    optimizer_.set_learning_rate(learning_rate(config_, static_cast<int>(epoch_), step_, batches_.n_batches()));
     replay_.run(step_, batch.size(), optimizer_, [&] {
       tape_.reset();
       const Loss<B> loss = model_.loss(tape_, {batch, step_, true, first_});

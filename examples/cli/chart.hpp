@@ -41,10 +41,11 @@ inline std::string escaped(std::string_view text) {
   return out;
 }
 
-/// About `n` round numbers (1, 2 or 5 times a power of ten apart) that surround [low, high].
+/// About `n` round numbers (1, 2 or 5 times a power of ten apart) that surround [low, high]. What differs by rounding
+/// alone is taken for equal.
 inline std::vector<double> round_ticks(double low, double high, int n, bool whole = false) {
-  if (!(high > low)) {
-    const double half = low == 0 ? 1 : std::abs(low) * 0.1;
+  if (const double size = std::max(std::abs(low), std::abs(high)); !(high - low > std::max(1e-9 * size, 1e-100))) {
+    const double half = size < 1e-100 ? 1 : size * 0.1;
     low -= whole ? 1 : half;
     high += whole ? 1 : half;
   }
@@ -92,6 +93,9 @@ inline std::string curve_stroke(std::size_t style) {
   if (!dash.empty()) out += " stroke-dasharray=\"" + std::string(dash) + '"';
   return out;
 }
+
+/// Whether a value has a place on an axis: a loss that grew beyond all bounds would hide the rest.
+inline bool drawable(double y) { return std::abs(y) < 1e100; }
 
 inline std::string svg_number(double x) {
   char text[32];
@@ -143,7 +147,7 @@ struct CurveAxis {
   bool whole = true;
 };
 
-/// Curves with axes, the elements of an SVG as large as a Plot. Points that are no numbers are left out; empty if
+/// Curves with axes, the elements of an SVG as large as a Plot. Points that are not drawable are left out; empty if
 /// nothing is left.
 inline std::string curves_svg(const std::string& title, const std::vector<Curve>& curves, const CurveAxis& axis) {
   constexpr double inf = std::numeric_limits<double>::infinity();
@@ -151,7 +155,7 @@ inline std::string curves_svg(const std::string& title, const std::vector<Curve>
   for (const Curve& curve : curves)
     for (std::size_t i = 0; i < curve.points.size(); ++i) {
       const auto& [x, y] = curve.points[i];
-      if (!std::isfinite(y)) continue;
+      if (!drawable(y)) continue;
       const double deviation = curve.deviations.empty() ? 0 : curve.deviations[i];
       x_low = std::min(x_low, x);
       x_high = std::max(x_high, x);
@@ -178,7 +182,7 @@ inline std::string curves_svg(const std::string& title, const std::vector<Curve>
     std::size_t n = 0;
     for (std::size_t i = 0; i < curve.points.size(); ++i) {
       const auto& [x, y] = curve.points[i];
-      if (!std::isfinite(y)) continue;
+      if (!drawable(y)) continue;
       points += (points.empty() ? "" : " ") + svg_number(plot.x(x)) + ',' + svg_number(plot.y(y));
       if (!curve.deviations.empty() && curve.deviations[i] > 0)
         whiskers += plot.whisker(plot.x(x), y, curve.deviations[i]);
@@ -190,7 +194,7 @@ inline std::string curves_svg(const std::string& title, const std::vector<Curve>
              " points=\"" + points + "\"/>";
     const auto dot = [&](std::size_t i, double radius) {
       const auto [x, y] = curve.points[i];
-      if (!std::isfinite(y)) return;
+      if (!drawable(y)) return;
       out += "<circle cx=\"" + svg_number(plot.x(x)) + "\" cy=\"" + svg_number(plot.y(y)) + "\" r=\"" +
              svg_number(radius) + "\" fill=\"" + std::string(curve_colors[curve.style % curve_colors.size()]) + "\"/>";
     };

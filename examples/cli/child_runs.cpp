@@ -3,6 +3,7 @@
 #include "program.hpp"
 #include "progress.hpp"
 
+#include <rearm/backend/cpu/available_cpus.hpp>
 #include <rearm/core/available_memory.hpp>
 #include <rearm/io/json.hpp>
 #include <rearm/run/folder.hpp>
@@ -72,7 +73,7 @@ class Runner {
  public:
   Runner(std::span<const ChildRun> runs, const RunBudget& budget,
          const std::function<std::string(const nlohmann::json&)>& said)
-      : runs_(runs), budget_(budget), said_(said), outcomes_(runs.size()), terminal_(::isatty(STDERR_FILENO) == 1) {
+      : runs_(runs), budget_(budget), said_(said), outcomes_(runs.size()) {
     for (std::size_t i = 0; i < runs.size(); ++i) {
       outcomes_[i] = outcome_of(runs[i]);
       if (outcomes_[i].state == RunOutcome::State::open)
@@ -95,11 +96,11 @@ class Runner {
   std::vector<RunOutcome> run() {
     bool passed_on = false;
     while (!queue_.empty() || !running_.empty()) {
-      if (interrupted() && !passed_on) {
-        passed_on = true;
-        queue_.clear();
+      if (interrupted()) queue_.clear();  // a run that had to end for its memory may just have come to it
+      if (interrupted() && !std::exchange(passed_on, true)) {
         for (const Running& r : running_) ::kill(r.pid, SIGTERM);
-        say(message("interrupted; waiting for ", running_.size(), " run", running_.size() == 1 ? "" : "s", " to end"));
+        line_.say(
+            message("interrupted; waiting for ", running_.size(), " run", running_.size() == 1 ? "" : "s", " to end"));
       }
       while (start_next()) {
       }
@@ -108,7 +109,7 @@ class Runner {
       draw();
       if (!running_.empty() || !queue_.empty()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
-    clear();
+    line_.clear();
     return std::move(outcomes_);
   }
 
@@ -145,7 +146,7 @@ class Runner {
       const ChildRun& run = runs_[*next];
       if (!fits(run)) return false;
       if (held(run.out)) {
-        if (waited_for_.insert(*next).second) say(message(run.name, ": its folder is in use; waiting for it"));
+        if (waited_for_.insert(*next).second) line_.say(message(run.name, ": its folder is in use; waiting for it"));
         continue;
       }
       const std::size_t index = *next;
@@ -246,7 +247,7 @@ class Runner {
       if (r.too_large) {
         failure = message("needed more than the ", gigabytes(budget_.memory_bytes), " GB of --memory alone");
       } else if (r.evicted) {
-        say(message(run.name, ": ended for now, the runs need more than --memory together"));
+        line_.say(message(run.name, ": ended for now, the runs need more than --memory together"));
         queue_.push_back(r.index);
         return;
       } else if (WIFSIGNALED(status) && !asked && !interrupted()) {
@@ -255,6 +256,8 @@ class Runner {
       } else if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && !asked) {
         failure = last_complaint(beside(run.out, ".log"));
         if (failure.empty()) failure = message("ended with status ", WEXITSTATUS(status));
+      } else if (WIFEXITED(status) && !asked && !interrupted()) {  // as it would each time
+        failure = message("ended without a result; see ", beside(run.out, ".log").string());
       } else {  // it was asked to end, and what it has done is kept
         return;
       }
@@ -265,12 +268,12 @@ class Runner {
     const double seconds = std::chrono::duration<double>(Clock::now() - r.since).count();
     seconds_ += seconds;
     if (outcome.state == RunOutcome::State::failed) {
-      say(message('[', n_done_, '/', runs_.size(), "] ", run.name, " failed: ", outcome.failure));
+      line_.say(message('[', n_done_, '/', runs_.size(), "] ", run.name, " failed: ", outcome.failure));
       return;
     }
     learn(run.kind, outcome.result.value("peak_rss_bytes", 0.0));
-    say(message('[', n_done_, '/', runs_.size(), "] ", run.name, ": ", said_(outcome.result), ", ",
-                outcome.result.value("epochs", 0), " epochs, ", duration(seconds), left()));
+    line_.say(message('[', n_done_, '/', runs_.size(), "] ", run.name, ": ", said_(outcome.result), ", ",
+                      outcome.result.value("epochs", 0), " epochs, ", duration(seconds), left()));
   }
 
   static std::string gigabytes(double bytes) {
@@ -287,34 +290,26 @@ class Runner {
            duration(each * static_cast<double>(rest) / std::max(1, std::min(budget_.jobs, static_cast<int>(rest)))) +
            " left";
   }
-  void say(const std::string& text) const {
-    std::fprintf(stderr, "%s%s\n", terminal_ ? "\r\033[K" : "", text.c_str());
-    std::fflush(stderr);
-  }
-  void clear() const {
-    if (terminal_) std::fputs("\r\033[K", stderr);
-  }
   void draw() {
-    if (!terminal_ || Clock::now() - drawn_ < std::chrono::milliseconds(500)) return;
-    drawn_ = Clock::now();
-    std::string names;
-    for (const Running& r : running_) names += (names.empty() ? "" : ", ") + runs_[r.index].name;
-    std::fprintf(stderr, "\r\033[K%zu of %zu done; running: %.100s", n_done_, runs_.size(), names.c_str());
-    std::fflush(stderr);
+    std::string text = message(n_done_, " of ", runs_.size(), " done"), names;
+    for (const Running& r : running_) names += (names.empty() ? "; running: " : ", ") + runs_[r.index].name;
+    text += names;
+    if (std::exchange(shown_, text) == text) return;
+    line_.show([text](std::size_t) { return std::vector<LinePart>{{0, text}}; });
   }
 
   std::span<const ChildRun> runs_;
   RunBudget budget_;
   const std::function<std::string(const nlohmann::json&)>& said_;
   std::vector<RunOutcome> outcomes_;
-  bool terminal_;
+  StatusLine line_;
+  std::string shown_;  ///< on it
   std::deque<std::size_t> queue_;
   std::vector<Running> running_;
   std::map<std::string, double> need_;  ///< most bytes that a run of the kind was seen to hold
   std::set<std::size_t> waited_for_;
   std::size_t n_done_ = 0, n_before_ = 0;
   double seconds_ = 0;
-  Clock::time_point drawn_;
 };
 
 }  // namespace
@@ -390,18 +385,57 @@ void forget_failures(const fs::path& out) {
   });
 }
 
-void add_run_budget(CLI::App& app, int& jobs, int& threads, double& memory, std::string& backend, bool& retry) {
-  app.add_option("--jobs", jobs, "runs at a time, 0 for as many as there are CPUs for (0)")
+void RunOptions::choose() {
+  if (threads == 0) threads = cpu::available_cpus();
+  if (jobs == 0) jobs = std::max(1, cpu::available_cpus() / threads);
+}
+
+void add_run_options(CLI::App& app, RunOptions& options) {
+  app.add_option("--jobs", options.jobs, "runs at a time, 0 for as many as there are CPUs for (0)")
       ->check(decimal())
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--threads", threads, "threads of each run, 0 for all CPUs (1)")
+      ->check(not_negative());
+  app.add_option("--threads", options.threads, "threads of each run, 0 for all CPUs (1)")
       ->check(decimal())
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--memory", memory, "GB of memory that all runs may take together, 0 for no limit (0)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative());
+  app.add_option("--memory", options.gigabytes, "GB of memory that all runs may take together, 0 for no limit (0)")
+      ->check(not_negative())
       ->type_name("GB");
-  app.add_option("--backend", backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-  app.add_flag("--retry", retry, "run again what failed");
+  app.add_option("--backend", options.backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  app.add_flag("--retry", options.retry, "run again what failed");
+}
+
+ChildRun child_run(const fs::path& out, const std::string& name, const std::string& model, const fs::path& dir,
+                   const fs::path& settings, std::uint64_t seed, const RunOptions& options) {
+  ChildRun run;
+  run.name = name + "-s" + std::to_string(seed);
+  run.kind = model;
+  run.out = out / "runs" / run.name;
+  run.arguments = {dir.string(),
+                   "--model",
+                   model,
+                   "--config",
+                   settings.string(),
+                   "--seed",
+                   std::to_string(seed),
+                   "--cache",
+                   (out / "cache").string(),
+                   "--threads",
+                   std::to_string(options.threads),
+                   "--backend",
+                   options.backend};
+  return run;
+}
+
+void tell_how_to_go_on() {
+  const auto again = [](const std::string& word) { return word.starts_with("--retry"); };
+  std::printf("interrupted; what was trained is saved. Continue with:\n  %s\n", typed_line(again).c_str());
+}
+
+std::string with_spread(const Spread& spread, int decimals) {
+  char mean[400], deviation[400];
+  std::snprintf(mean, sizeof mean, "%.*f", decimals, spread.mean);
+  std::snprintf(deviation, sizeof deviation, "%.*f", decimals, spread.deviation);
+  return spread.n > 1 ? message(mean, " ± ", deviation) : mean;
 }
 
 std::filesystem::path own_program() {

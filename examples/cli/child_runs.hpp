@@ -3,10 +3,13 @@
 /// Many training runs, each a process `rearm train` with a folder of its own, within a budget of processes and memory.
 /// What a run has reached is read from its folder, so nothing is lost or done twice whenever this program is killed.
 
+#include <rearm/eval/significance.hpp>
+
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -39,6 +42,26 @@ struct RunBudget {
   double memory_bytes = 0;  ///< of all processes together; 0: no limit
 };
 
+/// What commands that run many are told of it.
+struct RunOptions {
+  int jobs = 0;          ///< 0: as many as there are CPUs for
+  int threads = 1;       ///< of each run; 0: all CPUs
+  double gigabytes = 0;  ///< of all processes together; 0: no limit
+  std::string backend = "auto";
+  bool retry = false;  ///< run again what failed
+
+  /// Sets what is 0 by the CPUs that may be used.
+  void choose();
+  RunBudget budget() const { return {jobs, 1e9 * gigabytes}; }
+};
+/// --jobs, --threads, --memory, --backend, --retry.
+void add_run_options(CLI::App& app, RunOptions& options);
+
+/// The run OUT/runs/<name>-s<seed> of a model with the settings of a file, on the data set in `dir`.
+ChildRun child_run(const std::filesystem::path& out, const std::string& name, const std::string& model,
+                   const std::filesystem::path& dir, const std::filesystem::path& settings, std::uint64_t seed,
+                   const RunOptions& options);
+
 /// What the files say. Throws IoError or DataError if they cannot be read.
 RunOutcome outcome_of(const ChildRun& run);
 
@@ -58,8 +81,11 @@ void require_same_experiment(const std::filesystem::path& out, const std::string
                              const nlohmann::ordered_json& record);
 /// Makes failed runs in OUT/runs open.
 void forget_failures(const std::filesystem::path& out);
-/// Options of commands that run many: --jobs, --threads, --memory, --backend, --retry.
-void add_run_budget(CLI::App& app, int& jobs, int& threads, double& memory, std::string& backend, bool& retry);
+/// Prints the line that continues what was interrupted.
+void tell_how_to_go_on();
+
+/// "0.1234 ± 0.0056" with that many decimals; of one value it alone.
+std::string with_spread(const Spread& spread, int decimals);
 
 /// The file of this program.
 std::filesystem::path own_program();

@@ -36,6 +36,9 @@ class TypedEntry final : public ModelEntry {
     else
       return {};
   }
+  std::string choose_settings(Context<Cpu>& ctx, const Dataset& data, const std::set<std::string>& set) override {
+    return cli::choose_settings<M>(ctx, data, settings_.model, set);
+  }
   void check(const Dataset& data) const override {
     check_limits(settings_.train);
     check_limits(settings_.model);

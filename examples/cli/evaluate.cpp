@@ -23,6 +23,7 @@
 #include <optional>
 #include <ostream>
 #include <string>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -132,7 +133,7 @@ nlohmann::ordered_json compare(const UserMetrics& ours, const std::vector<Id>& o
   if (pairs.empty()) throw DataError("the two models have no user in common that can be evaluated");
   const auto n = static_cast<Index>(pairs.size()), columns = static_cast<Index>(ours.names.size());
   Matrix<double> differences(n, columns);
-  std::vector<double> mean_ours(ours.names.size()), mean_theirs(ours.names.size()), of_bootstrap, of_ranks;
+  std::vector<double> mean_ours(ours.names.size()), mean_theirs(ours.names.size());
   for (Index i = 0; i < n; ++i)
     for (Index c = 0; c < columns; ++c) {
       const auto [a, b] = pairs[static_cast<std::size_t>(i)];
@@ -140,14 +141,7 @@ nlohmann::ordered_json compare(const UserMetrics& ours, const std::vector<Id>& o
       mean_ours[static_cast<std::size_t>(c)] += ours.values(a, c) / static_cast<double>(n);
       mean_theirs[static_cast<std::size_t>(c)] += theirs.values(b, c) / static_cast<double>(n);
     }
-  const std::vector<BootstrapMean> means = bootstrap_means(differences.view(), args.bootstrap);
-  for (Index c = 0; c < columns; ++c) {
-    std::vector<double> column;
-    for (Index i = 0; i < n; ++i) column.push_back(differences(i, c));
-    of_bootstrap.push_back(means[static_cast<std::size_t>(c)].p);
-    of_ranks.push_back(signed_rank_test(column).p);
-  }
-  const std::vector<double> holm_bootstrap = holm(of_bootstrap), holm_ranks = holm(of_ranks);
+  const std::vector<PairedTest> tests = paired_tests(differences.view(), args.bootstrap);
   nlohmann::ordered_json out = {{"with", args.compare.string()},
                                 {"users", n},
                                 {"confidence", args.bootstrap.confidence},
@@ -156,13 +150,13 @@ nlohmann::ordered_json compare(const UserMetrics& ours, const std::vector<Id>& o
   for (std::size_t c = 0; c < ours.names.size(); ++c)
     out["metrics"][ours.names[c]] = {{"ours", mean_ours[c]},
                                      {"theirs", mean_theirs[c]},
-                                     {"difference", means[c].mean},
-                                     {"low", means[c].low},
-                                     {"high", means[c].high},
-                                     {"p_bootstrap", of_bootstrap[c]},
-                                     {"p_wilcoxon", of_ranks[c]},
-                                     {"p_bootstrap_holm", holm_bootstrap[c]},
-                                     {"p_wilcoxon_holm", holm_ranks[c]}};
+                                     {"difference", tests[c].bootstrap.mean},
+                                     {"low", tests[c].bootstrap.low},
+                                     {"high", tests[c].bootstrap.high},
+                                     {"p_bootstrap", tests[c].bootstrap.p},
+                                     {"p_wilcoxon", tests[c].ranks.p},
+                                     {"p_bootstrap_holm", tests[c].bootstrap_holm},
+                                     {"p_wilcoxon_holm", tests[c].ranks_holm}};
   return out;
 }
 
@@ -279,6 +273,15 @@ Ranking new_users(Context<Cpu>& ctx, const EvaluateArguments& args, Matched& mat
 
 void check(EvaluateArguments& args) {
   if (args.neighbors < 1) throw ConfigError(message("neighbors = ", args.neighbors, ": must be at least 1"));
+  // One that is named twice is one metric, also for Holm's correction.
+  const auto once = [](auto& values) {
+    std::remove_reference_t<decltype(values)> out;
+    for (const auto& value : values)
+      if (std::ranges::find(out, value) == out.end()) out.push_back(value);
+    values = std::move(out);
+  };
+  once(args.cutoffs);
+  once(args.metrics);
   for (const Index k : args.cutoffs)
     if (k < 1) throw ConfigError(message("metric cutoff K = ", k, ": must be at least 1"));
   if (args.confidence != 0) args.bootstrap.confidence = args.confidence;
@@ -353,7 +356,7 @@ int evaluate_model(EvaluateArguments args) {
         IdTexts("user", args.model.string(), ours.model.users.rows(), by_number ? nullptr : &ours.model.user_names));
   line.clear();
   if (args.format == "json")
-    std::printf("%s\n", json.dump(2).c_str());
+    std::printf("%s\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
   else
     print_tsv(json);
   return 0;

@@ -118,7 +118,7 @@ Command add_explain(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--top", args->top, "how many of the user's items are named, those that contribute most")
       ->check(decimal())
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->capture_default_str();
   add_ids(app, args->ids);
   app.add_option("--format", args->format, "tsv, or json: one object a line")

@@ -58,6 +58,8 @@ int export_model(const ExportArguments& args) {
   std::error_code error;
   fs::create_directories(args.out, error);
   if (error) throw IoError(args.out.string() + ": cannot be made: " + error.message() + "; choose another --out");
+  fs::remove(args.out / "items.faiss", error);  // an earlier model's would be found beside these items
+  if (error) throw IoError((args.out / "items.faiss").string() + ": cannot be removed: " + error.message());
   write_rows(args.out / "users.npy", model.users.view());
   write_rows(args.out / "items.npy", model.items.view());
   write_seen(args.out / "seen.npy", model.seen);

@@ -30,6 +30,10 @@ class ModelEntry {
   /// Leaves the modalities in the data set that the settings choose, and fits settings that are one number a modality;
   /// `set` are the full names of those that the user gave. Returns a sentence when something had to be changed.
   virtual std::string choose_modalities(Dataset& data, const std::set<std::string>& set) = 0;
+  /// Fits settings that were not given to the data, for a model that can; returns a sentence that says what was chosen.
+  virtual std::string choose_settings(Context<Cpu>&, const Dataset&, const std::set<std::string>& /*set*/) {
+    return {};
+  }
   /// Throws ConfigError or DataError for settings that are out of range or cannot be used with that data.
   virtual void check(const Dataset& data) const = 0;
   virtual const TrainConfig& train() const = 0;

@@ -246,7 +246,7 @@ Command add_prepare(CLI::App& app) {
       ->check(CLI::IsMember({"random", "leave-one-out", "time", "keep"}));
   app.add_option("--seed", args->seed, "of the random split")
       ->check(decimal())
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->capture_default_str();
   app.add_option("--features", args->features,
                  "features of a modality: Amazon's image features (.b), a folder with ITEM.npy files, or an\n"

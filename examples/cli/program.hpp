@@ -52,6 +52,18 @@ inline CLI::Validator decimal() {
       "", "decimal");
 }
 
+/// At least 0; what CLI11 says of its own prints the largest double.
+inline CLI::Validator not_negative() {
+  return CLI::Validator(
+      [](std::string& text) {
+        char* end = nullptr;
+        const double value = std::strtod(text.c_str(), &end);
+        return !text.empty() && *end == '\0' && value >= 0 ? std::string()
+                                                           : "'" + text + "' is not a number of at least 0";
+      },
+      "", "not negative");
+}
+
 /// --threads. Without the flag OMP_NUM_THREADS says it, of a list its first number; text that is none of these is not
 /// for us.
 inline void add_threads(CLI::App& app, int& threads) {

@@ -59,11 +59,6 @@ Reference reference_of(const RunFiles& run, const std::string& preset) {
   return out;
 }
 
-std::string digits(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4f", value);
-  return text;
-}
 std::string mebibytes(double bytes) {
   char text[32];
   std::snprintf(text, sizeof text, bytes < 1024.0 * 1024 * 10 ? "%.1f MiB" : "%.0f MiB", bytes / (1024.0 * 1024));
@@ -192,7 +187,7 @@ summary { cursor: pointer; }
       for (const std::string& name : names) {
         std::vector<std::string> cells = row(std::string(split) + ' ' + name, [&](const RunFiles& run) {
           const auto value = metric(run, split, name);
-          return value ? digits(*value) : "-";
+          return value ? rounded(*value) : "-";
         });
         std::set<std::size_t> strong;
         if (runs_.size() > 1) {
@@ -433,7 +428,7 @@ void write_tensorboard(const fs::path& dir, const std::vector<RunFiles>& runs) {
   }
 }
 
-int report(ReportArguments args) {
+void write_report(ReportArguments args) {
   if (args.out.empty() && args.runs.size() > 1)
     throw ConfigError("several runs: --out says where their page is written");
   if (args.out.empty()) args.out = args.runs.front() / "report.html";
@@ -447,13 +442,17 @@ int report(ReportArguments args) {
     std::printf("event files in %s; see them with: tensorboard --logdir %s\n", args.tensorboard.c_str(),
                 shell_word(args.tensorboard.string()).c_str());
   }
+  write_text(args.out, Page(std::move(runs), args.preset).html());
+  std::printf("%s\n", args.out.c_str());
+}
+
+int report(const ReportArguments& args) {
   try {
-    write_text(args.out, Page(std::move(runs), args.preset).html());
+    write_report(args);
+    return 0;
   } catch (const json::exception& e) {
     throw DataError(message("result.json of a run is not as rearm writes it: ", e.what()));
   }
-  std::printf("%s\n", args.out.c_str());
-  return 0;
 }
 
 }  // namespace

@@ -4,16 +4,16 @@
 #include "commands.hpp"
 #include "figures.hpp"
 #include "program.hpp"
+#include "progress.hpp"
 #include "ranking.hpp"
+#include "score_cells.hpp"
 #include "settings_file.hpp"
 #include "text_table.hpp"
 
-#include <rearm/backend/cpu/available_cpus.hpp>
 #include <rearm/data/digest.hpp>
 #include <rearm/data/load_dataset.hpp>
 #include <rearm/eval/significance.hpp>
 #include <rearm/run/folder.hpp>
-#include <rearm/run/ids.hpp>
 #include <rearm/run/model_file.hpp>
 #include <rearm/run/result.hpp>
 #include <rearm/run/settings.hpp>
@@ -29,9 +29,7 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <numeric>
 #include <optional>
-#include <random>
 #include <set>
 #include <sstream>
 #include <string>
@@ -47,14 +45,12 @@ using nlohmann::json;
 using rearm::detail::message;
 
 struct ReproduceArguments {
-  std::string table, of, protocol = "exclude_train", backend = "auto";
+  std::string table, of, protocol = "exclude_train";
   fs::path dir, out, config;
   fs::path quality = REARM_QUALITY_DIR;
   std::vector<std::uint64_t> seeds = {2025, 2026, 2027};
   std::vector<std::string> rows, users, items;
-  int jobs = 0, threads = 1;
-  double memory = 0;
-  bool retry = false;
+  RunOptions runs;
 };
 
 /// A row of a table, or what a figure has a point or a bar of: a model with settings.
@@ -164,22 +160,20 @@ class Reproduction {
                  {"data", data_digests(data)},
                  {"asked", {{"as", args_.of}, {"protocol", args_.protocol}}}};
       choose_rows();  // further rows and seeds may come to those that are there, and other tables and figures
-      if (args_.table == "fig5") choose_cells(data);
+      if (args_.table == "fig5") cells_ = choose_cells(data, args_.dir, args_.users, args_.items);
     }
     const RunLock lock(args_.out);
     require_same_settings();
     require_same_experiment(args_.out, "reproduce.json", record_);
-    if (args_.retry) forget_failures(args_.out);
+    if (args_.runs.retry) forget_failures(args_.out);
     fs::create_directories(args_.out / "settings");
     catch_signals("ending the runs, which can go on later");
     const std::vector<ChildRun> runs = children();
-    const auto outcomes = run_children(runs, {args_.jobs, args_.memory * 1e9}, [&](const json& result) {
-      char text[64];
-      std::snprintf(text, sizeof text, "valid %s %.4f", watch, result.at("valid").at(watch).get<double>());
-      return std::string(text);
+    const auto outcomes = run_children(runs, args_.runs.budget(), [&](const json& result) {
+      return message("valid ", watch, ' ', rounded(result.at("valid").at(watch).get<double>()));
     });
     if (interrupted()) {
-      std::printf("interrupted; the same line goes on\n");
+      tell_how_to_go_on();
       return 0;
     }
     return conclude(runs, outcomes);
@@ -200,7 +194,12 @@ class Reproduction {
   bool figure() const { return args_.table.starts_with("fig"); }
 
   void read_rows(const Dataset& data) {
-    if (!figure()) rows_ = read_published(args_.quality / "published" / (args_.of + ".toml"), args_.table);
+    if (!figure()) {
+      const fs::path published = args_.quality / "published" / (args_.of + ".toml");
+      if (!fs::exists(published))
+        throw ConfigError(message(published.string(), ": is not there; --quality names the folder benchmarks/quality"));
+      rows_ = read_published(published, args_.table);
+    }
     if (args_.table == "fig3" || args_.table == "fig4") rows_ = {rearm_row("REARM")};
     if (args_.table == "fig5") rows_ = {rearm_row("w/o ref", ablations().at("w/o ref")), rearm_row("REARM")};
     std::size_t used = 0;
@@ -289,60 +288,6 @@ class Reproduction {
     });
   }
 
-  /// The users and items of Figure 5: those that are named, else a patch that grows along pairs of train and test from
-  /// a drawn user. What a model says of them chooses none.
-  void choose_cells(const Dataset& data) {
-    const auto of = [&](const std::vector<std::string>& names, const char* kind, Index n, const IdNames& called) {
-      const IdTexts texts(kind, args_.dir.string(), n, &called);
-      std::vector<Id> out;
-      for (const std::string& name : names) {
-        out.push_back(texts.find(name));
-        if (std::ranges::count(out, out.back()) > 1)
-          throw ConfigError(message("--", kind, "s: names ", name, " twice"));
-      }
-      return out;
-    };
-    cells_.users = of(args_.users, "user", data.n_users, data.user_names);
-    cells_.items = of(args_.items, "item", data.n_items, data.item_names);
-    if (cells_.users.empty() != cells_.items.empty()) throw ConfigError("--users and --items: give both or none");
-    Interactions pairs = data.train;
-    pairs.users.insert(pairs.users.end(), data.test.users.begin(), data.test.users.end());
-    pairs.items.insert(pairs.items.end(), data.test.items.begin(), data.test.items.end());
-    if (cells_.users.empty() && !pairs.users.empty()) {
-      constexpr std::size_t most = 12;
-      const Adjacency items_of = items_by_user(pairs, data.n_users);
-      const Adjacency users_of = items_by_user({pairs.items, pairs.users}, data.n_items);
-      std::mt19937_64 random(2025);
-      const auto drawn = [&](const auto& from) { return from[random() % from.size()]; };
-      const auto add = [&](std::vector<Id>& to, Id id) {
-        if (to.size() < most && std::ranges::find(to, id) == to.end()) to.push_back(id);
-      };
-      add(cells_.users, drawn(pairs.users));
-      for (int i = 0; i < 10000 && (cells_.users.size() < most || cells_.items.size() < most); ++i) {
-        add(cells_.items, drawn(items_of.row(drawn(cells_.users))));
-        add(cells_.users, drawn(users_of.row(drawn(cells_.items))));
-        if (i % 1000 == 999) add(cells_.users, drawn(pairs.users));  // the pairs hang together in parts
-      }
-      std::ranges::sort(cells_.users);
-      std::ranges::sort(cells_.items);
-    }
-    if (cells_.users.empty()) throw DataError(message(args_.dir.string(), ": has no pairs to draw"));
-    const std::pair<const Interactions*, const char*> splits[] = {
-        {&data.train, "train"}, {&data.valid, "valid"}, {&data.test, "test"}};
-    cells_.observed.assign(cells_.users.size() * cells_.items.size(), "none");
-    for (const auto& [split, name] : splits)
-      for (std::size_t e = 0; e < split->users.size(); ++e) {
-        const auto user = std::ranges::find(cells_.users, split->users[e]);
-        const auto item = std::ranges::find(cells_.items, split->items[e]);
-        if (user == cells_.users.end() || item == cells_.items.end()) continue;
-        cells_.observed[static_cast<std::size_t>(user - cells_.users.begin()) * cells_.items.size() +
-                        static_cast<std::size_t>(item - cells_.items.begin())] = name;
-      }
-    const IdTexts users("user", "", data.n_users, &data.user_names), items("item", "", data.n_items, &data.item_names);
-    for (const Id id : cells_.users) cells_.user_names.push_back((users.named() ? "" : "u") + users[id]);
-    for (const Id id : cells_.items) cells_.item_names.push_back((items.named() ? "" : "i") + items[id]);
-  }
-
   std::string settings_text(const TableRow& row) const {
     std::string text = message("model.name = \"", row.model, "\"\n");
     for (const auto& [path, value] : row.settings) text += message(path, " = ", toml_text(value), '\n');
@@ -373,6 +318,9 @@ class Reproduction {
   }
 
   static std::string run_name(const TableRow& row, std::uint64_t seed) { return message(row.run, "-s", seed); }
+  fs::path model_of(const TableRow& row, std::uint64_t seed) const {
+    return args_.out / "runs" / run_name(row, seed) / "model.safetensors";
+  }
   std::vector<ChildRun> children() const {
     std::vector<ChildRun> runs;
     std::set<std::string> there;
@@ -381,41 +329,25 @@ class Reproduction {
       const fs::path settings = settings_file(row);
       write_text(settings, settings_text(row));
       for (const std::uint64_t seed : args_.seeds) {
-        ChildRun& run = runs.emplace_back();
-        run.name = run_name(row, seed);
-        run.kind = row.model;
-        run.out = args_.out / "runs" / run.name;
-        run.arguments = {args_.dir.string(),
-                         "--model",
-                         row.model,
-                         "--config",
-                         settings.string(),
-                         "--seed",
-                         std::to_string(seed),
-                         "--cache",
-                         (args_.out / "cache").string(),
-                         "--threads",
-                         std::to_string(args_.threads),
-                         "--backend",
-                         args_.backend};
+        ChildRun& run =
+            runs.emplace_back(child_run(args_.out, row.run, row.model, args_.dir, settings, seed, args_.runs));
         if (preset(row)) run.arguments.insert(run.arguments.end(), {"--preset", args_.of});
       }
     }
     return runs;
   }
 
-  /// Per user, the mean over the seeds.
-  UserMetrics users_of(Context<Cpu>& ctx, const Dataset& data, std::size_t row,
+  /// Per user with something in `relevant`, the mean over the seeds.
+  UserMetrics users_of(Context<Cpu>& ctx, const Adjacency& relevant, std::size_t row,
                        const std::vector<std::string>& names) const {
     UserMetrics mean;
     const std::vector<Metric> metrics = {Metric::recall, Metric::ndcg};
     const std::vector<Index> cutoffs = {10, 20};
-    const Adjacency relevant = items_by_user(data.test, data.n_users);
     std::vector<Id> users;
     for (Index u = 0; u < relevant.rows(); ++u)
       if (relevant.degree(u) > 0) users.push_back(static_cast<Id>(u));
     for (const std::uint64_t seed : args_.seeds) {
-      const auto model = load_model<Cpu>(args_.out / "runs" / run_name(rows_[row], seed) / "model.safetensors");
+      const auto model = load_model<Cpu>(model_of(rows_[row], seed));
       const TopK<float> lists = recommend<Cpu>(ctx, model.users.view(), users, model.items.view(), &model.seen, 20);
       const UserMetrics of_seed = user_metrics(lists.ids.view(), users, relevant, cutoffs, metrics);
       if (mean.users.empty()) {
@@ -511,24 +443,23 @@ class Reproduction {
       table.columns.push_back("test " + name);
       if (!figure()) table.columns.push_back("published " + name);
     }
-    const auto shown = [](const std::vector<double>& values, const char* format) {
-      return values.empty() ? "-" : text(spread(values), format);
+    const auto shown = [](const std::vector<double>& values, int decimals) {
+      return values.empty() ? "-" : with_spread(spread(values), decimals);
     };
     for (std::size_t r = 0; r < rows_.size(); ++r) {
       const TableRow& row = rows_[r];
       const RowResult& result = results[r];
       std::vector<std::string> cells = {row.name};
       if (!row.curve.empty()) cells = {row.curve, row.name.substr(row.curve.size() + 1)};
-      cells.insert(cells.end(), {row.settings_from, message(result.valid.size(), '/', args_.seeds.size()),
-                                 shown(result.epochs, "%.0f")});
-      if (figure()) cells.push_back(shown(result.valid, "%.4f"));
+      cells.insert(cells.end(),
+                   {row.settings_from, message(result.valid.size(), '/', args_.seeds.size()), shown(result.epochs, 0)});
+      if (figure()) cells.push_back(shown(result.valid, 4));
       for (const std::string& name : names) {
         const auto values = result.test.find(name);
-        cells.push_back(values == result.test.end() ? "-" : shown(values->second, "%.4f"));
+        cells.push_back(values == result.test.end() ? "-" : shown(values->second, 4));
         if (figure()) continue;
-        char published[32];
-        std::snprintf(published, sizeof published, "%.4f", row.published.at(name));
-        cells.emplace_back(published);
+        const auto published = row.published.find(name);
+        cells.push_back(published == row.published.end() ? "-" : rounded(published->second));
       }
       table.rows.push_back(std::move(cells));
     }
@@ -573,8 +504,8 @@ class Reproduction {
     for (const VariedSetting& varied : varied_settings())
       if (const auto best = best_on_validation(rows_of(varied.name), results))
         out.push_back(message("Best on validation: ", rows_[*best].name, ", valid ", watch, ' ',
-                              text(spread(results[*best].valid), "%.4f"), ", test ",
-                              text(spread(results[*best].test.at(watch)), "%.4f"), "; test chose nothing."));
+                              with_spread(spread(results[*best].valid), 4), ", test ",
+                              with_spread(spread(results[*best].test.at(watch)), 4), "; test chose nothing."));
     return out;
   }
 
@@ -620,107 +551,20 @@ class Reproduction {
     return write_picture(args_.out / "fig4.svg", picture(panels, 2, conditions()));
   }
 
+  /// Of Figure 5; adds what is there to `drawn`, and returns the cells by whether they were observed.
+  TextTable draw_cells(std::vector<std::string>& drawn) const {
+    std::vector<std::pair<fs::path, fs::path>> models;
+    for (const std::uint64_t seed : args_.seeds)
+      models.emplace_back(model_of(rows_[0], seed), model_of(rows_[1], seed));
+    std::vector<std::string> caption = {cells_drawn()};
+    for (std::string& line : conditions()) caption.push_back(std::move(line));
+    return write_cells(cells_, models, args_.out, caption, drawn);
+  }
   std::string cells_drawn() const {
     return args_.users.empty()
                ? "Users and items: drawn along pairs of train and test from a user, by a fixed seed; no "
                  "model chose them."
                : "Users and items: as asked for.";
-  }
-  /// Writes the cells of Figure 5 and their picture, adds what is there to `drawn`, and returns the cells by whether
-  /// they were observed.
-  TextTable draw_cells(std::vector<std::string>& drawn) const {
-    const std::size_t n_users = cells_.users.size(), n_items = cells_.items.size(), n = n_users * n_items;
-    constexpr std::size_t before = 0, after = 1, difference = 2;
-    std::vector<std::vector<double>> values[3];  // of a cell, of a seed
-    for (auto& of : values) of.assign(n, {});
-    for (const std::uint64_t seed : args_.seeds) {
-      for (const std::size_t r : {before, after}) {
-        const auto model = load_model<Cpu>(args_.out / "runs" / run_name(rows_[r], seed) / "model.safetensors");
-        for (std::size_t c = 0; c < n; ++c) {
-          const Id user = cells_.users[c / n_items], item = cells_.items[c % n_items];
-          double score = 0;
-          for (Index d = 0; d < model.users.cols(); ++d)
-            score += static_cast<double>(model.users(user, d)) * static_cast<double>(model.items(item, d));
-          values[r][c].push_back(1 / (1 + std::exp(-score)));
-        }
-      }
-      for (std::size_t c = 0; c < n; ++c)
-        values[difference][c].push_back(values[after][c].back() - values[before][c].back());
-    }
-    const char* const titles[] = {"before refining (w/o ref)", "after (REARM)", "difference"};
-    TextTable cells{{"user", "item", "observed"}, {}}, groups{{"observed in", "cells"}, {}};
-    for (const char* name : {"before", "after", "difference"}) {
-      cells.columns.insert(cells.columns.end(), {name, std::string("deviation of ") + name});
-      groups.columns.push_back(std::string("probability, ") + name);
-    }
-    groups.columns.back() = "difference";
-    std::vector<HeatMap> maps;
-    for (std::size_t i = 0; i < 3; ++i) {
-      HeatMap& map = maps.emplace_back();
-      map.title = message("probability, ", titles[i]);
-      map.rows = cells_.user_names;
-      map.columns = cells_.item_names;
-      map.values = Matrix<double>(static_cast<Index>(n_users), static_cast<Index>(n_items));
-      for (std::size_t c = 0; c < n; ++c) {
-        map.values.data()[c] = spread(values[i][c]).mean;
-        map.boxes.push_back(cells_.observed[c] == "train"  ? HeatMap::Box::whole
-                            : cells_.observed[c] == "test" ? HeatMap::Box::dashed
-                                                           : HeatMap::Box::none);
-      }
-      const auto [low, high] = std::minmax_element(map.values.data(), map.values.data() + n);
-      map.low = *low;
-      map.high = *high;
-    }
-    maps[0].low = maps[1].low = std::min(maps[0].low, maps[1].low);  // one scale for both
-    maps[0].high = maps[1].high = std::max(maps[0].high, maps[1].high);
-    const double most = std::max(std::abs(maps[2].low), std::abs(maps[2].high));
-    maps[2].low = -most;
-    maps[2].high = most;
-    for (std::size_t c = 0; c < n; ++c) {
-      std::vector<std::string> row = {cells_.user_names[c / n_items], cells_.item_names[c % n_items],
-                                      cells_.observed[c]};
-      for (const auto& of : values) {
-        const Spread s = spread(of[c]);
-        for (const double value : {s.mean, s.deviation}) {
-          char number[32];
-          std::snprintf(number, sizeof number, "%.6f", value);
-          row.emplace_back(number);
-        }
-      }
-      cells.rows.push_back(std::move(row));
-    }
-    for (const char* group : {"train", "valid", "test", "none"}) {
-      const auto count = std::ranges::count(cells_.observed, group);
-      if (count == 0) continue;
-      std::vector<std::string> row = {group, std::to_string(count)};
-      for (const auto& of : values) {
-        std::vector<double> means(args_.seeds.size(), 0.0);
-        for (std::size_t c = 0; c < n; ++c)
-          if (cells_.observed[c] == group)
-            for (std::size_t s = 0; s < means.size(); ++s) means[s] += of[c][s] / static_cast<double>(count);
-        row.push_back(text(spread(means), "%.4f"));
-      }
-      groups.rows.push_back(std::move(row));
-    }
-    const fs::path csv = args_.out / "fig5_cells.csv";
-    write_text(csv, cells.csv());
-    std::vector<std::string> caption = {
-        "Probability: 1 / (1 + exp(-score)), mean over the seeds; difference: after less before. Boxes: observed in "
-        "train; dashed: observed in test.",
-        cells_drawn()};
-    for (std::string& line : conditions()) caption.push_back(std::move(line));
-    std::vector<Panel> panels;
-    for (const HeatMap& map : maps) panels.push_back(heat_map(map));
-    drawn.push_back(write_picture(args_.out / "fig5.svg", picture(panels, 3, caption)));
-    drawn.push_back(csv.string());
-    return groups;
-  }
-
-  static std::string text(const Spread& s, const char* format) {
-    char mean[32], deviation[32];
-    std::snprintf(mean, sizeof mean, format, s.mean);
-    std::snprintf(deviation, sizeof deviation, format, s.deviation);
-    return s.n > 1 ? std::string(mean) + " ± " + deviation : mean;
   }
   std::string seeds_text() const {
     std::string out;
@@ -730,28 +574,28 @@ class Reproduction {
 
   std::string compared(std::size_t a, std::size_t b, const std::vector<std::string>& names) const {
     const Dataset data = load_dataset(args_.dir, {.read_knn = false});
-    Context<Cpu> ctx({.threads = args_.threads});
-    const UserMetrics ours = users_of(ctx, data, a, names), theirs = users_of(ctx, data, b, names);
+    Context<Cpu> ctx({.threads = args_.runs.threads});
+    // The users whom the runs counted.
+    const auto counts_cold = [&](std::size_t row) {
+      const auto found = rows_[row].settings.find("train.count_cold_users");
+      return found == rows_[row].settings.end() ? TrainConfig().count_cold_users : found->second.get<bool>();
+    };
+    const Adjacency relevant = counts_cold(a) && counts_cold(b)
+                                   ? items_by_user(data.test, data.n_users)
+                                   : items_by_warm_user(data.test, items_by_user(data.train, data.n_users));
+    const UserMetrics ours = users_of(ctx, relevant, a, names), theirs = users_of(ctx, relevant, b, names);
     Matrix<double> differences(ours.values.rows(), ours.values.cols());
     for (Index i = 0; i < differences.size(); ++i)
       differences.data()[i] = ours.values.data()[i] - theirs.values.data()[i];
-    const std::vector<BootstrapMean> means = bootstrap_means(differences.view());
-    std::vector<double> of_bootstrap, of_ranks;
-    for (std::size_t c = 0; c < names.size(); ++c) {
-      std::vector<double> column;
-      for (Index i = 0; i < differences.rows(); ++i) column.push_back(differences(i, static_cast<Index>(c)));
-      of_bootstrap.push_back(means[c].p);
-      of_ranks.push_back(signed_rank_test(column).p);
-    }
-    of_bootstrap = holm(of_bootstrap);
-    of_ranks = holm(of_ranks);
+    const std::vector<PairedTest> tests = paired_tests(differences.view());
     std::string out = message("The two best on validation, ", rows_[a].name, " and ", rows_[b].name, ", over ",
                               ours.users.size(), " users of test, each user's mean over the seeds:");
     for (std::size_t c = 0; c < names.size(); ++c) {
       char text[160];
       std::snprintf(text, sizeof text,
                     " %s %+.4f [%.4f, %.4f], p = %.3g (paired bootstrap) and %.3g (Wilcoxon), by Holm;",
-                    names[c].c_str(), means[c].mean, means[c].low, means[c].high, of_bootstrap[c], of_ranks[c]);
+                    names[c].c_str(), tests[c].bootstrap.mean, tests[c].bootstrap.low, tests[c].bootstrap.high,
+                    tests[c].bootstrap_holm, tests[c].ranks_holm);
       out += text;
     }
     out.back() = '.';
@@ -761,12 +605,7 @@ class Reproduction {
   ReproduceArguments args_;
   std::string name_, features_are_;
   std::vector<TableRow> rows_;
-  /// Of Figure 5.
-  struct Cells {
-    std::vector<Id> users, items;
-    std::vector<std::string> user_names, item_names;
-    std::vector<std::string> observed;  ///< the split of each user and item, or none
-  } cells_;
+  ScoreCells cells_;  ///< of Figure 5
   nlohmann::ordered_json record_;
 };
 
@@ -777,8 +616,7 @@ int reproduce(ReproduceArguments args) {
   if (args.seeds.empty()) throw ConfigError("--seeds: name at least one");
   if (std::set<std::uint64_t>(args.seeds.begin(), args.seeds.end()).size() != args.seeds.size())
     throw ConfigError("--seeds: names a seed twice");
-  if (args.threads == 0) args.threads = cpu::available_cpus();
-  if (args.jobs == 0) args.jobs = std::max(1, cpu::available_cpus() / args.threads);
+  args.runs.choose();
   return rearm::detail::with_io_errors([&] { return Reproduction(std::move(args)).run(); });
 }
 
@@ -819,7 +657,7 @@ Command add_reproduce(CLI::App& app) {
                  "settings for every row, as far as its model has them (epochs, features, ...)");
   app.add_option("--quality", args->quality,
                  "folder with published/<data>.toml and <data>/<model>.toml (benchmarks/quality)");
-  add_run_budget(app, args->jobs, args->threads, args->memory, args->backend, args->retry);
+  add_run_options(app, args->runs);
   app.footer(examples("Examples", {"rearm reproduce table3 data/baby --jobs 2 --out out/paper",
                                    "rearm reproduce fig4 data/baby --jobs 2 --out out/paper"}));
   return [=] { return reproduce(*args); };

@@ -33,8 +33,7 @@ std::vector<EpochLine> read_epochs(const fs::path& path) {
   int number = 0;
   for (std::string text; std::getline(in, text);) {
     ++number;
-    const bool last = in.peek() == std::char_traits<char>::eof();
-    if (last && !text.ends_with('}')) break;  // one that is being written
+    if (in.eof() && !nlohmann::json::accept(text)) break;  // one that is being written
     const nlohmann::json line = parse_json_object(text, message(path.string(), ": line ", number));
     if (!line.contains("epoch") || !line["epoch"].is_number_integer())
       throw DataError(message(path.string(), ": line ", number, " has no epoch"));

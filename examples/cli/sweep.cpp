@@ -5,7 +5,6 @@
 #include "sweep_plan.hpp"
 #include "text_table.hpp"
 
-#include <rearm/backend/cpu/available_cpus.hpp>
 #include <rearm/data/digest.hpp>
 #include <rearm/data/load_dataset.hpp>
 #include <rearm/eval/significance.hpp>
@@ -35,19 +34,14 @@ using rearm::detail::message;
 
 struct SweepArguments {
   fs::path file, dir, out;
-  int jobs = 0, threads = 1;
-  double memory = 0;
-  std::string backend = "auto";
-  bool retry = false, dry_run = false;
+  RunOptions runs;
+  bool dry_run = false;
 };
 
 std::string number(double x, const char* format) {
   char text[40];
   std::snprintf(text, sizeof text, format, x);
   return text;
-}
-std::string with_spread(const Spread& s) {
-  return number(s.mean, "%.4f") + (s.n > 1 ? " ± " + number(s.deviation, "%.4f") : "");
 }
 /// As people write it: text without quotes.
 std::string plain(const json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
@@ -98,7 +92,7 @@ class Sweep {
   int run(const nlohmann::ordered_json& record, const std::string& features_are) {
     const RunLock lock(args_.out);
     require_same_experiment(args_.out, "sweep.json", record);
-    if (args_.retry) forget_failures(args_.out);
+    if (args_.runs.retry) forget_failures(args_.out);
     for (std::size_t t = 0; t < plan_.trials.size(); ++t) {
       fs::create_directories(args_.out / "settings");
       const fs::path settings = settings_file(t);
@@ -116,16 +110,15 @@ class Sweep {
       std::erase_if(alive, [&](std::size_t t) { return !standings[t].failure.empty() || standings[t].open; });
       std::ranges::sort(alive);
       run_round(static_cast<int>(round), rounds[round].epochs, alive, standings);
-      if (interrupted()) return say_how_to_go_on();
+      if (interrupted()) {
+        tell_how_to_go_on();
+        return 0;
+      }
     }
     return conclude(std::move(standings), features_are);
   }
 
   fs::path settings_file(std::size_t trial) const { return args_.out / "settings" / (trial_name(trial) + ".toml"); }
-  std::string command() const {
-    return "rearm sweep " + shell_word(args_.file.string()) + ' ' + shell_word(args_.dir.string()) + " --out " +
-           shell_word(args_.out.string());
-  }
 
   std::vector<HalvingRound> rounds_of() const {
     const auto n = static_cast<Index>(plan_.trials.size());
@@ -141,29 +134,14 @@ class Sweep {
     for (const std::size_t t : alive)
       for (const std::uint64_t seed : plan_.seeds) {
         const Trial& trial = plan_.trials[t];
-        ChildRun& run = runs.emplace_back();
-        run.name = trial_name(t) + "-s" + std::to_string(seed);
-        run.kind = trial.model;
-        run.out = args_.out / "runs" / run.name;
+        ChildRun& run = runs.emplace_back(
+            child_run(args_.out, trial_name(t), trial.model, args_.dir, settings_file(t), seed, args_.runs));
         run.epochs = epochs == 0 ? 0 : std::min(epochs, trial.epochs);
-        run.arguments = {args_.dir.string(),
-                         "--model",
-                         trial.model,
-                         "--config",
-                         settings_file(t).string(),
-                         "--seed",
-                         std::to_string(seed),
-                         "--cache",
-                         (args_.out / "cache").string(),
-                         "--threads",
-                         std::to_string(args_.threads),
-                         "--backend",
-                         args_.backend};
         if (trial.preset) run.arguments.insert(run.arguments.end(), {"--preset", plan_.preset});
         if (run.epochs > 0) run.arguments.insert(run.arguments.end(), {"--epochs", std::to_string(run.epochs)});
       }
     if (epochs > 0) std::fprintf(stderr, "round %d: %zu settings up to epoch %d\n", round + 1, alive.size(), epochs);
-    const auto outcomes = run_children(runs, {args_.jobs, args_.memory * 1e9}, [&](const json& result) {
+    const auto outcomes = run_children(runs, args_.runs.budget(), [&](const json& result) {
       return plan_.metric + ' ' + number(result.at("valid").at(plan_.metric).get<double>(), "%.4f");
     });
     std::size_t next = 0;
@@ -183,11 +161,6 @@ class Sweep {
       }
       s.valid = spread(values);
     }
-  }
-
-  int say_how_to_go_on() const {
-    std::printf("interrupted; continue with: %s\n", command().c_str());
-    return 0;
   }
 
   std::vector<std::string> columns(bool with_results) const {
@@ -219,7 +192,7 @@ class Sweep {
       std::vector<std::string> row = cells(s.trial);
       const bool failed = !s.failure.empty();
       row.insert(row.begin(), failed || s.open ? "-" : std::to_string(rank + 1));
-      row.push_back(s.results.empty() ? "-" : with_spread(s.valid));
+      row.push_back(s.results.empty() ? "-" : with_spread(s.valid, 4));
       row.push_back(message(s.results.size(), '/', plan_.seeds.size()));
       std::string best, reached;
       for (const json& result : s.results) {
@@ -245,14 +218,14 @@ class Sweep {
       for (const auto& [name, value] : best.results.front().at("test").items()) {
         std::vector<double> values;
         for (const json& result : best.results) values.push_back(result.at("test").at(name).get<double>());
-        conclusion += message(' ', name, ' ', with_spread(spread(values)), ';');
+        conclusion += message(' ', name, ' ', with_spread(spread(values), 4), ';');
       }
       conclusion.back() = '\n';
       conclusion += message("features: ", features_are,
                             "; negatives: ", best.results.front().at("negatives").get<std::string>(), '\n');
       const fs::path run = args_.out / "runs" / (trial_name(best.trial) + "-s" + std::to_string(plan_.seeds.front()));
       write_text(args_.out / "best.toml",
-                 message("# The best of the sweep by ", plan_.metric, " on validation: ", with_spread(best.valid),
+                 message("# The best of the sweep by ", plan_.metric, " on validation: ", with_spread(best.valid, 4),
                          " over ", best.results.size(), " seed(s); the seed below is the first.\n",
                          rearm::detail::read_text(run / "config.toml")));
     }
@@ -274,8 +247,7 @@ class Sweep {
 
 int sweep(SweepArguments args) {
   if (args.out.empty()) args.out = fs::path("out") / slug(args.file.stem().string());
-  if (args.threads == 0) args.threads = cpu::available_cpus();
-  if (args.jobs == 0) args.jobs = std::max(1, cpu::available_cpus() / args.threads);
+  args.runs.choose();
   Sweep sweep(args, read_sweep(args.file));
   if (args.dry_run) {
     std::fputs(sweep.planned().text().c_str(), stdout);
@@ -293,7 +265,7 @@ Command add_sweep(CLI::App& app) {
       ->required();
   app.add_option("DIR", args->dir, "folder with the data set")->required();
   app.add_option("--out", args->out, "folder of the sweep (out/<name of FILE>); a sweep in it goes on");
-  add_run_budget(app, args->jobs, args->threads, args->memory, args->backend, args->retry);
+  add_run_options(app, args->runs);
   app.add_flag("--dry-run", args->dry_run, "print the settings that would be tried, and end");
   app.footer(examples("Example", {"rearm sweep sweep.toml data/baby --jobs 2 --memory 8 --out out/sweep"}));
   return [=] { return sweep(*args); };

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
@@ -156,10 +157,14 @@ Space read_space(ModelEntry& entry, const std::vector<Wish>& wishes, std::vector
         return;
       }
       if (value.is_object()) {
-        out.dimensions.push_back(read_range(path, field, value));
-        for (const double end : {out.dimensions.back().low, out.dimensions.back().high})
+        const SearchDimension& range = out.dimensions.emplace_back(read_range(path, field, value));
+        const json before = rearm::to_json(field);
+        for (const double end : {range.low, range.high}) {
           if (!entry.settings().at(path).field.limits.allow(end))
             throw ConfigError(message(path, " = ", end, ": must be ", entry.settings().at(path).field.limits.text()));
+          entry.settings().set(path, range.whole ? json(static_cast<std::int64_t>(end)) : json(end));  // it fits
+        }
+        entry.settings().set(path, before);
         return;
       }
       SearchDimension& d = out.dimensions.emplace_back();

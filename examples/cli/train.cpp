@@ -201,8 +201,7 @@ void print_beside_popularity(Context<Cpu>& ctx, const Dataset& data, const Train
   else if (reached < 1.05 * least)
     std::printf(
         "warning: the best validation %s is %.4f and popularity's %.4f: the model is hardly better than recommending "
-        "the "
-        "most popular items to everybody",
+        "the most popular items to everybody",
         config.watch.c_str(), reached, least);
   else
     return;
@@ -263,6 +262,8 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   catch_signals("stopping after this stage");
   const auto held = std::make_shared<HeldFolder>(args.out);
   check_run_folder(args.out, args.resume, args.overwrite);
+  const std::string chosen =
+      args.preset.empty() && !args.synthetic ? entry.choose_settings(ctx, data, set) : std::string();
   const bool replaces = args.overwrite && holds_run(args.out);
   SettingsRecord record = record_settings(entry.name(), entry.settings());
   record.data = data_digests(data);
@@ -324,6 +325,7 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
                 data.n_items, data.train.size(), data.features_are.c_str(), std::string(entry.name()).c_str());
     for (const std::string& warning : data.warnings) std::printf("note: %s\n", warning.c_str());
     if (!note.empty()) std::printf("note: %s\n", note.c_str());
+    if (!chosen.empty()) std::printf("%s\n", chosen.c_str());
     if (config.negatives == Negatives::exclude_all) std::printf("note: %s\n", leaking_negatives);
     if (resume && state.epoch_step > 0)
       std::printf("continuing in epoch %d after %td of its steps\n", state.epoch + 1, state.epoch_step);
@@ -405,7 +407,7 @@ Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
   app.add_option("--checkpoint-every-seconds", args->checkpoint_every_seconds,
                  "seconds between checkpoints within an epoch, 0 for none; every epoch ends with one")
       ->type_name("SECONDS")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->capture_default_str();
   app.add_flag("--check-memory,!--no-check-memory", args->check_memory,
                "cpu: refuse a run that needs more memory than there is, before it begins (the default)");
@@ -418,6 +420,7 @@ Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
   const auto flags = std::make_shared<SettingFlags>(app, *entry);
   app.footer(
       examples("Examples", {"rearm train --synthetic --epochs 3 --out out/try    # generated data, works as it stands",
+                            "rearm train data/baby --out out/mine",
                             "rearm train data/baby --preset baby --negatives exclude_train --out out/baby",
                             "rearm train data/baby --preset baby --negatives exclude_train --out out/baby --resume"}));
   return [=] { return train(*args, *flags, *entry); };

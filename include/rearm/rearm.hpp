@@ -20,6 +20,7 @@
 #include <rearm/graph/shared_users.hpp>
 #include <rearm/io/atomic_folder.hpp>
 #include <rearm/models/all.hpp>
+#include <rearm/models/rearm/choose_weights.hpp>
 #include <rearm/run/explain.hpp>
 #include <rearm/run/ids.hpp>
 #include <rearm/run/match.hpp>

@@ -142,6 +142,31 @@ TEST_CASE("Holm's correction of a hand-computed family") {
   CHECK(rearm::holm({}).empty());
 }
 
+TEST_CASE("paired tests are those of each column, corrected for all of them") {
+  const RandomKey key{13, 4, 0};
+  rearm::Matrix<double> differences(40, 3);
+  for (Index i = 0; i < 40; ++i)
+    for (Index c = 0; c < 3; ++c)
+      differences(i, c) = key.normal(static_cast<std::uint64_t>(3 * i + c)) + 0.25 * static_cast<double>(c);
+  const auto tests = rearm::paired_tests(differences.view(), {.draws = 500, .seed = 3});
+  const auto means = rearm::bootstrap_means(differences.view(), {.draws = 500, .seed = 3});
+  REQUIRE(tests.size() == 3);
+  std::vector<double> of_bootstrap, of_ranks;
+  for (Index c = 0; c < 3; ++c) {
+    std::vector<double> one;
+    for (Index i = 0; i < 40; ++i) one.push_back(differences(i, c));
+    CHECK(tests[static_cast<std::size_t>(c)].bootstrap.low == means[static_cast<std::size_t>(c)].low);
+    of_bootstrap.push_back(means[static_cast<std::size_t>(c)].p);
+    of_ranks.push_back(rearm::signed_rank_test(one).p);
+    CHECK(tests[static_cast<std::size_t>(c)].ranks.p == of_ranks.back());
+  }
+  CHECK(of_ranks[0] != of_ranks[2]);
+  for (std::size_t c = 0; c < 3; ++c) {
+    CHECK(tests[c].bootstrap_holm == rearm::holm(of_bootstrap)[c]);
+    CHECK(tests[c].ranks_holm == rearm::holm(of_ranks)[c]);
+  }
+}
+
 TEST_CASE("the bootstrap repeats, surrounds the mean and has the width of the normal interval") {
   std::vector<double> values;
   const RandomKey key{9, 2, 0};

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -79,6 +80,21 @@ TEST_CASE("a write that fails half way leaves the old file and nothing else") {
   CHECK(message.find((folder.path / "a").string()) != std::string::npos);
   CHECK(folder.text("a") == "old");
   CHECK(folder.entries() == 1);
+}
+
+TEST_CASE("a file takes the place of files alone") {
+  const Folder folder;
+  REQUIRE(::mkfifo((folder.path / "pipe").c_str(), 0600) == 0);
+  fs::create_directory(folder.path / "folder");
+  fs::create_symlink("pipe", folder.path / "link");
+  for (const char* name : {"pipe", "folder", "link"}) {
+    INFO("name: " << name);
+    CHECK_THROWS_WITH_AS(rearm::write_file_atomically(folder.path / name, [](std::ostream& out) { out << "text"; }),
+                         doctest::Contains(name), rearm::IoError);
+  }
+  CHECK(fs::is_fifo(folder.path / "pipe"));
+  CHECK(fs::is_symlink(folder.path / "link"));
+  CHECK(folder.entries() == 3);
 }
 
 TEST_CASE("a text is read whole, or refused by name") {

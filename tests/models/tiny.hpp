@@ -43,8 +43,8 @@ inline Dataset idle_data(Index n_users = 24, Index n_items = 20) {
 }
 
 /// A model's defaults made small by what its fields are called: an embedding_dim of 6, a hidden_dim of 8, at most 3
-/// neighbors (k) but 20 among users, which few have, and weights of terms that are there at least 0.1, so that a
-/// mistake in a small term shows.
+/// neighbors (k) but 20 among users, which few have, weights of terms that are there at least 0.1, so that a mistake in
+/// a small term shows, and every part of the model in use.
 template <template <class> class M>
 Settings<ModelConfig<M>> tiny_settings() {
   Settings<ModelConfig<M>> settings;
@@ -55,6 +55,8 @@ Settings<ModelConfig<M>> tiny_settings() {
       if (name == "embedding_dim") value = 6;
       if (name == "hidden_dim") value = 8;
       if (name == "k" || name.ends_with("_k")) value = name == "user_k" ? 20 : std::min(value, 3);
+    } else if constexpr (std::is_same_v<T, bool>) {
+      if (name.starts_with("use_")) value = true;
     } else if constexpr (std::is_same_v<T, double>) {
       if (name.ends_with("_weight") && value > 0 && field.limits.allow(0.1)) value = std::max(value, 0.1);
     }

@@ -21,7 +21,7 @@ void check_case(const std::filesystem::path& dir) {
   using B = TestBackend<double>;
   CAPTURE(dir.string());
   const nlohmann::json m = read_json(dir / "manifest.json");
-  RearmConfig c;
+  RearmConfig c = preset("baby").model;
   c.variant = Variant::paper;
   c.features.kind = Features::frozen;
   c.embedding_dim = m.at("embedding_dim");

@@ -51,7 +51,7 @@ std::map<std::string, std::string> authors_names() {
 }
 
 RearmSettings case_settings(const nlohmann::json& m) {
-  RearmSettings s;
+  RearmSettings s = preset("baby");
   RearmConfig& c = s.model;
   c.embedding_dim = m.at("embedding_dim");
   c.rank = m.at("rank");

@@ -76,8 +76,9 @@ TEST_CASE("odd folders are read, or refused with what is wrong") {
   refused(cases.train("10a-user-has-all-items", "base", {"--overwrite"}), {"user", "items"});
   CHECK(test::read_file(cases.folder / "base/model.safetensors") == before);
   CHECK(fs::exists(cases.folder / "base/result.json"));
-  refused(cases.train("10b-all-items-with-held-out", "held"), {"--negatives exclude_train"});
-  CHECK(cases.train("10b-all-items-with-held-out", "held", {"--negatives", "exclude_train"}).status == 0);
+  refused(cases.train("10b-all-items-with-held-out", "held", {"--negatives", "exclude_all"}),
+          {"--negatives exclude_train"});
+  CHECK(cases.train("10b-all-items-with-held-out", "held").status == 0);
   refused(cases.train("22-other-data", "base", {"--resume"}), {"other data"});
   const test::Finished cold = cases.train("11-cold-users", "cold");
   CHECK(cold.status == 0);
@@ -100,16 +101,19 @@ TEST_CASE("odd settings files are read, or refused with the line") {
   REARM_NEEDS_PROGRAMS();
   const Cases cases;
   REARM_SKIP_UNLESS(fs::exists(cases.dir / "toml"), "folder of cases");
-  REQUIRE(cases.train("base", "base").status == 0);
+  const std::vector<std::string> equal = {"--item-modality-weights", "0.5,0.5"};
+  REQUIRE(cases.train("base", "base", equal).status == 0);
   const json base = cases.result("base");
-  const auto train = [&](const char* file, const std::string& out) {
-    return cases.train_as_set("base", out, {"--config", (cases.dir / "toml" / file).string()});
+  const auto train = [&](const char* file, const std::string& out, std::vector<std::string> more = {}) {
+    more.insert(more.end(), {"--config", (cases.dir / "toml" / file).string()});
+    return cases.train_as_set("base", out, more);
   };
-  // All set two epochs, and else what is so anyway.
+  // All set two epochs, one of them those weights, and else what is so anyway.
   for (const char* same :
        {"01a-array-on-next-lines.toml", "01d-trailing-comma.toml", "01i-bom.toml", "01j-crlf.toml"}) {
     CAPTURE(same);
-    const test::Finished r = train(same, same);
+    const bool weights = std::string(same) == "01d-trailing-comma.toml";
+    const test::Finished r = train(same, same, weights ? std::vector<std::string>() : equal);
     INFO("stderr: " << r.err);
     REQUIRE(r.status == 0);
     CHECK(cases.result(same)["epochs"] == 2);

@@ -81,6 +81,9 @@ TEST_CASE("export writes the model's representations, ids and train pairs") {
   CHECK(std::ranges::count(users, '\n') == 60);
   CHECK(test::read_file(bench.folder / "exported/items.txt").starts_with("B0\nB7\n"));
   CHECK(has(test::read_file(bench.folder / "exported/about.json"), "\"width\": 16"));
+  // An index that an earlier export left is of other items.
+  bench.folder.write("exported/items.faiss", "of another model");
+  REQUIRE(bench.exported({}).status == 0);
   CHECK_FALSE(std::filesystem::exists(bench.folder / "exported/items.faiss"));
   check_refused(bench.folder, "rearm export", {bench.model}, {"--out"});
   check_refused(bench.folder, "rearm export", {(bench.folder / "none").string(), "--out", "x"}, {"none"});

@@ -197,6 +197,15 @@ TEST_CASE("several runs share a page, whatever their folders are called and howe
   const std::string lines = test::read_file(bench.folder / "other/metrics.jsonl");
   bench.folder.write("other/metrics.jsonl", lines + "{\"epoch\": 1, \"lo");
   CHECK(bench.report({(bench.folder / "other").string()}, "other/report.html").size() > 1000);
+  bench.folder.write("other/metrics.jsonl", lines + "{\"epoch\": 1, \"losses\": {\"total\": 0.5}");
+  CHECK(bench.report({(bench.folder / "other").string()}, "other/report.html").size() > 1000);
+  // Values that differ by rounding alone, and one beyond all bounds, are no reason to draw forever.
+  bench.folder.write("other/metrics.jsonl",
+                     "{\"epoch\": 0, \"losses\": {\"total\": 0.5, \"large\": 1e308}}\n"
+                     "{\"epoch\": 1, \"losses\": {\"total\": 0.5000000000000001, \"large\": -1e308}}\n");
+  const std::string flat = bench.report({(bench.folder / "other").string()}, "other/report.html");
+  CHECK(has(flat, "loss: total by epoch"));
+  CHECK_FALSE(has(flat, "loss: large by epoch"));
   bench.folder.write("other/metrics.jsonl", "no json\n" + lines);
   check_refused(bench.folder, "rearm report", {(bench.folder / "other").string()}, {"metrics.jsonl: line 1"});
 }

@@ -127,6 +127,17 @@ TEST_CASE("Table 2: models with the settings that are theirs") {
   CHECK(table[2].back() == "0.0328");
   CHECK(bench.settings("out/runs/light-gcn-s1")["model"]["n_layers"] == 3);
   CHECK(has(r.out, "which tells the model what is held out"));
+  // A figure that is not among the published ones is a dash.
+  fs::create_directories(bench.folder / "quality/published");
+  bench.folder.write("quality/published/baby.toml",
+                     "[table2.bpr_mf]\n'recall@20' = 0.25\n'ndcg@20' = 0.125\n[table2.rearm]\n'recall@20' = 0.5\n");
+  bench.run("table2", "out",
+            {"--seeds", "1", "--protocol", "exclude_all", "--quality", (bench.folder / "quality").string()});
+  const auto dashed = bench.csv("out/table2.csv");
+  REQUIRE(dashed.size() == 3);
+  CHECK(dashed[1][7] == "0.1250");
+  CHECK(dashed[2][5] == "0.5000");
+  CHECK(dashed[2][7] == "-");
 }
 
 TEST_CASE("Figure 3: curves over settings, the best by validation; killed, it goes on, and no run is repeated") {
@@ -244,7 +255,8 @@ TEST_CASE("odd uses of reproduce are refused") {
   refused(bench.arguments("fig5", "out", {"--users", "1,99999", "--items", "1"}), {"99999"});
   refused(bench.arguments("fig5", "out", {"--users", "1,1", "--items", "1"}), {"twice"});
   refused(bench.arguments("fig5", "out", {"--rows", "REARM"}), {"--rows"});
-  refused(bench.arguments("table3", "out", {"--quality", bench.folder.path().string()}), {"baby.toml"});
+  refused(bench.arguments("table3", "out", {"--quality", bench.folder.path().string()}),
+          {"baby.toml", "benchmarks/quality"});
   bench.folder.write("small.toml", "[train]\nnegatives = 'exclude_all'\n");
   refused(bench.arguments("table3", "out", {}), {"small.toml", "--protocol"});
 }

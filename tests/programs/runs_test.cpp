@@ -80,7 +80,8 @@ std::string tensors(const std::string& bytes) {
 TEST_CASE("a run writes its files with all their keys") {
   REARM_NEEDS_PROGRAMS();
   const Bench bench;
-  const test::Finished r = bench.train("out", {"--epochs", "2", "--seed", "3", "--threads", "1"});
+  const test::Finished r = bench.train(
+      "out", {"--epochs", "2", "--seed", "3", "--threads", "1", "--use-meta", "true", "--use-orthogonal", "true"});
   CHECK(test::has(r.out, "Tiny (made up): 60 users, 200 items"));
   CHECK(test::has(r.err, "epoch 1: loss "));
 
@@ -94,7 +95,7 @@ TEST_CASE("a run writes its files with all their keys") {
   CHECK(result["features_are"] == "made up");
   CHECK(result["model"] == "rearm");
   CHECK(result["settings"]["model"]["variant"] == "reference");
-  CHECK(result["negatives"] == "exclude_all");
+  CHECK(result["negatives"] == "exclude_train");
   CHECK(result["backend"] == "cpu");
   CHECK(result["seed"] == 3);
   CHECK(result["threads"] == 1);
@@ -201,6 +202,22 @@ TEST_CASE("a run goes on from its own settings, whatever characters they hold") 
   const test::Finished again = test::run(folder, "rearm train", arguments);
   INFO("stderr: " << again.err);
   CHECK(again.status == 0);
+}
+
+TEST_CASE("without a preset weights are chosen on validation, said once, kept, and left alone where they are given") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  const char* said = "modality weights chosen by what each graph alone tells of validation: ";
+  const test::Finished first = bench.train("out", {"--epochs", "1", "--users-modality-weights", "0.15,0.85"});
+  CHECK(test::has(first.out, std::string(said) + "items "));
+  const json model = bench.result("out")["settings"]["model"];
+  CHECK(model["users"]["modality_weights"] == json({0.15, 0.85}));
+  CHECK(model["items"]["modality_weights"].size() == 2);
+  const test::Finished resumed = bench.train("out", {"--epochs", "2", "--resume"});
+  CHECK_FALSE(test::has(resumed.out, said));
+  CHECK(bench.result("out")["settings"]["model"] == model);
+  CHECK_FALSE(test::has(bench.train("preset", {"--epochs", "1", "--preset", "baby"}).out, said));
+  CHECK_FALSE(test::has(bench.train("other", {"--epochs", "1", "--use-sim", "false"}).out, said));
 }
 
 TEST_CASE("a resumed run ends with the bits of one that was not cut off") {

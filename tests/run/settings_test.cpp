@@ -87,7 +87,7 @@ TEST_CASE("JSON keeps every field") {
     CHECK(read == empty);
     value = before;
   });
-  CHECK(n_fields == 47);
+  CHECK(n_fields == 48);
   const RearmSettings changed = all_changed();
   RearmSettings read;
   update_settings(read, json::parse(to_json(changed).dump()));
@@ -126,6 +126,7 @@ TEST_CASE("flat settings of version 0.1 are understood, all forty") {
   s.train.metrics = RearmSettings().train.metrics;
   s.train.cutoffs = RearmSettings().train.cutoffs;
   s.train.l2 = RearmSettings().train.l2;
+  s.train.warmup_epochs = RearmSettings().train.warmup_epochs;
   s.train.edge_keep = RearmSettings().train.edge_keep;
   s.train.edge_sampling = RearmSettings().train.edge_sampling;
   const json flat = json::parse(test::version_0_1_settings(s).dump());

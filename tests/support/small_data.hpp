@@ -30,7 +30,7 @@ inline Dataset tiny_data(std::vector<std::string> names = {"image", "text"}) {
 }
 
 inline RearmSettings tiny_settings() {
-  RearmSettings s;
+  RearmSettings s = preset("baby");
   RearmConfig& c = s.model;
   c.embedding_dim = 6;
   c.rank = 2;
@@ -39,6 +39,7 @@ inline RearmSettings tiny_settings() {
   c.items.n_layers = 2;
   c.users.k = 4;
   c.items.k = 3;
+  c.users.modality_weights = c.items.modality_weights = {};
   c.cl_weight = 0.2;
   c.ort_weight = 0.3;
   s.train.batch_size = 16;

@@ -214,6 +214,7 @@ TEST_CASE("a run that is interrupted before any of its steps, or every few, goes
   s.train.epochs = 3;
   s.train.batch_size = 12;
   s.train.lr_decay = 0.9;
+  s.train.warmup_epochs = 1.6;  // ends in the middle of an epoch
   const TemporaryFolder whole("steps_whole");
   Curve want;
   TrainOptions options;
@@ -701,6 +702,38 @@ TEST_CASE("a schedule decides the learning rate") {
   CHECK_FALSE(same_bits(scheduled, usual));
   s.train.learning_rate = 3e-3;
   CHECK(same_bits(scheduled, train(data, s, 1)));
+}
+
+TEST_CASE("the learning rate rises step by step to its full value, and decays from epoch to epoch") {
+  TrainConfig c;
+  c.learning_rate = 8e-3;
+  c.lr_decay = 0.5;
+  c.warmup_epochs = 2;
+  CHECK(learning_rate(c, 0, 0, 2) == 2e-3);
+  CHECK(learning_rate(c, 1, 2, 2) == 3e-3);
+  CHECK(learning_rate(c, 1, 3, 2) == 4e-3);
+  CHECK(learning_rate(c, 2, 1000, 2) == 2e-3);
+  c.warmup_epochs = 0.5;
+  CHECK(learning_rate(c, 0, 0, 2) == 8e-3);
+  CHECK(learning_rate(c, 0, 0, 8) == 2e-3);
+  c.warmup_epochs = 0;
+  CHECK(learning_rate(c, 0, 0, 8) == 8e-3);
+
+  const Dataset data = tiny_data();
+  RearmSettings s = tiny_settings();
+  s.train.batch_size = 100000;  // one step an epoch
+  s.train.epochs = 3;
+  s.train.learning_rate = 8e-3;
+  const Run none = train(data, s, 1);
+  s.train.warmup_epochs = 2;
+  const Run warm = train(data, s, 1);
+  CHECK_FALSE(same_bits(warm, none));
+  s.train.warmup_epochs = 0;
+  TrainOptions options;
+  options.schedule = [](int epoch) { return epoch == 0 ? 4e-3 : 8e-3; };
+  CHECK(same_bits(warm, train(data, s, 1, {}, options)));
+  s.train.warmup_epochs = 1;
+  CHECK(same_bits(none, train(data, s, 1)));
 }
 
 }  // namespace train_training_test

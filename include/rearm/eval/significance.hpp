@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <new>
 #include <numeric>
 #include <span>
 #include <vector>
@@ -53,10 +54,10 @@ struct BootstrapOptions {
 inline constexpr std::uint32_t bootstrap_stream = 0x42530001;
 
 /// For every column of `values` (rows x columns) the bootstrap of its mean. All columns see the same draws, so those of
-/// paired differences and of their terms agree. The same seed gives the same numbers. Cost: draws x rows x columns.
-/// Throws DataError without rows, ConfigError unless 0 < confidence < 1 and draws >= 1, NumericError for a value that
-/// is not finite.
-inline std::vector<BootstrapMean> bootstrap_means(ConstView<double> values, const BootstrapOptions& options = {}) {
+/// paired differences and of their terms agree. The same seed gives the same numbers. Cost: draws x rows x columns, and
+/// memory for draws x columns means. Throws DataError without rows, ConfigError unless 0 < confidence < 1 and
+/// draws >= 1, NumericError for a value that is not finite, OutOfMemoryError.
+inline std::vector<BootstrapMean> bootstrap_means(ConstView<double> values, const BootstrapOptions& options = {}) try {
   if (values.rows < 1) throw DataError("bootstrap: there are no values");
   if (values.rows > std::numeric_limits<std::int32_t>::max()) throw DataError("bootstrap: more than 2^31 rows");
   if (!(options.confidence > 0 && options.confidence < 1))
@@ -106,6 +107,8 @@ inline std::vector<BootstrapMean> bootstrap_means(ConstView<double> values, cons
     b.high = quantile((1 + options.confidence) / 2);
   }
   return out;
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("the bootstrap's draws");
 }
 
 /// Wilcoxon's signed-rank test of paired differences.
@@ -133,9 +136,9 @@ inline double signed_rank_below(Index n, double w) {
 
 }  // namespace detail
 
-/// Differences of 0 are left out, equal sizes share their mean rank. Up to 50 differences without equal sizes are
-/// compared with the exact distribution, others with the normal one, its variance corrected for ties (as scipy's
-/// `wilcoxon` does). Throws NumericError for a difference that is not finite.
+/// Differences of 0 are left out, equal sizes share their mean rank. Up to 50 differences, none of them 0 and no two of
+/// equal size, are compared with the exact distribution, others with the normal one, its variance corrected for ties
+/// (as scipy's `wilcoxon` does). Throws NumericError for a difference that is not finite.
 inline SignedRank signed_rank_test(std::span<const double> differences) {
   std::vector<double> left;
   for (const double d : differences) {
@@ -174,6 +177,35 @@ inline std::vector<double> holm(std::span<const double> p) {
   double before = 0;
   for (std::size_t i = 0; i < order.size(); ++i)
     before = out[order[i]] = std::clamp(static_cast<double>(p.size() - i) * p[order[i]], before, 1.0);
+  return out;
+}
+
+/// What two tests say of one column of paired differences.
+struct PairedTest {
+  BootstrapMean bootstrap;
+  SignedRank ranks;
+  double bootstrap_holm = 1, ranks_holm = 1;  ///< their p-values after Holm's correction for all columns
+};
+
+/// Both tests of every column of `differences` (pairs x columns). Throws what bootstrap_means throws.
+inline std::vector<PairedTest> paired_tests(ConstView<double> differences, const BootstrapOptions& options = {}) {
+  const std::vector<BootstrapMean> means = bootstrap_means(differences, options);
+  std::vector<PairedTest> out(means.size());
+  std::vector<double> of_bootstrap, of_ranks, column(static_cast<std::size_t>(differences.rows));
+  for (std::size_t c = 0; c < out.size(); ++c) {
+    for (Index i = 0; i < differences.rows; ++i)
+      column[static_cast<std::size_t>(i)] = differences(i, static_cast<Index>(c));
+    out[c].bootstrap = means[c];
+    out[c].ranks = signed_rank_test(column);
+    of_bootstrap.push_back(out[c].bootstrap.p);
+    of_ranks.push_back(out[c].ranks.p);
+  }
+  of_bootstrap = holm(of_bootstrap);
+  of_ranks = holm(of_ranks);
+  for (std::size_t c = 0; c < out.size(); ++c) {
+    out[c].bootstrap_holm = of_bootstrap[c];
+    out[c].ranks_holm = of_ranks[c];
+  }
   return out;
 }
 

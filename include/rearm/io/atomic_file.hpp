@@ -18,6 +18,7 @@
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -133,13 +134,17 @@ inline void remove_temporaries(const std::filesystem::path& folder, std::chrono:
 }  // namespace detail
 
 /// Runs write(std::ostream&) on a temporary file in path's folder, syncs it, renames it to `path` and syncs the folder.
-/// A crash or an error at any moment leaves the old file, if any, unchanged. Throws IoError naming the path; what
-/// `write` throws passes through.
+/// A crash or an error at any moment leaves the old file, if any, unchanged. Throws IoError naming the path, also for a
+/// folder, a device or a pipe, which a file would take the place of; what `write` throws passes through.
 template <class Writer>
 void write_file_atomically(const std::filesystem::path& path, Writer&& write) {
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
   const detail::FileDescriptor folder_fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder_fd.get() < 0) detail::throw_io(path, "cannot open the folder to write into", errno);
+  std::error_code unknown;  // then the rename says what is wrong
+  const auto there = std::filesystem::status(path, unknown);
+  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there))
+    throw IoError(path.string() + ": cannot be replaced by a file: it is a folder, a device or a pipe");
   std::filesystem::path temporary;
   int fd = -1;
   // Skips names left by a run that was killed.

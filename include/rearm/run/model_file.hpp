@@ -72,7 +72,10 @@ inline StoredSettings read_settings(const SafetensorsFile& file, const std::file
   const bool former = file.metadata().contains("config");
   const char* const key = former ? "config" : "settings";
   auto json = parse_metadata(require_metadata(file, path, key), path, key);
-  if (former) json.emplace("watch", "recall@20");  // nothing else was watched
+  if (former) {  // what it had no choice of
+    json.emplace("watch", "recall@20");
+    json.emplace("warmup_epochs", 0.0);
+  }
   return {former ? "rearm" : require_metadata(file, path, "model"), std::move(json)};
 }
 

@@ -6,6 +6,7 @@
 #include <rearm/data/edge_sampling.hpp>
 #include <rearm/eval/metrics.hpp>
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -31,12 +32,13 @@ inline std::vector<std::string> metric_names() {
 }  // namespace detail
 
 struct TrainConfig {
-  Negatives negatives = Negatives::exclude_all;
+  Negatives negatives = Negatives::exclude_train;
   int batch_size = 2048;
   double learning_rate = 1e-3;
   double weight_decay = 0;
   double l2 = 0;
   double lr_decay = 1.0;
+  double warmup_epochs = 0;
   bool bfloat16_moments = false;
   int epochs = 1000;
   int patience = 20;
@@ -65,6 +67,9 @@ struct TrainConfig {
             at_least(0)},
       c.l2);
     f(Field{"lr_decay", "the learning rate is multiplied by this after every epoch", above_up_to(0, 1)}, c.lr_decay);
+    f(Field{"warmup_epochs", "epochs in which the learning rate first rises to its full value, step by step",
+            at_least(0)},
+      c.warmup_epochs);
     f(Field{"bfloat16_moments",
             "keep the optimizer's moments in bfloat16, which halves their memory (stochastic rounding)"},
       c.bfloat16_moments);
@@ -94,6 +99,18 @@ struct TrainConfig {
     f(Field{"seed", "seed of all random numbers; the same seed gives the same result"}, c.seed);
   }
 };
+
+/// What warm-up multiplies the learning rate of a step by: min(1, (step + 1) / (warmup_epochs * steps_per_epoch)).
+/// `step` counts from 0 over all epochs, so that a resumed run goes on where it was.
+inline double warmup_factor(const TrainConfig& config, std::int64_t step, Index steps_per_epoch) {
+  const double n = config.warmup_epochs * static_cast<double>(steps_per_epoch);
+  const auto begun = static_cast<double>(step + 1);
+  return begun >= n ? 1 : begun / n;
+}
+/// learning_rate * lr_decay^epoch * warmup_factor.
+inline double learning_rate(const TrainConfig& config, int epoch, std::int64_t step, Index steps_per_epoch) {
+  return config.learning_rate * std::pow(config.lr_decay, epoch) * warmup_factor(config, step, steps_per_epoch);
+}
 
 /// The settings of a model `C` and of its training. A model whose published results were trained with other settings
 /// than the defaults of TrainConfig says so in `C::train_defaults()`.

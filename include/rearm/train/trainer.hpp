@@ -72,7 +72,7 @@ struct TrainOptions {
   std::function<bool()> interrupted;
   /// Refuses a run that needs more memory than there is, before it begins; on the CPU.
   bool check_memory = true;
-  /// Learning rate of an epoch; empty: learning_rate * lr_decay^epoch of the settings.
+  /// Learning rate of an epoch; empty: learning_rate * lr_decay^epoch of the settings. Either warms up as they say.
   std::function<double(int epoch)> schedule;
   std::vector<Index> cutoffs;   ///< empty: those of the settings
   std::vector<Metric> metrics;  ///< empty: those of the settings
@@ -285,8 +285,6 @@ class Trainer {
     const int epoch = report.epoch = state_.epoch + 1;
     const Index first = state_.epoch_step;
     const double seconds_before = state_.epoch_seconds;
-    optimizer_.set_learning_rate(options_.schedule ? options_.schedule(epoch)
-                                                   : config_.learning_rate * std::pow(config_.lr_decay, epoch));
     batches.begin_epoch(static_cast<std::uint32_t>(epoch), first);
     const auto start = Clock::now();
     begin_epoch_of_model(epoch, first > 0);
@@ -311,6 +309,7 @@ class Trainer {
       const auto step_start = Clock::now();
       const bool last = n + 1 == batches.n_batches();
       const Index number = n;
+      optimizer_.set_learning_rate(rate(epoch, batches.n_batches()));
       const LossValues losses = step(epoch, n, batches.batch(), last);
       seconds.push_back(seconds_since(step_start));
       if (options_.on_step) options_.on_step({epoch, number, batches.n_batches(), losses, seconds.back()});
@@ -327,6 +326,11 @@ class Trainer {
     state_.step_seconds.push_back(median(seconds));
     report.train_seconds = seconds_before + seconds_since(start);
     return report;
+  }
+  /// Of the next step.
+  double rate(int epoch, Index n_batches) const {
+    if (!options_.schedule) return learning_rate(config_, epoch, state_.step, n_batches);
+    return options_.schedule(epoch) * warmup_factor(config_, state_.step, n_batches);
   }
   Index kept_edges() const {
     return static_cast<Index>(config_.edge_keep * static_cast<double>(edges_->pairs().size()));

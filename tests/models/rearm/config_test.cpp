@@ -33,12 +33,32 @@ TEST_CASE("presets hold the published settings") {
   }
 }
 
-TEST_CASE("REARM is trained as published where nothing else is said") {
+TEST_CASE("presets are trained as published, and without one nothing of validation or test leaks") {
   const RearmSettings settings;
   CHECK(settings == RearmSettings{RearmConfig::train_defaults(), {}});
-  CHECK(settings.train.learning_rate == 5e-5);
-  CHECK(settings.train.weight_decay == 5e-4);
-  CHECK(settings.train.epochs == 2000);
+  CHECK(settings.train.negatives == Negatives::exclude_train);
+  CHECK_NOTHROW(validate(settings.model, 2));
+  for (const char* name : {"baby", "sports", "clothing"}) {
+    CAPTURE(name);
+    const RearmSettings published = preset(name);
+    CHECK(published.train.negatives == Negatives::exclude_all);
+    CHECK(published.train.learning_rate == 5e-5);
+    CHECK(published.train.lr_decay == 1);
+    CHECK(published.train.warmup_epochs == 0);
+    CHECK(published.train.epochs == 2000);
+    CHECK(published.model.features == FeatureConfig{});
+    CHECK(published.model.use_meta);
+    CHECK(published.model.use_orthogonal);
+  }
+  const RearmSettings baby = preset("baby");
+  CHECK(baby.train.weight_decay == 5e-4);
+  CHECK(baby.model.n_ui_layers == 4);
+  CHECK(baby.model.users == HomographConfig{true, 40, 1, 0.4, {0.2, 0.8}});
+  CHECK(baby.model.items == HomographConfig{true, 10, 1, 0.2, {0.0, 1.0}});
+  CHECK(baby.model.cl_weight == 5e-6);
+  CHECK(baby.model.ort_weight == 5e-5);
+  CHECK(baby.model.dropout_self == 0.4);
+  CHECK(baby.model.dropout_cross == 0.6);
 }
 
 TEST_CASE("every rule names its field") {

@@ -318,7 +318,7 @@ TEST_CASE("cache: built once, found again, keyed by content, damage is rebuilt")
     changed.users.k = 9;
     CHECK(adds(data, changed) == 1);
     changed = c;
-    changed.items.co_weight = 0.3;
+    changed.items.co_weight = 0.35;
     CHECK(adds(data, changed) == 1);
     changed = c;
     changed.users.modality_weights = {0.4, 0.6};

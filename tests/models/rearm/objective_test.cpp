@@ -50,6 +50,7 @@ double frozen_orthogonality(const Matrix<double>& v, const std::vector<double>& 
 RearmConfig objective_config(Variant variant) {
   RearmConfig c;
   c.variant = variant;
+  c.use_orthogonal = true;
   c.cl_weight = 0.3;
   c.ort_weight = 0.7;
   return c;

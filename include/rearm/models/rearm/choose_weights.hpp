@@ -1,0 +1,98 @@
+#pragma once
+/// @file choose_weights.hpp
+/// Weights of modalities in REARM's homographs from what each tells about validation by itself, without training.
+
+#include <rearm/eval/neighbors.hpp>
+#include <rearm/models/rearm/homographs.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace rearm::REARM_ABI {
+
+/// What each modality's similarity graph alone tells about the validation pairs, as twice the AUC of neighbors
+/// (eval/neighbors.hpp) minus 1, in the data set's order: 0 is nothing. Below 0 counts as 0.
+struct ModalityProbe {
+  std::vector<double> users, items;
+};
+
+/// Builds each modality's graphs alone and measures them. Takes about as long as building the graphs; nothing is
+/// cached. Throws what `build_graphs` throws.
+template <Backend B>
+ModalityProbe probe_modalities(Context<B>& ctx, const Dataset& data, RearmConfig config) {
+  static_assert(B::Memory::host_accessible, "probe with a backend of the CPU: a device's graphs are not read here");
+  const Adjacency seen = items_by_user(data.train, data.n_users);
+  const auto told = [](double auc) { return std::max(0.0, 2 * auc - 1); };
+  ModalityProbe probe;
+  config.use_sim = true;
+  config.users.co_weight = config.items.co_weight = 0;
+  for (std::size_t m = 0; m < data.modalities.size(); ++m) {
+    std::vector<double> only(data.modalities.size(), 0.0);
+    only[m] = 1;
+    config.users.modality_weights = config.items.modality_weights = only;
+    const Graphs<B> graphs = build_graphs<B>(ctx, data, config);
+    const auto& users = graphs.user_homograph;
+    const auto& items = graphs.item_homograph;
+    probe.users.push_back(
+        users.empty() ? 0 : told(user_neighbor_auc(users.matrix(), data.n_items, seen, data.valid, ctx.seed())));
+    probe.items.push_back(
+        items.empty() ? 0 : told(item_neighbor_auc(items.matrix(), data.n_items, seen, data.valid, ctx.seed())));
+  }
+  return probe;
+}
+
+namespace detail {
+
+/// In steps of 1/20, which sum to 1 exactly enough; what rounding leaves goes to the largest.
+inline std::vector<double> in_twentieths(const std::vector<double>& shares) {
+  std::vector<int> parts;
+  int left = 20;
+  for (const double share : shares) left -= parts.emplace_back(static_cast<int>(std::lround(20 * share)));
+  parts[static_cast<std::size_t>(std::ranges::max_element(shares) - shares.begin())] += left;
+  std::vector<double> out;
+  for (const int part : parts) out.push_back(part / 20.0);
+  return out;
+}
+
+}  // namespace detail
+
+/// Weights in proportion to the square of what each modality tells, in steps of 1/20. Where none tells anything: empty,
+/// which means equal.
+inline std::vector<double> weights_by(const std::vector<double>& told) {
+  double squares = 0;
+  for (const double x : told) squares += x * x;
+  if (squares == 0) return {};
+  std::vector<double> shares;
+  for (const double x : told) shares.push_back(x * x / squares);
+  return detail::in_twentieths(shares);
+}
+
+/// Sets the homographs' modality weights that the user has not given (`set` has full names,
+/// "model.users.modality_weights") by the probe, and returns a sentence that says so; empty where there was nothing to
+/// choose. The same data, settings and seed give the same weights for any number of threads.
+template <Backend B>
+std::string choose_weights(Context<B>& ctx, const Dataset& data, RearmConfig& config,
+                           const std::set<std::string>& set = {}) {
+  const bool users = config.users.use && !set.contains("model.users.modality_weights");
+  const bool items = config.items.use && !set.contains("model.items.modality_weights");
+  if (!config.use_sim || data.modalities.size() < 2 || data.valid.size() == 0 || !(users || items)) return {};
+  const ModalityProbe probe = probe_modalities(ctx, data, config);
+  std::string said;
+  const auto choose = [&](HomographConfig& side, const char* name, const std::vector<double>& told) {
+    side.modality_weights = weights_by(told);
+    said += detail::message(said.empty() ? "" : "; ", name);
+    for (std::size_t m = 0; m < told.size(); ++m)
+      said += detail::message(
+          m == 0 ? " " : ", ", data.modalities[m].name, ' ',
+          side.modality_weights.empty() ? 1.0 / static_cast<double>(told.size()) : side.modality_weights[m]);
+  };
+  if (users) choose(config.users, "users", probe.users);
+  if (items) choose(config.items, "items", probe.items);
+  return "modality weights chosen by what each graph alone tells of validation: " + said;
+}
+
+}  // namespace rearm::REARM_ABI
