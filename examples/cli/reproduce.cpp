@@ -1,9 +1,12 @@
-// rearm reproduce: the paper's Tables 2 and 3, run here, beside the published figures.
+// rearm reproduce: the paper's Tables 2 and 3, run here, beside the published figures, and its Figures 3 to 5.
+#include "chart.hpp"
 #include "child_runs.hpp"
 #include "commands.hpp"
+#include "figures.hpp"
 #include "program.hpp"
 #include "progress.hpp"
 #include "ranking.hpp"
+#include "score_cells.hpp"
 #include "settings_file.hpp"
 #include "text_table.hpp"
 
@@ -26,9 +29,11 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <numeric>
+#include <optional>
 #include <set>
+#include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -44,16 +49,34 @@ struct ReproduceArguments {
   fs::path dir, out, config;
   fs::path quality = REARM_QUALITY_DIR;
   std::vector<std::uint64_t> seeds = {2025, 2026, 2027};
-  std::vector<std::string> rows;
+  std::vector<std::string> rows, users, items;
   RunOptions runs;
 };
 
-/// A row of a table: a model with settings.
+/// A row of a table, or what a figure has a point or a bar of: a model with settings.
 struct TableRow {
   std::string name, model, settings_from;
+  std::string run;  ///< of its runs and its settings; rows with the same settings share it
   std::map<std::string, json> settings;
   std::map<std::string, double> published;
+  std::string curve;  ///< of Figure 3, what varies
+  double value = 0;   ///< and its value
 };
+
+/// What Figure 3 varies (section 5.4 of the paper).
+struct VariedSetting {
+  const char *name, *path, *title;
+  std::vector<json> values;
+};
+const std::vector<VariedSetting>& varied_settings() {
+  static const std::vector<json> weights = {0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};
+  static const std::vector<VariedSetting> all = {
+      {"users.co_weight", "model.users.co_weight", "weight of user co-occurrence", weights},
+      {"items.co_weight", "model.items.co_weight", "weight of item co-occurrence", weights},
+      {"rank", "model.rank", "rank of the meta network", {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}},
+      {"n_ui_layers", "model.n_ui_layers", "layers of the interaction graph", {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}}};
+  return all;
+}
 
 /// What each row of Table 3 leaves out of REARM.
 const std::map<std::string, std::map<std::string, json>>& ablations() {
@@ -70,6 +93,17 @@ const std::map<std::string, std::map<std::string, json>>& ablations() {
   return all;
 }
 
+/// REARM as Table 3 and the figures have it: with all its parts, but for those that `without` names.
+TableRow rearm_row(const std::string& name, const std::map<std::string, json>& without = {}) {
+  TableRow row;
+  row.name = name;
+  row.model = "rearm";
+  row.settings = without;
+  for (const char* part : {"users.use", "items.use", "use_co", "use_sim", "use_meta", "use_orthogonal"})
+    row.settings.emplace(message("model.", part), true);
+  return row;
+}
+
 /// The rows of a table of a file of published figures, in its order.
 std::vector<TableRow> read_published(const fs::path& file, const std::string& table) {
   std::vector<TableRow> out;
@@ -79,15 +113,12 @@ std::vector<TableRow> read_published(const fs::path& file, const std::string& ta
     const std::string row = name.substr(table.size() + 1, dot - table.size() - 1);
     if (!value.is_number()) throw ConfigError(message(place, ": ", name, ": must be a number"));
     if (out.empty() || out.back().name != row) {
-      TableRow& added = out.emplace_back();
-      added.name = row;
-      added.model = table == "table3" ? "rearm" : row;
       if (table == "table3") {
         const auto without = ablations().find(row);
         if (without == ablations().end()) throw ConfigError(message(place, ": ", table, " has no row '", row, "'"));
-        added.settings = without->second;
-        for (const char* part : {"users.use", "items.use", "use_co", "use_sim", "use_meta", "use_orthogonal"})
-          added.settings.emplace(message("model.", part), true);
+        out.push_back(rearm_row(row, without->second));
+      } else {
+        out.push_back(row == "rearm" ? rearm_row(row) : TableRow{row, row, {}, {}, {}, {}, {}});
       }
     }
     out.back().published[name.substr(dot + 1)] = value.get<double>();
@@ -124,12 +155,16 @@ class Reproduction {
       name_ = data.name;
       features_are_ = data.features_are;
       if (args_.of.empty()) args_.of = data_in(slug(data.name));
-      read_rows();
-      record_ = {{"format", "rearm-reproduce-1"}, {"data", data_digests(data)}, {"asked", asked()}};
-      choose_rows();  // further rows and seeds may come to those that are there
+      read_rows(data);
+      record_ = {{"format", "rearm-reproduce-2"},
+                 {"data", data_digests(data)},
+                 {"asked", {{"as", args_.of}, {"protocol", args_.protocol}}}};
+      choose_rows();  // further rows and seeds may come to those that are there, and other tables and figures
+      if (args_.table == "fig5") cells_ = choose_cells(data, args_.dir, args_.users, args_.items);
     }
     const RunLock lock(args_.out);
-    require_same_experiment(args_.out, args_.table + ".json", record_);
+    require_same_settings();
+    require_same_experiment(args_.out, "reproduce.json", record_);
     if (args_.runs.retry) forget_failures(args_.out);
     fs::create_directories(args_.out / "settings");
     catch_signals("ending the runs, which can go on later");
@@ -156,11 +191,17 @@ class Reproduction {
   }
   bool preset(const TableRow& row) const { return row.model == "rearm"; }
 
-  void read_rows() {
-    const fs::path published = args_.quality / "published" / (args_.of + ".toml");
-    if (!fs::exists(published))
-      throw ConfigError(message(published.string(), ": is not there; --quality names the folder benchmarks/quality"));
-    rows_ = read_published(published, args_.table);
+  bool figure() const { return args_.table.starts_with("fig"); }
+
+  void read_rows(const Dataset& data) {
+    if (!figure()) {
+      const fs::path published = args_.quality / "published" / (args_.of + ".toml");
+      if (!fs::exists(published))
+        throw ConfigError(message(published.string(), ": is not there; --quality names the folder benchmarks/quality"));
+      rows_ = read_published(published, args_.table);
+    }
+    if (args_.table == "fig3" || args_.table == "fig4") rows_ = {rearm_row("REARM")};
+    if (args_.table == "fig5") rows_ = {rearm_row("w/o ref", ablations().at("w/o ref")), rearm_row("REARM")};
     std::size_t used = 0;
     for (TableRow& row : rows_) {
       const auto entry = make_entry(row.model);
@@ -185,36 +226,111 @@ class Reproduction {
       settings["train.watch"] = watch;
       for (const auto& [path, value] : row.settings) settings[path] = value;
       row.settings = std::move(settings);
+      row.run = slug(row.name);
     }
     if (!args_.config.empty() && used == 0)
       throw ConfigError(message(args_.config.string(), ": has no setting of any of the models"));
+    if (args_.table == "fig3") vary();
+    if (args_.table == "fig4") part_modalities(data);
+  }
+  /// From REARM to a row for each value of each setting; where it is REARM's own, the run is REARM's.
+  void vary() {
+    const TableRow rearm = std::exchange(rows_, {}).front();
+    const auto entry = make_entry("rearm");
+    entry->take_preset(args_.of);
+    for (const auto& [path, value] : rearm.settings) entry->settings().set(path, value);
+    for (const VariedSetting& varied : varied_settings()) {
+      const json own = rearm::to_json(entry->settings().at(varied.path).value);
+      for (const json& value : varied.values) {
+        TableRow& row = rows_.emplace_back(rearm);
+        row.name = message(varied.name, '=', value.dump());
+        row.curve = varied.name;
+        row.value = value.get<double>();
+        if (std::abs(own.get<double>() - row.value) < 1e-12) continue;
+        row.settings[varied.path] = value;
+        row.run = slug(row.name);
+      }
+    }
+  }
+  /// From REARM to a row for each modality alone, and REARM with all of them.
+  void part_modalities(const Dataset& data) {
+    const TableRow rearm = std::exchange(rows_, {}).front();
+    std::vector<std::string> names;
+    if (const auto chosen = rearm.settings.find("model.modalities"); chosen != rearm.settings.end())
+      names = chosen->second.get<std::vector<std::string>>();
+    if (names.empty())
+      for (const Modality& m : data.modalities) names.push_back(m.name);
+    if (names.size() < 2)
+      throw ConfigError(message(args_.dir.string(),
+                                ": fig4 compares modalities, and there are not two; add "
+                                "<modality>_feat.npy, or leave model.modalities out"));
+    std::string all;
+    for (const std::string& name : names) {
+      TableRow& row = rows_.emplace_back(rearm);
+      row.name = name;
+      row.run = "only-" + slug(name);
+      row.settings["model.modalities"] = {name};
+      all += (all.empty() ? "" : " + ") + name;
+    }
+    rows_.push_back(rearm);
+    rows_.back().name = all;
   }
   void choose_rows() {
     if (args_.rows.empty()) return;
+    if (args_.table == "fig5")
+      throw ConfigError("--rows: fig5 takes both of its models; --users and --items say which cells");
+    const auto is = [](const TableRow& row, const std::string& name) { return row.name == name || row.curve == name; };
     for (const std::string& name : args_.rows)
-      if (std::ranges::find(rows_, name, &TableRow::name) == rows_.end())
+      if (std::ranges::none_of(rows_, [&](const TableRow& row) { return is(row, name); }))
         throw ConfigError(message("--rows ", name, ": ", args_.table, " has no such row"));
-    std::erase_if(rows_,
-                  [&](const TableRow& row) { return std::ranges::find(args_.rows, row.name) == args_.rows.end(); });
+    std::erase_if(rows_, [&](const TableRow& row) {
+      return std::ranges::none_of(args_.rows, [&](const std::string& name) { return is(row, name); });
+    });
   }
 
-  json asked() const {
-    json out = {{"as", args_.of}};
-    for (const TableRow& row : rows_)
-      out["settings of " + row.name] = {{"model", row.model}, {"settings", row.settings}};
-    return out;
+  std::string settings_text(const TableRow& row) const {
+    std::string text = message("model.name = \"", row.model, "\"\n");
+    for (const auto& [path, value] : row.settings) text += message(path, " = ", toml_text(value), '\n');
+    return text;
+  }
+  fs::path settings_file(const TableRow& row) const { return args_.out / "settings" / (row.run + ".toml"); }
+  /// Runs that are there were made with the settings that are asked for.
+  void require_same_settings() const {
+    for (const TableRow& row : rows_) {
+      const fs::path file = settings_file(row);
+      if (!fs::exists(file)) continue;
+      std::string differ;
+      const auto lines = [](const std::string& text) {
+        std::set<std::string> out;
+        std::istringstream in(text);
+        for (std::string line; std::getline(in, line);) out.insert(line);
+        return out;
+      };
+      const auto theirs = lines(rearm::detail::read_text(file)), ours = lines(settings_text(row));
+      for (const std::string& line : theirs)
+        if (!ours.contains(line)) differ += " (was " + line + ")";
+      for (const std::string& line : ours)
+        if (!theirs.contains(line)) differ += " (now " + line + ")";
+      if (!differ.empty())
+        throw ConfigError(message(args_.out.string(), ": holds runs of ", row.name, " with other settings:", differ,
+                                  "; choose another --out, or go on with the same settings"));
+    }
   }
 
+  static std::string run_name(const TableRow& row, std::uint64_t seed) { return message(row.run, "-s", seed); }
+  fs::path model_of(const TableRow& row, std::uint64_t seed) const {
+    return args_.out / "runs" / run_name(row, seed) / "model.safetensors";
+  }
   std::vector<ChildRun> children() const {
     std::vector<ChildRun> runs;
+    std::set<std::string> there;
     for (const TableRow& row : rows_) {
-      const std::string name = slug(row.name);
-      const fs::path settings = args_.out / "settings" / (name + ".toml");
-      std::string text = message("model.name = \"", row.model, "\"\n");
-      for (const auto& [path, value] : row.settings) text += message(path, " = ", toml_text(value), '\n');
-      write_text(settings, text);
+      if (!there.insert(row.run).second) continue;
+      const fs::path settings = settings_file(row);
+      write_text(settings, settings_text(row));
       for (const std::uint64_t seed : args_.seeds) {
-        ChildRun& run = runs.emplace_back(child_run(args_.out, name, row.model, args_.dir, settings, seed, args_.runs));
+        ChildRun& run =
+            runs.emplace_back(child_run(args_.out, row.run, row.model, args_.dir, settings, seed, args_.runs));
         if (preset(row)) run.arguments.insert(run.arguments.end(), {"--preset", args_.of});
       }
     }
@@ -231,8 +347,7 @@ class Reproduction {
     for (Index u = 0; u < relevant.rows(); ++u)
       if (relevant.degree(u) > 0) users.push_back(static_cast<Id>(u));
     for (const std::uint64_t seed : args_.seeds) {
-      const auto model = load_model<Cpu>(args_.out / "runs" / (slug(rows_[row].name) + "-s" + std::to_string(seed)) /
-                                         "model.safetensors");
+      const auto model = load_model<Cpu>(model_of(rows_[row], seed));
       const TopK<float> lists = recommend<Cpu>(ctx, model.users.view(), users, model.items.view(), &model.seen, 20);
       const UserMetrics of_seed = user_metrics(lists.ids.view(), users, relevant, cutoffs, metrics);
       if (mean.users.empty()) {
@@ -250,75 +365,207 @@ class Reproduction {
     return mean;
   }
 
+  /// What the runs of a row have come to.
+  struct RowResult {
+    std::map<std::string, std::vector<double>> test;  ///< a value a seed
+    std::vector<double> valid, epochs;
+  };
+
   int conclude(const std::vector<ChildRun>& runs, const std::vector<RunOutcome>& outcomes) const {
     std::vector<std::string> names;  // of metrics, as the table has them
     for (const char* name : {"recall@10", "recall@20", "ndcg@10", "ndcg@20"})
-      if (rows_.front().published.contains(name)) names.emplace_back(name);
-    TextTable table{{"row", "settings", "seeds", "epochs"}, {}};
-    for (const std::string& name : names) {
-      table.columns.push_back("test " + name);
-      table.columns.push_back("published " + name);
-    }
+      if (figure() ? std::string_view(name).ends_with("@20") : rows_.front().published.contains(name))
+        names.emplace_back(name);
+    if (args_.table == "fig3") names = {"recall@20"};
     std::string failures;
-    std::vector<std::pair<double, std::size_t>> by_valid;  // rows whose every run is there
-    std::size_t next = 0;
-    for (std::size_t r = 0; r < rows_.size(); ++r) {
-      std::map<std::string, std::vector<double>> values;
-      std::vector<double> valid, epochs;
-      for (std::size_t s = 0; s < args_.seeds.size(); ++s, ++next) {
-        const RunOutcome& outcome = outcomes[next];
-        if (outcome.state != RunOutcome::State::finished) {
-          failures +=
-              message(runs[next].name, outcome.failure.empty() ? " has not ended" : " failed: ", outcome.failure, '\n');
-          continue;
-        }
+    std::map<std::string, const RunOutcome*> by_name;
+    for (std::size_t i = 0; i < runs.size(); ++i) {
+      by_name[runs[i].name] = &outcomes[i];
+      if (outcomes[i].state != RunOutcome::State::finished)
+        failures += message(runs[i].name,
+                            outcomes[i].failure.empty() ? " has not ended" : " failed: ", outcomes[i].failure, '\n');
+    }
+    std::vector<RowResult> results;
+    for (const TableRow& row : rows_) {
+      RowResult& result = results.emplace_back();
+      for (const std::uint64_t seed : args_.seeds) {
+        const RunOutcome& outcome = *by_name.at(run_name(row, seed));
+        if (outcome.state != RunOutcome::State::finished) continue;
         for (const std::string& name : names)
           if (outcome.result.at("test").contains(name))
-            values[name].push_back(outcome.result["test"][name].get<double>());
-        valid.push_back(outcome.result.at("valid").at(watch).get<double>());
-        epochs.push_back(outcome.result.at("epochs").get<double>());
+            result.test[name].push_back(outcome.result["test"][name].get<double>());
+        result.valid.push_back(outcome.result.at("valid").at(watch).get<double>());
+        result.epochs.push_back(outcome.result.at("epochs").get<double>());
       }
-      if (valid.size() == args_.seeds.size()) by_valid.emplace_back(spread(valid).mean, r);
-      std::vector<std::string> cells = {rows_[r].name, rows_[r].settings_from,
-                                        message(valid.size(), '/', args_.seeds.size()),
-                                        epochs.empty() ? "-" : with_spread(spread(epochs), 0)};
-      for (const std::string& name : names) {
-        cells.push_back(values[name].empty() ? "-" : with_spread(spread(values[name]), 4));
-        const auto published = rows_[r].published.find(name);
-        cells.push_back(published == rows_[r].published.end() ? "-" : rounded(published->second));
-      }
-      table.rows.push_back(std::move(cells));
     }
-    std::vector<std::string> below = {
-        message("Data: ", name_, "; features: ", features_are_,
-                features_are_ == "original"
-                    ? "."
-                    : "; the published figures are of original features, so these are not the same experiment."),
-        message("Negatives: ", args_.protocol,
-                args_.protocol == "exclude_all" ? message(" (", leaking_negatives, ").") : "."),
-        message("Each run's epoch is the best by ", watch, " on validation; mean ± deviation over seeds ", seeds_text(),
-                ".")};
-    if (!args_.config.empty())
-      below.push_back("Settings besides those named in the table: " + rearm::detail::read_text(args_.config));
-    if (by_valid.size() >= 2) {
+    const TextTable table = table_of(results, names);
+    std::vector<std::string> below = conditions();
+    if (args_.table == "fig5") below.push_back(cells_drawn());
+    if (args_.table == "fig3") {
+      const auto lines = best_of_curves(results);
+      below.insert(below.end(), lines.begin(), lines.end());
+    } else if (args_.table != "fig5") {
+      std::vector<std::pair<double, std::size_t>> by_valid;  // rows whose every run is there
+      for (std::size_t r = 0; r < rows_.size(); ++r)
+        if (results[r].valid.size() == args_.seeds.size()) by_valid.emplace_back(spread(results[r].valid).mean, r);
       std::ranges::sort(by_valid, std::greater<>());
-      below.push_back(compared(by_valid[0].second, by_valid[1].second, names));
+      if (by_valid.size() >= 2) below.push_back(compared(by_valid[0].second, by_valid[1].second, names));
     }
     std::string out = table.text() + '\n', markdown = table.markdown() + '\n';
-    for (std::string line : below) {
-      std::ranges::replace(line, '\n', ' ');
+    std::vector<std::string> drawn;
+    if (args_.table == "fig3") drawn.push_back(draw_curves(results));
+    if (args_.table == "fig4") drawn.push_back(draw_bars(results, names));
+    if (args_.table == "fig5" && failures.empty()) {
+      const TextTable groups = draw_cells(drawn);
+      out += groups.text() + '\n';
+      markdown += groups.markdown() + '\n';
+    }
+    for (const std::string& line : below) {
       out += line + '\n';
       markdown += line + "\n\n";
     }
+    if (!drawn.empty()) markdown += message("![", args_.table, "](", args_.table, ".svg)\n\n");
     out += failures;
     markdown += failures;
     write_text(args_.out / (args_.table + ".txt"), out);
     write_text(args_.out / (args_.table + ".csv"), table.csv());
     write_text(args_.out / (args_.table + ".md"), markdown);
+    for (const std::string& line : drawn) out += line + '\n';
     std::fputs(out.c_str(), stdout);
     return failures.empty() ? 0 : 1;
   }
 
+  TextTable table_of(const std::vector<RowResult>& results, const std::vector<std::string>& names) const {
+    TextTable table{{"row", "settings", "seeds", "epochs"}, {}};
+    if (args_.table == "fig3") table.columns = {"setting", "value", "settings", "seeds", "epochs"};
+    if (figure()) table.columns.push_back(message("valid ", watch));
+    for (const std::string& name : names) {
+      table.columns.push_back("test " + name);
+      if (!figure()) table.columns.push_back("published " + name);
+    }
+    const auto shown = [](const std::vector<double>& values, int decimals) {
+      return values.empty() ? "-" : with_spread(spread(values), decimals);
+    };
+    for (std::size_t r = 0; r < rows_.size(); ++r) {
+      const TableRow& row = rows_[r];
+      const RowResult& result = results[r];
+      std::vector<std::string> cells = {row.name};
+      if (!row.curve.empty()) cells = {row.curve, row.name.substr(row.curve.size() + 1)};
+      cells.insert(cells.end(),
+                   {row.settings_from, message(result.valid.size(), '/', args_.seeds.size()), shown(result.epochs, 0)});
+      if (figure()) cells.push_back(shown(result.valid, 4));
+      for (const std::string& name : names) {
+        const auto values = result.test.find(name);
+        cells.push_back(values == result.test.end() ? "-" : shown(values->second, 4));
+        if (figure()) continue;
+        const auto published = row.published.find(name);
+        cells.push_back(published == row.published.end() ? "-" : rounded(published->second));
+      }
+      table.rows.push_back(std::move(cells));
+    }
+    return table;
+  }
+
+  /// What the numbers hold for; printed below them, and in pictures.
+  std::vector<std::string> conditions() const {
+    std::vector<std::string> out = {
+        message("Data: ", name_, "; features: ", features_are_,
+                features_are_ == "original" ? "."
+                : figure() ? "; the paper's figure is of original features, so this is not the same experiment."
+                           : "; the published figures are of original features, so these are not the same experiment."),
+        message("Negatives: ", args_.protocol,
+                args_.protocol == "exclude_all" ? message(" (", leaking_negatives, ").") : "."),
+        message("Each run's epoch is the best by ", watch, " on validation; mean ± deviation over seeds ", seeds_text(),
+                ".")};
+    if (!args_.config.empty())
+      out.push_back("Settings besides those named in the table: " + rearm::detail::read_text(args_.config));
+    for (std::string& line : out) std::ranges::replace(line, '\n', ' ');
+    return out;
+  }
+
+  /// The rows of a curve, and of those with a result the best on validation.
+  std::vector<std::size_t> rows_of(const std::string& curve) const {
+    std::vector<std::size_t> out;
+    for (std::size_t r = 0; r < rows_.size(); ++r)
+      if (rows_[r].curve == curve) out.push_back(r);
+    return out;
+  }
+  std::optional<std::size_t> best_on_validation(const std::vector<std::size_t>& rows,
+                                                const std::vector<RowResult>& results) const {
+    std::optional<std::size_t> best;
+    for (const std::size_t r : rows)
+      if (results[r].valid.size() == args_.seeds.size() &&
+          (!best || spread(results[r].valid).mean > spread(results[*best].valid).mean))
+        best = r;
+    return best;
+  }
+  std::vector<std::string> best_of_curves(const std::vector<RowResult>& results) const {
+    std::vector<std::string> out;
+    for (const VariedSetting& varied : varied_settings())
+      if (const auto best = best_on_validation(rows_of(varied.name), results))
+        out.push_back(message("Best on validation: ", rows_[*best].name, ", valid ", watch, ' ',
+                              with_spread(spread(results[*best].valid), 4), ", test ",
+                              with_spread(spread(results[*best].test.at(watch)), 4), "; test chose nothing."));
+    return out;
+  }
+
+  std::string draw_curves(const std::vector<RowResult>& results) const {
+    std::vector<Panel> panels;
+    for (const VariedSetting& varied : varied_settings()) {
+      const std::vector<std::size_t> rows = rows_of(varied.name);
+      const auto best = best_on_validation(rows, results);
+      Curve test{"test", 0, {}}, valid{"validation", curve_colors.size() + 1, {}};
+      for (const std::size_t r : rows) {
+        if (results[r].valid.empty()) continue;
+        const auto add = [&](Curve& curve, const std::vector<double>& values) {
+          const Spread of = spread(values);
+          if (best == r) curve.marked = curve.points.size();
+          curve.points.emplace_back(rows_[r].value, of.mean);
+          return of.deviation;
+        };
+        test.deviations.push_back(add(test, results[r].test.at(watch)));
+        add(valid, results[r].valid);
+      }
+      panels.push_back({curves_svg(varied.title, {test, valid}, {varied.name, varied.values[0].is_number_integer()}),
+                        Plot::width, Plot::height});
+    }
+    std::vector<std::string> caption = {message(
+        watch,
+        ". Blue: test, mean ± deviation over the seeds; orange, dashed: validation, mean. Dots: the value that is "
+        "best on validation.")};
+    for (std::string& line : conditions()) caption.push_back(std::move(line));
+    return write_picture(args_.out / "fig3.svg", picture(panels, 2, caption));
+  }
+
+  std::string draw_bars(const std::vector<RowResult>& results, const std::vector<std::string>& names) const {
+    std::vector<Panel> panels;
+    for (const std::string& name : names) {
+      std::vector<Bar> bars;
+      for (std::size_t r = 0; r < rows_.size(); ++r) {
+        if (!results[r].test.contains(name)) continue;
+        const Spread of = spread(results[r].test.at(name));
+        bars.push_back({rows_[r].name, of.mean, of.deviation});
+      }
+      panels.push_back({bars_svg(message(name_, ": test ", name), bars), Plot::width, Plot::height});
+    }
+    return write_picture(args_.out / "fig4.svg", picture(panels, 2, conditions()));
+  }
+
+  /// Of Figure 5; adds what is there to `drawn`, and returns the cells by whether they were observed.
+  TextTable draw_cells(std::vector<std::string>& drawn) const {
+    std::vector<std::pair<fs::path, fs::path>> models;
+    for (const std::uint64_t seed : args_.seeds)
+      models.emplace_back(model_of(rows_[0], seed), model_of(rows_[1], seed));
+    std::vector<std::string> caption = {cells_drawn()};
+    for (std::string& line : conditions()) caption.push_back(std::move(line));
+    return write_cells(cells_, models, args_.out, caption, drawn);
+  }
+  std::string cells_drawn() const {
+    return args_.users.empty()
+               ? "Users and items: drawn along pairs of train and test from a user, by a fixed seed; no "
+                 "model chose them."
+               : "Users and items: as asked for.";
+  }
   std::string seeds_text() const {
     std::string out;
     for (const std::uint64_t seed : args_.seeds) out += (out.empty() ? "" : ", ") + std::to_string(seed);
@@ -358,11 +605,14 @@ class Reproduction {
   ReproduceArguments args_;
   std::string name_, features_are_;
   std::vector<TableRow> rows_;
+  ScoreCells cells_;  ///< of Figure 5
   nlohmann::ordered_json record_;
 };
 
 int reproduce(ReproduceArguments args) {
   if (args.out.empty()) args.out = fs::path("out") / args.table;
+  if (args.table != "fig5" && !(args.users.empty() && args.items.empty()))
+    throw ConfigError("--users, --items: are of fig5 alone");
   if (args.seeds.empty()) throw ConfigError("--seeds: name at least one");
   if (std::set<std::uint64_t>(args.seeds.begin(), args.seeds.end()).size() != args.seeds.size())
     throw ConfigError("--seeds: names a seed twice");
@@ -374,11 +624,15 @@ int reproduce(ReproduceArguments args) {
 
 Command add_reproduce(CLI::App& app) {
   const auto args = std::make_shared<ReproduceArguments>();
-  app.add_option("TABLE", args->table, "table2: all models; table3: REARM and its parts left out")
+  app.add_option(
+         "WHAT", args->table,
+         "table2: all models; table3: REARM and its parts left out; fig3: curves over settings; fig4: each modality "
+         "alone; fig5: what refining changes for some users and items")
       ->required()
-      ->check(CLI::IsMember({"table2", "table3"}));
+      ->check(CLI::IsMember({"table2", "table3", "fig3", "fig4", "fig5"}));
   app.add_option("DIR", args->dir, "folder with the data set")->required();
-  app.add_option("--out", args->out, "folder of the runs and the table (out/<TABLE>); what is in it is not run again");
+  app.add_option("--out", args->out,
+                 "folder of the runs, tables and figures (out/<WHAT>); what is in it is not run again");
   app.add_option("--as", args->of,
                  "whose settings and published figures: baby, sports or clothing (by the data set's name)")
       ->check(CLI::IsMember({"baby", "sports", "clothing"}));
@@ -386,10 +640,15 @@ Command add_reproduce(CLI::App& app) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("A,B,...");
-  app.add_option("--rows", args->rows, "rows of the table by name (all)")
+  app.add_option("--rows", args->rows, "rows of the table by name (all); of fig3 also settings: rank, users.co_weight")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("A,B,...");
+  const auto cells = [&](const char* flag, std::vector<std::string>& ids, const char* help) {
+    app.add_option(flag, ids, help)->delimiter(',')->allow_extra_args(false)->type_name("A,B,...");
+  };
+  cells("--users", args->users, "users of fig5 by id, with --items (12 that share items, drawn)");
+  cells("--items", args->items, "items of fig5 by id");
   app.add_option("--protocol", args->protocol,
                  "negatives outside train alone, or outside all splits as the authors' program")
       ->check(CLI::IsMember({"exclude_train", "exclude_all"}))
@@ -399,7 +658,8 @@ Command add_reproduce(CLI::App& app) {
   app.add_option("--quality", args->quality,
                  "folder with published/<data>.toml and <data>/<model>.toml (benchmarks/quality)");
   add_run_options(app, args->runs);
-  app.footer(examples("Example", {"rearm reproduce table3 data/baby --jobs 2 --out out/table3"}));
+  app.footer(examples("Examples", {"rearm reproduce table3 data/baby --jobs 2 --out out/paper",
+                                   "rearm reproduce fig4 data/baby --jobs 2 --out out/paper"}));
   return [=] { return reproduce(*args); };
 }
 

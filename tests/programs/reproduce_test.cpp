@@ -1,10 +1,13 @@
-// `rearm reproduce`: the paper's tables on a small data set, beside the published figures.
+// `rearm reproduce`: the paper's tables on a small data set, beside the published figures, and its figures.
 #include "process.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <csignal>
+#include <cstddef>
 #include <filesystem>
 #include <map>
 #include <sstream>
@@ -124,6 +127,115 @@ TEST_CASE("Table 2: models with the settings that are theirs") {
   CHECK(table[2].back() == "0.0328");
   CHECK(bench.settings("out/runs/light-gcn-s1")["model"]["n_layers"] == 3);
   CHECK(has(r.out, "which tells the model what is held out"));
+  // A figure that is not among the published ones is a dash.
+  fs::create_directories(bench.folder / "quality/published");
+  bench.folder.write("quality/published/baby.toml",
+                     "[table2.bpr_mf]\n'recall@20' = 0.25\n'ndcg@20' = 0.125\n[table2.rearm]\n'recall@20' = 0.5\n");
+  bench.run("table2", "out",
+            {"--seeds", "1", "--protocol", "exclude_all", "--quality", (bench.folder / "quality").string()});
+  const auto dashed = bench.csv("out/table2.csv");
+  REQUIRE(dashed.size() == 3);
+  CHECK(dashed[1][7] == "0.1250");
+  CHECK(dashed[2][5] == "0.5000");
+  CHECK(dashed[2][7] == "-");
+}
+
+TEST_CASE("Figure 3: curves over settings, the best by validation; killed, it goes on, and no run is repeated") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  const std::vector<std::string> asked = {"--seeds", "1,2",    "--jobs",
+                                          "2",       "--rows", "rank=1,rank=2,rank=3,n_ui_layers=0,n_ui_layers=4"};
+  for (int i = 0; i < 3; ++i) {
+    const Folder other;
+    test::Process process(other, "rearm reproduce", bench.arguments("fig3", "out", asked));
+    std::this_thread::sleep_for(std::chrono::milliseconds(80 * (i + 1)));
+    process.send(SIGKILL);
+    process.wait();
+  }
+  const test::Finished r = bench.run("fig3", "out", asked);
+  bench.run("fig3", "straight", asked);
+  for (const char* name : {"fig3.csv", "fig3.txt", "fig3.md", "fig3.svg"}) {
+    INFO("file: " << name);
+    CHECK(test::read_file(bench.folder / "out" / name) == test::read_file(bench.folder / "straight" / name));
+  }
+  const auto table = bench.csv("out/fig3.csv");
+  REQUIRE(table.size() == 6);
+  CHECK(table[0] == std::vector<std::string>{"setting", "value", "settings", "seeds", "epochs", "valid recall@20",
+                                             "test recall@20"});
+  CHECK(table[1][0] == "rank");
+  CHECK(table[2][1] == "2");
+  CHECK(table[5][0] == "n_ui_layers");
+  // REARM's own rank (2) and layers (4) are one run.
+  CHECK(fs::exists(bench.folder / "out/runs/rearm-s1/result.json"));
+  CHECK_FALSE(fs::exists(bench.folder / "out/runs/rank-2-s1"));
+  CHECK_FALSE(fs::exists(bench.folder / "out/runs/n-ui-layers-4-s1"));
+  CHECK(table[2][6] == table[5][6]);
+  CHECK(bench.settings("out/runs/rank-3-s2")["model"]["rank"] == 3);
+  CHECK(bench.settings("out/runs/n-ui-layers-0-s2")["model"]["n_ui_layers"] == 0);
+  // Of each curve the best on validation, among its own rows.
+  for (const auto& [first, last] : {std::pair<std::size_t, std::size_t>{1, 3}, {4, 5}}) {
+    std::size_t best = first;
+    for (std::size_t i = first; i <= last; ++i)
+      if (std::stod(table[i][5]) > std::stod(table[best][5])) best = i;
+    const std::size_t at = r.out.find("Best on validation: " + table[best][0] + '=');
+    REQUIRE(at != std::string::npos);
+    CHECK(has(r.out.substr(at, r.out.find('\n', at) - at), "valid recall@20 " + table[best][5]));
+  }
+  const std::string svg = test::read_file(bench.folder / "out/fig3.svg");
+  CHECK(svg.starts_with("<svg xmlns="));
+  for (const char* part :
+       {"rank of the meta network", "layers of the interaction graph", "Negatives: exclude_train", "features: made up"})
+    CHECK(has(svg, part));
+  CHECK(has(r.out, fs::exists(bench.folder / "out/fig3.png") ? "fig3.png" : "rsvg-convert"));
+  const test::Finished again = bench.run("fig3", "out", asked);
+  CHECK(again.out == r.out);
+  CHECK(again.err.empty());
+}
+
+TEST_CASE("Figures 4 and 5: modalities alone, and what refining changes, with the runs that are there") {
+  REARM_NEEDS_PROGRAMS();
+  const Bench bench;
+  const test::Finished bars = bench.run("fig4", "out", {"--seeds", "1,2"});
+  auto table = bench.csv("out/fig4.csv");
+  REQUIRE(table.size() == 4);
+  CHECK(table[1][0] == "image");
+  CHECK(table[2][0] == "text");
+  CHECK(table[3][0] == "image + text");
+  CHECK(bench.settings("out/runs/only-text-s1")["model"]["modalities"] == json{"text"});
+  CHECK(has(bars.out, "not the same experiment"));
+  CHECK(has(test::read_file(bench.folder / "out/fig4.svg"), "test ndcg@20"));
+
+  // REARM of the bars is REARM after refining: only the other model's runs are new.
+  const test::Finished map = bench.run("fig5", "out", {"--seeds", "1,2"});
+  CHECK(has(map.err, "w-o-ref-s2"));
+  CHECK_FALSE(has(map.err, "rearm-s"));
+  table = bench.csv("out/fig5_cells.csv");
+  REQUIRE(table.size() == 1 + 12 * 12);
+  std::size_t train = 0, test = 0;
+  for (std::size_t i = 1; i < table.size(); ++i) {
+    train += table[i][2] == "train" ? 1 : 0;
+    test += table[i][2] == "test" ? 1 : 0;
+    const double before = std::stod(table[i][3]), after = std::stod(table[i][5]), difference = std::stod(table[i][7]);
+    CHECK(before > 0);
+    CHECK(after < 1);
+    CHECK(std::abs(after - before - difference) < 2e-6);
+  }
+  CHECK(train > 0);
+  const std::string svg = test::read_file(bench.folder / "out/fig5.svg");
+  std::size_t boxes = 0;
+  for (std::size_t at = svg.find("class=\"box\""); at != std::string::npos; at = svg.find("class=\"box\"", at + 1))
+    ++boxes;
+  CHECK(boxes == 3 * (train + test));
+  // Cells that are asked for.
+  bench.run("fig5", "out", {"--seeds", "1,2", "--users", "3,5", "--items", "7"});
+  table = bench.csv("out/fig5_cells.csv");
+  REQUIRE(table.size() == 3);
+  CHECK(table[2][0] == "u5");
+  CHECK(table[2][1] == "i7");
+  // A folder whose runs of REARM were made otherwise is not taken for this.
+  bench.folder.write("small.toml", "[train]\nepochs = 1\n[model]\nusers.k = 5\n");
+  check_refused(bench.folder, "rearm reproduce", bench.arguments("table3", "out", {"--seeds", "1"}),
+                {"w/o ref", "train.epochs = 2", "train.epochs = 1", "--out"});
 }
 
 TEST_CASE("odd uses of reproduce are refused") {
@@ -137,7 +249,14 @@ TEST_CASE("odd uses of reproduce are refused") {
   refused({"table3", bench.data.path().string(), "--out", (bench.folder / "out").string()}, {"--as"});
   refused(bench.arguments("table3", "out", {"--rows", "w/o all"}), {"w/o all"});
   refused(bench.arguments("table3", "out", {"--seeds", "1,1"}), {"twice"});
-  refused(bench.arguments("table3", "out", {"--quality", bench.folder.path().string()}), {"baby.toml"});
+  refused(bench.arguments("fig3", "out", {"--rows", "rank=11"}), {"rank=11"});
+  refused(bench.arguments("fig4", "out", {"--users", "1", "--items", "1"}), {"fig5"});
+  refused(bench.arguments("fig5", "out", {"--users", "1"}), {"--items"});
+  refused(bench.arguments("fig5", "out", {"--users", "1,99999", "--items", "1"}), {"99999"});
+  refused(bench.arguments("fig5", "out", {"--users", "1,1", "--items", "1"}), {"twice"});
+  refused(bench.arguments("fig5", "out", {"--rows", "REARM"}), {"--rows"});
+  refused(bench.arguments("table3", "out", {"--quality", bench.folder.path().string()}),
+          {"baby.toml", "benchmarks/quality"});
   bench.folder.write("small.toml", "[train]\nnegatives = 'exclude_all'\n");
   refused(bench.arguments("table3", "out", {}), {"small.toml", "--protocol"});
 }
