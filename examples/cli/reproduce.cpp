@@ -477,6 +477,9 @@ class Reproduction {
                 args_.protocol == "exclude_all" ? message(" (", leaking_negatives, ").") : "."),
         message("Each run's epoch is the best by ", watch, " on validation; mean ± deviation over seeds ", seeds_text(),
                 ".")};
+    if (slug(name_).find(args_.of) == std::string::npos)
+      out.push_back(message("Settings", figure() ? "" : " and published figures", " are those of ", args_.of,
+                            ", which this data set is not by its name."));
     if (!args_.config.empty())
       out.push_back("Settings besides those named in the table: " + rearm::detail::read_text(args_.config));
     for (std::string& line : out) std::ranges::replace(line, '\n', ' ');
