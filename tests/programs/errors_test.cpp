@@ -21,8 +21,7 @@ using rearm::test::Folder;
 
 namespace {
 
-const std::vector<std::string> small = {"--embedding-dim", "8", "--rank",       "2",  "--user-knn-k", "5",
-                                        "--item-knn-k",    "4", "--batch-size", "64", "--epochs",     "1"};
+const std::vector<std::string> small = test::with_small_rearm({"--batch-size", "64", "--epochs", "1"});
 
 std::vector<std::string> with(std::vector<std::string> arguments, const std::vector<std::string>& more = {}) {
   arguments.insert(arguments.end(), small.begin(), small.end());

@@ -21,6 +21,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,18 @@ inline std::filesystem::path bin_dir() {
 inline std::string read_file(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// The rows of a CSV file whose cells hold no commas.
+inline std::vector<std::vector<std::string>> csv_rows(const std::filesystem::path& path) {
+  std::vector<std::vector<std::string>> out;
+  std::istringstream in(read_file(path));
+  for (std::string line; std::getline(in, line);) {
+    std::istringstream fields(line);
+    auto& row = out.emplace_back();
+    for (std::string cell; std::getline(fields, cell, ',');) row.push_back(cell);
+  }
+  return out;
 }
 
 struct Finished {
@@ -128,6 +141,12 @@ inline Dataset write_data(const Folder& folder) {
   folder.write("dataset.json",
                R"json({"name": "Tiny (made up)", "modalities": {"image": "made up", "text": "made up"}})json");
   return data;
+}
+
+/// `words`, and after them settings with which REARM is small on the data of write_data.
+inline std::vector<std::string> with_small_rearm(std::vector<std::string> words) {
+  words.insert(words.end(), {"--embedding-dim", "8", "--rank", "2", "--user-knn-k", "5", "--item-knn-k", "4"});
+  return words;
 }
 
 /// The program must end with status 2 and one line that has all of `parts`.

@@ -10,8 +10,8 @@
 #include <cstddef>
 #include <filesystem>
 #include <map>
-#include <sstream>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -48,16 +48,28 @@ struct Bench {
     REQUIRE(r.status == 0);
     return r;
   }
-  std::vector<std::vector<std::string>> csv(const std::string& name) const {
-    std::vector<std::vector<std::string>> out;
-    std::istringstream in(test::read_file(folder / name));
-    for (std::string line; std::getline(in, line);) {
-      std::istringstream fields(line);
-      auto& row = out.emplace_back();
-      for (std::string cell; std::getline(fields, cell, ',');) row.push_back(cell);
+  /// Killed as soon as 1, 2, ... of its runs have ended, while others go on.
+  void kill_often(const std::string& table, const std::string& out, const std::vector<std::string>& more,
+                  int times) const {
+    for (int n = 1; n <= times; ++n) {
+      const Folder other;
+      test::Process process(other, "rearm reproduce", arguments(table, out, more));
+      const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(5);
+      while (ended_runs(out) < n && std::chrono::steady_clock::now() < end)
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      process.send(SIGKILL);
+      CHECK(process.wait().status == 128 + SIGKILL);
+      CHECK(ended_runs(out) >= n);
     }
-    return out;
   }
+  int ended_runs(const std::string& out) const {
+    std::error_code none_yet;
+    int n = 0;
+    for (const auto& entry : fs::directory_iterator(folder / out / "runs", none_yet))
+      n += fs::exists(entry.path() / "result.json") ? 1 : 0;
+    return n;
+  }
+  std::vector<std::vector<std::string>> csv(const std::string& name) const { return test::csv_rows(folder / name); }
   json settings(const std::string& run) const {
     return json::parse(test::read_file(folder / run / "result.json"))["settings"];
   }
@@ -69,13 +81,7 @@ TEST_CASE("Table 3: each row leaves out what it says, beside the published figur
   REARM_NEEDS_PROGRAMS();
   const Bench bench;
   const std::vector<std::string> seeds = {"--seeds", "1,2", "--jobs", "2"};
-  for (int i = 0; i < 4; ++i) {
-    const Folder other;
-    test::Process process(other, "rearm reproduce", bench.arguments("table3", "out", seeds));
-    std::this_thread::sleep_for(std::chrono::milliseconds(60 * (i + 1)));
-    process.send(SIGKILL);
-    process.wait();
-  }
+  bench.kill_often("table3", "out", seeds, 4);
   const test::Finished r = bench.run("table3", "out", seeds);
   const auto table = bench.csv("out/table3.csv");
   REQUIRE(table.size() == 10);
@@ -146,13 +152,7 @@ TEST_CASE("Figure 3: curves over settings, the best by validation; killed, it go
   const Bench bench;
   const std::vector<std::string> asked = {"--seeds", "1,2",    "--jobs",
                                           "2",       "--rows", "rank=1,rank=2,rank=3,n_ui_layers=0,n_ui_layers=4"};
-  for (int i = 0; i < 3; ++i) {
-    const Folder other;
-    test::Process process(other, "rearm reproduce", bench.arguments("fig3", "out", asked));
-    std::this_thread::sleep_for(std::chrono::milliseconds(80 * (i + 1)));
-    process.send(SIGKILL);
-    process.wait();
-  }
+  bench.kill_often("fig3", "out", asked, 3);
   const test::Finished r = bench.run("fig3", "out", asked);
   bench.run("fig3", "straight", asked);
   for (const char* name : {"fig3.csv", "fig3.txt", "fig3.md", "fig3.svg"}) {

@@ -31,21 +31,8 @@ struct Bench {
   Dataset dataset = test::write_data(data);
 
   std::vector<std::string> arguments(const std::string& out, const std::vector<std::string>& more) const {
-    std::vector<std::string> all = {data.path().string(),
-                                    "--out",
-                                    (folder / out).string(),
-                                    "--embedding-dim",
-                                    "8",
-                                    "--rank",
-                                    "2",
-                                    "--user-knn-k",
-                                    "5",
-                                    "--item-knn-k",
-                                    "4",
-                                    "--batch-size",
-                                    "64",
-                                    "--learning-rate",
-                                    "3e-3"};
+    std::vector<std::string> all = test::with_small_rearm(
+        {data.path().string(), "--out", (folder / out).string(), "--batch-size", "64", "--learning-rate", "3e-3"});
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }

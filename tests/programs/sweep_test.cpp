@@ -12,7 +12,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <set>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -53,17 +52,6 @@ struct Bench {
   }
 };
 
-std::vector<std::vector<std::string>> csv(const std::string& text) {
-  std::vector<std::vector<std::string>> out;
-  std::istringstream in(text);
-  for (std::string line; std::getline(in, line);) {
-    std::istringstream fields(line);
-    auto& row = out.emplace_back();
-    for (std::string cell; std::getline(fields, cell, ',');) row.push_back(cell);
-  }
-  return out;
-}
-
 const std::string small = R"(
 [train]
 batch_size = 64
@@ -96,7 +84,7 @@ n_layers = [1, 2]
 
   const test::Finished r = bench.sweep("out", text, {"--jobs", "2"});
   CHECK(has(r.err, "[12/12] "));
-  const auto table = csv(bench.bytes("out/table.csv"));
+  const auto table = test::csv_rows(bench.folder / "out/table.csv");
   REQUIRE(table.size() == 7);
   CHECK(table[0] == std::vector<std::string>{"place", "trial", "model", "n_layers", "learning_rate", "ndcg@10 (valid)",
                                              "seeds", "best epochs", "epochs"});
@@ -200,7 +188,7 @@ learning_rate = { low = 1e-4, high = 1e-1, log = true }
     CHECK(bench.bytes(std::string("parts/") + file) == bench.bytes(std::string("whole/") + file));
   }
   // Its rounds: 6, 3 and 1 settings; those that were left after a round rank below those that went on.
-  const auto table = csv(bench.bytes("whole/table.csv"));
+  const auto table = test::csv_rows(bench.folder / "whole/table.csv");
   REQUIRE(table.size() == 7);
   std::vector<std::string> epochs;
   for (std::size_t i = 1; i < table.size(); ++i) epochs.push_back(table[i].back());
@@ -256,7 +244,7 @@ users = { k = 5 }
 items = { k = 4 }
 )" + small + "learning_rate = [1e30, 1e-3]\n";
   const test::Finished r = bench.sweep("out", text);
-  const auto table = csv(bench.bytes("out/table.csv"));
+  const auto table = test::csv_rows(bench.folder / "out/table.csv");
   REQUIRE(table.size() == 5);
   CHECK(table[1][0] == "1");
   CHECK(table[1][1] == "t004");

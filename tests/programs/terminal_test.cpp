@@ -214,9 +214,9 @@ TEST_CASE("on terminals of several widths no line is wider, whatever the names")
              data / "the_images_of_all_products_as_a_very_deep_network_sees_them_\xE7\x94\xBB\xE5\x83\x8F_feat.npy");
   for (const int width : {40, 60, 80, 200}) {
     CAPTURE(width);
-    Terminal terminal({rearm_program(), "train", data.path().string(), "--out",
-                       (folder / std::to_string(width)).string(), "--embedding-dim", "8", "--rank", "2", "--user-knn-k",
-                       "5", "--item-knn-k", "4", "--batch-size", "8", "--epochs", "1000000", "--patience", "1000000"},
+    Terminal terminal(test::with_small_rearm({rearm_program(), "train", data.path().string(), "--out",
+                                              (folder / std::to_string(width)).string(), "--batch-size", "8",
+                                              "--epochs", "1000000", "--patience", "1000000"}),
                       width);
     terminal.wait_for(" left");  // of a status line
     terminal.wait_for("epoch 2: ");
@@ -296,17 +296,8 @@ TEST_CASE("--resume where no run is, is refused, and a refusal leaves no folder"
   const Folder data, folder;
   test::write_data(data);
   const auto refused = [&](const std::vector<std::string>& more, const std::vector<std::string>& parts) {
-    std::vector<std::string> words = {data.path().string(),
-                                      "--out",
-                                      (folder / "new/deep").string(),
-                                      "--embedding-dim",
-                                      "8",
-                                      "--rank",
-                                      "2",
-                                      "--user-knn-k",
-                                      "5",
-                                      "--item-knn-k",
-                                      "4"};
+    std::vector<std::string> words =
+        test::with_small_rearm({data.path().string(), "--out", (folder / "new/deep").string()});
     words.insert(words.end(), more.begin(), more.end());
     test::check_refused(folder, "rearm train", words, parts);
     CHECK_FALSE(fs::exists(folder / "new"));

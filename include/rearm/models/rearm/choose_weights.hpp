@@ -20,7 +20,7 @@ struct ModalityProbe {
   std::vector<double> users, items;
 };
 
-/// Builds each modality's graphs alone and measures them. Takes about as long as building the graphs; nothing is
+/// Builds each modality's graphs alone, of the homographs in use, and measures them. Takes about as long as building the graphs; nothing is
 /// cached. Throws what `build_graphs` throws.
 template <Backend B>
 ModalityProbe probe_modalities(Context<B>& ctx, const Dataset& data, RearmConfig config) {
@@ -80,7 +80,10 @@ std::string choose_weights(Context<B>& ctx, const Dataset& data, RearmConfig& co
   const bool users = config.users.use && !set.contains("model.users.modality_weights");
   const bool items = config.items.use && !set.contains("model.items.modality_weights");
   if (!config.use_sim || data.modalities.size() < 2 || data.valid.size() == 0 || !(users || items)) return {};
-  const ModalityProbe probe = probe_modalities(ctx, data, config);
+  RearmConfig asked = config;
+  asked.users.use = users;
+  asked.items.use = items;
+  const ModalityProbe probe = probe_modalities(ctx, data, asked);
   std::string said;
   const auto choose = [&](HomographConfig& side, const char* name, const std::vector<double>& told) {
     side.modality_weights = weights_by(told);
