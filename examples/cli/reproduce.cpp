@@ -6,6 +6,7 @@
 #include "program.hpp"
 #include "progress.hpp"
 #include "ranking.hpp"
+#include "reproduce_rows.hpp"
 #include "score_cells.hpp"
 #include "settings_file.hpp"
 #include "text_table.hpp"
@@ -21,7 +22,6 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -44,106 +44,12 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using rearm::detail::message;
 
-struct ReproduceArguments {
-  std::string table, of, protocol = "exclude_train";
-  fs::path dir, out, config;
-  fs::path quality = REARM_QUALITY_DIR;
+struct ReproduceArguments : WantedRows {
+  fs::path out;
   std::vector<std::uint64_t> seeds = {2025, 2026, 2027};
-  std::vector<std::string> rows, users, items;
+  std::vector<std::string> users, items;
   RunOptions runs;
 };
-
-/// A row of a table, or what a figure has a point or a bar of: a model with settings.
-struct TableRow {
-  std::string name, model, settings_from;
-  std::string run;  ///< of its runs and its settings; rows with the same settings share it
-  std::map<std::string, json> settings;
-  std::map<std::string, double> published;
-  std::string curve;  ///< of Figure 3, what varies
-  double value = 0;   ///< and its value
-};
-
-/// What Figure 3 varies (section 5.4 of the paper).
-struct VariedSetting {
-  const char *name, *path, *title;
-  std::vector<json> values;
-};
-const std::vector<VariedSetting>& varied_settings() {
-  static const std::vector<json> weights = {0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};
-  static const std::vector<VariedSetting> all = {
-      {"users.co_weight", "model.users.co_weight", "weight of user co-occurrence", weights},
-      {"items.co_weight", "model.items.co_weight", "weight of item co-occurrence", weights},
-      {"rank", "model.rank", "rank of the meta network", {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}},
-      {"n_ui_layers", "model.n_ui_layers", "layers of the interaction graph", {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}}};
-  return all;
-}
-
-/// What each row of Table 3 leaves out of REARM.
-const std::map<std::string, std::map<std::string, json>>& ablations() {
-  static const std::map<std::string, std::map<std::string, json>> all = {
-      {"REARM", {}},
-      {"w/o uu", {{"model.users.use", false}}},
-      {"w/o ii", {{"model.items.use", false}}},
-      {"w/o co", {{"model.use_co", false}}},
-      {"w/o sim", {{"model.use_sim", false}}},
-      {"w/o hom", {{"model.users.use", false}, {"model.items.use", false}}},
-      {"w/o meta", {{"model.use_meta", false}}},
-      {"w/o ort", {{"model.use_orthogonal", false}}},
-      {"w/o ref", {{"model.use_meta", false}, {"model.use_orthogonal", false}}}};
-  return all;
-}
-
-/// REARM as Table 3 and the figures have it: with all its parts, but for those that `without` names.
-TableRow rearm_row(const std::string& name, const std::map<std::string, json>& without = {}) {
-  TableRow row;
-  row.name = name;
-  row.model = "rearm";
-  row.settings = without;
-  for (const char* part : {"users.use", "items.use", "use_co", "use_sim", "use_meta", "use_orthogonal"})
-    row.settings.emplace(message("model.", part), true);
-  return row;
-}
-
-/// The rows of a table of a file of published figures, in its order.
-std::vector<TableRow> read_published(const fs::path& file, const std::string& table) {
-  std::vector<TableRow> out;
-  for (const auto& [name, place, value] : read_toml(file)) {
-    if (!name.starts_with(table + '.')) continue;
-    const std::size_t dot = name.rfind('.');
-    const std::string row = name.substr(table.size() + 1, dot - table.size() - 1);
-    if (!value.is_number()) throw ConfigError(message(place, ": ", name, ": must be a number"));
-    if (out.empty() || out.back().name != row) {
-      if (table == "table3") {
-        const auto without = ablations().find(row);
-        if (without == ablations().end()) throw ConfigError(message(place, ": ", table, " has no row '", row, "'"));
-        out.push_back(rearm_row(row, without->second));
-      } else {
-        out.push_back(row == "rearm" ? rearm_row(row) : TableRow{row, row, {}, {}, {}, {}, {}});
-      }
-    }
-    out.back().published[name.substr(dot + 1)] = value.get<double>();
-  }
-  if (out.empty()) throw ConfigError(message(file.string(), ": has no [", table, ".…]"));
-  return out;
-}
-
-/// Sets what a settings file says, as far as the model has it; returns how many of its settings that are.
-std::size_t take_settings(const fs::path& file, const ModelEntry& entry, std::map<std::string, json>& to) {
-  std::size_t n = 0;
-  for (const auto& [name, place, value] : read_toml(file)) {
-    if (name == "model.name") continue;
-    const std::string path = entry.settings().path(name);
-    if (path.empty()) continue;
-    try {
-      entry.settings().set(path, value);
-    } catch (const ConfigError& e) {
-      throw ConfigError(message(place, ": ", e.what()));
-    }
-    to[path] = value;
-    ++n;
-  }
-  return n;
-}
 
 class Reproduction {
  public:
@@ -155,11 +61,11 @@ class Reproduction {
       name_ = data.name;
       features_are_ = data.features_are;
       if (args_.of.empty()) args_.of = data_in(slug(data.name));
-      read_rows(data);
+      rows_ = wanted_rows(
+          args_, data);  // further rows and seeds may come to those that are there, and other tables and figures
       record_ = {{"format", "rearm-reproduce-2"},
                  {"data", data_digests(data)},
                  {"asked", {{"as", args_.of}, {"protocol", args_.protocol}}}};
-      choose_rows();  // further rows and seeds may come to those that are there, and other tables and figures
       if (args_.table == "fig5") cells_ = choose_cells(data, args_.dir, args_.users, args_.items);
     }
     const RunLock lock(args_.out);
@@ -180,7 +86,7 @@ class Reproduction {
   }
 
  private:
-  static constexpr const char* watch = "recall@20";
+  static constexpr const char* watch = reproduce_watch;
 
   std::string data_in(const std::string& slug_of_name) const {
     for (const char* data : {"baby", "sports", "clothing"})
@@ -189,105 +95,6 @@ class Reproduction {
                               "' is none of the paper's data sets; say whose settings and figures are meant with --as "
                               "baby, sports or clothing"));
   }
-  bool preset(const TableRow& row) const { return row.model == "rearm"; }
-
-  bool figure() const { return args_.table.starts_with("fig"); }
-
-  void read_rows(const Dataset& data) {
-    if (!figure()) {
-      const fs::path published = args_.quality / "published" / (args_.of + ".toml");
-      if (!fs::exists(published))
-        throw ConfigError(message(published.string(), ": is not there; --quality names the folder benchmarks/quality"));
-      rows_ = read_published(published, args_.table);
-    }
-    if (args_.table == "fig3" || args_.table == "fig4") rows_ = {rearm_row("REARM")};
-    if (args_.table == "fig5") rows_ = {rearm_row("w/o ref", ablations().at("w/o ref")), rearm_row("REARM")};
-    std::size_t used = 0;
-    for (TableRow& row : rows_) {
-      const auto entry = make_entry(row.model);
-      std::map<std::string, json> settings;
-      const fs::path own = args_.quality / args_.of / (row.model + ".toml");
-      if (preset(row))
-        row.settings_from = "preset " + args_.of;
-      else if (fs::exists(own))
-        row.settings_from = "quality/" + args_.of + "/" + row.model + ".toml";
-      else
-        row.settings_from = "the model's defaults";
-      if (!preset(row) && fs::exists(own)) take_settings(own, *entry, settings);
-      if (!args_.config.empty()) {
-        std::map<std::string, json> more;
-        used += take_settings(args_.config, *entry, more);
-        for (const auto& [path, flag] :
-             {std::pair{"train.negatives", "--protocol"}, std::pair{"train.seed", "--seeds"}})
-          if (more.contains(path)) throw ConfigError(message(args_.config.string(), ": ", path, " is said by ", flag));
-        for (const auto& [name, value] : more) settings[name] = value;
-      }
-      settings["train.negatives"] = args_.protocol;
-      settings["train.watch"] = watch;
-      for (const auto& [path, value] : row.settings) settings[path] = value;
-      row.settings = std::move(settings);
-      row.run = slug(row.name);
-    }
-    if (!args_.config.empty() && used == 0)
-      throw ConfigError(message(args_.config.string(), ": has no setting of any of the models"));
-    if (args_.table == "fig3") vary();
-    if (args_.table == "fig4") part_modalities(data);
-  }
-  /// From REARM to a row for each value of each setting; where it is REARM's own, the run is REARM's.
-  void vary() {
-    const TableRow rearm = std::exchange(rows_, {}).front();
-    const auto entry = make_entry("rearm");
-    entry->take_preset(args_.of);
-    for (const auto& [path, value] : rearm.settings) entry->settings().set(path, value);
-    for (const VariedSetting& varied : varied_settings()) {
-      const json own = rearm::to_json(entry->settings().at(varied.path).value);
-      for (const json& value : varied.values) {
-        TableRow& row = rows_.emplace_back(rearm);
-        row.name = message(varied.name, '=', value.dump());
-        row.curve = varied.name;
-        row.value = value.get<double>();
-        if (std::abs(own.get<double>() - row.value) < 1e-12) continue;
-        row.settings[varied.path] = value;
-        row.run = slug(row.name);
-      }
-    }
-  }
-  /// From REARM to a row for each modality alone, and REARM with all of them.
-  void part_modalities(const Dataset& data) {
-    const TableRow rearm = std::exchange(rows_, {}).front();
-    std::vector<std::string> names;
-    if (const auto chosen = rearm.settings.find("model.modalities"); chosen != rearm.settings.end())
-      names = chosen->second.get<std::vector<std::string>>();
-    if (names.empty())
-      for (const Modality& m : data.modalities) names.push_back(m.name);
-    if (names.size() < 2)
-      throw ConfigError(message(args_.dir.string(),
-                                ": fig4 compares modalities, and there are not two; add "
-                                "<modality>_feat.npy, or leave model.modalities out"));
-    std::string all;
-    for (const std::string& name : names) {
-      TableRow& row = rows_.emplace_back(rearm);
-      row.name = name;
-      row.run = "only-" + slug(name);
-      row.settings["model.modalities"] = {name};
-      all += (all.empty() ? "" : " + ") + name;
-    }
-    rows_.push_back(rearm);
-    rows_.back().name = all;
-  }
-  void choose_rows() {
-    if (args_.rows.empty()) return;
-    if (args_.table == "fig5")
-      throw ConfigError("--rows: fig5 takes both of its models; --users and --items say which cells");
-    const auto is = [](const TableRow& row, const std::string& name) { return row.name == name || row.curve == name; };
-    for (const std::string& name : args_.rows)
-      if (std::ranges::none_of(rows_, [&](const TableRow& row) { return is(row, name); }))
-        throw ConfigError(message("--rows ", name, ": ", args_.table, " has no such row"));
-    std::erase_if(rows_, [&](const TableRow& row) {
-      return std::ranges::none_of(args_.rows, [&](const std::string& name) { return is(row, name); });
-    });
-  }
-
   std::string settings_text(const TableRow& row) const {
     std::string text = message("model.name = \"", row.model, "\"\n");
     for (const auto& [path, value] : row.settings) text += message(path, " = ", toml_text(value), '\n');
@@ -331,7 +138,7 @@ class Reproduction {
       for (const std::uint64_t seed : args_.seeds) {
         ChildRun& run =
             runs.emplace_back(child_run(args_.out, row.run, row.model, args_.dir, settings, seed, args_.runs));
-        if (preset(row)) run.arguments.insert(run.arguments.end(), {"--preset", args_.of});
+        if (row.preset()) run.arguments.insert(run.arguments.end(), {"--preset", args_.of});
       }
     }
     return runs;
@@ -374,7 +181,7 @@ class Reproduction {
   int conclude(const std::vector<ChildRun>& runs, const std::vector<RunOutcome>& outcomes) const {
     std::vector<std::string> names;  // of metrics, as the table has them
     for (const char* name : {"recall@10", "recall@20", "ndcg@10", "ndcg@20"})
-      if (figure() ? std::string_view(name).ends_with("@20") : rows_.front().published.contains(name))
+      if (args_.figure() ? std::string_view(name).ends_with("@20") : rows_.front().published.contains(name))
         names.emplace_back(name);
     if (args_.table == "fig3") names = {"recall@20"};
     std::string failures;
@@ -438,10 +245,10 @@ class Reproduction {
   TextTable table_of(const std::vector<RowResult>& results, const std::vector<std::string>& names) const {
     TextTable table{{"row", "settings", "seeds", "epochs"}, {}};
     if (args_.table == "fig3") table.columns = {"setting", "value", "settings", "seeds", "epochs"};
-    if (figure()) table.columns.push_back(message("valid ", watch));
+    if (args_.figure()) table.columns.push_back(message("valid ", watch));
     for (const std::string& name : names) {
       table.columns.push_back("test " + name);
-      if (!figure()) table.columns.push_back("published " + name);
+      if (!args_.figure()) table.columns.push_back("published " + name);
     }
     const auto shown = [](const std::vector<double>& values, int decimals) {
       return values.empty() ? "-" : with_spread(spread(values), decimals);
@@ -453,11 +260,11 @@ class Reproduction {
       if (!row.curve.empty()) cells = {row.curve, row.name.substr(row.curve.size() + 1)};
       cells.insert(cells.end(),
                    {row.settings_from, message(result.valid.size(), '/', args_.seeds.size()), shown(result.epochs, 0)});
-      if (figure()) cells.push_back(shown(result.valid, 4));
+      if (args_.figure()) cells.push_back(shown(result.valid, 4));
       for (const std::string& name : names) {
         const auto values = result.test.find(name);
         cells.push_back(values == result.test.end() ? "-" : shown(values->second, 4));
-        if (figure()) continue;
+        if (args_.figure()) continue;
         const auto published = row.published.find(name);
         cells.push_back(published == row.published.end() ? "-" : rounded(published->second));
       }
@@ -471,14 +278,15 @@ class Reproduction {
     std::vector<std::string> out = {
         message("Data: ", name_, "; features: ", features_are_,
                 features_are_ == "original" ? "."
-                : figure() ? "; the paper's figure is of original features, so this is not the same experiment."
-                           : "; the published figures are of original features, so these are not the same experiment."),
+                : args_.figure()
+                    ? "; the paper's figure is of original features, so this is not the same experiment."
+                    : "; the published figures are of original features, so these are not the same experiment."),
         message("Negatives: ", args_.protocol,
                 args_.protocol == "exclude_all" ? message(" (", leaking_negatives, ").") : "."),
         message("Each run's epoch is the best by ", watch, " on validation; mean ± deviation over seeds ", seeds_text(),
                 ".")};
     if (slug(name_).find(args_.of) == std::string::npos)
-      out.push_back(message("Settings", figure() ? "" : " and published figures", " are those of ", args_.of,
+      out.push_back(message("Settings", args_.figure() ? "" : " and published figures", " are those of ", args_.of,
                             ", which this data set is not by its name."));
     if (!args_.config.empty())
       out.push_back("Settings besides those named in the table: " + rearm::detail::read_text(args_.config));
@@ -627,6 +435,7 @@ int reproduce(ReproduceArguments args) {
 
 Command add_reproduce(CLI::App& app) {
   const auto args = std::make_shared<ReproduceArguments>();
+  args->quality = REARM_QUALITY_DIR;
   app.add_option(
          "WHAT", args->table,
          "table2: all models; table3: REARM and its parts left out; fig3: curves over settings; fig4: each modality "
