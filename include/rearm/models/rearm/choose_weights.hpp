@@ -20,8 +20,8 @@ struct ModalityProbe {
   std::vector<double> users, items;
 };
 
-/// Builds each modality's graphs alone, of the homographs in use, and measures them. Takes about as long as building the graphs; nothing is
-/// cached. Throws what `build_graphs` throws.
+/// Builds each modality's graphs alone, of the homographs in use, and measures them. Takes about as long as building
+/// the graphs; nothing is cached. Throws what `build_graphs` throws.
 template <Backend B>
 ModalityProbe probe_modalities(Context<B>& ctx, const Dataset& data, RearmConfig config) {
   static_assert(B::Memory::host_accessible, "probe with a backend of the CPU: a device's graphs are not read here");
