@@ -2,6 +2,7 @@
 /// What only a device has: recorded steps, its memory running out, its own batches, id lists, ranking and libraries.
 #define REARM_TEST_CUDA
 #include "tests/support/matrices.hpp"
+#include "tests/support/scalars.hpp"
 #include "tests/support/small_data.hpp"
 
 #include <algorithm>
@@ -403,7 +404,7 @@ TEST_CASE("distinct lists have each id once, ascending, and valid padding") {
       }
 }
 
-TEST_CASE_TEMPLATE("ranking with ties, masks and more places than items", T, float, double) {
+TEST_CASE_TEMPLATE("ranking with ties, masks and more places than items", T, REARM_TEST_SCALARS) {
   Context<CudaBackend<T>> ctx;
   for (const Index n_items : {1, 31, 33, 200}) {
     const Matrix<double> users = tabulate(3, 2, [](Index i, Index j) { return static_cast<double>(i * 2 + j); });
@@ -452,7 +453,7 @@ TEST_CASE_TEMPLATE("ranking with ties, masks and more places than items", T, flo
   CHECK_NOTHROW(recommend(ctx, users.view(), others, items.view(), nullptr, 3));
 }
 
-TEST_CASE_TEMPLATE("the library's sparse product is that of our kernel", T, float, double) {
+TEST_CASE_TEMPLATE("the library's sparse product is that of our kernel", T, REARM_TEST_SCALARS) {
   Context<CudaBackend<T>> in_order, library(CudaOptions{.deterministic = false});
   const auto a = general(random_csr<T>(90, 70, 0.2, 1));
   for (const Index width : {1, 3, 64, 65, 200})

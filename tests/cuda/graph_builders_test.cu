@@ -8,6 +8,7 @@
 
 #include <tests/graph/random_data.hpp>
 #include <tests/support/host_graphs.hpp>
+#include <tests/support/scalars.hpp>
 
 #include <doctest/doctest.h>
 
@@ -146,7 +147,8 @@ std::vector<std::filesystem::path> files_in(const std::filesystem::path& folder)
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("the device's graphs are the CPU's, for data of several sizes, in both variants", T, float, double) {
+TEST_CASE_TEMPLATE("the device's graphs are the CPU's, for data of several sizes, in both variants", T,
+                   REARM_TEST_SCALARS) {
   for (const auto& [users, items, pairs] : {std::tuple<Index, Index, double>{14, 12, 5}, {150, 61, 6}, {333, 210, 9}}) {
     const Dataset data = synthetic(users, items, pairs);
     for (const Variant variant : {Variant::reference, Variant::paper})
@@ -154,7 +156,7 @@ TEST_CASE_TEMPLATE("the device's graphs are the CPU's, for data of several sizes
   }
 }
 
-TEST_CASE_TEMPLATE("repeated and zero features, users and items without pairs", T, float, double) {
+TEST_CASE_TEMPLATE("repeated and zero features, users and items without pairs", T, REARM_TEST_SCALARS) {
   for (const Variant variant : {Variant::reference, Variant::paper})
     for (const int k : {1, 5, 33, 40}) {
       RearmConfig c = small_config(variant);
@@ -164,7 +166,7 @@ TEST_CASE_TEMPLATE("repeated and zero features, users and items without pairs", 
     }
 }
 
-TEST_CASE_TEMPLATE("k just below the number of nodes", T, float, double) {
+TEST_CASE_TEMPLATE("k just below the number of nodes", T, REARM_TEST_SCALARS) {
   RearmConfig c = small_config();
   c.users.k = static_cast<int>(n_users) - 1;
   c.items.k = static_cast<int>(n_items) - 1;
@@ -246,7 +248,7 @@ TEST_CASE("co-occurrence in batches of rows is the CPU's, bit by bit") {
       }
 }
 
-TEST_CASE_TEMPLATE("kNN over several blocks of rows and columns equals brute force", T, float, double) {
+TEST_CASE_TEMPLATE("kNN over several blocks of rows and columns equals brute force", T, REARM_TEST_SCALARS) {
   Context<Gpu<T>> gpu;
   const Index n = 67;
   const RandomKey key{8, 1, 0};
@@ -273,8 +275,8 @@ TEST_CASE_TEMPLATE("kNN over several blocks of rows and columns equals brute for
     }
 }
 
-TEST_CASE_TEMPLATE("kNN with cosines equal up to rounding: the greatest values, each id with its own", T, float,
-                   double) {
+TEST_CASE_TEMPLATE("kNN with cosines equal up to rounding: the greatest values, each id with its own", T,
+                   REARM_TEST_SCALARS) {
   Context<Gpu<T>> gpu;
   const Matrix<float> x = random_features(n_items, 19, 5);
   const Adjacency items = items_by_user(random_pairs(n_users, n_items, 300, 3), n_users);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # tests/fuzz/run.sh [SECONDS] [TARGET...]: gives readers of files inputs that libFuzzer makes of those in corpus/, each target
-# for SECONDS (20), two to a CPU at a time; without a name all of them. Fails where one does, and says which input does it.
+# for SECONDS (20), three to a CPU at a time; without a name all of them. Fails where one does, and says which input does it.
 # Before: cmake --preset fuzz && cmake --build --preset fuzz --target rearm_fuzz
 set -uo pipefail
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -33,7 +33,7 @@ fuzz() {
   return $status
 }
 
-status=0 running=0 at_once=$((2 * $(nproc)))
+status=0 running=0 at_once=$((3 * $(nproc)))
 for target in "$@"; do
   ((running < at_once)) || { wait -n || status=1; ((--running)); }
   fuzz "$target" &

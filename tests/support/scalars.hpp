@@ -1,9 +1,9 @@
 #pragma once
 /// @file scalars.hpp
-/// The scalars that cases are compiled for: as a rule both. Sanitizers find in one what they find in the other, and
-/// have float, which takes minutes less to compile; the minimal backend has double.
+/// The scalars that cases are compiled for: as a rule both. Sanitizers, and who watches the emulated device's memory,
+/// find in one what they find in the other, and have float, which takes minutes less; the minimal backend has double.
 
-#if defined(REARM_TEST_SANITIZED)
+#if defined(REARM_TEST_SANITIZED) || defined(REARM_TEST_WATCHED)
 #define REARM_TEST_SCALARS float
 #elif defined(REARM_TEST_MINIMAL)
 #define REARM_TEST_SCALARS double
