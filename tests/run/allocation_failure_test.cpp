@@ -54,6 +54,8 @@ class SmallRun {
     data_settings_.latent = 4;
     data_settings_.widths = {5, 5};
     settings_.train.epochs = 1;
+    settings_.train.metrics = {"recall"};
+    settings_.train.cutoffs = {20};
     settings_.model.features.kind = Features::trainable;
     test::made = 0;
     failing = n;
@@ -61,13 +63,11 @@ class SmallRun {
     stage("context", [&] { ctx_.emplace(CpuOptions{.threads = 2}, settings_.train.seed); });
     stage("model", [&] { model_.emplace(*ctx_, *data_, settings_.model); });
     const SettingsRecord record = record_settings(Model<B>::name, settings_);
-    options_ = small_options();  // what a caller makes is the caller's
     stage("origin", [&] { origin_.emplace(origin_of(*data_)); });
     held_ = std::make_shared<HeldFolder>(folder_.path());
     run_folder_.emplace(folder_.path(), record, std::move(*origin_), false, held_);
     AnyRecommender<B> any(*model_);
-    stage("trainer",
-          [&] { trainer_.emplace(*ctx_, any, *data_, settings_.train, std::move(options_), &*run_folder_); });
+    stage("trainer", [&] { trainer_.emplace(*ctx_, any, *data_, settings_.train, TrainOptions(), &*run_folder_); });
     stage("run", [&] { metrics = trainer_->run().test; });
     stage("resume", [&] { trainer_->run(); });
     const fs::path file = run_folder_->model_file();
@@ -109,21 +109,13 @@ class SmallRun {
       }
       if (attempt > 0) FAIL("allocation ", failing.load(), ", ", unlike);
       failed = name;
-      options_ = small_options();
     }
-  }
-  static TrainOptions small_options() {
-    TrainOptions options;
-    options.cutoffs = {20};
-    options.metrics = {Metric::recall};
-    return options;
   }
 
   Folder folder_;
   SyntheticSettings data_settings_;
   RearmSettings settings_ = tiny_settings();
   std::vector<Id> users_ = {0, 1};
-  TrainOptions options_;
   std::optional<Dataset> data_;
   std::optional<Context<B>> ctx_;
   std::optional<Model<B>> model_;

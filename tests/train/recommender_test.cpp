@@ -111,18 +111,13 @@ Matrix<float> valid_item_at(int rank_of_first, int rank_of_second) {
   return scores;
 }
 
-TrainOptions by_recall(std::vector<Index> cutoffs) {
-  TrainOptions options;
-  options.cutoffs = std::move(cutoffs);
-  options.metrics = {Metric::recall};
-  return options;
-}
-
 TrainConfig toy_config() {
   TrainConfig c;
   c.batch_size = 1;
   c.epochs = 6;
   c.patience = 0;
+  c.metrics = {"recall"};
+  c.cutoffs = {1};
   c.watch = "recall@1";
   return c;
 }
@@ -191,7 +186,7 @@ TEST_CASE("the trainer tells a model of each epoch before its first step, and gi
     before.push_back(toy.steps.size());
     return valid_item_at(1, 1);
   };
-  Trainer<B>(ctx, toy, data, c, by_recall({1})).run();
+  Trainer<B>(ctx, toy, data, c).run();
   CHECK(toy.epochs == std::vector<int>{0, 1, 2});
   constexpr std::size_t looked_at = detail::DryRun<B>::possible ? 2 : 0;  // a step, for its memory
   CHECK(before == std::vector<std::size_t>{0, looked_at + 2, looked_at + 4});
@@ -205,7 +200,7 @@ TEST_CASE("the trainer tells a model of each epoch before its first step, and gi
     CHECK(toy.steps[i].negatives == 3);
   }
   Plain<B> plain;
-  Trainer<B>(ctx, plain, data, c, by_recall({1})).run();
+  Trainer<B>(ctx, plain, data, c).run();
   for (const auto& step : plain.steps) CHECK(step.negatives == 1);
 }
 
@@ -221,7 +216,7 @@ TEST_CASE("weight decay is applied unless the model's loss has a penalty of its 
     Toy<B> toy;
     toy.decays = decays;
     toy.set(valid_item_at(1, 2));
-    Trainer<B>(ctx, toy, data, c, by_recall({1})).run();
+    Trainer<B>(ctx, toy, data, c).run();
     CHECK(toy.scores()(0, 1) == doctest::Approx(decays ? 5 * 0.95 * 0.95 : 5).epsilon(1e-6));  // two steps
   }
 }
@@ -239,7 +234,8 @@ TEST_CASE("the watched metric decides which epoch is best and when to stop") {
     c.watch = watch;
     Toy<B> toy;
     toy.scores_of = scores_of;
-    TrainOptions options = by_recall({1, 2});
+    c.cutoffs = {1, 2};
+    TrainOptions options;
     std::vector<bool> improved;
     options.on_epoch = [&](const EpochReport& r) { improved.push_back(r.improved); };
     const TrainResult result = Trainer<B>(ctx, toy, data, c, options).run();
@@ -264,34 +260,33 @@ TEST_CASE("settings that cannot be used are refused when a trainer is made, befo
   };
   TrainConfig c = toy_config();
   c.watch = "recall@20";
-  CHECK_THROWS_WITH_AS(make(c, by_recall({5, 10})), doctest::Contains("watch = 'recall@20'"), ConfigError);
-  CHECK_THROWS_WITH_AS(make(c, by_recall({5, 10})), doctest::Contains("recall@5, recall@10"), ConfigError);
-  c.cutoffs = {};
-  CHECK_THROWS_WITH_AS(make(c, by_recall({})), doctest::Contains("none is asked for"), ConfigError);
   c.cutoffs = {5, 10};
+  CHECK_THROWS_WITH_AS(make(c, {}), doctest::Contains("watch = 'recall@20'"), ConfigError);
+  CHECK_THROWS_WITH_AS(make(c, {}), doctest::Contains("recall@5, recall@10"), ConfigError);
   c.metrics = {"mrr", "recall"};
   CHECK_THROWS_WITH_AS(make(c, {}), doctest::Contains("mrr@5, mrr@10, recall@5, recall@10"), ConfigError);
   c.metrics = {"luck"};
   CHECK_THROWS_WITH_AS(make(c, {}), doctest::Contains("metric = 'luck'"), ConfigError);
   c.metrics = {"recall"};
+  c.cutoffs = {};
+  CHECK_THROWS_WITH_AS(make(c, {}), doctest::Contains("none is asked for"), ConfigError);
   c.cutoffs = {20, 0};
   CHECK_THROWS_WITH_AS(make(c, {}), doctest::Contains("cutoffs"), ConfigError);
-  c.metrics = TrainConfig().metrics;
-  c.cutoffs = TrainConfig().cutoffs;
-  CHECK_NOTHROW(make(c, by_recall({5, 20})));
+  c.cutoffs = {5, 20};
   CHECK_NOTHROW(make(c, {}));
   c.watch = "ndcg@20";
-  CHECK_THROWS_WITH_AS(make(c, by_recall({20})), doctest::Contains("ndcg@20"), ConfigError);
+  CHECK_THROWS_WITH_AS(make(c, {}), doctest::Contains("ndcg@20"), ConfigError);
+  c.metrics = {"recall", "ndcg"};
   CHECK_NOTHROW(make(c, {}));
   c.watch = "";
   CHECK_THROWS_AS(make(c, {}), ConfigError);
   c = toy_config();
   c.batch_size = 0;
-  CHECK_THROWS_WITH_AS(make(c, by_recall({1})), doctest::Contains("batch_size = 0"), ConfigError);
+  CHECK_THROWS_WITH_AS(make(c, {}), doctest::Contains("batch_size = 0"), ConfigError);
   c = toy_config();
   c.eval_every = 0;
-  CHECK_THROWS_WITH_AS(make(c, by_recall({1})), doctest::Contains("eval_every"), ConfigError);
-  TrainOptions never = by_recall({1});
+  CHECK_THROWS_WITH_AS(make(c, {}), doctest::Contains("eval_every"), ConfigError);
+  TrainOptions never;
   never.checkpoint_every = 0;
   CHECK_THROWS_WITH_AS(make(toy_config(), never), doctest::Contains("checkpoint_every = 0"), ConfigError);
   CHECK(toy.steps.empty());

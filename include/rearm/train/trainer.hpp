@@ -74,8 +74,6 @@ struct TrainOptions {
   bool check_memory = true;
   /// Learning rate of an epoch; empty: learning_rate * lr_decay^epoch of the settings. Either warms up as they say.
   std::function<double(int epoch)> schedule;
-  std::vector<Index> cutoffs;   ///< empty: those of the settings
-  std::vector<Metric> metrics;  ///< empty: those of the settings
 };
 
 struct TrainResult {
@@ -113,10 +111,10 @@ class Trainer {
                     .l2 = model_.decays_weights() ? config.l2 : 0.0,
                     .bfloat16_moments = config.bfloat16_moments}),
         stopping_(config.patience, config.round_validation_metric),
+        cutoffs_(config.cutoffs.begin(), config.cutoffs.end()),
+        metrics_(parsed(config.metrics)),
         tape_(ctx),
         replay_(ctx) {
-    options_.cutoffs = cutoffs(config, options_);
-    options_.metrics = metrics(config, options_);
     if constexpr (!on_host) loss_sums_ = Matrix<T, typename B::Memory>(1, 1 + max_loss_parts);
     if (config.edge_keep == 1) return;
     if (!model_.can_train_on_part())
@@ -140,8 +138,8 @@ class Trainer {
       throw ConfigError(
           detail::message("checkpoint_every_seconds = ", options.checkpoint_every_seconds, ": must be 0 or more"));
     std::string computed;
-    for (const Metric metric : metrics(config, options))
-      for (const Index k : cutoffs(config, options)) {
+    for (const Metric metric : parsed(config.metrics))
+      for (const Index k : config.cutoffs) {
         const std::string name = metric_name(metric, k);
         if (name == config.watch) return;
         computed += (computed.empty() ? "" : ", ") + name;
@@ -177,22 +175,16 @@ class Trainer {
   /// Metrics of a split with the current weights.
   MetricValues evaluate(const Adjacency& relevant) {
     const Embeddings<B> e = embeddings();
-    return rearm::evaluate<B>(ctx_, e.users.value(), e.items.value(), &seen_, relevant, options_.cutoffs,
-                              options_.metrics);
+    return rearm::evaluate<B>(ctx_, e.users.value(), e.items.value(), &seen_, relevant, cutoffs_, metrics_);
   }
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  static std::vector<Index> cutoffs(const TrainConfig& config, const TrainOptions& options) {
-    if (!options.cutoffs.empty()) return options.cutoffs;
-    return {config.cutoffs.begin(), config.cutoffs.end()};
-  }
   /// Throws ConfigError for a name that is no metric's.
-  static std::vector<Metric> metrics(const TrainConfig& config, const TrainOptions& options) {
-    if (!options.metrics.empty()) return options.metrics;
+  static std::vector<Metric> parsed(const std::vector<std::string>& names) {
     std::vector<Metric> out;
-    for (const std::string& name : config.metrics) parse(name, out.emplace_back());
+    for (const std::string& name : names) parse(name, out.emplace_back());
     return out;
   }
   static constexpr bool on_host = B::Memory::host_accessible;
@@ -404,7 +396,7 @@ class Trainer {
     for (Index u = 0; u < split.rows(); ++u) n += split.degree(u) > 0 ? 1 : 0;
     return n;
   }
-  Index largest_cutoff() const { return *std::ranges::max_element(options_.cutoffs); }
+  Index largest_cutoff() const { return *std::ranges::max_element(cutoffs_); }
   /// What is kept must be worth going on from.
   void save_checkpoint(std::span<const Trained<B>> trained) {
     tell(TrainStage::saving);
@@ -545,6 +537,8 @@ class Trainer {
   Adjacency test_;
   AdamW<B> optimizer_;
   EarlyStopping stopping_;
+  std::vector<Index> cutoffs_;
+  std::vector<Metric> metrics_;
   Tape<B> tape_;
   StepReplay<B> replay_;
   Matrix<T, typename B::Memory> loss_sums_;
