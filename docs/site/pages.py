@@ -76,7 +76,7 @@ def with_links(text, replace):
         if language is None:
             code.clear()
             line = CODE.sub(lambda m: code.append(m[0]) or f"\0{len(code) - 1}\0", line)
-            line = restored(LINK.sub(lambda m: replace(*m.groups()) or m[0], line))
+            line = restored(LINK.sub(lambda m: replace(m[1], restored(m[2]), m[3]) or m[0], line))
         yield line
 
 
@@ -158,7 +158,7 @@ def on_page_markdown(markdown, page, files, **_):
         for place in places:
             if place in files:
                 return f"{image}[{label}]({os.path.relpath(place, os.path.dirname(here) or '.')}{anchor})"
-        return f"{label} (`{source}` in the repository)"
+        return f"{label} (in the repository)" if source in label else f"{label} (`{source}` in the repository)"
 
     return None if here.startswith("source/") else "\n".join(with_links(markdown, link))
 

@@ -62,7 +62,7 @@ def noise(n, seed):
 
 
 def write_sources():
-    """Amazon's files of each category, by the names that the text has, and folders of pairs."""
+    """Amazon's files of each category, by the names that the text has, a table, and folders of pairs."""
     reviews = [
         {"reviewerID": USERS[u], "asin": ITEMS[(u * 7 + k * (3 + u % 5)) % len(ITEMS)], "overall": 5.0, "unixReviewTime": 1000 * u + k}
         for u in range(len(USERS))
@@ -74,6 +74,8 @@ def write_sources():
         with open(f"image_features_{category}.b", "wb") as f:
             for i, item in enumerate(ITEMS):
                 f.write(item.encode() + array.array("f", noise(4096, i)).tobytes())
+    with open("ratings.csv", "w", encoding="utf-8") as f:
+        f.writelines(["user,item,rating,timestamp\n", *("{reviewerID},{asin},{overall},{unixReviewTime}\n".format(**r) for r in reviews)])
     pairs = sorted({(USERS.index(r["reviewerID"]), ITEMS.index(r["asin"])) for r in reviews})
     for folder, modalities, gap in (("small/tiktok", ("image", "audio"), 1), ("data/shop", ("image",), 3), ("data/tiktok", ("image", "audio"), 1)):
         os.makedirs(folder)
