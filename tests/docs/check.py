@@ -7,11 +7,14 @@ version  the version is the same in version.hpp, CITATION.cff, CHANGELOG.md and 
 code     the C++ of docs/a_model_of_your_own.md stands in examples/custom_model.cpp, and functions that the pages of operators
          list are declared
 pictures the numbers that plots are made of stand in docs/benchmarks.md
-html     every link of the pages in FOLDER (of `./run docs`) leads somewhere
+languages every block of code is of a language that a test compiles, runs or reads (JSON and Python are read here), or marked as text
+html     every link of the pages in FOLDER (of `./run docs`) leads somewhere, no page fetches from elsewhere, and no Markdown is left in one
 """
+import ast
 import csv
 import glob
 import html.parser
+import json
 import os
 import re
 import subprocess
@@ -19,8 +22,8 @@ import sys
 import urllib.parse
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs"))
-from doxygen_filter import CODE, LINK, headings, lines_of  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/site"))
+from pages import CODE, LINK, blocks, headings, lines_of  # noqa: E402
 
 problems = []
 
@@ -121,39 +124,89 @@ def pictures():
         expect("docs/images/scaling.csv", [f"{int(row['size']):,}", f"{row['seconds']} s", f"{row['GB']} GB"])
 
 
+# What a test does with a block of code by its language, and on which pages.
+HELD_TO = {
+    "sh": (r"README|CONTRIBUTING|docs/", "runs, or commands.py says why not"),
+    "toml": (r"README|CONTRIBUTING|docs/", "rearm trains or sweeps by it (commands.py)"),
+    "cmake": (r"README", "configures (commands.py)"),
+    "cpp": (r"README|docs/", "compiles (snippets.py), stands in an example, or lists functions of a header (check.py code)"),
+    "json": (r"", "is JSON"),
+    "python": (r"", "is Python; not run, since it needs packages and data of others"),
+    "text": (r"", "nothing to run: equations, output"),
+}
+
+
+def languages():
+    counts = dict.fromkeys(HELD_TO, 0)
+    for path in documents():
+        for line, language, text in blocks(path):
+            if language not in HELD_TO or not re.match(HELD_TO[language][0], path):
+                problems.append(f"{path}:{line}: no test looks at code in '{language}' here; equations and output are 'text'")
+                continue
+            counts[language] += 1
+            try:
+                if language == "json":
+                    json.loads(text)
+                elif language == "python":
+                    ast.parse(text)
+            except (ValueError, SyntaxError) as error:
+                problems.append(f"{path}:{line}: {error}")
+    for language, (_, what) in HELD_TO.items():
+        print(f"{counts[language]:4} {language:7} {what}")
+
+
 class Page(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
-        self.names, self.targets = set(), []
+        self.names, self.targets, self.fetched = set(), [], []
+        self.paragraphs, self.inside = [], False
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        for name, value in attributes:
-            if name in ("id", "name") and value:
-                self.names.add(value)
-            elif name in ("href", "src") and value:
-                self.targets.append(value)
+        attributes = dict(attributes)
+        self.names |= {attributes.get("id"), attributes.get("name")}
+        for target in filter(None, (attributes.get("href"), attributes.get("src"))):
+            self.targets.append(target)
+            if tag != "a":
+                self.fetched.append(target)
+        if tag == "p":
+            self.paragraphs.append("")
+        self.inside = self.inside or tag == "p"
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag != "p"
+
+    def handle_data(self, data):
+        if self.inside:
+            self.paragraphs[-1] += data
 
 
 def html_pages(folder):
-    pages = {os.path.basename(path): Page(read(path)) for path in glob.glob(f"{folder}/*.html")}
-    if "index.html" not in pages:
-        problems.append(f"{folder}: no pages; make them with ./run docs")
+    pages = {os.path.relpath(path, folder): Page(read(path)) for path in glob.glob(f"{folder}/**/*.html", recursive=True)}
+    if "index.html" not in pages or "api/index.html" not in pages:
+        problems.append(f"{folder}: pages are missing; make them with ./run docs")
     for name, page in pages.items():
+        problems.extend(f"{folder}/{name}: fetches {target}" for target in page.fetched if re.match(r"(\w+:)?//", target))
+        if not name.startswith("api/"):
+            left = re.findall(r"(?m)^\s*(?:[-*] |\d+\. |\||```|#+ ).*", "\n".join(page.paragraphs))
+            problems.extend(f"{folder}/{name}: Markdown that the site reads otherwise than GitHub: {line}" for line in left)
         for target in page.targets:
             if re.match(r"\w+:", target):
                 continue
-            file, _, anchor = target.partition("#")
-            file = urllib.parse.unquote(file) or name
+            file, _, anchor = urllib.parse.unquote(target).partition("#")
+            file = os.path.normpath(os.path.join(os.path.dirname(name), file)) if file and file[0] != "/" else file[1:] or name
+            if os.path.isdir(f"{folder}/{file}"):
+                file = os.path.join(file, "index.html")
             if not os.path.exists(f"{folder}/{file}"):
                 problems.append(f"{folder}/{name}: there is no {file}")
-            elif anchor and file in pages and urllib.parse.unquote(anchor) not in pages[file].names:
+            elif anchor and file in pages and anchor not in pages[file].names:
                 problems.append(f"{folder}/{name}: {file} has no #{anchor}")
 
 
 if __name__ == "__main__":
     what = sys.argv[1] if len(sys.argv) > 1 else ""
-    checks = {"links": links, "version": version, "code": code, "pictures": pictures, "html": lambda: html_pages(sys.argv[2])}
+    checks = {"links": links, "version": version, "code": code, "pictures": pictures, "languages": languages}
+    checks["html"] = lambda: html_pages(sys.argv[2])
     if what not in checks:
         sys.exit(__doc__)
     checks[what]()

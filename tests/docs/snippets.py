@@ -10,8 +10,8 @@ import os
 import sys
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs"))
-from commands import blocks  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/site"))
+from pages import blocks  # noqa: E402
 
 GRANTED = """
 using B = rearm::CpuBackend<float>;
