@@ -140,7 +140,7 @@ template <class F>
 void for_each_user(ConstView<Id> ranked, std::span<const Id> users, const Adjacency& relevant,
                    std::span<const Index> ks, std::span<const Metric> metrics, const F& f) {
   if (ranked.rows != static_cast<Index>(users.size()))
-    throw ShapeError(message("mean_metrics: ", ranked.rows, " ranked lists for ", users.size(), " users"));
+    throw ShapeError(message("metrics: ", ranked.rows, " ranked lists for ", users.size(), " users"));
   for (const Index k : ks) {
     require_cutoff(k);
     if (k > ranked.cols)
@@ -151,7 +151,7 @@ void for_each_user(ConstView<Id> ranked, std::span<const Id> users, const Adjace
   bool any = false;
   for (std::size_t i = 0; i < users.size(); ++i) {
     if (users[i] < 0 || users[i] >= relevant.rows())
-      throw DataError(message("mean_metrics: user ", users[i], " is outside [0, ", relevant.rows(), ")"));
+      throw DataError(message("metrics: user ", users[i], " is outside [0, ", relevant.rows(), ")"));
     const auto truth = relevant.row(users[i]);
     if (truth.empty()) continue;
     any = true;
@@ -161,7 +161,7 @@ void for_each_user(ConstView<Id> ranked, std::span<const Id> users, const Adjace
       for (const Index k : ks) values[slot++] = metric_of_hits(metric, hits, static_cast<Index>(truth.size()), k);
     f(i, std::span<const double>(values));
   }
-  if (!any) throw DataError("mean_metrics: no user has a relevant item; the split to be evaluated is empty");
+  if (!any) throw DataError("metrics: no user has a relevant item; the split to be evaluated is empty");
 }
 
 }  // namespace detail
