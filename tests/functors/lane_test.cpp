@@ -495,13 +495,9 @@ TEST_CASE_TEMPLATE("32 lanes: sparse matrices with computed values, InfoNCE", T,
     for (const Index left_out : {Index{0}, n_rows}) {
       if (cols < 2 * n_rows) continue;
       const InfoNceScale<T> scale{T(2), T(0.5), true, nullptr, left_out};
-      same("InfoNceRow", [&](Out& out) {
-        T* const lse = out.column();
-        return InfoNceRow<T>{in.a, 0, n_rows, scale, lse, out.column()};
-      });
-      same("InfoNceBackwardRow", [&](Out& out) {
-        return InfoNceBackwardRow<T>{out(n_rows, cols), 0, n_rows, scale, in.column.data, in.weight};
-      });
+      for (const bool gradient : {false, true})
+        same("InfoNceRow",
+             [&](Out& out) { return InfoNceRow<T>{out(n_rows, cols), 0, n_rows, scale, out.column(), gradient}; });
     }
     same.compare();
   }
