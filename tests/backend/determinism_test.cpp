@@ -82,6 +82,17 @@ TEST_CASE_TEMPLATE("sums over rows and sparse products", T, REARM_TEST_SCALARS) 
   const auto a = SparseOperator<T>::general(random_csr<T>(400, 300, 0.05, 2));
   const auto y = random_matrix<T>(300, 33, 3);
   same_bits<T>(400, 33, [&](Ctx<T>& ctx, MatrixView<T> out) { spmm(ctx, a.view(), y.view(), out); });
+  std::vector<Id> ids;
+  for (std::uint64_t i = 0; i < 500; ++i) ids.push_back(static_cast<Id>(RandomKey{1, 2, 3}.below(i, 300)));
+  same_bits<T>(500, 33, [&](Ctx<T>& ctx, MatrixView<T> out) {
+    gather_spmm(ctx, a.view(), y.view(), make_index_list(ctx, std::span<const Id>(ids), 400), out);
+  });
+  const auto square = SparseOperator<T>::general(random_csr<T>(300, 300, 0.05, 2));
+  const auto d_y = random_matrix<T>(500, 33, 4);
+  same_bits<T>(300, 33, [&](Ctx<T>& ctx, MatrixView<T> out) {
+    const IndexList rows = make_index_list(ctx, std::span<const Id>(ids), 300);
+    gather_propagate_mean_backward(ctx, square.transpose_view(), 2, rows, d_y.view(), out);
+  });
 }
 
 TEST_CASE_TEMPLATE("gather's transpose with ids repeated across chunks", T, REARM_TEST_SCALARS) {
