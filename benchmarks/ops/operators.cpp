@@ -1,6 +1,7 @@
 // Single operators, forward and backward, at the sizes they have in a step.
 #include <benchmarks/benchmarks.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <span>
@@ -8,6 +9,7 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace rearm::bench {
 namespace {
@@ -197,6 +199,33 @@ void register_operators(const Shape& shape, Machine& machine) {
     return pass({0, bytes_of(n, width), static_cast<double>(graphs->interaction.nonzeros()) * bytes_of(1, width)},
                 [=, &a] { spmm<B>(a.ctx, graphs->interaction.view(), x, y); });
   });
+  // Of the nodes that a batch reads, the first 2,048 train pairs and as many items that stand for negatives.
+  const auto of_batch = [=](Arrays& a, const Dataset& data, bool backward) {
+    const auto graph = std::make_shared<SparseOperator<float, B::Memory>>(interaction_operator<B>(data, 0.0));
+    std::vector<Id> ids;
+    for (const Id user : std::span(data.train.users).first(batch)) ids.push_back(user);
+    for (const Id item : std::span(data.train.items).first(batch)) ids.push_back(static_cast<Id>(data.n_users + item));
+    for (Index i = 0; i < batch; ++i) ids.push_back(static_cast<Id>(data.n_users + i * 31 % data.n_items));
+    const Index n = data.n_users + data.n_items;
+    const IndexList rows = a.ids(ids, n);
+    std::ranges::sort(ids);
+    const auto distinct = std::ranges::unique(ids);
+    ids.erase(distinct.begin(), distinct.end());
+    const Csr<double> host =
+        interaction_graph(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 0.0);
+    Index entries = 0;
+    for (const Id i : ids) entries += host.offsets[i + 1] - host.offsets[i];
+    const auto x = a.make(n, d), y = a.make(rows.size, d);
+    return pass({0, bytes_of(backward ? n : rows.size, d), static_cast<double>(entries) * bytes_of(1, d)}, [=, &a] {
+      if (backward)
+        gather_spmm_backward<B>(a.ctx, *graph, rows, y, x);
+      else
+        gather_spmm<B>(a.ctx, graph->view(), x, rows, y);
+    });
+  };
+  add_op("gather_spmm", [=](Arrays& a, const Dataset& data, benchmark::State&) { return of_batch(a, data, false); });
+  add_op("gather_spmm_backward",
+         [=](Arrays& a, const Dataset& data, benchmark::State&) { return of_batch(a, data, true); });
   // The edges of the interaction graph, both ways.
   const auto edges = [=](const Dataset& data) {
     return std::make_shared<SparsePattern<B::Memory>>(
@@ -492,36 +521,33 @@ void register_operators(const Shape& shape, Machine& machine) {
     });
   });
   add_op("info_nce", [=](Arrays& a, const Dataset&, benchmark::State&) {
-    const auto x = a.make(batch, d), y = a.make(batch, d), lse = a.make(batch, 1), loss = a.make(1, 1);
+    const auto x = a.make(batch, d), y = a.make(batch, d), loss = a.make(1, 1);
     return pass({product_flops(batch, batch, d), 2 * bytes_of(batch, d), 0},
-                [=, &a] { info_nce<B>(a.ctx, x, y, info_nce_scale(0.6F, 1.0F), lse.data, loss); });
+                [=, &a] { info_nce<B>(a.ctx, x, y, info_nce_scale(0.6F, 1.0F), loss); });
   });
-  add_op("info_nce_backward", [=](Arrays& a, const Dataset&, benchmark::State&) {
-    const auto x = a.make(batch, d), y = a.make(batch, d), lse = a.make(batch, 1), loss = a.make(1, 1),
-               d_x = a.make(batch, d), d_y = a.make(batch, d);
-    info_nce<B>(a.ctx, x, y, info_nce_scale(0.6F, 1.0F), lse.data, loss);
-    return pass({2 * product_flops(batch, batch, d), 4 * bytes_of(batch, d), 0},
-                [=, &a] { info_nce_backward<B>(a.ctx, x, y, info_nce_scale(0.6F, 1.0F), lse.data, loss, d_x, d_y); });
+  add_op("info_nce_with_gradients", [=](Arrays& a, const Dataset&, benchmark::State&) {
+    const auto x = a.make(batch, d), y = a.make(batch, d), loss = a.make(1, 1), d_x = a.make(batch, d),
+               d_y = a.make(batch, d);
+    return pass({3 * product_flops(batch, batch, d), 4 * bytes_of(batch, d), 0},
+                [=, &a] { info_nce<B>(a.ctx, x, y, info_nce_scale(0.6F, 1.0F), loss, d_x, d_y); });
   });
   add_op("info_nce_all", [=](Arrays& a, const Dataset& data, benchmark::State&) {  // a batch against all users
     const Index n = data.n_users;
     const IndexList ids = a.ids(std::span(data.train.users).first(batch), n);
-    const auto x = a.make(batch, d), y = a.make(n, d), lse = a.make(batch, 1), loss = a.make(1, 1);
+    const auto x = a.make(batch, d), y = a.make(n, d), loss = a.make(1, 1);
     auto scale = info_nce_scale(0.2F, 1.0F);
     scale.own = ids.ids;
     return pass({product_flops(batch, n, d), bytes_of(batch + n, d), 0},
-                [=, &a] { info_nce<B>(a.ctx, x, y, scale, lse.data, loss); });
+                [=, &a] { info_nce<B>(a.ctx, x, y, scale, loss); });
   });
-  add_op("info_nce_all_backward", [=](Arrays& a, const Dataset& data, benchmark::State&) {
+  add_op("info_nce_all_with_gradients", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;
     const IndexList ids = a.ids(std::span(data.train.users).first(batch), n);
-    const auto x = a.make(batch, d), y = a.make(n, d), lse = a.make(batch, 1), loss = a.make(1, 1),
-               d_x = a.make(batch, d), d_y = a.make(n, d);
+    const auto x = a.make(batch, d), y = a.make(n, d), loss = a.make(1, 1), d_x = a.make(batch, d), d_y = a.make(n, d);
     auto scale = info_nce_scale(0.2F, 1.0F);
     scale.own = ids.ids;
-    info_nce<B>(a.ctx, x, y, scale, lse.data, loss);
     return pass({3 * product_flops(batch, n, d), 2 * bytes_of(batch + n, d), 0},
-                [=, &a] { info_nce_backward<B>(a.ctx, x, y, scale, lse.data, loss, d_x, d_y); });
+                [=, &a] { info_nce<B>(a.ctx, x, y, scale, loss, d_x, d_y); });
   });
   add_op("cosine", [=](Arrays& a, const Dataset& data, benchmark::State&) {
     const Index n = data.n_users;

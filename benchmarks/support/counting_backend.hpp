@@ -10,6 +10,7 @@
 #include <numeric>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace rearm::bench {
 
@@ -40,8 +41,29 @@ struct CountingBackend {
     ctx.resources().work.gathered += bytes_of(s.offsets[s.rows], y.cols);
     ctx.resources().work.streamed += bytes_of(y.rows, y.cols);
   }
+  static void gather_spmm(Ctx& ctx, const functors::GatherSpmmRow<float>& f) {
+    Index entries = 0;
+    for_each_distinct(f.rows, [&](Id i) { entries += f.a.offsets[i + 1] - f.a.offsets[i]; });
+    ctx.resources().work.gathered += bytes_of(entries, f.x.cols);
+    ctx.resources().work.streamed += bytes_of(f.y.rows, f.y.cols);
+  }
+  template <class Then>
+  static void spmm_of_rows(Ctx& ctx, const functors::SpmmOfRowsRow<float>& f, const IndexList& rows, const Then&) {
+    std::vector<Index> entries(static_cast<std::size_t>(f.a.cols));
+    for (Index e = 0; e < f.a.nonzeros; ++e) ++entries[static_cast<std::size_t>(f.a.indices[e])];
+    Index read = 0;
+    for_each_distinct(rows, [&](Id i) { read += entries[static_cast<std::size_t>(i)]; });
+    ctx.resources().work.gathered += bytes_of(read, f.x.cols);
+    ctx.resources().work.streamed += bytes_of(f.y.view.rows, f.y.view.cols);
+  }
   static IndexList index_list(Ctx& ctx, std::span<const Id> ids, Index) {
     return test::host_index_list(ctx.arena(), ids);
+  }
+
+ private:
+  template <class F>
+  static void for_each_distinct(const IndexList& rows, const F& f) {
+    for (Index s = 0; s < rows.n_segments; ++s) f(rows.ids[rows.order[rows.segments[s]]]);
   }
 };
 

@@ -101,6 +101,27 @@ TEST_CASE("gradients of spmm, general and symmetric, of unit rows, and of propag
       check_gradients({&x}, [&](DoubleTape&, const Vars& v) { return add(propagate_mean(*a, v[0], n_layers), v[0]); });
 }
 
+TEST_CASE("gradients of rows of a sparse product and of layers' mean, alone and beside others") {
+  const auto wide = general(random_csr<double>(7, 5, 0.5, 1));
+  const auto square = general(random_csr<double>(5, 5, 0.5, 2));
+  const auto ids = upload(std::vector<Id>{4, 0, 4, 2});
+  for (const Index width : {1, 3, 17}) {
+    auto x = random_parameter(5, width, 1);
+    check_gradients({&x}, [&](DoubleTape& tape, const Vars& v) {
+      return gather_spmm(wide, v[0], make_index_list(tape.context(), ids.span(), 7));
+    });
+    for (const int n_layers : {0, 1, 2, 3}) {
+      check_gradients({&x}, [&](DoubleTape& tape, const Vars& v) {
+        return gather_propagate_mean(square, v[0], n_layers, make_index_list(tape.context(), ids.span(), 5));
+      });
+      check_gradients({&x}, [&](DoubleTape& tape, const Vars& v) {
+        const IndexList rows = make_index_list(tape.context(), ids.span(), 5);
+        return add(gather_propagate_mean(square, v[0], n_layers, rows), gather_spmm(square, v[0], rows));
+      });
+    }
+  }
+}
+
 TEST_CASE("gradients of gather with repeated ids and of concat") {
   const auto ids = upload(std::vector<Id>{3, 0, 3, 5, 3, 0});
   auto x = random_parameter(7, 3, 1);

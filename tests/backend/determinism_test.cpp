@@ -82,6 +82,17 @@ TEST_CASE_TEMPLATE("sums over rows and sparse products", T, REARM_TEST_SCALARS) 
   const auto a = SparseOperator<T>::general(random_csr<T>(400, 300, 0.05, 2));
   const auto y = random_matrix<T>(300, 33, 3);
   same_bits<T>(400, 33, [&](Ctx<T>& ctx, MatrixView<T> out) { spmm(ctx, a.view(), y.view(), out); });
+  std::vector<Id> ids;
+  for (std::uint64_t i = 0; i < 500; ++i) ids.push_back(static_cast<Id>(RandomKey{1, 2, 3}.below(i, 300)));
+  same_bits<T>(500, 33, [&](Ctx<T>& ctx, MatrixView<T> out) {
+    gather_spmm(ctx, a.view(), y.view(), make_index_list(ctx, std::span<const Id>(ids), 400), out);
+  });
+  const auto square = SparseOperator<T>::general(random_csr<T>(300, 300, 0.05, 2));
+  const auto d_y = random_matrix<T>(500, 33, 4);
+  same_bits<T>(300, 33, [&](Ctx<T>& ctx, MatrixView<T> out) {
+    const IndexList rows = make_index_list(ctx, std::span<const Id>(ids), 300);
+    gather_propagate_mean_backward(ctx, square.transpose_view(), 2, rows, d_y.view(), out);
+  });
 }
 
 TEST_CASE_TEMPLATE("gather's transpose with ids repeated across chunks", T, REARM_TEST_SCALARS) {
@@ -101,12 +112,8 @@ TEST_CASE_TEMPLATE("info_nce and attention, forward and backward", T, REARM_TEST
   const auto v = random_matrix<T>(n, d, 3);
   // n rows a gradient, then the loss.
   same_bits<T>(2 * n + 2, d, [&](Ctx<T>& ctx, MatrixView<T> out) {
-    std::vector<T> lse(static_cast<std::size_t>(n));
-    const T one{1};
-    info_nce(ctx, a.view(), b.view(), info_nce_scale(T(0.2), T(1)), lse.data(),
-             out.row_block(2 * n, 1).col_block(0, 1));
-    info_nce_backward(ctx, a.view(), b.view(), info_nce_scale(T(0.2), T(1)), lse.data(), ConstView<T>(&one, 1, 1),
-                      out.row_block(0, n), add_to(out.row_block(n, n)));
+    info_nce(ctx, a.view(), b.view(), info_nce_scale(T(0.2), T(1)), out.row_block(2 * n, 1).col_block(0, 1),
+             out.row_block(0, n), out.row_block(n, n));
   });
   same_bits<T>(4 * n, d, [&](Ctx<T>& ctx, MatrixView<T> out) {
     const auto part = [&](Index i) { return out.row_block(i * n, n); };

@@ -415,6 +415,25 @@ TEST_CASE_TEMPLATE("32 lanes: gather, BPR, thin products, attention", T, REARM_T
     const CsrView<T> sparse{3, cols, offsets.data(), columns.data(), gathered.data(), n_entries};
     const std::vector<Id> sparse_ids = {2, 1, 0};
     same("GatherSparseRow", [&](Out& out) { return GatherSparseRow<T>{sparse, sparse_ids.data(), out(n_rows, cols)}; });
+    const IndexList rows{ids.data(), static_cast<Index>(ids.size()), order.data(), segments.data(), n_rows};
+    const std::vector<Index> square_offsets = {0, 2, 2, 2, 2, 3};
+    const std::vector<Id> square_columns = {0, 4, 2}, row_of = {2, 0, 1, 2, 2};
+    const CsrView<T> square{5, 5, square_offsets.data(), square_columns.data(), in.column.data, 3};
+    std::vector<Id> found(5), cleared(5);
+    for (const bool with_addend : {false, true})
+      same("GatherSpmmRow", [&](Out& out) {
+        const ConstView<T> addend = with_addend ? ConstView<T>(gathered.view()) : ConstView<T>();
+        return GatherSpmmRow<T>{square, gathered.view(), addend, T(0.5), rows, out(rows.size, cols)};
+      });
+    same("SumPlacesRow", [&](Out& out) {
+      return SumPlacesRow<T>{rows, T(0.5), gathered.view(), out(n_rows, cols), found.data()};
+    });
+    same("NoRowsRow", [&](Out& out) { return NoRowsRow<T>{cleared.data(), 5, 3, out(1, cols).data, cols}; });
+    for (const Write write : both_writes)
+      same("SpmmOfRowsRow", [&](Out& out) {
+        return SpmmOfRowsRow<T>{square, row_of.data(), gathered.view(), {out(5, cols), write}};
+      });
+    same("AddRowOfRow", [&](Out& out) { return AddRowOfRow<T>{row_of.data(), gathered.view(), out(5, cols)}; });
     for (const Index k : {Index{1}, std::min<Index>(cols, 5)}) {
       Matrix<T> ties = random_matrix<T>(n_rows, cols, 10);
       for (Index i = 0; i < ties.size(); ++i) ties.data()[i] = std::round(ties.data()[i]);
@@ -495,13 +514,9 @@ TEST_CASE_TEMPLATE("32 lanes: sparse matrices with computed values, InfoNCE", T,
     for (const Index left_out : {Index{0}, n_rows}) {
       if (cols < 2 * n_rows) continue;
       const InfoNceScale<T> scale{T(2), T(0.5), true, nullptr, left_out};
-      same("InfoNceRow", [&](Out& out) {
-        T* const lse = out.column();
-        return InfoNceRow<T>{in.a, 0, n_rows, scale, lse, out.column()};
-      });
-      same("InfoNceBackwardRow", [&](Out& out) {
-        return InfoNceBackwardRow<T>{out(n_rows, cols), 0, n_rows, scale, in.column.data, in.weight};
-      });
+      for (const bool gradient : {false, true})
+        same("InfoNceRow",
+             [&](Out& out) { return InfoNceRow<T>{out(n_rows, cols), 0, n_rows, scale, out.column(), gradient}; });
     }
     same.compare();
   }

@@ -154,6 +154,50 @@ TEST_CASE_TEMPLATE("gather takes rows, scatter_add brings them back", T, REARM_T
   CHECK(gather(s(x.view()), std::span<const Id>()).rows() == 0);
 }
 
+TEST_CASE_TEMPLATE("rows of a product, and of layers' mean, are those of the whole", T, REARM_TEST_SCALARS) {
+  Sandbox<T> s;
+  const auto a = general(random_csr<T>(90, 40, 0.2, 1));
+  const auto square = general(random_csr<T>(90, 90, 0.1, 2));
+  const auto none = upload(std::vector<Id>{});
+  const auto few = upload(std::vector<Id>{89, 3, 3, 0, 41, 3, 89});
+  std::vector<Id> most;
+  for (Id i = 0; i < 300; ++i) most.push_back((i * i + 5 * i) % 83);
+  const auto many = upload(most);
+  for (const Index width : {1, 3, 7, 16, 64, 65, 200})
+    for (const auto& ids : {none.span(), few.span(), many.span()}) {
+      CAPTURE(width);
+      CAPTURE(ids.size());
+      const IndexList rows = make_index_list(s.ctx, ids, 90);
+      Strided<T> x(40, width, 2), wide(90, width, 3);
+      const auto copy = [](const auto& of) {
+        const auto here = to_host(of);
+        return tabulate(here.rows(), here.cols(), [&](Index i, Index j) { return static_cast<double>(here(i, j)); });
+      };
+      check_close(gather_spmm(a, s(x.view()), rows), copy(gather(spmm(a, s(x.view())), rows)));
+      for (const int n_layers : {0, 1, 2, 3})
+        check_close(gather_propagate_mean(square, s(wide.view()), n_layers, rows),
+                    copy(gather(propagate_mean(square, s(wide.view()), n_layers), rows)));
+    }
+  Strided<T> x(40, 3, 2);
+  const IndexList rows = make_index_list(s.ctx, few.span(), 90);
+  CHECK_THROWS_AS(gather_spmm(square, s(x.view()), rows), ShapeError);
+  CHECK_THROWS_AS(gather_propagate_mean(square, s(x.view()), 1, rows), ShapeError);
+}
+
+TEST_CASE_TEMPLATE("ids of rows of a stack, list by list", T, REARM_TEST_SCALARS) {
+  Sandbox<T> s;
+  const auto users = upload(std::vector<Id>{2, 0, 2});
+  const auto items = upload(std::vector<Id>{1, 0});
+  const auto of = [&](Index n_items) {
+    return make_index_list(s.ctx, {StackedIds{users.span(), 0, 3}, StackedIds{items.span(), 3, n_items}}, 3 + n_items);
+  };
+  const IndexList rows = of(2);
+  CHECK(to_host(rows.ids, rows.size) == std::vector<Id>{2, 0, 2, 4, 3});
+  CHECK(to_host(rows.order, rows.size) == std::vector<Id>{1, 0, 2, 4, 3});
+  if constexpr (TestMemory::host_accessible)
+    CHECK_THROWS_WITH_AS(of(1), "gather: id 1 at position 0 is outside [0, 1)", DataError);
+}
+
 TEST_CASE_TEMPLATE("gather writes out rows of a sparse matrix", T, REARM_TEST_SCALARS) {
   Sandbox<T> s;
   const std::vector<Id> ids{3, 0, 3, 7, 1};

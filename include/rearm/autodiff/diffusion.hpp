@@ -24,4 +24,17 @@ Var<B> propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<
   return diffuse(all_edges(a), x, 1, 1, n_layers);
 }
 
+/// gather(propagate_mean(a, x, n_layers), rows), which computes the last layer, and the first backward, for these rows
+/// alone; `a` must outlive the step.
+template <Backend B>
+Var<B> gather_propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x, int n_layers,
+                             const IndexList& rows) {
+  return apply(
+      {x}, rows.size, x.cols(),
+      [&](Context<B>& ctx, Out<B> y) { gather_propagate_mean(ctx, a.view(), x.value(), n_layers, rows, y); },
+      [=, matrix = &a](Context<B>& ctx, Var<B> y, auto d_x) {
+        gather_propagate_mean_backward(ctx, matrix->transpose_view(), n_layers, rows, y.grad(), d_x);
+      });
+}
+
 }  // namespace rearm::REARM_ABI

@@ -45,6 +45,16 @@ Var<B> spmm(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x) {
       [matrix = &a](Context<B>& ctx, Var<B> y, auto d_x) { spmm_backward(ctx, *matrix, y.grad(), d_x); });
 }
 
+/// gather(spmm(a, x), rows), which computes these rows alone; `a` must outlive the step.
+template <Backend B>
+Var<B> gather_spmm(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x, const IndexList& rows) {
+  return apply(
+      {x}, rows.size, x.cols(), [&](Context<B>& ctx, Out<B> y) { gather_spmm(ctx, a.view(), x.value(), rows, y); },
+      [=, matrix = &a](Context<B>& ctx, Var<B> y, auto d_x) {
+        gather_spmm_backward(ctx, *matrix, rows, y.grad(), d_x);
+      });
+}
+
 /// spmm, each row of the result divided by max(its length, eps); `a` must outlive the step.
 template <Backend B>
 Var<B> spmm_row_normalize(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x, Real<B> eps) {

@@ -7,6 +7,8 @@
 #include <rearm/ops/bpr.hpp>
 #include <rearm/ops/info_nce.hpp>
 
+#include <array>
+
 namespace rearm::REARM_ABI {
 
 /// scale sum_i -log(epsilon + sigmoid(u_i . (p_i - n_i))), 1 x 1.
@@ -24,19 +26,28 @@ Var<B> bpr(Var<B> user, Var<B> positive, Var<B> negative, Real<B> scale, Real<B>
       });
 }
 
-/// sum_r w (log sum_s exp(a_r . b_s / temperature) - a_r . b_r / temperature), unit rows, 1 x 1.
+/// sum_r w (log sum_s exp(a_r . b_s / temperature) - a_r . b_r / temperature), unit rows, 1 x 1. The gradients come
+/// with the value and wait, n x d and m x d, for the factor that the backward pass brings.
 template <Backend B>
 Var<B> info_nce(Var<B> a, Var<B> b, const InfoNceScale<Real<B>>& scale) {
   using T = Real<B>;
+  using Arrays = std::array<MatrixView<T>, 2>;
   return apply(
       {a, b}, 1, 1,
       [&](Context<B>& ctx, Out<B> y) {
-        T* const lse = ctx.arena().template allocate<T>(a.rows());
-        info_nce(ctx, a.value(), b.value(), scale, lse, y);
-        return lse;
+        const auto place_for = [&](Var<B> x) {
+          return x.requires_grad() ? ctx.arena().template matrix<T>(x.rows(), x.cols()) : MatrixView<T>();
+        };
+        const Arrays gradients{place_for(a), place_for(b)};
+        info_nce(ctx, a.value(), b.value(), scale, y, gradients[0], gradients[1]);
+        return gradients;
       },
-      [=](Context<B>& ctx, Var<B> y, const T* lse, auto d_a, auto d_b) {
-        info_nce_backward(ctx, a.value(), b.value(), scale, lse, y.grad(), d_a, d_b);
+      [](Context<B>& ctx, Var<B> y, const Arrays& gradients, auto d_a, auto d_b) {
+        const auto pass_on = [&](const MatrixView<T>& of, const Into<T>& to) {
+          if (to.wanted()) B::for_each(ctx, of.rows, functors::ScaleByRow<T>{T{1}, y.grad().data, of, to});
+        };
+        pass_on(gradients[0], d_a);
+        pass_on(gradients[1], d_b);
       });
 }
 template <Backend B>

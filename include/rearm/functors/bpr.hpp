@@ -6,14 +6,20 @@
 
 #include <cmath>
 
+REARM_LOOPS_BEGIN
+
 namespace rearm::REARM_ABI::functors {
 
 /// u_i . (p_i - n_i), for every lane.
 template <class T, class L>
 REARM_HD T triplet_margin(MatrixView<const T> user, MatrixView<const T> positive, MatrixView<const T> negative, Index i,
                           const L& lane) {
+  const T* const u = user.row(i);
+  const T* const p = positive.row(i);
+  const T* const n = negative.row(i);
   T margin{0};
-  for (Index j = lane.first(); j < user.cols; j += L::step) margin += user(i, j) * (positive(i, j) - negative(i, j));
+  REARM_SUM_LOOP(margin)
+  for (Index j = lane.first(); j < user.cols; j += L::step) margin += u[j] * (p[j] - n[j]);
   return lane.sum(margin);
 }
 
@@ -65,14 +71,23 @@ struct BprBackwardRow {
     const T weight = scale * *d_loss;
     // For epsilon 0 one quotient, not a product with the slope, which would round twice.
     const T g = epsilon == T{0} ? -weight / (T{1} + std::exp(margin)) : weight * bpr_slope(margin, epsilon);
+    const T* const u = user.row(i);
+    const T* const p = positive.row(i);
+    const T* const n = negative.row(i);
+    T* const d_u = d_user.view.row(i);
+    T* const d_p = d_positive.view.row(i);
+    T* const d_n = d_negative.view.row(i);
+    REARM_SIMD_LOOP
     for (Index j = lane.first(); j < user.cols; j += L::step) {
-      const T u = user(i, j);
-      const T difference = positive(i, j) - negative(i, j);
-      store(d_user.view(i, j), g * difference, d_user.write);
-      store(d_positive.view(i, j), g * u, d_positive.write);
-      store(d_negative.view(i, j), -g * u, d_negative.write);
+      const T own = u[j];
+      const T difference = p[j] - n[j];
+      store(d_u[j], g * difference, d_user.write);
+      store(d_p[j], g * own, d_positive.write);
+      store(d_n[j], -g * own, d_negative.write);
     }
   }
 };
 
 }  // namespace rearm::REARM_ABI::functors
+
+REARM_LOOPS_END

@@ -63,15 +63,14 @@ struct ScatterAddRow {
   }
 };
 
-/// to = the n entries of a, then those of b.
-struct JoinIdsRow {
-  const Id* a;
-  Index n;
-  const Id* b;
+/// to_i = ids_i + by
+struct MoveIdRow {
+  const Id* ids;
+  Index by;
   Id* to;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
-    if (lane.leads()) to[i] = i < n ? a[i] : b[i - n];
+    if (lane.leads()) to[i] = static_cast<Id>(ids[i] + by);
   }
 };
 

@@ -12,68 +12,63 @@ REARM_LOOPS_BEGIN
 
 namespace rearm::REARM_ABI::functors {
 
-/// From a tile's similarities s: lse_r = log sum_s exp(s_rs), loss_r = row weight (lse_r - s_ro), o the row's own; 0
-/// for padding rows.
+/// From a tile's similarities s: loss_r = row weight (log sum_s exp(s_rs) - s_ro), o the row's own; 0 for padding rows.
+/// The tile is overwritten: with `gradient` by row weight / temperature (exp(s - log sum) - [column = own]), which is 0
+/// in rows and columns of padding and in the column that is left out; else by nothing of use.
 template <class T>
 struct InfoNceRow {
-  MatrixView<const T> scores;  ///< rows first, first + 1, ... of the whole matrix
+  MatrixView<T> scores;  ///< rows first, first + 1, ... of the whole matrix
   Index first;
   Index n_rows;  ///< of the whole matrix
   InfoNceScale<T> scale;
-  T* lse;
   T* loss;
+  bool gradient;
   template <class L>
   REARM_HD void operator()(Index i, const L& lane) const {
     const Index row = first + i;
-    const Index n = scale.n(scores.cols);
-    T value{0};
-    T row_loss{0};
-    if (row < scale.n(n_rows)) {
-      const T* const s = scores.row(i);
+    T* const s = scores.row(i);
+    const bool counts = row < scale.n(n_rows);
+    const Index n = counts ? scale.n(scores.cols) : 0;
+    if (counts) {
+      const Index own = scale.own_of(row);
       const Index left_out = scale.left_out > 0 ? scale.left_out + row : n;  // a column, or none
-      T top = s[scale.own_of(row)];
+      const T own_score = s[own];
+      T top = own_score;
       REARM_MAX_LOOP(top)
       for (Index j = lane.first(); j < left_out; j += L::step) top = s[j] > top ? s[j] : top;
       REARM_MAX_LOOP(top)
       for (Index j = left_out + 1 + lane.first(); j < n; j += L::step) top = s[j] > top ? s[j] : top;
       top = lane.max(top);
-      T sum{0};
-      REARM_SUM_LOOP(sum)
-      for (Index j = lane.first(); j < left_out; j += L::step) sum += fast_exp(s[j] - top);
-      REARM_SUM_LOOP(sum)
-      for (Index j = left_out + 1 + lane.first(); j < n; j += L::step) sum += fast_exp(s[j] - top);
-      value = top + std::log(lane.sum(sum));
-      row_loss = scale.row_weight(n_rows) * (value - s[scale.own_of(row)]);
+      lane.sync();  // a lane may own a column in one of these loops that it does not own in the next
+      const auto sum_of = [&](Index begin, Index end) {
+        T sum{0};
+        REARM_SUM_LOOP(sum)
+        for (Index j = begin + lane.first(); j < end; j += L::step) {
+          s[j] = fast_exp(s[j] - top);
+          sum += s[j];
+        }
+        return sum;
+      };
+      T sum = sum_of(0, left_out);
+      sum += sum_of(left_out + 1, n);
+      sum = lane.sum(sum);
+      if (lane.leads()) {
+        loss[row] = scale.row_weight(n_rows) * (top + std::log(sum) - own_score);
+        if (left_out < n) s[left_out] = T{0};
+      }
+      if (!gradient) return;
+      lane.sync();
+      const T g = scale.row_weight(n_rows) * scale.inverse_temperature;
+      const T share = g / sum;
+      REARM_SIMD_LOOP
+      for (Index j = lane.first(); j < n; j += L::step) s[j] *= share;
+      lane.sync();
+      if (lane.leads()) s[own] -= g;
+    } else if (lane.leads()) {
+      loss[row] = T{0};
     }
-    if (!lane.leads()) return;
-    lse[row] = value;
-    loss[row] = row_loss;
-  }
-};
-
-/// Replaces a tile's similarities by their gradients g (exp(s - lse) - [column = row's own]), with g = d_loss (row
-/// weight) / temperature; 0 in rows and columns of padding and in the column that is left out.
-template <class T>
-struct InfoNceBackwardRow {
-  MatrixView<T> scores;
-  Index first;
-  Index n_rows;
-  InfoNceScale<T> scale;
-  const T* lse;
-  const T* d_loss;
-  template <class L>
-  REARM_HD void operator()(Index i, const L& lane) const {
-    const Index row = first + i;
-    const Index used = row < scale.n(n_rows) ? scale.n(scores.cols) : 0;
-    const T g = *d_loss * scale.row_weight(n_rows) * scale.inverse_temperature;
-    T* const s = scores.row(i);
-    const T sum = lse[row];
-    const Index own = scale.own_of(row);
-    REARM_SIMD_LOOP
-    for (Index j = lane.first(); j < used; j += L::step) s[j] = g * (fast_exp(s[j] - sum) - (own == j ? T{1} : T{0}));
-    for (Index j = used + lane.first(); j < scores.cols; j += L::step) s[j] = T{0};
-    const Index left_out = scale.left_out + row;
-    if (scale.left_out > 0 && left_out < used && left_out % L::step == lane.first()) s[left_out] = T{0};
+    if (!gradient) return;
+    for (Index j = n + lane.first(); j < scores.cols; j += L::step) s[j] = T{0};
   }
 };
 

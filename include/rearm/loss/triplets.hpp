@@ -19,11 +19,40 @@ struct TripletIds {
         negatives(make_index_list(ctx, batch.negatives, n_items)) {}
 };
 
+/// A batch's users, positives and negatives one behind the other, as rows of [users; items]. Throws DataError for an id
+/// out of range, if the host can read the ids.
+template <Backend B>
+IndexList triplet_nodes(Context<B>& ctx, const BatchView<typename B::Memory>& batch, Index n_users, Index n_items) {
+  return make_index_list(ctx,
+                         {StackedIds{batch.users, 0, n_users}, StackedIds{batch.positives, n_users, n_items},
+                          StackedIds{batch.negatives, n_users, n_items}},
+                         n_users + n_items);
+}
+/// Its positives and negatives one behind the other.
+template <Backend B>
+IndexList triplet_items(Context<B>& ctx, const BatchView<typename B::Memory>& batch, Index n_items) {
+  return make_index_list(ctx, {StackedIds{batch.positives, 0, n_items}, StackedIds{batch.negatives, 0, n_items}},
+                         n_items);
+}
+
 /// Row b belongs to triplet b; all three b x w.
 template <Backend B>
 struct Triplets {
   Var<B> users, positives, negatives;
 };
+
+/// Of the rows of `triplet_nodes`.
+template <Backend B>
+Triplets<B> triplets(Var<B> rows) {
+  const Index n = rows.rows() / 3;
+  return {rows.rows(0, n), rows.rows(n, n), rows.rows(2 * n, n)};
+}
+/// Of the users' rows and those of `triplet_items`.
+template <Backend B>
+Triplets<B> triplets(Var<B> users, Var<B> items) {
+  const Index n = users.rows();
+  return {users, items.rows(0, n), items.rows(n, n)};
+}
 
 /// The batch's rows of two tables; a row named twice appears twice.
 template <Backend B>

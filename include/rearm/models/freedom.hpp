@@ -119,16 +119,22 @@ class Freedom {
   }
 
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
-    const TripletIds<B> ids(tape.context(), step.batch, users_.rows(), items_.rows());
-    const auto [users, items] = embeddings(tape, step);
-    const Triplets<B> rows = gather(users, items, ids);
+    Context<B>& ctx = tape.context();
+    const auto batch = static_cast<Index>(step.batch.users.size());
+    const IndexList nodes = triplet_nodes(ctx, step.batch, users_.rows(), items_.rows());
+    const IndexList items = triplet_items(ctx, step.batch, items_.rows());
+    const Var<B> own = tape.parameter(items_);
+    const Var<B> similar = gather_propagate<B>(item_graph_, own, config_.n_mm_layers, items);
+    // After that, so that backward it comes before: it writes every row of the gradients, to which others are added.
+    const Var<B> e = gather_propagate_mean(graph_(step.training), concat_rows<B>({tape.parameter(users_), own}),
+                                           config_.n_ui_layers, nodes);
+    const Var<B> users = e.rows(0, batch);
+    const Triplets<B> rows = triplets(users, add(e.rows(batch, 2 * batch), similar));
     Var<B> content;
     if (config_.reg_weight > 0) {
-      const IndexList read =
-          make_distinct_list(tape.context(), step.batch.positives, step.batch.negatives, items_.rows());
+      const IndexList read = make_distinct_list(ctx, step.batch.positives, step.batch.negatives, items_.rows());
       for (const TrainedFeatures<B>& of : features_) {
-        const Var<B> c = of(tape, &read);
-        const Var<B> of_modality = bpr_mean<B>({rows.users, gather(c, ids.positives), gather(c, ids.negatives)});
+        const Var<B> of_modality = bpr_mean(triplets(users, gather(of(tape, &read), items)));
         content = content.empty() ? of_modality : add(content, of_modality);
       }
     }

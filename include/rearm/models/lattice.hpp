@@ -128,14 +128,28 @@ class Lattice {
     later_ = epoch_graph();
   }
 
-  /// With the graph of the parameters as they are.
-  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) { return propagated(tape, step, Neighbors::now); }
+  /// E = mean of A^l [U; V], l = 0...n_ui_layers;  h = S^n_layers V;  e_u = E_u,  e_i = E_i + h_i / |h_i|
+  /// With S of the parameters as they are.
+  Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) {
+    const Var<B> own = tape.parameter(*items_);
+    const Var<B> e = propagate_mean(interaction_(step.training), concat_rows<B>({tape.parameter(*users_), own}),
+                                    config_.n_ui_layers);
+    const Var<B> h = propagate_items(tape, own, config_.n_layers, Neighbors::now);
+    return {e.rows(0, users_->rows()), e.rows(users_->rows(), items_->rows()) + row_normalize(h, T(1e-12))};
+  }
 
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
     if (!views_.front().learned.begun()) begin_epoch(tape.context(), 0);
-    const TripletIds<B> ids(tape.context(), step.batch, users_->rows(), items_->rows());
-    const auto [users, items] = propagated(tape, step, step.first ? Neighbors::first_step : Neighbors::later_steps);
-    const Triplets<B> rows = gather(users, items, ids);
+    const auto batch = static_cast<Index>(step.batch.users.size());
+    const IndexList nodes = triplet_nodes(tape.context(), step.batch, users_->rows(), items_->rows());
+    const IndexList items = triplet_items(tape.context(), step.batch, items_->rows());
+    const Var<B> own = tape.parameter(*items_);
+    const Var<B> h = step.first ? gather(propagate_items(tape, own, config_.n_layers, Neighbors::first_step), items)
+                                : gather_propagate<B>(later_, own, config_.n_layers, items);
+    // After that, so that backward it comes before: it writes every row of the gradients, to which others are added.
+    const Var<B> e = gather_propagate_mean(interaction_(step.training), concat_rows<B>({tape.parameter(*users_), own}),
+                                           config_.n_ui_layers, nodes);
+    const Triplets<B> rows = triplets(e.rows(0, batch), e.rows(batch, 2 * batch) + row_normalize(h, T(1e-12)));
     const Var<B> fit = bpr_mean(rows);
     if (!step.first && config_.momentum_without_gradient) {
       for (const View& view : views_) view.learned.features().zero_gradients(fit);
@@ -146,11 +160,10 @@ class Lattice {
     return {{"bpr", fit}, {"reg", square_penalty(rows, share * config_.reg_weight)}};
   }
 
-  /// S X for X with a row an item: w = softmax(modality_weights), K_m the neighbors' cosines, R_m the graph of raw
-  /// features,
-  /// S = (1 - lambda) D^-1/2 (sum_m w_m K_m) D^-1/2 + lambda sum_m w_m R_m,  D the row sums of sum_m w_m K_m
+  /// S X for X with a row an item, S now or in an epoch's first step: w = softmax(modality_weights), K_m the neighbors'
+  /// cosines, R_m the graph of raw features, S = (1 - lambda) D^-1/2 (sum_m w_m K_m) D^-1/2 + lambda sum_m w_m R_m,  D
+  /// the row sums of sum_m w_m K_m
   Var<B> propagate_items(Tape<B>& tape, Var<B> x, int n_layers, Neighbors which) {
-    if (which == Neighbors::later_steps) return propagate<B>(later_, x, n_layers);
     const auto lambda = static_cast<T>(config_.lambda_coeff);
     const Var<B> weights = softmax(tape.parameter(*logits_), {logits_->cols(), 1});
     VarList<B> learned_values = tape.list(), raw_values = tape.list();
@@ -204,15 +217,6 @@ class Lattice {
     return Graph::from_host(SparseOperator<T>::general(cast<T>(fuse(n, parts))));
   }
   static Var<B> plus(Var<B> sum, Var<B> part) { return sum.empty() ? part : sum + part; }
-
-  /// E = mean of A^l [U; V], l = 0...n_ui_layers;  h = S^n_layers V;  e_u = E_u,  e_i = E_i + h_i / |h_i|
-  Embeddings<B> propagated(Tape<B>& tape, const Step<B>& step, Neighbors which) {
-    const Var<B> own = tape.parameter(*items_);
-    const Var<B> e = propagate_mean(interaction_(step.training), concat_rows<B>({tape.parameter(*users_), own}),
-                                    config_.n_ui_layers);
-    const Var<B> h = propagate_items(tape, own, config_.n_layers, which);
-    return {e.rows(0, users_->rows()), e.rows(users_->rows(), items_->rows()) + row_normalize(h, T(1e-12))};
-  }
 
   Config config_;
   InteractionGraph<B> interaction_;

@@ -77,22 +77,24 @@ class LightGcn {
 
   /// E_0 = [U; V],  E = (E_0 + A E_0 + ... + A^L E_0) / (L + 1)
   Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) {
-    const Var<B> e0 = concat_rows<B>({tape.parameter(users_), tape.parameter(items_)});
-    const Var<B> e = propagate_mean(graph_(step.training), e0, config_.n_layers);
+    const Var<B> e = propagate_mean(graph_(step.training), initial(tape), config_.n_layers);
     return {e.rows(0, users_.rows()), e.rows(users_.rows(), items_.rows())};
   }
 
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
-    const TripletIds<B> ids(tape.context(), step.batch, users_.rows(), items_.rows());
+    const IndexList nodes = triplet_nodes(tape.context(), step.batch, users_.rows(), items_.rows());
+    const Var<B> e0 = initial(tape);
     // Before the propagation, so that backward it comes after: a few rows are added to a gradient that is there.
-    const Triplets<B> own = gather(tape.parameter(users_), tape.parameter(items_), ids);
-    const auto [users, items] = embeddings(tape, step);
-    const Var<B> bpr = mmrec::bpr(gather(users, items, ids));
+    const Triplets<B> own = triplets(gather(e0, nodes));
+    const Var<B> e = gather_propagate_mean(graph_(step.training), e0, config_.n_layers, nodes);
+    const Var<B> bpr = mmrec::bpr(triplets(e));
     const double weight = config_.reg_weight;
     return {{"bpr", bpr}, {"reg", config_.squared_reg ? square_penalty(own, weight) : norm_penalty(own, weight)}};
   }
 
  private:
+  Var<B> initial(Tape<B>& tape) const { return concat_rows<B>({tape.parameter(users_), tape.parameter(items_)}); }
+
   Config config_;
   InteractionGraph<B> graph_;
   ParameterStore<B> parameters_;

@@ -120,25 +120,33 @@ class Mgcn {
 
   /// E = C + S
   Embeddings<B> embeddings(Tape<B>& tape, const Step<B>& step) {
-    const Nodes all = propagated(tape, step);
+    Nodes all{{}, tape.list()};
+    for (const View& view : views_) {
+      const Var<B> x = similar_items(tape, view);
+      all.views.push_back(concat_rows<B>({spmm(users_block_(step.training), x), x}));
+    }
+    all.content = propagate_mean(graph_(step.training), initial(tape), config_.n_ui_layers);
     const Var<B> e = all.content + side(all);
     return {e.rows(0, users_->rows()), e.rows(users_->rows(), items_->rows())};
   }
 
-  /// Of a batch's rows alone: what follows the propagation takes each row by itself.
+  /// Of a batch's rows alone: of a propagation its last layer, and all that follows, which takes each row by itself.
   Loss<B> loss(Tape<B>& tape, const Step<B>& step) {
-    const TripletIds<B> ids(tape.context(), step.batch, users_->rows(), items_->rows());
-    const Nodes all = propagated(tape, step);
-    const auto gathered = [&](Var<B> x) {
-      const Triplets<B> of = gather(x.rows(0, users_->rows()), x.rows(users_->rows(), items_->rows()), ids);
-      return concat_rows<B>({of.users, of.positives, of.negatives});
-    };
-    Nodes batch{gathered(all.content), tape.list()};
-    for (const Var<B>& z : all.views) batch.views.push_back(gathered(z));
+    Context<B>& ctx = tape.context();
+    const auto n = static_cast<Index>(step.batch.users.size());
+    const IndexList nodes = triplet_nodes(ctx, step.batch, users_->rows(), items_->rows());
+    const IndexList users = make_index_list(ctx, step.batch.users, users_->rows());
+    const IndexList items = triplet_items(ctx, step.batch, items_->rows());
+    Nodes batch{{}, tape.list()};
+    for (const View& view : views_) {
+      const Var<B> x = similar_items(tape, view);
+      const Var<B> of_items = gather(x, items);
+      // After that, so that backward it comes before: it writes every row of the gradient, to which others are added.
+      batch.views.push_back(concat_rows<B>({gather_spmm(users_block_(step.training), x, users), of_items}));
+    }
+    batch.content = gather_propagate_mean(graph_(step.training), initial(tape), config_.n_ui_layers, nodes);
     const Var<B> s = side(batch);
-    const Var<B> e = batch.content + s;
-    const Index n = ids.users.size;
-    const Triplets<B> rows{e.rows(0, n), e.rows(n, n), e.rows(2 * n, n)};
+    const Triplets<B> rows = triplets(batch.content + s);
     const auto size = static_cast<double>(step.batch.users.size());
     const double share = config_.reg_batch_size == 0 ? 1.0 : size / config_.reg_batch_size;
     return {{"bpr", bpr_mean(rows)},
@@ -156,22 +164,18 @@ class Mgcn {
     TrainedFeatures<B> features;
     Linear<B> purifier, preference;
   };
-  /// Rows of users and items, d wide: C, and Z_m of each modality.
+  /// Rows of users and items, d wide: C = mean of A^l [U; V], l = 0...n_ui_layers, and of each modality
+  /// Z_m = [A_users X_m; X_m].
   struct Nodes {
     Var<B> content;
     VarList<B> views;
   };
 
-  /// C = mean of A^l [U; V], l = 0...n_ui_layers
-  /// X_m = G_m^n_layers (V * sigmoid(gate_m(F_m W_m^T + b_m))),  Z_m = [A_users X_m; X_m]
-  Nodes propagated(Tape<B>& tape, const Step<B>& step) const {
-    const Var<B> users = tape.parameter(*users_), items = tape.parameter(*items_);
-    Nodes out{propagate_mean(graph_(step.training), concat_rows<B>({users, items}), config_.n_ui_layers), tape.list()};
-    for (const View& view : views_) {
-      const Var<B> x = propagate(view.graph, items * sigmoid(view.purifier(view.features(tape))), config_.n_layers);
-      out.views.push_back(concat_rows<B>({spmm(users_block_(step.training), x), x}));
-    }
-    return out;
+  Var<B> initial(Tape<B>& tape) const { return concat_rows<B>({tape.parameter(*users_), tape.parameter(*items_)}); }
+  /// X_m = G_m^n_layers (V * sigmoid(gate_m(F_m W_m^T + b_m)))
+  Var<B> similar_items(Tape<B>& tape, const View& view) const {
+    return propagate(view.graph, tape.parameter(*items_) * sigmoid(view.purifier(view.features(tape))),
+                     config_.n_layers);
   }
 
   /// (a_1, a_2, ...) = softmax over m of w . tanh(attention(Z_m)),  Z = sum_m a_m Z_m

@@ -14,7 +14,15 @@ Var<B> propagate(const SparseOperator<Real<B>, typename B::Memory>& g, Var<B> h,
   return h;
 }
 
-/// The same, each row of the result divided by max(its length, eps).
+/// Rows of `propagate`, the last layer for these alone.
+template <Backend B>
+Var<B> gather_propagate(const SparseOperator<Real<B>, typename B::Memory>& g, Var<B> h, int n_layers,
+                        const IndexList& rows) {
+  if (g.empty() || n_layers == 0) return gather(h, rows);
+  return gather_spmm(g, propagate(g, h, n_layers - 1), rows);
+}
+
+/// `propagate`, each row of the result divided by max(its length, eps).
 template <Backend B>
 Var<B> propagate_unit(const SparseOperator<Real<B>, typename B::Memory>& g, Var<B> h, int n_layers, Real<B> eps) {
   if (g.empty() || n_layers == 0) return row_normalize(h, eps);

@@ -4,7 +4,10 @@
 
 #include <rearm/functors/diffusion.hpp>
 #include <rearm/ops/elementwise.hpp>
+#include <rearm/ops/gather.hpp>
 #include <rearm/ops/spmm.hpp>
+
+#include <algorithm>
 
 namespace rearm::REARM_ABI {
 
@@ -61,6 +64,53 @@ void diffuse(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, double alpha, double 
     spmm(ctx, a, current, next,
          functors::AddRow<T>{next, own, x, last ? y : Into<T>(next), static_cast<T>(last ? beta / g : beta)});
     current = next;
+  }
+}
+
+/// y_p = row ids[p] of (X + A X + ... + A^L X) / (L + 1), L = n_layers: the last layer for these rows alone. A n x n, X
+/// n x w, L - 1 products in full (at least 0). Throws ShapeError.
+template <Backend B>
+void gather_propagate_mean(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, int n_layers, const IndexList& rows,
+                           Out<B> y) {
+  using T = Real<B>;
+  detail::require_shape(y, rows.size, x.cols, "gather_propagate_mean", "output");
+  if (n_layers == 0) return gather(ctx, x, rows, y);
+  Scratch<B> scratch(ctx);
+  Out<B> work[2];
+  for (int i = 0; i < std::min(n_layers - 1, 2); ++i) work[i] = scratch.template matrix<T>(x.rows, x.cols);
+  In<B> current = x;
+  for (int layer = 1; layer < n_layers; ++layer) {
+    const Out<B> next = work[layer % 2 == 1 ? 0 : 1];
+    spmm(ctx, a, current, next, functors::AddRow<T>{next, T{1}, x, next});
+    current = next;
+  }
+  detail::gather_spmm<B>(ctx, {a, current, x, T{1} / static_cast<T>(n_layers + 1), rows, y});
+}
+
+/// d_X (+)= (D + A^T D + ... + (A^T)^L D) / (L + 1), row i of D the sum of d_Y's at the places of id i; `transpose` is
+/// A^T. The first product skips what is zero in D.
+template <Backend B>
+void gather_propagate_mean_backward(Context<B>& ctx, CsrView<Real<B>> transpose, int n_layers, const IndexList& rows,
+                                    In<B> d_y, Into<Real<B>> d_x) {
+  using T = Real<B>;
+  if (n_layers == 0) {
+    if (d_x.write == Write::overwrite) fill(ctx, T{0}, d_x.view);
+    return scatter_add(ctx, rows, d_y, d_x.view);
+  }
+  Scratch<B> scratch(ctx);
+  const detail::FewRows<B> own =
+      detail::sum_places(ctx, scratch, rows, transpose.cols, d_y, T{1} / static_cast<T>(n_layers + 1));
+  Out<B> work[2];
+  for (int i = 0; i < std::min(n_layers - 1, 2); ++i) work[i] = scratch.template matrix<T>(d_x.view.rows, d_y.cols);
+  In<B> current;
+  for (int layer = 1; layer <= n_layers; ++layer) {
+    const Into<T> next = layer == n_layers ? d_x : Into<T>(work[layer % 2 == 1 ? 0 : 1]);
+    const functors::AddRowOfRow<T> add_own{own.row_of, own.rows, next.view};
+    if (layer == 1)
+      detail::spmm_of_rows(ctx, transpose, own, rows, next, add_own);
+    else
+      spmm(ctx, transpose, current, next, add_own);
+    current = next.view;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <rearm/core/index_list.hpp>
 #include <rearm/functors/gather.hpp>
 
+#include <initializer_list>
 #include <span>
 
 namespace rearm::REARM_ABI {
@@ -26,24 +27,45 @@ IndexList make_index_list(Context<B>& ctx, std::span<const Id> ids, Index n_rows
   return B::index_list(ctx, ids, n_rows);
 }
 
+/// Ids of rows [0, n) of a matrix that begins at row `first` of a stack of matrices.
+struct StackedIds {
+  std::span<const Id> ids;
+  Index first, n;
+};
+
+/// make_index_list of the rows of a stack that several lists name, one list behind the other. The rows may overlap.
+template <Backend B>
+IndexList make_index_list(Context<B>& ctx, std::initializer_list<StackedIds> parts, Index n_rows) {
+  Index size = 0;
+  for (const StackedIds& part : parts) {
+    if constexpr (B::Memory::host_accessible) detail::require_ids(part.ids, part.n);
+    size += static_cast<Index>(part.ids.size());
+  }
+  Id* const all = ctx.arena().template allocate<Id>(size);
+  Index begin = 0;
+  for (const StackedIds& part : parts) {
+    const auto n = static_cast<Index>(part.ids.size());
+    const functors::MoveIdRow row{part.ids.data(), part.first, all + begin};
+    if constexpr (B::Memory::host_accessible)  // also where a backend's rows are not run: the list is as long as it is
+      for (Index i = 0; i < n; ++i) row(i, SoleLane{});
+    else
+      B::for_each(ctx, n, row);
+    begin += n;
+  }
+  return B::index_list(ctx, {all, static_cast<std::size_t>(size)}, n_rows);
+}
+
 /// make_index_list of the distinct ids of a and b together, in ascending order.
 template <Backend B>
 IndexList make_distinct_list(Context<B>& ctx, std::span<const Id> a, std::span<const Id> b, Index n_rows) {
-  if constexpr (B::Memory::host_accessible) {
-    detail::require_ids(a, n_rows);
-    detail::require_ids(b, n_rows);
-  }
   if constexpr (requires { B::distinct_list(ctx, a, b, n_rows); }) {
     return B::distinct_list(ctx, a, b, n_rows);
   } else {
-    const auto capacity = static_cast<Index>(a.size() + b.size());
+    const IndexList all = make_index_list(ctx, {StackedIds{a, 0, n_rows}, StackedIds{b, 0, n_rows}}, n_rows);
     Arena<typename B::Memory>& arena = ctx.arena();
-    Id* const both = arena.template allocate<Id>(capacity);
-    Id* const ids = arena.template allocate<Id>(capacity);
-    Id* const order = arena.template allocate<Id>(capacity);
-    Index* const segments = arena.template allocate<Index>(capacity + 1);
-    B::for_each(ctx, capacity, functors::JoinIdsRow{a.data(), static_cast<Index>(a.size()), b.data(), both});
-    const IndexList all = B::index_list(ctx, {both, static_cast<std::size_t>(capacity)}, n_rows);
+    Id* const ids = arena.template allocate<Id>(all.size);
+    Id* const order = arena.template allocate<Id>(all.size);
+    Index* const segments = arena.template allocate<Index>(all.size + 1);
     B::for_each(ctx, all.n_segments + 1, functors::DistinctIdsRow{all, ids, order, segments});
     return {ids, all.n_segments, order, segments, all.n_segments};
   }

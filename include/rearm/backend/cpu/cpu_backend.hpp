@@ -90,13 +90,32 @@ struct CpuBackend {
                    Write write, const Then& then) {
     if constexpr (std::is_same_v<Then, functors::AddRow<Scalar>>)
       if (then.a.data == y.data && then.y.view.data == y.data && then.y.write == Write::overwrite)
-        return for_each(ctx, s.rows, [=, finish = cpu::AddToSums<Scalar>{then}](Index i, SoleLane) {
-          cpu::spmm_row(s, x, y, i, write, finish);
-        });
+        return spmm_finished(ctx, s, x, y, write, cpu::AddToSums<Scalar>{then});
+    if constexpr (std::is_same_v<Then, functors::AddRowOfRow<Scalar>>)
+      if (then.y.data == y.data) return spmm_finished(ctx, s, x, y, write, cpu::AddRowOfRowToSums<Scalar>{then});
     for_each(ctx, s.rows, [=](Index i, SoleLane lane) {
       cpu::spmm_row(s, x, y, i, write, cpu::StoreSums());
       then(i, lane);
     });
+  }
+  static void gather_spmm(Context<CpuBackend>& ctx, const functors::GatherSpmmRow<Scalar>& f) {
+    const auto with = [&](const auto& finish) {
+      for_each(ctx, f.rows.n_segments,
+               [=](Index s, SoleLane) { cpu::gather_spmm_row(f.a, f.x, f.rows, f.y, s, finish); });
+    };
+    if (f.addend.data != nullptr)
+      with(cpu::AddToSums<Scalar>{{f.y, Scalar{1}, f.addend, f.y, f.alpha}});
+    else
+      with(cpu::ScaleSums<Scalar>{f.alpha});
+  }
+  template <class Then>
+  static void spmm_of_rows(Context<CpuBackend>& ctx, const functors::SpmmOfRowsRow<Scalar>& f, const IndexList&,
+                           const Then& then) {
+    const cpu::RowsElsewhere<Scalar> x{f.x, f.row_of, f.x.cols};
+    if constexpr (std::is_same_v<Then, NothingRow>)
+      spmm_finished(ctx, f.a, x, f.y.view, f.y.write, cpu::StoreSums());
+    else
+      spmm_finished(ctx, f.a, x, f.y.view, f.y.write, cpu::AddRowOfRowToSums<Scalar>{then});
   }
 
   /// Sorts positions by id (ties by position), so that a transposed gather adds in a fixed order without races.
@@ -112,18 +131,6 @@ struct CpuBackend {
       if (i == 0 || copy[order[i]] != copy[order[i - 1]]) segments[n_segments++] = i;
     segments[n_segments] = n;
     return {copy, n, order, segments, n_segments};
-  }
-  static IndexList distinct_list(Context<CpuBackend>& ctx, std::span<const Id> a, std::span<const Id> b, Index) {
-    const auto most = static_cast<Index>(a.size() + b.size());
-    Id* const ids = ctx.arena().template allocate<Id>(most);
-    Id* const order = ctx.arena().template allocate<Id>(most);
-    Index* const segments = ctx.arena().template allocate<Index>(most + 1);
-    std::copy(b.begin(), b.end(), std::copy(a.begin(), a.end(), ids));
-    std::sort(ids, ids + most);
-    const Index n = std::unique(ids, ids + most) - ids;
-    std::iota(order, order + n, Id{0});
-    std::iota(segments, segments + n + 1, Index{0});
-    return {ids, n, order, segments, n};
   }
 
   /// out = rank-one attention; see functors::AttentionRow.
@@ -151,6 +158,11 @@ struct CpuBackend {
                          MatrixView<Scalar> scores);
 
  private:
+  template <class X, class Finish>
+  static void spmm_finished(Context<CpuBackend>& ctx, const CsrView<Scalar>& s, const X& x, MatrixView<Scalar> y,
+                            Write write, const Finish& finish) {
+    for_each(ctx, s.rows, [=](Index i, SoleLane) { cpu::spmm_row(s, x, y, i, write, finish); });
+  }
   /// order <- the n positions of ids below n_rows, sorted by id, ties by position: by eleven bits at a time, the lowest
   /// first, each pass stable. Ids that nothing has computed, as in a dry run, are put into some order.
   static void sort_positions(Context<CpuBackend>& ctx, const Id* ids, Index n, Index n_rows, Id* order) {
