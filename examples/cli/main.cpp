@@ -25,7 +25,8 @@ int main(int argc, char** argv) {
     CLI::App& sweep = *app.add_subcommand("sweep", "try settings: a grid, random draws or successive halving");
     CLI::App& exported = *app.add_subcommand("export", "write a saved model's representations for other programs");
     CLI::App& report = *app.add_subcommand("report", "make a page about runs: settings, curves, results, time, memory");
-    CLI::App& reproduce = *app.add_subcommand("reproduce", "run a table or draw a figure of the paper, beside its published numbers");
+    CLI::App& reproduce =
+        *app.add_subcommand("reproduce", "run a table or draw a figure of the paper, beside its published numbers");
     const cli::Command of_train = cli::add_train(train, cli::make_entry(cli::chosen_model(argc, argv)));
     const cli::Command of_evaluate = cli::add_evaluate(evaluate);
     const cli::Command of_recommend = cli::add_recommend(recommend);
