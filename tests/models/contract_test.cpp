@@ -184,7 +184,6 @@ TEST_CASE("settings of every model make their way through JSON, and no name stan
   });
 }
 
-#if !defined(REARM_TEST_SANITIZED)  // in double
 TEST_CASE("the loss of every model has the gradients that differences say") {
   using B = Double;
   const Dataset data = idle_data();
@@ -226,7 +225,6 @@ TEST_CASE("the loss of every model has the gradients that differences say") {
     });
   });
 }
-#endif
 
 TEST_CASE("embeddings and losses of every model are finite with idle users and items, before training and after") {
   const Dataset data = idle_data();

@@ -182,6 +182,7 @@ TEST_CASE_TEMPLATE("rows of a product, and of layers' mean, are those of the who
   const IndexList rows = make_index_list(s.ctx, few.span(), 90);
   CHECK_THROWS_AS(gather_spmm(square, s(x.view()), rows), ShapeError);
   CHECK_THROWS_AS(gather_propagate_mean(square, s(x.view()), 1, rows), ShapeError);
+  CHECK_THROWS_WITH_AS(gather_propagate_mean(a, s(x.view()), 1, rows), doctest::Contains("addend"), ShapeError);
 }
 
 TEST_CASE_TEMPLATE("ids of rows of a stack, list by list", T, REARM_TEST_SCALARS) {

@@ -620,11 +620,7 @@ struct Row {
 };
 template <template <class> class M>
 Row row(const char* folder, Names names) {
-#if defined(REARM_TEST_SANITIZED)
-  return {folder, nullptr, &compare<float, M>, std::move(names)};
-#else
   return {folder, &compare<double, M>, &compare<float, M>, std::move(names)};
-#endif
 }
 
 // LightGCN's has an epsilon, others have none.
@@ -1126,12 +1122,10 @@ int compare_all(void (*Row::*in)(const fs::path&, const Names&)) {
 
 }  // namespace
 
-#if !defined(REARM_TEST_SANITIZED)
 TEST_CASE("baselines compute their authors' numbers in double") {
   REARM_SKIP_UNLESS(!case_folders("REARM_MODELS_DIR", "models").empty(), "no reference numbers of models");
   CHECK(compare_all(&Row::in_double) > 0);
 }
-#endif
 
 TEST_CASE("baselines compute their authors' numbers in float, as near as float is") {
   REARM_SKIP_UNLESS(!case_folders("REARM_MODELS_DIR", "models").empty(), "no reference numbers of models");

@@ -68,9 +68,13 @@ struct SumPlacesRow {
     T* const sum = sums.row(s);
     for (Index place = begin; place < end; ++place) {
       const T* const in = d_y.row(rows.order[place]);
-      if (place == begin) REARM_SIMD_LOOP
-      for (Index j = lane.first(); j < sums.cols; j += L::step) sum[j] = alpha * in[j];
-      else REARM_SIMD_LOOP for (Index j = lane.first(); j < sums.cols; j += L::step) sum[j] += alpha * in[j];
+      if (place == begin) {
+        REARM_SIMD_LOOP
+        for (Index j = lane.first(); j < sums.cols; j += L::step) sum[j] = alpha * in[j];
+      } else {
+        REARM_SIMD_LOOP
+        for (Index j = lane.first(); j < sums.cols; j += L::step) sum[j] += alpha * in[j];
+      }
     }
   }
 };

@@ -39,6 +39,7 @@ void gather_spmm(Context<B>& ctx, const functors::GatherSpmmRow<Real<B>>& f) {
   if (f.a.cols != f.x.rows)
     throw ShapeError(message("gather_spmm: A is ", shape_string(f.a.rows, f.a.cols), " but X is ", shape_string(f.x)));
   require_shape(f.y, f.rows.size, f.x.cols, "gather_spmm", "output");
+  if (f.addend.data != nullptr) require_shape(f.addend, f.a.rows, f.x.cols, "gather_spmm", "addend");
   if constexpr (requires { B::gather_spmm(ctx, f); })
     B::gather_spmm(ctx, f);
   else
