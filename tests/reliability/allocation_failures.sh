@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # allocation_failures.sh [STEP]: a small run once for each of its allocations, or every STEP-th, which gets no memory (tests/run/
 # allocation_failure_test.cpp), with the address and leak sanitizers; then without them, where large arrays are mappings. Prints
-# how many failed in which part of the run; a crash, a leak or an exception that is no Error ends it with another status than 0.
+# how many failed in which part of the run; a crash, a leak (counted after each run) or an exception that is no Error ends it with
+# another status than 0. Every allocation takes the first more than an hour, the second twenty minutes.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
 work=$(mktemp -d)

@@ -1,5 +1,6 @@
 /// @file allocator.cpp
-/// Replaces operator new and mmap in a test program by ones that count, and of which one call can be made to fail.
+/// Replaces operator new and delete, mmap and munmap in a test program by ones that count, and of which one call can be
+/// made to fail.
 
 #include "tests/support/allocator.hpp"
 
@@ -25,6 +26,8 @@ std::atomic<bool> failing_allocations{false};
 std::atomic<long> made{0};
 std::atomic<long> failing{0};
 std::atomic<long> spared{0};
+std::atomic<long> living{0};
+std::atomic<long> mapped{0};
 
 }  // namespace rearm::test
 
@@ -58,7 +61,12 @@ void* allocated(std::size_t bytes, std::size_t align) noexcept {
   void* p = nullptr;
   if (fails() || ::posix_memalign(&p, std::max(align, sizeof(void*)), std::max<std::size_t>(bytes, 1)) != 0)
     return nullptr;
+  ++living;
   return p;
+}
+void deleted(void* p) noexcept {
+  if (p != nullptr) --living;
+  std::free(p);
 }
 void* allocated_or_thrown(std::size_t bytes, std::size_t align) {
   void* const p = allocated(bytes, align);
@@ -85,18 +93,18 @@ void* operator new(std::size_t bytes, std::align_val_t align, const std::nothrow
 void* operator new[](std::size_t bytes, std::align_val_t align, const std::nothrow_t&) noexcept {
   return allocated(bytes, static_cast<std::size_t>(align));
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept { std::free(p); }
+void operator delete(void* p) noexcept { deleted(p); }
+void operator delete[](void* p) noexcept { deleted(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { deleted(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { deleted(p); }
+void operator delete(void* p, std::size_t) noexcept { deleted(p); }
+void operator delete[](void* p, std::size_t) noexcept { deleted(p); }
+void operator delete(void* p, std::align_val_t) noexcept { deleted(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { deleted(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { deleted(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { deleted(p); }
+void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept { deleted(p); }
+void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept { deleted(p); }
 
 #if REARM_MAPS_LARGE_ARRAYS
 extern "C" void* mmap(void* at, std::size_t bytes, int protection, int flags, int file, off_t offset) noexcept {
@@ -104,6 +112,12 @@ extern "C" void* mmap(void* at, std::size_t bytes, int protection, int flags, in
     errno = ENOMEM;
     return MAP_FAILED;
   }
-  return reinterpret_cast<void*>(::syscall(SYS_mmap, at, bytes, protection, flags, file, offset));
+  void* const p = reinterpret_cast<void*>(::syscall(SYS_mmap, at, bytes, protection, flags, file, offset));
+  if (p != MAP_FAILED) mapped += static_cast<long>(bytes);
+  return p;
+}
+extern "C" int munmap(void* at, std::size_t bytes) noexcept {
+  mapped -= static_cast<long>(bytes);
+  return static_cast<int>(::syscall(SYS_munmap, at, bytes));
 }
 #endif

@@ -17,7 +17,9 @@ namespace rearm::REARM_ABI {
 /// The numbers of users and items, and digests of the pairs of each split, in order, and of each modality's features: a
 /// JSON object of texts. Reads all features once.
 inline nlohmann::json data_digests(const Dataset& data) try {
-  nlohmann::json out = {{"users", std::to_string(data.n_users)}, {"items", std::to_string(data.n_items)}};
+  auto out = nlohmann::json::object();  // member by member: a list of values leaks them when memory ends
+  out["users"] = std::to_string(data.n_users);
+  out["items"] = std::to_string(data.n_items);
   const std::pair<const char*, const Interactions*> splits[] = {
       {"train pairs", &data.train}, {"valid pairs", &data.valid}, {"test pairs", &data.test}};
   for (const auto& [name, pairs] : splits) {

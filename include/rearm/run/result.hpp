@@ -21,6 +21,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace rearm::REARM_ABI {
 
@@ -46,13 +47,16 @@ class MetricsLog {
   }
   /// Adds the line of an epoch, whole or not at all. Throws IoError.
   void write(const EpochReport& r) {
-    nlohmann::ordered_json losses = {{"total", r.losses.total}};
+    // Objects from the first, member by member: when memory ends, a list of values leaks them, and a null that is to
+    // become an object ends the program.
+    auto line = nlohmann::ordered_json::object(), losses = line;
+    losses["total"] = r.losses.total;
     for (const auto& part : r.losses.parts()) losses[std::string(part.name)] = part.value;
-    const nlohmann::ordered_json line = {{"epoch", r.epoch},
-                                         {"losses", losses},
-                                         {"valid", r.valid},
-                                         {"seconds", r.train_seconds + r.valid_seconds},
-                                         {"valid_seconds", r.valid_seconds}};
+    line["epoch"] = r.epoch;
+    line["losses"] = std::move(losses);
+    line["valid"] = r.valid;
+    line["seconds"] = r.train_seconds + r.valid_seconds;
+    line["valid_seconds"] = r.valid_seconds;
     const std::string text = line.dump() + '\n';
     const ::off_t end = ::lseek(file_->get(), 0, SEEK_END);
     errno = 0;
@@ -85,27 +89,31 @@ inline void write_result(const std::filesystem::path& dir, const Dataset& data, 
                          std::string_view backend, int threads, const TrainResult& r,
                          const nlohmann::ordered_json& extra) {
   const auto& train = record.settings.at("train");
-  nlohmann::ordered_json json = {{"dataset", data.name},
-                                 {"features_are", data.features_are},
-                                 {"model", record.model},
-                                 {"negatives", train.at("negatives")},
-                                 {"backend", backend},
-                                 {"seed", train.at("seed")},
-                                 {"threads", threads},
-                                 {"epochs", r.epochs},
-                                 {"best_epoch", r.best_epoch},
-                                 {"valid", r.valid},
-                                 {"test", r.test},
-                                 {"step_seconds_median", r.step_seconds_median},
-                                 {"peak_rss_bytes", peak_rss_bytes()},
-                                 {"estimated_peak_bytes", r.estimated_peak_bytes},
-                                 {"settings", record.settings}};
+  auto json = nlohmann::ordered_json::object();  // member by member, as above
+  json["dataset"] = data.name;
+  json["features_are"] = data.features_are;
+  json["model"] = record.model;
+  json["negatives"] = train.at("negatives");
+  json["backend"] = backend;
+  json["seed"] = train.at("seed");
+  json["threads"] = threads;
+  json["epochs"] = r.epochs;
+  json["best_epoch"] = r.best_epoch;
+  json["valid"] = r.valid;
+  json["test"] = r.test;
+  json["step_seconds_median"] = r.step_seconds_median;
+  json["peak_rss_bytes"] = peak_rss_bytes();
+  json["estimated_peak_bytes"] = r.estimated_peak_bytes;
+  json["settings"] = record.settings;
   if (train.at("negatives") == "exclude_all") json["note"] = leaking_negatives;
-  if (r.estimated_peak_bytes > 0)
-    json["estimated_bytes"] = {{"before", r.memory.held},
-                               {"gradients_moments_weights", r.memory.arrays},
-                               {"step", r.memory.step},
-                               {"ranking", r.memory.ranking}};
+  if (r.estimated_peak_bytes > 0) {
+    auto bytes = nlohmann::ordered_json::object();
+    bytes["before"] = r.memory.held;
+    bytes["gradients_moments_weights"] = r.memory.arrays;
+    bytes["step"] = r.memory.step;
+    bytes["ranking"] = r.memory.ranking;
+    json["estimated_bytes"] = std::move(bytes);
+  }
   json.update(extra);
   write_file_atomically(dir / "result.json", [&](std::ostream& out) { out << json.dump(2) << '\n'; });
 }
