@@ -43,7 +43,7 @@ std::unique_ptr<ModelEntry> make_entry(std::string_view name) {
     std::string all;
     for (const std::string& known : names) all += (all.empty() ? "" : ", ") + known;
     throw ConfigError(rearm::detail::message("model = '", name, "': must be one of ", all,
-                                             "; of a model of your own by the program that has it"));
+                                             "; a model of your own is known to the program that it was built into alone"));
   }
   return with_model<AllModels>(name, []<template <class> class M>() -> std::unique_ptr<ModelEntry> {
     return std::make_unique<ListedEntry<M>>();
