@@ -42,8 +42,9 @@ std::unique_ptr<ModelEntry> make_entry(std::string_view name) {
   if (std::ranges::find(names, name) == names.end()) {
     std::string all;
     for (const std::string& known : names) all += (all.empty() ? "" : ", ") + known;
-    throw ConfigError(rearm::detail::message("model = '", name, "': must be one of ", all,
-                                             "; a model of your own is known to the program that it was built into alone"));
+    throw ConfigError(
+        rearm::detail::message("model = '", name, "': must be one of ", all,
+                               "; a model of your own is known to the program that it was built into alone"));
   }
   return with_model<AllModels>(name, []<template <class> class M>() -> std::unique_ptr<ModelEntry> {
     return std::make_unique<ListedEntry<M>>();
