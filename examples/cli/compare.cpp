@@ -45,10 +45,20 @@ struct CompareArguments {
   int threads = 0;
 };
 
+using Texts = std::map<std::string, std::string>;
+
+struct TrainedModel {
+  fs::path file;
+  std::string model;
+  Texts settings;  ///< without the seed
+  std::uint64_t seed = 0;
+};
+
 /// A model with settings, trained with one seed or several.
 struct ComparedRow {
   std::string name, model;
-  std::map<std::string, std::string> settings;  ///< without the seed
+  Texts settings;             ///< that its runs share
+  bool chosen_alone = false;  ///< each run chose its modalities' weights, and not the same
   std::vector<std::uint64_t> seeds;
   std::vector<fs::path> files;
   std::vector<UserMetrics> of_seeds;  ///< on the split
@@ -88,7 +98,7 @@ void add_files(const fs::path& named, std::vector<fs::path>& files) {
   }
 }
 
-void flatten(const json& settings, const std::string& prefix, std::map<std::string, std::string>& out) {
+void flatten(const json& settings, const std::string& prefix, Texts& out) {
   for (const auto& [key, value] : settings.items())
     if (value.is_object())
       flatten(value, prefix + key + '.', out);
@@ -111,7 +121,9 @@ class Comparison {
     std::vector<fs::path> files;
     for (const fs::path& named : args_.runs) add_files(named, files);
     const json digests = data_digests(data_);
-    for (const fs::path& file : files) place(file, digests);
+    std::vector<TrainedModel> models;
+    for (const fs::path& file : files) models.push_back(read_model(file, digests));
+    make_rows(models);
     if (rows_.size() < 2)
       throw DataError(message("compare: ", files.size(),
                               " model file(s) of the same settings, seeds aside; name runs of ",
@@ -151,8 +163,7 @@ class Comparison {
   }
 
  private:
-  /// Puts a model file into the row of its settings.
-  void place(const fs::path& path, const json& digests) {
+  TrainedModel read_model(const fs::path& path, const json& digests) const {
     const SafetensorsFile file(path);
     rearm::detail::require_format(file, path, model_format, former_model_formats);
     const rearm::detail::StoredSettings stored = rearm::detail::read_settings(file, path);
@@ -164,21 +175,55 @@ class Comparison {
       if (theirs.value(part, json()) != digests.at(part))
         throw DataError(message(path.string(), ": was trained on other data than ", args_.dir.string(), " (", part,
                                 " differ); name its own folder, or train on this one"));
-    std::map<std::string, std::string> settings;
-    flatten(stored.settings, {}, settings);
-    const std::string of_seed = settings["train.seed"];
-    settings.erase("train.seed");
-    std::uint64_t seed = 0;
-    std::from_chars(of_seed.data(), of_seed.data() + of_seed.size(), seed);
-    auto row = std::ranges::find_if(
-        rows_, [&](const ComparedRow& r) { return r.model == stored.model && r.settings == settings; });
-    if (row == rows_.end()) row = rows_.insert(row, {{}, stored.model, settings, {}, {}, {}, {}, {}});
-    if (const auto same = std::ranges::find(row->seeds, seed); same != row->seeds.end())
-      throw DataError(message(path.string(), " and ",
-                              row->files[static_cast<std::size_t>(same - row->seeds.begin())].string(),
-                              " have the same settings and seed; name one of them"));
-    row->seeds.push_back(seed);
-    row->files.push_back(path);
+    TrainedModel out{path, stored.model, {}, 0};
+    flatten(stored.settings, {}, out.settings);
+    const std::string seed = out.settings["train.seed"];
+    out.settings.erase("train.seed");
+    std::from_chars(seed.data(), seed.data() + seed.size(), out.seed);
+    return out;
+  }
+
+  /// Models with the same settings are a row. Weights of modalities, which REARM chooses on validation, tell rows apart
+  /// only where a seed is there with several.
+  void make_rows(const std::vector<TrainedModel>& models) {
+    using Key = std::pair<std::string, Texts>;
+    std::vector<std::pair<Key, std::vector<const TrainedModel*>>> groups;
+    const auto add = [&](auto& to, Key key, const TrainedModel& model) {
+      auto at = std::ranges::find(to, key, [](const auto& group) { return group.first; });
+      if (at == to.end()) at = to.insert(at, {std::move(key), {}});
+      at->second.push_back(&model);
+    };
+    for (const TrainedModel& model : models) {
+      Texts settings = model.settings;
+      std::erase_if(settings, [](const auto& entry) { return entry.first.ends_with("modality_weights"); });
+      add(groups, {model.model, std::move(settings)}, model);
+    }
+    const auto distinct_seeds = [](const std::vector<const TrainedModel*>& group) {
+      std::set<std::uint64_t> seeds;
+      for (const TrainedModel* model : group) seeds.insert(model->seed);
+      return seeds.size() == group.size();
+    };
+    for (const auto& [key, group] : groups) {
+      decltype(groups) parts = {{key, group}};
+      if (!distinct_seeds(group)) {
+        parts.clear();
+        for (const TrainedModel* model : group) add(parts, {model->model, model->settings}, *model);
+      }
+      for (const auto& [of_row, members] : parts) {
+        ComparedRow& row = rows_.emplace_back();
+        row.model = of_row.first;
+        row.settings = of_row.second;
+        for (const TrainedModel* model : members) {
+          if (const auto same = std::ranges::find(row.seeds, model->seed); same != row.seeds.end())
+            throw DataError(message(model->file.string(), " and ",
+                                    row.files[static_cast<std::size_t>(same - row.seeds.begin())].string(),
+                                    " have the same settings and seed; name one of them"));
+          row.seeds.push_back(model->seed);
+          row.files.push_back(model->file);
+          row.chosen_alone = row.chosen_alone || model->settings != members.front()->settings;
+        }
+      }
+    }
   }
 
   /// A row is called by its model, and where several have the same, by what differs among them.
@@ -303,6 +348,9 @@ class Comparison {
     if (negatives.contains("exclude_all")) out += message("note: ", leaking_negatives, '\n');
     if (negatives.size() > 1) out += "note: the models' negatives differ; train all with the same train.negatives\n";
     if (seeds.size() > 1) out += "note: the models' seeds differ\n";
+    for (const ComparedRow& row : rows_)
+      if (row.chosen_alone)
+        out += message("note: the runs of ", row.name, " have weights of modalities of their own\n");
     if (rows_[first].seeds.size() == 1)
       out += "note: one seed says nothing of others; train with several (sweep.seeds, or --seed)\n";
     out += message("models in the order of ", args_.by, " on validation; mean ± deviation over the seeds\n");

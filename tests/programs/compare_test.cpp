@@ -107,6 +107,21 @@ n_layers = [1, 2]
   const std::string shallow = sweep + "/runs/t001-s1", deep = sweep + "/runs/t002-s1";
   CHECK(has(run("rearm compare", {dir, shallow, deep}).out, "light_gcn n_layers=1"));
 
+  // Weights of modalities are chosen by each run; they tell rows apart only where a seed has several.
+  const auto weighted = [&](const std::string& name, const std::string& weights, const std::string& seed) {
+    const std::string at = (folder / name).string();
+    run("rearm train", test::with_small_rearm(
+                           {dir, "--out", at, "--users-modality-weights", weights, "--seed", seed, "--epochs", "1"}));
+    return at;
+  };
+  const std::string a = weighted("a", "1,0", "1"), b = weighted("b", "0,1", "2"), c = weighted("c", "0,1", "1");
+  const std::string one_row = run("rearm compare", {dir, a, b, shallow}).out;
+  CHECK(has(one_row, "the runs of rearm have weights of modalities of their own"));
+  CHECK(has(one_row, " ± "));
+  const std::string rows = run("rearm compare", {dir, a, b, c}).out;
+  CHECK(has(rows, "users.modality_weights=[0.0,1.0]"));
+  CHECK(has(rows, "users.modality_weights=[1.0,0.0]"));
+
   check_refused(folder, "rearm compare", {dir, shallow}, {"at least two models or settings"});
   check_refused(folder, "rearm compare", {dir, shallow, shallow, deep}, {"the same settings and seed"});
   check_refused(folder, "rearm compare", {dir, shallow, deep, "--against", "rearm"},

@@ -361,8 +361,8 @@ TEST_CASE("generated data becomes a folder, and data without features say which 
   std::string pairs = "who,what,day\n";
   for (int u = 0; u < 20; ++u)
     for (int k = 0; k < 8; ++k)
-      pairs += "u" + std::to_string(u) + ",i" + std::to_string((u + 3 * k) % 15) + ",2024-01-0" +
-               std::to_string(k + 1) + '\n';
+      pairs += "u" + std::to_string(u) + ",i" + std::to_string((u + 3 * k) % 15) + ",2024-0" + std::to_string(k + 1) +
+               "-1" + std::to_string(u % 10) + '\n';
   folder.write("pairs.csv", pairs);
   const std::string bare = (folder / "bare").string();
   const test::Finished table = test::run(folder, "rearm prepare",
@@ -370,8 +370,8 @@ TEST_CASE("generated data becomes a folder, and data without features say which 
                                           "what", "--time-column", "day", "--split", "time", "--out", bare});
   INFO("stderr: " << table.err);
   REQUIRE(table.status == 0);
-  CHECK(has(table.out, "ratings: none, times: yes"));
-  CHECK(has(table.out, " train " + bare + " --model light_gcn"));
+  CHECK(test::has(table.out, "ratings: none, times: yes"));
+  CHECK(test::has(table.out, " train " + bare + " --model light_gcn"));
   check_refused(folder, "rearm train", {bare, "--out", (folder / "run").string()},
                 {"REARM needs features", "rearm prepare --features", "--model light_gcn"});
 }

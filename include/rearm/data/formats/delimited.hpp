@@ -148,10 +148,12 @@ inline std::optional<double> time_value(std::string_view text) {
   if (!date.ok()) return std::nullopt;
   const double seconds = 86400.0 * static_cast<double>(std::chrono::sys_days(date).time_since_epoch().count());
   if (date_alone) return seconds;
-  const auto hour = take(2, ":"), minute = take(2, text.size() == 2 ? "" : ":");
+  const auto hour = take(2, ":");
+  const bool to_minutes = text.size() == 2;
+  const auto minute = take(2, to_minutes ? "" : ":");
   if (!hour || !minute || *hour > 23 || *minute > 59) return std::nullopt;
   double second = 0;
-  if (!text.empty()) {
+  if (!to_minutes) {
     const auto value = finite_number(text);
     if (!value || text.size() < 2 || text.front() < '0' || text.front() > '9' || !(*value < 61)) return std::nullopt;
     second = *value;
