@@ -316,7 +316,7 @@ class Comparison {
     const std::vector<PairedTest> tests = paired_tests(differences.view(), args_.bootstrap);
     TextTable out{
         {ours.name + " against", "metric", "difference", message(100 * args_.bootstrap.confidence, " % interval"),
-         "p bootstrap", "Holm", "p Wilcoxon", "Holm", "seeds better"},
+         "p bootstrap", "p bootstrap by Holm", "p Wilcoxon", "p Wilcoxon by Holm", "seeds better"},
         {}};
     for (std::size_t c = 0; c < tests.size(); ++c) {
       const PairedTest& t = tests[c];

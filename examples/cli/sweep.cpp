@@ -230,6 +230,7 @@ class Sweep {
                          " over ", best.results.size(), " seed(s); the seed below is the first.\n",
                          rearm::detail::read_text(run / "config.toml")));
     }
+    const bool concluded_before = fs::exists(args_.out / "best.json");
     const std::size_t n_models = n_open > 0 ? 0 : write_best_of_models(standings);
     for (const std::string& note : plan_.notes) conclusion += "note: " + note + '\n';
     const std::string text = table.text() + '\n' + conclusion;
@@ -239,7 +240,7 @@ class Sweep {
     for (std::size_t at = 0; (at = lines.find('\n', at)) != std::string::npos; at += 2) lines.insert(at, 1, '\n');
     write_text(args_.out / "table.md", table.markdown() + '\n' + lines);
     std::fputs(text.c_str(), stdout);
-    if (n_models > 1)
+    if (n_models > 1 && !concluded_before)
       std::fprintf(stderr,
                    "a table of the models' test metrics, each with its best settings, and tests:\n  %s compare %s %s\n",
                    called_as().c_str(), shell_word(args_.dir.string()).c_str(), shell_word(args_.out.string()).c_str());
