@@ -2,6 +2,8 @@
 // gradients, and the program that trains it. docs/a_model_of_your_own.md goes through it part by part.
 #include <rearm/rearm.hpp>
 
+#include <own_models.hpp>  // of the target rearm::program, for run_with alone
+
 #include <cmath>
 #include <cstdio>
 #include <vector>
@@ -181,7 +183,8 @@ double gradient_error() {
   return std::sqrt(error / norm);
 }
 
-int main() try {
+int main(int argc, char** argv) try {
+  if (argc > 1) return cli::run_with<MyModel>(argc, argv);  // train, sweep, evaluate, ...: `rearm` with one model more
   using B = CpuBackend<float>;
   const double error = gradient_error();
   std::printf("gradients differ from central differences by %.1e of their length\n", error);

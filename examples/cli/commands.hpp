@@ -18,6 +18,7 @@ using Command = std::function<int()>;
 /// continued names (`chosen_model`).
 Command add_train(CLI::App& command, std::shared_ptr<ModelEntry> entry);
 Command add_evaluate(CLI::App& command);
+Command add_compare(CLI::App& command);
 Command add_recommend(CLI::App& command);
 Command add_similar(CLI::App& command);
 Command add_explain(CLI::App& command);

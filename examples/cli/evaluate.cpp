@@ -299,6 +299,8 @@ void check(EvaluateArguments& args) {
 }
 
 int evaluate_model(EvaluateArguments args) {
+  args.model = model_file(args.model);
+  if (!args.compare.empty()) args.compare = model_file(args.compare);
   std::vector<Metric> metrics(all_metrics.begin(), all_metrics.end());
   check(args);
   if (!args.metrics.empty()) {
@@ -366,7 +368,7 @@ int evaluate_model(EvaluateArguments args) {
 
 Command add_evaluate(CLI::App& app) {
   const auto args = std::make_shared<EvaluateArguments>();
-  app.add_option("MODEL", args->model, "model.safetensors of a run")->required();
+  add_model(app, args->model);
   app.add_option("DIR", args->dir, "folder with the data set, whose users and items are found in the model by name")
       ->required();
   app.add_option("--split", args->split, "test or valid")
@@ -405,7 +407,7 @@ Command add_evaluate(CLI::App& app) {
       ->check(CLI::IsMember({"as-trained", "count", "leave-out"}))
       ->capture_default_str();
   app.add_option("--compare", args->compare,
-                 "model.safetensors of another run: differences user by user, their intervals, and p-values of the\n"
+                 "another run: differences user by user, their intervals, and p-values of the\n"
                  "paired bootstrap and of Wilcoxon's signed-rank test, also corrected by Holm for all metrics");
   app.add_option("--per-user", args->per_user, "write every user's metrics into this file");
   app.add_option("--format", args->format, "tsv or json")->check(CLI::IsMember({"tsv", "json"}))->capture_default_str();

@@ -42,7 +42,8 @@ Index count_blocks(const SavedModel<Cpu>& model) {
   return width > 0 && d % width == 0 ? d / width : 1;
 }
 
-int explain(const ExplainArguments& args) {
+int explain(ExplainArguments args) {
+  args.model = model_file(args.model);
   if (args.k < 1) throw ConfigError(message("k = ", args.k, ": must be at least 1"));
   const auto model = load_model<Cpu>(args.model);
   const bool internal = args.ids == "internal";
@@ -107,7 +108,7 @@ int explain(const ExplainArguments& args) {
 
 Command add_explain(CLI::App& app) {
   const auto args = std::make_shared<ExplainArguments>();
-  app.add_option("MODEL", args->model, "model.safetensors of a run")->required();
+  add_model(app, args->model);
   app.add_option("--user", args->user, "user id")->required();
   app.add_option("--items", args->items, "item ids, separated by commas (the K best)")
       ->delimiter(',')

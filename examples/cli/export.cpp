@@ -52,7 +52,8 @@ void write_seen(const fs::path& path, const Adjacency& seen) {
   write_npy(path, pairs, {2, static_cast<Index>(seen.ids.size())});
 }
 
-int export_model(const ExportArguments& args) {
+int export_model(ExportArguments args) {
+  args.model = model_file(args.model);
   if (args.faiss) require_faiss();
   const auto model = load_model<Cpu>(args.model);
   std::error_code error;
@@ -81,7 +82,7 @@ int export_model(const ExportArguments& args) {
 
 Command add_export(CLI::App& app) {
   const auto args = std::make_shared<ExportArguments>();
-  app.add_option("MODEL", args->model, "model.safetensors of a run")->required();
+  add_model(app, args->model);
   app.add_option("--out", args->out,
                  "folder for users.npy and items.npy (a row each), users.txt and items.txt (their ids, a line each),\n"
                  "seen.npy (train pairs, row 0 users, row 1 items) and about.json")

@@ -1,6 +1,6 @@
 #pragma once
 /// @file model_entry.hpp
-/// A model of the list as the program sees it: its settings by name, and how it is made.
+/// A model as the program sees it: its settings by name, and how it is made.
 
 #include <rearm/backend/cpu/cpu_backend.hpp>
 #include <rearm/data/dataset.hpp>
@@ -38,9 +38,12 @@ class ModelEntry {
   virtual void check(const Dataset& data) const = 0;
   virtual const TrainConfig& train() const = 0;
   virtual AnyRecommender<Cpu> make(Context<Cpu>& ctx, const Dataset& data, const GraphOptions& options) const = 0;
+  virtual bool runs_on_cuda() const = 0;
 };
 
 /// Throws ConfigError listing the models when there is none of that name.
 std::unique_ptr<ModelEntry> make_entry(std::string_view name);
+/// Of the library's models, and of those that the program adds (own_models.hpp).
+std::vector<std::string> entry_names();
 
 }  // namespace rearm::cli

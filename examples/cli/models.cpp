@@ -3,8 +3,6 @@
 #include "program.hpp"
 #include "settings_file.hpp"
 
-#include <rearm/models/all.hpp>
-
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -21,7 +19,7 @@ Command add_models(CLI::App& app) {
       std::fputs(to_toml(*make_entry(*name)).c_str(), stdout);
       return 0;
     }
-    for (const std::string& model : model_names()) std::printf("%s\n", model.c_str());
+    for (const std::string& model : entry_names()) std::printf("%s\n", model.c_str());
     return 0;
   };
 }

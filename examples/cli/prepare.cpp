@@ -8,6 +8,7 @@
 #include <rearm/data/item_features.hpp>
 #include <rearm/data/prepare.hpp>
 #include <rearm/data/statistics.hpp>
+#include <rearm/data/synthetic.hpp>
 #include <rearm/data/write_dataset.hpp>
 #include <rearm/io/atomic_folder.hpp>
 
@@ -40,7 +41,7 @@ struct PrepareArguments {
   std::vector<std::string> features, feature_ids;
   std::optional<Index> k_core;
   std::uint64_t seed = 0;
-  bool overwrite = false;
+  bool overwrite = false, synthetic = false;
 };
 
 /// "NAME=FILE" as a pair.
@@ -86,6 +87,24 @@ Source open_features(const std::string& name, const fs::path& file, const std::m
   return {"original", open_amazon_images(file, items)};
 }
 
+/// The generated data set as a folder's.
+FolderLog synthetic_log() {
+  FolderLog out;
+  out.data = make_synthetic();
+  const auto number_all = [](Index n, IdNames& names, std::vector<Id>& numbers) {
+    for (Id id = 0; id < n; ++id) numbers.push_back(names.add(std::to_string(id)));
+  };
+  number_all(out.data->n_users, out.log.user_names, out.users);
+  number_all(out.data->n_items, out.log.item_names, out.items);
+  std::uint8_t label = 0;
+  for (const Interactions* split : {&out.data->train, &out.data->valid, &out.data->test}) {
+    out.log.pairs.users.insert(out.log.pairs.users.end(), split->users.begin(), split->users.end());
+    out.log.pairs.items.insert(out.log.pairs.items.end(), split->items.begin(), split->items.end());
+    out.log.splits.resize(out.log.pairs.users.size(), label++);
+  }
+  return out;
+}
+
 SplitRule split_rule(const std::string& name, bool is_split) {
   const std::pair<const char*, SplitRule> rules[] = {{"keep", SplitRule::keep},
                                                      {"random", SplitRule::random},
@@ -104,19 +123,24 @@ int prepare(PrepareArguments args) {
   if (args.text.delimiter == "tab" || args.text.delimiter == "\\t") args.text.delimiter = "\t";
   if (!args.min_rating.empty() && !rearm::detail::finite_number(args.min_rating))
     throw ConfigError(message("--min-rating ", args.min_rating, ": must be a number"));
+  if (args.source.empty() != args.synthetic)
+    throw ConfigError("give either a file or folder to read, or --synthetic; see --help");
+  if (args.synthetic) args.source = "synthetic";
   require_replaceable(args.out, args.overwrite);
   const std::map<std::string, fs::path> files = named_files("--features", args.features);
   const std::map<std::string, fs::path> ids = named_files("--feature-ids", args.feature_ids);
   for (const auto& [name, file] : ids)
     if (!files.contains(name)) throw ConfigError(message("--feature-ids ", name, ": --features ", name, " is missing"));
 
-  const bool folder_given = fs::is_directory(args.source);
+  const bool folder_given = !args.synthetic && fs::is_directory(args.source);
   if (folder_given && (!args.text.delimiter.empty() || !args.text.header.empty()))
     throw ConfigError("--delimiter and --columns are for files; a folder's have tabs and a header line");
   StatusLine line;
   line.stage("reading " + args.source.string());
-  FolderLog source = folder_given ? read_folder(args.source, args.text.columns) : FolderLog();
-  if (!folder_given) source.log = read_interactions(*open_text(args.source), args.source, args.text);
+  FolderLog source = args.synthetic ? synthetic_log()
+                     : folder_given ? read_folder(args.source, args.text.columns)
+                                    : FolderLog();
+  if (!folder_given && !args.synthetic) source.log = read_interactions(*open_text(args.source), args.source, args.text);
   const InteractionLog& log = source.log;
   const bool is_split = !log.splits.empty();
   PrepareSettings settings;
@@ -141,8 +165,9 @@ int prepare(PrepareArguments args) {
   const std::string name = folder.filename().string();
   if (args.name.empty()) args.name = source.data ? source.data->name : name;
   line.clear();
-  std::printf("%s: %td interactions of %td users and %td items\n", args.source.c_str(), log.size(),
-              log.user_names.size(), log.item_names.size());
+  std::printf("%s: %td interactions of %td users and %td items; ratings: %s, times: %s\n", args.source.c_str(),
+              log.size(), log.user_names.size(), log.item_names.size(), log.ratings.empty() ? "none" : "yes",
+              log.times.empty() ? "none" : "yes");
   print_left_out(prepared.below_rating, "rated too low: left out");
   print_left_out(prepared.repeated, "repeated: the first of each user and item stays");
   print_left_out(prepared.outside_core, message("outside of the ", settings.k_core, "-core: left out").c_str());
@@ -220,7 +245,9 @@ int prepare(PrepareArguments args) {
   notes.insert(notes.end(), written->warnings.begin(), written->warnings.end());
   for (const std::string& note : notes) std::printf("note: %s\n", note.c_str());
   const std::string program = called_as(), made = shell_word(args.out.string());
-  std::printf("next: %s check %s; %s train %s\n", program.c_str(), made.c_str(), program.c_str(), made.c_str());
+  // Without features few models can be trained, and REARM not.
+  std::printf("next: %s check %s; %s train %s%s\n", program.c_str(), made.c_str(), program.c_str(), made.c_str(),
+              written->modalities.empty() ? " --model light_gcn" : "");
   return 0;
 }
 
@@ -230,8 +257,8 @@ Command add_prepare(CLI::App& app) {
   const auto args = std::make_shared<PrepareArguments>();
   app.add_option("SOURCE", args->source,
                  "a file of reviews (JSON lines) or ratings (CSV, TSV, ...), also .gz; or a folder: ours,\n"
-                 "MMRec's or RecBole's")
-      ->required();
+                 "MMRec's or RecBole's");
+  app.add_flag("--synthetic", args->synthetic, "in place of SOURCE: generated data, to try the commands with");
   app.add_option("--out", args->out, "the new folder")->required();
   app.add_option("--name", args->name, "name of the data set (the folder's)");
   app.add_flag("--overwrite", args->overwrite, "replace the data set in OUT when the new one stands");

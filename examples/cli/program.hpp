@@ -7,6 +7,7 @@
 
 #include <rearm/core/error.hpp>
 #include <rearm/io/atomic_file.hpp>
+#include <rearm/run/folder.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -22,6 +23,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <initializer_list>
 #include <stdexcept>
 #include <string>
@@ -73,6 +75,22 @@ inline void add_threads(CLI::App& app, int& threads) {
     if (error == std::errc() && number > 0 && (*end == '\0' || *end == ',')) threads = number;
   }
   app.add_option("--threads", threads, "threads, 0 for all CPUs that may be used (OMP_NUM_THREADS)")->check(decimal());
+}
+
+/// MODEL: a model file, or the folder of the run that wrote it.
+inline void add_model(CLI::App& app, std::filesystem::path& model) {
+  app.add_option("MODEL", model, "folder of a run, or its model.safetensors")->required()->type_name("TEXT");
+}
+/// The file that is meant.
+inline std::filesystem::path model_file(const std::filesystem::path& named) {
+  return rearm::detail::with_io_errors([&] {
+    if (!std::filesystem::is_directory(named)) return named;
+    std::filesystem::path file = StagedFiles::current(named, "model.safetensors");
+    if (!std::filesystem::exists(file))
+      throw DataError(named.string() +
+                      ": is a folder without model.safetensors; name the folder of a run that has one");
+    return file;
+  });
 }
 
 /// The text as one word of a shell.

@@ -85,7 +85,8 @@ Adjacency read_candidates(const fs::path& file, const IdTexts& users, const IdTe
   return items_by_user(pairs, users.size());
 }
 
-int recommend(const RecommendArguments& args) {
+int recommend(RecommendArguments args) {
+  args.model = model_file(args.model);
   if (static_cast<int>(!args.users.empty()) + static_cast<int>(!args.users_file.empty()) +
           static_cast<int>(args.all_users) + static_cast<int>(!args.new_users.empty()) !=
       1)
@@ -168,7 +169,7 @@ int recommend(const RecommendArguments& args) {
 
 Command add_recommend(CLI::App& app) {
   const auto args = std::make_shared<RecommendArguments>();
-  app.add_option("MODEL", args->model, "model.safetensors of a run")->required();
+  add_model(app, args->model);
   app.add_option("--users", args->users, "user ids, separated by commas")
       ->delimiter(',')
       ->allow_extra_args(false)

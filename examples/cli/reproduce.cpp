@@ -8,6 +8,7 @@
 #include "ranking.hpp"
 #include "reproduce_rows.hpp"
 #include "score_cells.hpp"
+#include "seed_metrics.hpp"
 #include "settings_file.hpp"
 #include "text_table.hpp"
 
@@ -147,29 +148,12 @@ class Reproduction {
   /// Per user with something in `relevant`, the mean over the seeds.
   UserMetrics users_of(Context<Cpu>& ctx, const Adjacency& relevant, std::size_t row,
                        const std::vector<std::string>& names) const {
-    UserMetrics mean;
     const std::vector<Metric> metrics = {Metric::recall, Metric::ndcg};
     const std::vector<Index> cutoffs = {10, 20};
-    std::vector<Id> users;
-    for (Index u = 0; u < relevant.rows(); ++u)
-      if (relevant.degree(u) > 0) users.push_back(static_cast<Id>(u));
-    for (const std::uint64_t seed : args_.seeds) {
-      const auto model = load_model<Cpu>(model_of(rows_[row], seed));
-      const TopK<float> lists = recommend<Cpu>(ctx, model.users.view(), users, model.items.view(), &model.seen, 20);
-      const UserMetrics of_seed = user_metrics(lists.ids.view(), users, relevant, cutoffs, metrics);
-      if (mean.users.empty()) {
-        mean.users = of_seed.users;
-        mean.names = names;
-        mean.values = Matrix<double>(of_seed.values.rows(), static_cast<Index>(names.size()));
-        std::fill_n(mean.values.data(), mean.values.size(), 0.0);
-      }
-      for (std::size_t c = 0; c < names.size(); ++c) {
-        const auto from = std::ranges::find(of_seed.names, names[c]) - of_seed.names.begin();
-        for (Index i = 0; i < of_seed.values.rows(); ++i)
-          mean.values(i, static_cast<Index>(c)) += of_seed.values(i, from) / static_cast<double>(args_.seeds.size());
-      }
-    }
-    return mean;
+    std::vector<UserMetrics> seeds;
+    for (const std::uint64_t seed : args_.seeds)
+      seeds.push_back(metrics_of_users(ctx, load_model<Cpu>(model_of(rows_[row], seed)), relevant, cutoffs, metrics));
+    return mean_over_seeds(seeds, names);
   }
 
   /// What the runs of a row have come to.

@@ -32,7 +32,8 @@ struct SimilarArguments {
   ListOutput output;
 };
 
-int similar(const SimilarArguments& args) {
+int similar(SimilarArguments args) {
+  args.model = model_file(args.model);
   const bool of_users = !args.users.empty() || !args.users_file.empty() || args.all_users;
   int given = 0;
   for (const bool flag : {!args.items.empty(), !args.items_file.empty(), args.all_items, !args.users.empty(),
@@ -79,7 +80,7 @@ int similar(const SimilarArguments& args) {
 
 Command add_similar(CLI::App& app) {
   const auto args = std::make_shared<SimilarArguments>();
-  app.add_option("MODEL", args->model, "model.safetensors of a run")->required();
+  add_model(app, args->model);
   const auto list = [&](const char* flag, std::vector<std::string>& ids, const char* help) {
     app.add_option(flag, ids, help)->delimiter(',')->allow_extra_args(false)->type_name("A,B,...");
   };

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -229,6 +230,8 @@ class Sweep {
                          " over ", best.results.size(), " seed(s); the seed below is the first.\n",
                          rearm::detail::read_text(run / "config.toml")));
     }
+    const bool concluded_before = fs::exists(args_.out / "best.json");
+    const std::size_t n_models = n_open > 0 ? 0 : write_best_of_models(standings);
     for (const std::string& note : plan_.notes) conclusion += "note: " + note + '\n';
     const std::string text = table.text() + '\n' + conclusion;
     write_text(args_.out / "table.txt", text);
@@ -237,8 +240,27 @@ class Sweep {
     for (std::size_t at = 0; (at = lines.find('\n', at)) != std::string::npos; at += 2) lines.insert(at, 1, '\n');
     write_text(args_.out / "table.md", table.markdown() + '\n' + lines);
     std::fputs(text.c_str(), stdout);
+    if (n_models > 1 && !concluded_before)
+      std::fprintf(stderr,
+                   "a table of the models' test metrics, each with its best settings, and tests:\n  %s compare %s %s\n",
+                   called_as().c_str(), shell_word(args_.dir.string()).c_str(), shell_word(args_.out.string()).c_str());
     if (!any) throw FailedLate(message("no trial ended well; the first that failed: ", best.failure));
     return n_open > 0 ? 1 : 0;
+  }
+
+  /// best.json: the runs of each model's best settings, of which `rearm compare` makes a table. Returns how many models
+  /// have any.
+  std::size_t write_best_of_models(const std::vector<TrialStanding>& standings) const {
+    nlohmann::ordered_json models = nlohmann::ordered_json::object();
+    for (const TrialStanding& s : standings) {
+      const std::string& model = plan_.trials[s.trial].model;
+      if (!s.failure.empty() || models.contains(model)) continue;
+      for (const std::uint64_t seed : plan_.seeds)
+        models[model].push_back(message("runs/", trial_name(s.trial), "-s", seed));
+    }
+    const nlohmann::ordered_json best = {{"metric", plan_.metric}, {"models", models}};
+    write_text(args_.out / "best.json", best.dump(2) + '\n');
+    return models.size();
   }
 
   SweepArguments args_;

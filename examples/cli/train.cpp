@@ -238,7 +238,11 @@ void print_beside_baselines(Context<Cpu>& ctx, const Dataset& data, const TrainC
 int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   if (args.dir.empty() != args.synthetic)
     throw ConfigError("give either a folder with a data set or --synthetic; see --help");
-  const bool cuda = args.backend == "cuda" || (args.backend == "auto" && cuda_devices() > 0);
+  if (args.backend == "cuda" && !entry.runs_on_cuda())
+    throw ConfigError(
+        message("backend = cuda: ", entry.name(),
+                " is a model of your own, which this program trains on the CPU alone; use --backend cpu"));
+  const bool cuda = args.backend == "cuda" || (args.backend == "auto" && entry.runs_on_cuda() && cuda_devices() > 0);
   if (cuda) require_cuda(args.cuda);
   StatusLine line;
   line.stage(args.synthetic ? "generating data" : "reading " + args.dir.string());

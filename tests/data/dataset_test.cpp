@@ -61,7 +61,8 @@ TEST_CASE("a folder of splits and features is read, modalities in declared order
   CHECK(!data.modalities[0].knn);
   CHECK(data.features_are == "unknown");
   const std::string held_out =
-      "; 1 are in valid or test, for which a model of ids only guesses: `rearm prepare --split random` splits anew";
+      "; 1 are in valid or test, for which a model of ids only guesses: `rearm prepare` with --split random or a "
+      "larger --k-core leaves fewer of them";
   CHECK(data.warnings == std::vector<std::string>{"1 of 3 users have no train pairs" + held_out,
                                                   "1 of 4 items have no train pairs" + held_out,
                                                   "1 test users have no train pairs but count in the means of metrics; "

@@ -141,7 +141,15 @@ TEST_CASE("delimited text: columns in any order, quotes, delimiters, no header")
   CHECK(pairs_of(read("user\titem\tt\na\tx\t\"open\nb\ty\t\"\"\n")) == pairs);  // as RecBole and pandas write it
 
   CHECK(has(data_error("user,item,rating\na,x,1\nb,y,\n"), "file: line 3: the rating is '' but must be a number"));
-  CHECK(has(data_error("user,item,time\na,x,2014-07-01\n"), "line 2: the time is '2014-07-01'"));
+  CHECK(
+      read("user,item,time\na,x,1970-01-02\na,y,2014-07-01\nb,x,2014-07-01 13:05\nb,y,2014-07-01T13:05:30.5Z\nc,x,7\n")
+          .times == std::vector<double>{86400, 1404172800, 1404219900, 1404219930.5, 7});
+  for (const char* time : {"2014-13-01", "2014-02-30", "2014-7-01", "14-07-01", "01.07.2014", "2014-07-01 24:00",
+                           "2014-07-01 13", "2014-07-01 13:5", "2014-07-01T13:05+02:00", "2014-07-01T", "-014-07-01",
+                           "2014-07-01 13:05:", "2014-07-01 13:05:-1", "2014-07-01 13:05:61", ""}) {
+    CAPTURE(std::string(time));
+    CHECK(has(data_error("user,item,time\na,x," + std::string(time) + '\n'), "line 2: the time is '"));
+  }
   CHECK(has(data_error("user,item\na,x\nb\n"), "line 3 has 1 columns but 2 are named"));
   CHECK(has(data_error("user,item,text\na,x,\"b\nc\n"), "line 2: a quote is opened"));
   CHECK(has(data_error("user,item,x_label\na,x,3\n"), "line 2: x_label is 3"));

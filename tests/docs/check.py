@@ -128,7 +128,7 @@ def pictures():
 HELD_TO = {
     "sh": (r"README|CONTRIBUTING|docs/", "runs, or commands.py says why not"),
     "toml": (r"README|CONTRIBUTING|docs/", "rearm trains or sweeps by it (commands.py)"),
-    "cmake": (r"README", "configures (commands.py)"),
+    "cmake": (r"README|docs/a_model_of_your_own", "configures (commands.py)"),
     "cpp": (r"README|docs/", "compiles (snippets.py), stands in an example, or lists functions of a header (check.py code)"),
     "json": (r"", "is JSON"),
     "python": (r"", "is Python; not run, since it needs packages and data of others"),

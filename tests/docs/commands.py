@@ -141,8 +141,14 @@ def check_flags(command, source):
             raise RuntimeError(f"neither benchmarks/main.cpp nor ./run knows --{flag}")
 
 
+def configure(project):
+    run(f"! $REAL_CMAKE -S {project} -B {project}/build -G Ninja -D CMAKE_PREFIX_PATH=$PWD/prefix 2>&1 | tee log | grep -i warning")
+    run("grep 'Generating done' log")
+
+
 def check_cmake_lines():
-    """README's CMake lines configure, in each of its three ways, with a build type; the last by what was installed before."""
+    """README's CMake lines configure, in each of its three ways, with a build type; the last by what was installed before. So do those
+    of a program of one's own model."""
     found = list(blocks("README.md"))
     head, *ways, end = [text for _, language, text in found if language == "cmake"]
     if len(ways) != 3:
@@ -155,8 +161,14 @@ def check_cmake_lines():
         for name, text in (("CMakeLists.txt", [head, way, end]), ("main.cpp", [t for _, l, t in found if l == "cpp"])):
             with open(f"{project}/{name}", "w", encoding="utf-8") as f:
                 f.write("\n".join(text) + "\n")
-        run(f"! $REAL_CMAKE -S {project} -B {project}/build -G Ninja -D CMAKE_PREFIX_PATH=$PWD/prefix 2>&1 | tee log | grep -i warning")
-        run("grep 'Generating done' log")
+        configure(project)
+    os.makedirs("own_model")
+    os.symlink(os.getcwd(), "own_model/rearm")
+    shutil.copy("examples/custom_model.cpp", "own_model/my_model.cpp")
+    (lines,) = [text for _, language, text in blocks("docs/a_model_of_your_own.md") if language == "cmake"]
+    with open("own_model/CMakeLists.txt", "w", encoding="utf-8") as f:
+        f.write(lines)
+    configure("own_model")
 
 
 def prepare_tree(source, build, work):
@@ -198,8 +210,9 @@ def main(source, build, work):
             elif language == "toml" and "[sweep]" in text:
                 with open("whole_sweep.toml", "w", encoding="utf-8") as f:
                     f.write(text)
-                commands = ["rearm sweep whole_sweep.toml small/baby --dry-run"]
-                for pattern, value in (("trials = .*", "trials = 2"), ("seeds = .*", "seeds = [1]"), ("epochs = .*", "epochs = 1")):
+                program = "custom_model" if "my_model" in text else "rearm"
+                commands = [f"{program} sweep whole_sweep.toml small/baby --dry-run"]
+                for pattern, value in (("trials = .*", "trials = 2"), ("seeds = .*", "seeds = [2025]"), ("epochs = .*", "epochs = 1")):
                     text = re.sub(rf"(?m)^{pattern}", value, text)
                 with open("sweep.toml", "w", encoding="utf-8") as f:
                     f.write(text)
@@ -230,7 +243,7 @@ def main(source, build, work):
         check_cmake_lines()
     except RuntimeError as error:
         failed += 1
-        print(f"FAILED  README.md, CMake lines: {error}")
+        print(f"FAILED  CMake lines: {error}")
     print("\n".join(["skipped:", *skipped]))
     print(f"{ran} commands ran, {failed} failed, {len(skipped)} were skipped")
     if ran < 30:

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace examples_test {
 
@@ -31,6 +33,45 @@ TEST_CASE("the examples run, and refuse wrong usage") {
     CHECK(r.status == 0);
     CHECK(test::has(r.out, "recall@20"));
   }
+  // With arguments custom_model is `rearm` with a model more.
+  CHECK(test::has(test::run(folder, "custom_model models", {}).out, "rearm\nmy_model\n"));
+  folder.write("sweep.toml", R"(
+[sweep]
+seeds = [1, 2]
+[train]
+epochs = 1
+batch_size = 64
+[model]
+name = ["my_model", "bpr_mf"]
+embedding_dim = 8
+[model.my_model]
+radius = [0.5, 2.0]
+)");
+  const std::string swept = (folder / "swept").string();
+  for (const auto& [command, arguments] : {
+           std::pair<std::string, std::vector<std::string>>{
+               "sweep", {(folder / "sweep.toml").string(), data.path().string(), "--out", swept}},
+           {"compare", {data.path().string(), swept}},
+           {"report", {swept + "/runs/t001-s1"}},
+           {"recommend", {swept + "/runs/t001-s1", "--users", "0"}},
+       }) {
+    CAPTURE(command);
+    const test::Finished r = test::run(folder, "custom_model " + command, arguments);
+    INFO("stderr: " << r.err);
+    CHECK(r.status == 0);
+    if (command != "recommend" && command != "report") CHECK(test::has(r.out, "my_model"));
+  }
+  const auto refusal = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {data.path().string(), "--model", "my_model", "--out",
+                                          (folder / "refused").string()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const test::Finished r = test::run(folder, "custom_model train", arguments);
+    CHECK(r.status == 2);
+    return r.err;
+  };
+  CHECK(test::has(refusal({"--radius", "0"}), "radius = 0"));
+  CHECK(test::has(refusal({"--backend", "cuda"}), "my_model is a model of your own"));
+  check_refused(folder, "rearm report", {swept + "/runs/t001-s1"}, {"model = 'my_model'", "model of your own"});
   check_refused(folder, "train_amazon", {}, {"DIR"});
   check_refused(folder, "train_amazon", {"--preset", "baby"}, {"--preset", "rearm train"});
   check_refused(folder, "train_amazon", {"/nowhere/at/all"}, {"/nowhere/at/all"});

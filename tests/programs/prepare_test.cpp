@@ -3,6 +3,8 @@
 
 #include "process.hpp"
 
+#include <rearm/data/load_dataset.hpp>
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -12,6 +14,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <span>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -330,6 +333,47 @@ TEST_CASE("features of raw data: found by id, filled and counted") {
   check_refused(folder, "rearm prepare", {(folder / "text.npy").string(), "--out", (folder / "new").string()},
                 {"text.npy: line 1 holds a zero byte"});
   for (const std::string& name : files_of(folder.path())) CHECK(!name.starts_with('.'));  // nothing temporary is left
+}
+
+TEST_CASE("generated data becomes a folder, and data without features say which model to train") {
+  REARM_NEEDS_PROGRAMS();
+  const Folder folder;
+  const std::string out = (folder / "synthetic").string();
+  const test::Finished r = test::run(folder, "rearm prepare", {"--synthetic", "--out", out});
+  INFO("stderr: " << r.err);
+  REQUIRE(r.status == 0);
+  const Dataset written = load_dataset(out), made = make_synthetic();
+  CHECK(written.train.size() == made.train.size());
+  CHECK(written.modalities.size() == made.modalities.size());
+  CHECK(written.modalities.front().features_are == made.modalities.front().features_are);
+  // Items that nobody has are gone; a row belongs to the item whose name is its number in the generated data.
+  for (const Id item : {0, 100}) {
+    const auto number = static_cast<Index>(std::stol(written.item_names[item]));
+    Matrix<float> ours(1, written.modalities[0].features.cols()), theirs(1, ours.cols());
+    written.modalities[0].features.copy_rows(item, ours.view());
+    made.modalities[0].features.copy_rows(number, theirs.view());
+    CHECK(std::ranges::equal(std::span(ours.data(), static_cast<std::size_t>(ours.size())),
+                             std::span(theirs.data(), static_cast<std::size_t>(theirs.size()))));
+  }
+  check_refused(folder, "rearm prepare", {out, "--synthetic", "--out", (folder / "x").string()}, {"--synthetic"});
+  check_refused(folder, "rearm prepare", {"--out", (folder / "x").string()}, {"--synthetic"});
+
+  std::string pairs = "who,what,day\n";
+  for (int u = 0; u < 20; ++u)
+    for (int k = 0; k < 8; ++k)
+      pairs += "u" + std::to_string(u) + ",i" + std::to_string((u + 3 * k) % 15) + ",2024-0" + std::to_string(k + 1) +
+               "-1" + std::to_string(u % 10) + '\n';
+  folder.write("pairs.csv", pairs);
+  const std::string bare = (folder / "bare").string();
+  const test::Finished table = test::run(folder, "rearm prepare",
+                                         {(folder / "pairs.csv").string(), "--user-column", "who", "--item-column",
+                                          "what", "--time-column", "day", "--split", "time", "--out", bare});
+  INFO("stderr: " << table.err);
+  REQUIRE(table.status == 0);
+  CHECK(test::has(table.out, "ratings: none, times: yes"));
+  CHECK(test::has(table.out, " train " + bare + " --model light_gcn"));
+  check_refused(folder, "rearm train", {bare, "--out", (folder / "run").string()},
+                {"REARM needs features", "rearm prepare --features", "--model light_gcn"});
 }
 
 TEST_CASE("a folder whose ids have gaps is renumbered in its place, features and names in step") {

@@ -35,7 +35,7 @@ inline void tidy_splits(Dataset& data) {
     std::string text = message(degrees.without_train, " of ", n, " ", what, " have no train pairs");
     if (const Index held_out = degrees.without_train - degrees.unused; held_out > 0)
       text += message("; ", held_out, " are in valid or test, for which a model of ids only guesses: ",
-                      "`rearm prepare --split random` splits anew");
+                      "`rearm prepare` with --split random or a larger --k-core leaves fewer of them");
     if (degrees.unused > 0)
       text += message("; ", degrees.unused, " ids are not used at all, which gives every table, graph and step ",
                       std::round(100 * static_cast<double>(n) / static_cast<double>(n - degrees.unused)) / 100,

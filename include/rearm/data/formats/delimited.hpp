@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <filesystem>
@@ -122,6 +123,44 @@ inline std::optional<double> finite_number(std::string_view text) {
   return value;
 }
 
+/// A number, or seconds since 1970 of a date, YYYY-MM-DD, or of a date and a time of day, YYYY-MM-DD hh:mm[:ss[.fff]],
+/// with a blank or T between and Z or nothing behind: UTC.
+inline std::optional<double> time_value(std::string_view text) {
+  if (const auto number = finite_number(text)) return number;
+  const auto take = [&](std::size_t digits, std::string_view after) -> std::optional<int> {
+    int value = 0;
+    const char* const end = text.data() + std::min(digits, text.size());
+    const auto [rest, error] = std::from_chars(text.data(), end, value);
+    if (error != std::errc() || rest != end || value < 0 || text.size() < digits || text.front() == '-')
+      return std::nullopt;
+    text.remove_prefix(digits);
+    if (text.empty() && after.empty()) return value;
+    if (text.empty() || after.find(text.front()) == std::string_view::npos) return std::nullopt;
+    text.remove_prefix(1);
+    return value;
+  };
+  if (text.ends_with('Z')) text.remove_suffix(1);
+  const bool date_alone = text.size() == 10;
+  const auto year = take(4, "-"), month = take(2, "-"), day = take(2, date_alone ? "" : " T");
+  if (!year || !month || !day) return std::nullopt;
+  const std::chrono::year_month_day date(std::chrono::year(*year), std::chrono::month(static_cast<unsigned>(*month)),
+                                         std::chrono::day(static_cast<unsigned>(*day)));
+  if (!date.ok()) return std::nullopt;
+  const double seconds = 86400.0 * static_cast<double>(std::chrono::sys_days(date).time_since_epoch().count());
+  if (date_alone) return seconds;
+  const auto hour = take(2, ":");
+  const bool to_minutes = text.size() == 2;
+  const auto minute = take(2, to_minutes ? "" : ":");
+  if (!hour || !minute || *hour > 23 || *minute > 59) return std::nullopt;
+  double second = 0;
+  if (!to_minutes) {
+    const auto value = finite_number(text);
+    if (!value || text.size() < 2 || text.front() < '0' || text.front() > '9' || !(*value < 61)) return std::nullopt;
+    second = *value;
+  }
+  return seconds + 3600.0 * *hour + 60.0 * *minute + second;
+}
+
 /// Throws IoError for a Git LFS pointer, DataError for what is no text.
 inline void require_text(std::string_view first_line, const std::filesystem::path& path) {
   require_no_pointer(first_line, path);
@@ -191,10 +230,11 @@ inline InteractionLog read_delimited(std::istream& in, const std::filesystem::pa
     std::array<std::optional<double>, 3> values;
     for (std::size_t v = 0; v < values.size(); ++v) {
       if (!column[v + 2]) continue;
-      values[v] = detail::finite_number(fields[*column[v + 2]]);
+      values[v] = v == 1 ? detail::time_value(fields[*column[v + 2]]) : detail::finite_number(fields[*column[v + 2]]);
       if (!values[v])
-        throw DataError(detail::message(place(), ": the ", numbers[v], " is '", fields[*column[v + 2]],
-                                        "' but must be a number", v == 1 ? ", for instance Unix time" : ""));
+        throw DataError(
+            detail::message(place(), ": the ", numbers[v], " is '", fields[*column[v + 2]], "' but must be a number",
+                            v == 1 ? " such as Unix time, or a date such as 2024-01-31 or 2024-01-31 13:05" : ""));
     }
     detail::add_record(log, {fields[*column[0]], fields[*column[1]], values[0], values[1], values[2]}, place);
   }

@@ -141,7 +141,10 @@ inline void require_weights(const std::vector<double>& weights, int n_modalities
 
 /// Throws ConfigError naming the first field that is out of range or conflicts with another.
 inline void validate(const RearmConfig& c, int n_modalities) {
-  if (n_modalities < 1) throw ConfigError("modalities: REARM needs at least one modality");
+  if (n_modalities < 1)
+    throw ConfigError(
+        "modalities: REARM needs features of the items, at least one modality, and there are none: add them with "
+        "`rearm prepare --features`, or take a model that needs none, such as light_gcn (--model light_gcn)");
   check_limits(c);
   detail::require_config(c.rank < c.embedding_dim, "rank", c.rank, "at least 1 and below embedding_dim");
   detail::require_weights(c.users.modality_weights, n_modalities, "users.modality_weights");
