@@ -55,10 +55,13 @@ struct CudaBackend {
   template <class Then>
   static void spmm(Context<CudaBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
                    Write write, const Then& then) {
-    // Other projects report faults of the library on arrays that are not aligned to 16 bytes.
-    const auto aligned = [](const Scalar* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
+    // Other projects report faults of the library on rows that are not aligned to 16 bytes.
+    const auto aligned = [](const auto& m) {
+      return reinterpret_cast<std::uintptr_t>(m.data) % 16 == 0 &&
+             (m.rows < 2 || m.stride * static_cast<Index>(sizeof(Scalar)) % 16 == 0);
+    };
     if (ctx.resources().options().deterministic || s.nonzeros == 0 || x.empty() ||
-        s.nonzeros > std::numeric_limits<int>::max() || !aligned(x.data) || !aligned(y.data))
+        s.nonzeros > std::numeric_limits<int>::max() || !aligned(x) || !aligned(y))
       return gpu::spmm_in_order(ctx.resources(), s, x, y, write, then);
     gpu::spmm_by_library(ctx.resources(), ctx.arena(), s, x, y, write);
     if constexpr (!std::is_same_v<Then, NothingRow>) for_each(ctx, s.rows, then);

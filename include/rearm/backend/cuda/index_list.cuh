@@ -15,7 +15,8 @@ namespace rearm::REARM_ABI::gpu {
 
 /// CUB's protocol: called once for the size of its work array, then to run. f(work, bytes) returns a status.
 template <class F>
-void with_work(Arena<CudaMemory>& arena, const char* call, const F& f) {
+void with_work(const Resources& resources, Arena<CudaMemory>& arena, const char* call, const F& f) {
+  const DeviceGuard here = resources.start();
   std::size_t bytes = 0;
   check(f(nullptr, bytes), call);
   const auto mark = arena.mark();
@@ -122,12 +123,12 @@ inline SortedIds sort_ids(const Resources& resources, Arena<CudaMemory>& arena, 
   Id* const positions = arena.allocate<Id>(n);
   launch(resources, blocks_for(n, 256), 256, positions_kernel, positions, n);
   launch(resources, 1, 1, positions_kernel, out.order + n, Index{1});
-  with_work(arena, "cub::DeviceRadixSort::SortPairs", [&](void* work, std::size_t& bytes) {
+  with_work(resources, arena, "cub::DeviceRadixSort::SortPairs", [&](void* work, std::size_t& bytes) {
     return cub::DeviceRadixSort::SortPairs(work, bytes, ids, out.sorted, static_cast<const Id*>(positions), out.order,
                                            items, 0, id_bits(n_rows), resources.stream());
   });
   launch(resources, blocks_for(n, 256), 256, heads_kernel, static_cast<const Id*>(out.sorted), n, head);
-  with_work(arena, "cub::DeviceScan::InclusiveSum", [&](void* work, std::size_t& bytes) {
+  with_work(resources, arena, "cub::DeviceScan::InclusiveSum", [&](void* work, std::size_t& bytes) {
     return cub::DeviceScan::InclusiveSum(work, bytes, static_cast<const Index*>(head), out.rank, items,
                                          resources.stream());
   });
@@ -139,6 +140,7 @@ inline IndexList index_list(const Resources& resources, Arena<CudaMemory>& arena
   const auto n = static_cast<Index>(ids.size());
   if (n == 0) return {};
   Id* const copy = arena.allocate<Id>(n);
+  const DeviceGuard here = resources.start();
   REARM_CUDA_CHECK(cudaMemcpyAsync(copy, ids.data(), ids.size_bytes(), cudaMemcpyDeviceToDevice, resources.stream()));
   Index* const segments = arena.allocate<Index>(n + 1);
   const SortedIds s = sort_ids(resources, arena, copy, n, n_rows);
@@ -152,6 +154,7 @@ inline IndexList distinct_list(const Resources& resources, Arena<CudaMemory>& ar
   const auto n = static_cast<Index>(a.size() + b.size());
   if (n == 0) return {};
   Id* const all = arena.allocate<Id>(n);
+  const DeviceGuard here = resources.start();
   REARM_CUDA_CHECK(cudaMemcpyAsync(all, a.data(), a.size_bytes(), cudaMemcpyDeviceToDevice, resources.stream()));
   if (!b.empty())
     REARM_CUDA_CHECK(

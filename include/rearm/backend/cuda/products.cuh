@@ -30,6 +30,7 @@ void gemm(const Resources& resources, Op op_a, Op op_b, T alpha, MatrixView<cons
   const T beta = write == Write::overwrite ? T{0} : T{1};
   const int m = product_extent(c.rows, "rows"), n = product_extent(c.cols, "columns"),
             inner = product_extent(k, "inner");
+  const DeviceGuard here = resources.start();
   if constexpr (std::is_same_v<T, float>)
     REARM_CUDA_CHECK(cublasSgemm(resources.blas(), flag(op_b), flag(op_a), n, m, inner, &alpha, b.data, stride(b),
                                  a.data, stride(a), &beta, c.data, stride(c)));
@@ -140,6 +141,7 @@ void spmm_by_library(const Resources& resources, Arena<CudaMemory>& arena, CsrVi
       if (y != nullptr) cusparseDestroyDnMat(y);
     }
   } of;
+  const DeviceGuard here = resources.start();
   const auto mark = arena.mark();
   int* const offsets = arena.template allocate<int>(s.rows + 1);
   launch(resources, blocks_for(s.rows + 1, 256), 256, narrow_kernel, s.offsets, s.rows + 1, offsets);
