@@ -247,6 +247,13 @@ TEST_CASE("contexts of two devices in one thread take their own memory and leave
     CHECK(there.replay.recorded());
     CHECK(equal(there.result(), want));
     CHECK(equal(here.result(), want));
+    for (Work* work : {&there, &here}) {  // the arena's memory is its context's, whoever was used last
+      cudaPointerAttributes attributes{};
+      Context<B> fresh(CudaOptions{.device = work == &there ? second : 0});
+      (work == &there ? here : there).ctx.enter();
+      REQUIRE(cudaPointerGetAttributes(&attributes, fresh.arena().allocate<float>(10)) == cudaSuccess);
+      CHECK(attributes.device == (work == &there ? second : 0));
+    }
     there.ctx.enter();
     const auto users = upload(random_matrix<float>(3, 4, 1)), items = upload(random_matrix<float>(6, 4, 2));
     const std::vector<Id> who{2, 0};

@@ -106,9 +106,7 @@ struct CudaBackend {
     else if (d_weight.wanted())
       gemm(ctx, Op::transpose, Op::none, Scalar{1}, d_output, ConstView<Scalar>(table.value), d_weight.view,
            d_weight.write);
-    gpu::launch(ctx.resources(),
-                dim3(gpu::blocks_for(table.rows(), gpu::table_tile), gpu::blocks_for(table.cols(), gpu::table_tile)),
-                gpu::table_threads, gpu::factored_adam_kernel<Scalar>, table, d_output, weight);
+    gpu::factored_adam(ctx.resources(), table, d_output, weight);
   }
 
   /// Defined in backend/cuda/ranking.cuh.

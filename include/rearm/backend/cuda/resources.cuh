@@ -21,6 +21,9 @@ struct CudaOptions {
   bool tf32 = false;
   /// Sparse products with our kernel, which sums in a fixed order, instead of cuSPARSE: the same bits run after run.
   bool deterministic = true;
+  /// Updates of tables with products in FP32 and correctly rounded divisions and roots, instead of 3xTF32
+  /// (backend/cuda/tensor_cores.cuh) and quotients and roots good to 2 units in the last place.
+  bool exact_updates = false;
 };
 
 namespace gpu {
