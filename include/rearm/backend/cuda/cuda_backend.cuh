@@ -52,6 +52,33 @@ struct CudaBackend {
                    MatrixView<const Scalar> b, MatrixView<Scalar> c, Write write) {
     gpu::gemm<Scalar>(ctx.resources(), op_a, op_b, alpha, a, b, c, write);
   }
+  /// Y = X W^T, X stored in bfloat16: one product with the three terms of W one below the other, so that X is read
+  /// once.
+  static void linear(Context<CudaBackend>& ctx, ConstView<BFloat16> x, ConstView<Scalar> weight,
+                     MatrixView<Scalar> y) requires std::same_as<Scalar, float> {
+    Scratch<CudaBackend> scratch(ctx);
+    const Index d = weight.rows;
+    const auto terms = scratch.template matrix<BFloat16>(gpu::bfloat16_terms * d, weight.cols);
+    const auto products = scratch.template matrix<float>(x.rows, gpu::bfloat16_terms * d);
+    for_each(ctx, d, gpu::SplitRow{weight, {terms.row_block(0, d), terms.row_block(d, d), terms.row_block(2 * d, d)}});
+    gpu::gemm(ctx.resources(), Op::none, Op::transpose, x, ConstView<BFloat16>(terms), products);
+    for_each(ctx, x.rows,
+             gpu::AddTermsRow{{products.col_block(0, d), products.col_block(d, d), products.col_block(2 * d, d)}, y});
+  }
+  /// d_W (+)= d_Y^T X in the same way.
+  static void linear_backward(Context<CudaBackend>& ctx, ConstView<BFloat16> x, ConstView<Scalar> d_y,
+                              Into<Scalar> d_weight) requires std::same_as<Scalar, float> {
+    Scratch<CudaBackend> scratch(ctx);
+    const Index d = d_y.cols;
+    const auto terms = scratch.template matrix<BFloat16>(d_y.rows, gpu::bfloat16_terms * d);
+    const auto products = scratch.template matrix<float>(gpu::bfloat16_terms * d, x.cols);
+    for_each(ctx, d_y.rows,
+             gpu::SplitRow{d_y, {terms.col_block(0, d), terms.col_block(d, d), terms.col_block(2 * d, d)}});
+    gpu::gemm(ctx.resources(), Op::transpose, Op::none, ConstView<BFloat16>(terms), x, products);
+    for_each(
+        ctx, d,
+        gpu::AddTermsRow{{products.row_block(0, d), products.row_block(d, d), products.row_block(2 * d, d)}, d_weight});
+  }
   template <class Then>
   static void spmm(Context<CudaBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
                    Write write, const Then& then) {
@@ -102,7 +129,7 @@ struct CudaBackend {
                             MatrixView<const Scalar> d_output, MatrixView<const Scalar> weight,
                             Into<Scalar> d_weight = {}) {
     if (table.rounded_value.data != nullptr)
-      linear_backward(ctx, ConstView<BFloat16>(table.rounded_value), d_output, d_weight, {});
+      rearm::linear_backward(ctx, ConstView<BFloat16>(table.rounded_value), d_output, d_weight, {});
     else if (d_weight.wanted())
       gemm(ctx, Op::transpose, Op::none, Scalar{1}, d_output, ConstView<Scalar>(table.value), d_weight.view,
            d_weight.write);
