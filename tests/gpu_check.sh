@@ -288,7 +288,7 @@ import json, sys
 results = json.load(open(sys.argv[1]))
 print(", ".join(f"{k}: {results['context'][k]}" for k in results["context"] if k in
                 ("device", "dense products", "sparse products", "sgemm", "triad", "gather of 26,495 rows")))
-names = "median_ms", "floor_ms", "x_floor", "launches", "arena_MB", "device_used_MB", "train_ms", "valid_ms"
+names = "median_ms", "floor_ms", "largest_term_ms", "x_floor", "launches", "arena_MB", "device_used_MB", "train_ms", "valid_ms"
 print(f"{'row':<52}" + "".join(f"{n:>15}" for n in names))
 for row in results["benchmarks"]:
     print(f"{row['name']:<52}" + "".join(f"{row[n]:15.4g}" if n in row else f"{'':15}" for n in names))

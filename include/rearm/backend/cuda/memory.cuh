@@ -4,7 +4,6 @@
 
 #include <rearm/backend/cuda/error.cuh>
 
-#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <mutex>

@@ -73,7 +73,10 @@ class CudaStepReplay {
   }
   /// Drops the recording; the next steps run as the first did.
   void forget() noexcept {
-    if (graph_ != nullptr) cudaGraphExecDestroy(graph_);
+    if (graph_ != nullptr) {
+      const std::lock_guard lock(gpu::device_wide_calls());
+      cudaGraphExecDestroy(graph_);
+    }
     graph_ = nullptr;
     settled_ = 0;
   }
