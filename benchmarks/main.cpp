@@ -31,6 +31,7 @@ constexpr const char* help =
     "  [--scaling]               the sweep over numbers of users, items and interactions instead\n"
     "  [--export=FOLDER]         writes the first shape's pairs and graphs for benchmarks/peers before it starts\n"
 #if defined(REARM_BENCH_CUDA)
+    "  [--device=N]              which device, from 0\n"
     "  [--tf32]                  dense products in TF32, and held against its rate\n"
     "  [--no-deterministic]      sparse products by cuSPARSE\n"
 #else
@@ -70,6 +71,9 @@ int main(int argc, char** argv) {
     } else if (arg == "--scaling") {
       scaling = true;
 #if defined(REARM_BENCH_CUDA)
+    } else if (arg.rfind("--device=", 0) == 0) {
+      options.device = std::atoi(arg.c_str() + 9);
+      cudaSetDevice(options.device);  // so that no other is opened
     } else if (arg == "--tf32") {
       options.tf32 = true;
     } else if (arg == "--no-deterministic") {

@@ -20,7 +20,7 @@ constexpr double rounding = 1e-5;
 struct Arguments {
   std::string dir, preset, features;
   bool synthetic = false, deterministic = true, tf32 = false;
-  int epochs = 3, threads = 0;
+  int epochs = 3, threads = 0, device = 0;
   rearm::Index users = 2000;
   std::uint64_t seed = 2025;
 };
@@ -28,8 +28,10 @@ struct Arguments {
 int compare(const Arguments& args) {
   using Gpu = rearm::CudaBackend<float>;
   if (args.dir.empty() != args.synthetic) throw rearm::ConfigError("give either a folder or --synthetic; see --help");
-  if (rearm::gpu::device_count() == 0)
-    throw rearm::ConfigError("there is no CUDA device on this machine (or no driver for it) to compare the CPU with");
+  std::string why;
+  if (rearm::gpu::device_count(&why) == 0)
+    throw rearm::ConfigError("there is no CUDA device on this machine (or no driver for it) to compare the CPU with" +
+                             why);
   rearm::SyntheticSettings made;
   made.n_users = args.users;
   made.n_items = std::max<rearm::Index>(args.users * 3 / 5, 10);
@@ -40,7 +42,8 @@ int compare(const Arguments& args) {
   if (!args.features.empty()) rearm::parse("features", args.features, settings.model.features.kind);
   settings.train.epochs = settings.train.patience = args.epochs;
   settings.train.seed = args.seed;
-  rearm::Context<Gpu> ctx({.tf32 = args.tf32, .deterministic = args.deterministic}, args.seed);
+  cudaSetDevice(args.device);  // so that no other is opened
+  rearm::Context<Gpu> ctx({.device = args.device, .tf32 = args.tf32, .deterministic = args.deterministic}, args.seed);
 
   // The same graphs for both: what differs then is the training.
   const rearm::GraphSet<float> graphs = build_on_cpu(data, settings, args.threads);
@@ -87,6 +90,7 @@ int main(int argc, char** argv) {
   app.add_option("--epochs", args.epochs, "epochs (3)")->check(CLI::PositiveNumber);
   app.add_option("--seed", args.seed, "seed of both runs (2025)");
   app.add_option("--threads", args.threads, "threads of the CPU, 0 for all CPUs that may be used");
+  app.add_option("--device", args.device, "which GPU (0)")->check(CLI::NonNegativeNumber);
   app.add_flag("--tf32", args.tf32, "dense products on the GPU in TF32");
   app.add_flag("--deterministic,!--no-deterministic", args.deterministic,
                "sparse products on the GPU by our kernel (the default) or by cuSPARSE");

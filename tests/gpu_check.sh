@@ -17,8 +17,12 @@
 #   REARM_DEPS            that folder; empty: the packages are installed
 #   REARM_PARITY_DIR      reference numbers (REARM_DEPS/shared/parity or ../shared/parity)
 #   REARM_CHECK_DATA      folder with a data set to train on for a few epochs; empty: SKIPPED
+#   REARM_CHECK_BIN       folder of rearm_tests_cuda, rearm, compare_backends and rearm_benchmarks_cuda, built elsewhere
+#                         (cmake --preset cuda -D REARM_NATIVE=OFF -D CMAKE_CUDA_ARCHITECTURES=90): taken where they run,
+#                         which saves the build, so that everything has its turn
+#   REARM_CHECK_PART      1: build, tests, what is timed; 2: what looks closer; empty: both. Each fits into ten minutes
 #   REARM_CHECK_SECONDS   for everything (570): a step that would start later is SKIPPED, one that runs then is stopped
-#   REARM_CHECK_SCALE     factor on the steps' own limits (1), for slow machines
+#   REARM_CHECK_SCALE     factor on the steps' own limits (1, whole), for slow machines
 #   REARM_CHECK_STEPS     regular expression: of the steps after the build only those whose name it finds (all)
 #   REARM_CHECK_COMMIT    what the report says it checked, where the checkout comes without git
 # shellcheck disable=SC2317 # the parts below are called by name
@@ -73,7 +77,7 @@ fi
 report=$(realpath -m -- "${1:-$root/build/gpu_report.md}")
 logs=$root/build/gpu_check
 build=$logs/build
-bin=$build/bin
+bin=${REARM_CHECK_BIN:-$build/bin}
 deps=${REARM_DEPS-}
 all_seconds=${REARM_CHECK_SECONDS:-570}
 scale=${REARM_CHECK_SCALE:-1}
@@ -107,12 +111,13 @@ excerpt() {
 }
 
 # step NAME LIMIT COMMAND...: runs it with the limit; its last lines go to the report, all of them to $logs. Shown are
-# 25 lines, or $lines. A command says with status 77 that it could not check anything.
+# 25 lines, or $lines. A command says with status 77 that it could not check anything. With $may_stop, to be stopped is no
+# failure of what is checked: INCOMPLETE.
 step() {
   local name=$1 limit=$(($2 * scale)) log=$logs/${1//[^A-Za-z0-9]/_}.log left=$((all_seconds - SECONDS)) start status
   local shown=${lines:-25}
   shift 2
-  if [[ ! $name =~ ${REARM_CHECK_STEPS:-.} && $name != @(device|configure|build) ]]; then
+  if [[ ! $name =~ ${REARM_CHECK_STEPS:-.} && $name != @(device|programs|configure|build) ]]; then
     result SKIPPED "$name" 0 'not among REARM_CHECK_STEPS'
     return 1
   fi
@@ -127,7 +132,14 @@ step() {
   case $status in
     0) result PASS "$name" $((SECONDS - start)) ;;
     77) result SKIPPED "$name" $((SECONDS - start)) "$(tail -n 1 "$log")" ;;
-    124 | 137) result FAIL "$name" $((SECONDS - start)) "stopped after $limit s" ;;
+    124 | 137)
+      if [[ -n ${may_stop-} ]]; then
+        result INCOMPLETE "$name" $((SECONDS - start)) "stopped after $limit s"
+        status=77
+      else
+        result FAIL "$name" $((SECONDS - start)) "stopped after $limit s"
+      fi
+      ;;
     *) result FAIL "$name" $((SECONDS - start)) "exit status $status" ;;
   esac
   say '```'
@@ -206,12 +218,14 @@ tests() {
   checked "${PIPESTATUS[0]}" "$logs/tests.out"
 }
 # All cases but parity's, by folder and side by side: an error that leaves a process without its device, or a case that
-# hangs, costs those behind it in the same folder.
+# hangs, costs those behind it in the same folder. A group that fails runs again with every launch waited for, so that
+# the error is that of the call which names it.
 all_tests() {
-  local -A folders=([autodiff]='*/autodiff/*' [models]='*/models/*' [train]='*/train/*' [device]='*_test.cu')
+  local -A folders=([autodiff]='*/autodiff/*' [models]='*/models/*' [train]='*/train/*' [device]='*/device_test.cu'
+    [contexts]='*/contexts_test.cu' [graphs]='*/graph_builders_test.cu')
   local names=("${!folders[@]}" others) name status failed=0
-  local seconds=$((REARM_STEP_SECONDS > 12 ? REARM_STEP_SECONDS - 8 : 4))
-  local others="${folders[*]} */parity/*"
+  local others="${folders[*]} */parity/*" end=$((SECONDS + REARM_STEP_SECONDS - 6))
+  local seconds=$((REARM_STEP_SECONDS * 2 / 3))
   need rearm_tests_cuda
   for name in "${names[@]}"; do
     local choice=(--source-file="${folders[$name]-*}")
@@ -233,6 +247,15 @@ all_tests() {
     else
       failed=1
       excerpt "$logs/tests_$name.out" 15
+      local choice=(--source-file="${folders[$name]-*}")
+      [[ $name != others ]] || choice+=(--source-file-exclude="${others// /,}")
+      seconds=$((end - SECONDS))
+      if ((seconds < 3)); then continue; fi
+      echo "== $name again, every launch waited for"
+      CUDA_LAUNCH_BLOCKING=1 timeout --foreground -k 2 "$seconds" stdbuf -oL "$bin/rearm_tests_cuda" --no-colors \
+        --abort-after=3 "${choice[@]}" >"$logs/tests_${name}_waiting.out" 2>&1
+      echo "exit status $?"
+      excerpt "$logs/tests_${name}_waiting.out" 15
     fi
   done
   echo 'the slowest cases:'
@@ -265,7 +288,7 @@ import json, sys
 results = json.load(open(sys.argv[1]))
 print(", ".join(f"{k}: {results['context'][k]}" for k in results["context"] if k in
                 ("device", "dense products", "sparse products", "sgemm", "triad", "gather of 26,495 rows")))
-names = "median_ms", "floor_ms", "x_floor", "launches", "arena_MB", "device_used_MB", "train_ms", "valid_ms"
+names = "median_ms", "floor_ms", "largest_term_ms", "x_floor", "launches", "arena_MB", "device_used_MB", "train_ms", "valid_ms"
 print(f"{'row':<52}" + "".join(f"{n:>15}" for n in names))
 for row in results["benchmarks"]:
     print(f"{row['name']:<52}" + "".join(f"{row[n]:15.4g}" if n in row else f"{'':15}" for n in names))
@@ -289,6 +312,9 @@ peer() { # peer NAME [ARGS...]: PyTorch beside bench's results of that name
   if ! python3 -c 'import numpy, sys, torch; sys.exit(not torch.cuda.is_available())'; then
     echo 'python3 has no PyTorch that sees the device'
     return 77
+  fi
+  if [[ $1 == fp32 && ! -f $logs/fp32.json ]]; then # part 2 on a fresh machine
+    bench fp32 'train_step/reference/trainable/baby/' --export="$logs/shape" >/dev/null
   fi
   if [[ ! -f $logs/shape/shape.json || ! -f $logs/$1.json ]]; then
     echo 'the benchmark left nothing to compare with'
@@ -379,7 +405,7 @@ commit=${REARM_CHECK_COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo un
 say "# GPU check" "" "$(date -u +%Y-%m-%dT%H:%MZ), commit $commit"
 device=0
 architecture=90
-if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU '; then
+if command -v nvidia-smi >/dev/null && [[ $(nvidia-smi -L 2>&1) == *'GPU '* ]]; then
   device=1
   architecture=native
   on_device 'device' 30 device_info
@@ -389,32 +415,47 @@ else
   result SKIPPED 'device' 0 'no device'
 fi
 
-configure=(--preset cuda -B "$build" -D "CMAKE_CUDA_ARCHITECTURES=$architecture" -D REARM_INSTALL=OFF -D REARM_TEST_UNITY=OFF)
-[[ -z $deps ]] || configure+=(-D "CMAKE_PREFIX_PATH=$deps")
 programs=(rearm_tests_cuda rearm_program compare_backends rearm_benchmarks_cuda)
-rm -rf "$build/CMakeCache.txt" "${programs[@]/#/$bin/}" "$bin/rearm" # none of an earlier build is to be checked
-step 'configure' 90 bash "$root/tests/gpu_check.sh" --part configure "${configure[@]}"
-# One program that does not build must not keep the others from being made.
-step 'build' 330 cmake --build "$build" --parallel "$(nproc)" --target "${programs[@]}" -- -k 0
+if [[ -n ${REARM_CHECK_BIN-} ]] && bin=$(cd -- "$REARM_CHECK_BIN" && pwd) && export REARM_CHECK_BIN=$bin &&
+  step 'programs' 60 "$bin/rearm_tests_cuda" --list-test-cases --no-intro; then
+  echo "taking the programs in $bin"
+else
+  unset REARM_CHECK_BIN
+  bin=$build/bin
+  configure=(--preset cuda -B "$build" -D "CMAKE_CUDA_ARCHITECTURES=$architecture" -D REARM_INSTALL=OFF -D REARM_TEST_UNITY=OFF)
+  [[ -z $deps ]] || configure+=(-D "CMAKE_PREFIX_PATH=$deps")
+  rm -rf "$build/CMakeCache.txt" "${programs[@]/#/$bin/}" "$bin/rearm" # none of an earlier build is to be checked
+  step 'configure' 90 bash "$root/tests/gpu_check.sh" --part configure "${configure[@]}"
+  # One program that does not build must not keep the others from being made.
+  step 'build' 330 cmake --build "$build" --parallel "$(nproc)" --target "${programs[@]}" -- -k 0
+fi
 
-on_device 'tests' 150 all_tests
-on_device 'parity' 60 parity_tests
-on_device 'compare_backends, generated data' 60 compare --users 10000
-on_device 'benchmarks' 120 bench fp32 \
-  '(train_step/reference/(trainable|trainable-bfloat16|residual)|epoch/reference/trainable|evaluate|graph_build)/baby/' \
-  --export="$logs/shape"
-on_device 'benchmarks, TF32 and cuSPARSE' 60 bench tf32 'train_step/reference/trainable/baby/' --tf32 --no-deterministic
-on_device 'PyTorch' 60 peer fp32 --no-compile
-on_device 'PyTorch, TF32' 60 peer tf32 --tf32 --no-compile
-# What fails on purpose (cuGetProcAddress, by the libraries) is no error of ours; our own calls are all checked.
-on_device 'memcheck' 90 sanitized memcheck '*/ops/*,*/eval/*,*/optim/*' --report-api-errors no
-# Our kernels alone: those of the libraries take long, and what is said of them is not for us to mend.
-on_device 'racecheck' 60 sanitized racecheck '*/ops/normalize*,*/ops/losses*,*/ops/sparse*,*/optim/*' \
-  --kernel-name kns=rearm
-lines=60 on_device 'profile' 75 profile
-on_device 'PyTorch, compiled' 120 peer fp32
-on_device 'compare_backends, TF32 and cuSPARSE' 45 compare --tf32 --no-deterministic
-on_device 'training' 60 training
+part=${REARM_CHECK_PART:-12}
+if [[ $part == *1* ]]; then
+  rm -f "$logs"/*.json
+  on_device 'tests' 180 all_tests
+  on_device 'parity' 60 parity_tests
+  on_device 'compare_backends, generated data' 60 compare --users 10000
+  on_device 'benchmarks' 120 bench fp32 \
+    '(train_step/reference/(trainable|trainable-bfloat16|residual)|epoch/reference/trainable|evaluate|graph_build)/baby/' \
+    --export="$logs/shape"
+  on_device 'benchmarks, TF32 and cuSPARSE' 60 bench tf32 'train_step/reference/trainable/baby/' --tf32 --no-deterministic
+  lines=40 on_device 'operators' 60 bench operators 'op/'
+  on_device 'PyTorch' 60 peer fp32 --no-compile
+  on_device 'PyTorch, TF32' 60 peer tf32 --tf32 --no-compile
+fi
+if [[ $part == *2* ]]; then
+  lines=60 on_device 'profile' 75 profile
+  on_device 'PyTorch, compiled' 120 peer fp32
+  on_device 'compare_backends, TF32 and cuSPARSE' 45 compare --tf32 --no-deterministic
+  on_device 'training' 60 training
+  # Our kernels alone: those of the libraries take long, and what is said of them is not for us to mend. What fails on
+  # purpose (cuGetProcAddress, by the libraries) is no error of ours; our own calls are all checked.
+  may_stop=1 on_device 'memcheck' 150 sanitized memcheck '*/ops/*,*/eval/*,*/optim/*' --report-api-errors no \
+    --kernel-name kns=rearm
+  may_stop=1 on_device 'racecheck' 90 sanitized racecheck '*/ops/normalize*,*/ops/losses*,*/ops/sparse*,*/optim/*' \
+    --kernel-name kns=rearm
+fi
 
 say "" "$SECONDS s in all; $( ((failed)) && echo 'something FAILED' || echo 'nothing failed')"
 find "$logs" -maxdepth 1 -type f -printf '%f\n' | tar -czf "${report%.md}_logs.tgz" -C "$logs" -T -

@@ -53,6 +53,7 @@ class Steps {
   /// Of the last step, before its update; on the host.
   double loss() const { return loss_; }
   std::size_t launches() const { return replay_.launches(); }
+  std::string failure() const { return std::string(replay_.failure()); }
 
  private:
   void begin_epoch(std::uint32_t epoch) {

@@ -81,7 +81,10 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
   for (int i = 0; i < (on_host ? 3 : 8); ++i) one_step();
   measure(state, machine, ctx, data.n_users + data.n_items, work, one_step, on_host ? 1 : device_steps);
   state.counters["parameters"] = static_cast<double>(trainable_scalars);
-  if (!on_host) state.counters["launches"] = static_cast<double>(steps.launches());
+  if (!on_host) {
+    state.counters["launches"] = static_cast<double>(steps.launches());
+    if (steps.launches() == 0) state.SkipWithError(("the step was not recorded: " + steps.failure()).c_str());
+  }
   state.counters["arena_MB"] = static_cast<double>(ctx.arena().capacity()) / 1e6;
   report_memory(state);
 }

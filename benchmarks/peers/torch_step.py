@@ -234,17 +234,23 @@ def main():
     shape = json.loads((args.shape / "shape.json").read_text())
     rows = [(f"PyTorch {torch.__version__}, eager", time_steps(args.shape, shape, args, False))]
     print(f"{rows[0][0]}: {rows[0][1]:.6f} s", flush=True)  # compiling may take minutes, or more than there are
+    not_timed = ["torch.compile (--no-compile)"] if args.no_compile else []
+    if args.device == "cuda":
+        not_timed.append("a recorded CUDA graph, which nobody has written")
     if not args.no_compile:
         try:
             rows.append((f"PyTorch {torch.__version__}, compiled", time_steps(args.shape, shape, args, True)))
         except Exception as error:  # no compiler, or one that this version does not like
             print(f"SKIPPED torch.compile: {type(error).__name__}: {str(error).splitlines()[0]}")
+            not_timed.append("torch.compile (it failed)")
+    compared = "the best of " + " and ".join(name.split(", ")[1] for name, _ in rows)
     best = min(seconds for _, seconds in rows)
     if args.ours:
         for run in json.loads(args.ours.read_text())["benchmarks"]:
             if run["name"].startswith("train_step/"):
                 rows.append((f"rearm, {run['name']}", run["median_ms"] / 1e3))
     print(f"{where}, medians of {args.steps} {timed} (PyTorch)")
+    print(f"peer: {compared}; not timed: {', '.join(not_timed) or 'nothing'}")
     print(f"{'step':<66}{'seconds':>9}{'peer/ours':>11}")
     for name, seconds in rows:
         ratio = f"{best / seconds:11.2f}" if "/trainable/" in name else ""  # the others are another step

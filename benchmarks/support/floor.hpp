@@ -157,12 +157,14 @@ inline double product_flops(Index m, Index n, Index k) {
 inline double bytes_of(Index rows, Index cols) { return static_cast<double>(rows) * static_cast<double>(cols) * 4.0; }
 
 /// Runs `f` under the benchmark's clock and reports GFLOP, GB, the floor in seconds and x_floor = time / floor, time
-/// being the median of the iterations. A device is waited for after every `calls` of them, which are timed together.
+/// being the median of the iterations. A device may work on the floor's terms side by side, so its largest term is
+/// given as well. It is waited for after every `calls` of them, which are timed together.
 template <class F>
 void measure(benchmark::State& state, Machine& machine, Context<B>& ctx, Index table_rows, const Work& work, const F& f,
              int calls = 1) {
-  const double floor =
-      work.flops / machine.sgemm() + work.streamed / machine.triad() + work.gathered / machine.gather(table_rows);
+  const double terms[] = {work.flops / machine.sgemm(), work.streamed / machine.triad(),
+                          work.gathered / machine.gather(table_rows)};
+  const double floor = terms[0] + terms[1] + terms[2];
   if constexpr (!on_host) f();  // libraries load their kernels when they are first called
   finish(ctx);
   set_profiled(true);
@@ -180,6 +182,7 @@ void measure(benchmark::State& state, Machine& machine, Context<B>& ctx, Index t
   state.counters["GFLOP"] = work.flops / 1e9;
   state.counters["GB"] = (work.streamed + work.gathered) / 1e9;
   state.counters["floor_ms"] = floor * 1e3;
+  if constexpr (!on_host) state.counters["largest_term_ms"] = std::ranges::max(terms) * 1e3;
   state.counters["x_floor"] = median / floor;
 }
 

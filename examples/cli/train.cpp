@@ -343,6 +343,9 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   line.clear();
   answer_signals_with("stopping after this stage");
 
+  if (!result.not_recorded.empty())
+    std::printf("note: steps were started kernel by kernel, which is slower, because recording one failed: %s\n",
+                result.not_recorded.c_str());
   if (replaces && result.best_epoch < 0) {
     std::printf("interrupted before there was a model; the earlier run in %s is as it was. Begin again with:\n  %s\n",
                 args.out.c_str(), typed_line().c_str());
@@ -418,6 +421,7 @@ Command add_train(CLI::App& app, std::shared_ptr<ModelEntry> entry) {
   app.add_flag("--overwrite", args->overwrite, "replace the run in OUT")->excludes("--resume");
   add_threads(app, args->threads);
   app.add_option("--backend", args->backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  app.add_option("--device", args->cuda.device, "cuda: which device, from 0")->check(CLI::NonNegativeNumber);
   app.add_flag("--tf32", args->cuda.tf32, "cuda: matrix products in TF32, faster and less precise");
   app.add_flag("--deterministic,!--no-deterministic", args->cuda.deterministic,
                "cuda: sparse products that give the same bits in every run (the default), or cuSPARSE's");

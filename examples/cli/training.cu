@@ -13,7 +13,10 @@ namespace {
 
 using B = CudaBackend<float>;
 
-CudaOptions options(const CudaRun& run) { return {.tf32 = run.tf32, .deterministic = run.deterministic}; }
+CudaOptions options(const CudaRun& run) {
+  cudaSetDevice(run.device);  // so that no other is opened; the context says what is wrong with it
+  return {.device = run.device, .tf32 = run.tf32, .deterministic = run.deterministic};
+}
 
 /// The model that a record names, with the settings that it holds.
 struct MakeModel {
@@ -37,7 +40,7 @@ int cuda_devices() { return gpu::device_count(); }
 void require_cuda(const CudaRun& run) {
   try {
     const Context<B> ctx(options(run));
-  } catch (const DeviceError& e) {
+  } catch (const Error& e) {
     throw ConfigError(std::string("backend = cuda: ") + e.what());
   }
 }

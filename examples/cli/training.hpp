@@ -66,6 +66,7 @@ TrainResult train_in_memory(Context<Cpu>& ctx, const ModelEntry& entry, const Da
 
 /// Settings of a GPU run that are not the model's.
 struct CudaRun {
+  int device = 0;
   bool tf32 = false;
   bool deterministic = true;
 };

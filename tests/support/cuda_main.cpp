@@ -33,7 +33,7 @@ REGISTER_REPORTER("skip_each", 0, SkipEach);
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was printed must not be lost with a program that is stopped
 #if defined(EMULATED_CUDA)
-  if (std::getenv("EMULATED_CUDA_NO_DEVICE") != nullptr) emulated_cuda::set_device_present(false);
+  if (std::getenv("EMULATED_CUDA_NO_DEVICE") != nullptr) emulated_cuda::set_failure(cudaErrorNoDevice);
 #endif
   std::vector<const char*> arguments(argv, argv + argc);
   int n_devices = 0;

@@ -27,10 +27,24 @@ class Context {
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
-  typename B::Resources& resources() noexcept { return resources_; }
-  const typename B::Resources& resources() const noexcept { return resources_; }
+  typename B::Resources& resources() noexcept {
+    enter();
+    return resources_;
+  }
+  const typename B::Resources& resources() const noexcept {
+    enter();
+    return resources_;
+  }
   /// Workspace for the values and gradients of one step.
-  Arena<Memory>& arena() noexcept { return arena_; }
+  Arena<Memory>& arena() noexcept {
+    enter();
+    return arena_;
+  }
+  /// On a device: the calling thread's arrays are made on this context's device from now on. Making a context and every
+  /// operator do so; with contexts of several devices in one thread, call it before a model is made for one of them.
+  void enter() const noexcept {
+    if constexpr (requires { resources_.enter(); }) resources_.enter();
+  }
   std::uint64_t seed() const noexcept { return seed_; }
   void set_seed(std::uint64_t seed) noexcept { seed_ = seed; }
   /// In a step that may be replayed, a key that counts the step from where the backend keeps it.

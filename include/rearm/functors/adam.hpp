@@ -63,7 +63,7 @@ struct AdamUpdate {
     put(v, v_wide, random);
   }
 
- private:
+  // A stored number as T, and T into storage.
   REARM_HD static T widen(T x) { return x; }
   REARM_HD static T widen(BFloat16 x) { return to_float(x); }
   REARM_HD static void put(T& to, T x, std::uint32_t) { to = x; }
@@ -120,7 +120,10 @@ struct AdamTarget {
     return {update, part(value),     part(moment1),   part(moment2), part(rounded1),     part(rounded2),
             key,    first_row + row, first_col + col, all_cols,      part(rounded_value)};
   }
-  /// Calls f(value, moment1, moment2) with the arrays in their stored types.
+  /// Calls f(value, moment1, moment2) with the arrays in their stored types; f is a function of the caller's side.
+#if defined(__CUDACC__)
+#pragma nv_exec_check_disable
+#endif
   template <class F>
   REARM_HD void with_kinds(const F& f) const {
     if (rounded_value.data != nullptr) {

@@ -84,8 +84,17 @@ void for_each_widened(Context<B>& ctx, ConstView<BFloat16> x, const F& f) {
 template <Backend B>
 void linear(Context<B>& ctx, ConstView<BFloat16> x, In<B> weight, In<B> bias, Out<B> y) {
   detail::require_shape(y, x.rows, weight.rows, "linear", "output");
-  detail::for_each_widened(
-      ctx, x, [&](Index first, In<B> rows) { linear(ctx, rows, weight, bias, y.row_block(first, rows.rows)); });
+  if constexpr (requires { B::linear(ctx, x, weight, y); }) {
+    using T = Real<B>;
+    detail::require_shape(weight, y.cols, x.cols, "linear", "weight");
+    B::linear(ctx, x, weight, y);
+    if (bias.data == nullptr) return;
+    detail::require_shape(bias, 1, y.cols, "linear", "bias");
+    B::for_each(ctx, y.rows, functors::AddRow<T>{y, T{1}, bias, y});
+  } else {
+    detail::for_each_widened(
+        ctx, x, [&](Index first, In<B> rows) { linear(ctx, rows, weight, bias, y.row_block(first, rows.rows)); });
+  }
 }
 
 /// d_X (+)= d_Y W, d_W (+)= d_Y^T X, d_b (+)= column sums of d_Y.
@@ -108,11 +117,18 @@ void linear_backward(Context<B>& ctx, In<B> x, In<B> d_y, Into<Real<B>> d_weight
 template <Backend B>
 void linear_backward(Context<B>& ctx, ConstView<BFloat16> x, In<B> d_y, Into<Real<B>> d_weight, Into<Real<B>> d_bias) {
   using T = Real<B>;
-  if (d_weight.wanted())
-    detail::for_each_widened(ctx, x, [&](Index first, ConstView<T> rows) {
-      gemm(ctx, Op::transpose, Op::none, T{1}, d_y.row_block(first, rows.rows), rows,
-           first == 0 ? d_weight : add_to(d_weight.view));
-    });
+  if (d_weight.wanted()) {
+    if constexpr (requires { B::linear_backward(ctx, x, d_y, d_weight); }) {
+      detail::require_shape(d_y, x.rows, d_weight.view.rows, "linear_backward", "d_y");
+      detail::require_shape(d_weight.view, d_y.cols, x.cols, "linear_backward", "d_weight");
+      B::linear_backward(ctx, x, d_y, d_weight);
+    } else {
+      detail::for_each_widened(ctx, x, [&](Index first, ConstView<T> rows) {
+        gemm(ctx, Op::transpose, Op::none, T{1}, d_y.row_block(first, rows.rows), rows,
+             first == 0 ? d_weight : add_to(d_weight.view));
+      });
+    }
+  }
   if (d_bias.wanted()) column_sum(ctx, T{1}, d_y, d_bias);
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace rearm::REARM_ABI {
 
@@ -23,6 +24,8 @@ class PlainStep {
   void forget() noexcept {}
   /// What a recorded step starts on a device.
   std::size_t launches() const noexcept { return 0; }
+  /// Why a device's step was not recorded; empty where it was, or need not be.
+  std::string_view failure() const noexcept { return {}; }
 };
 
 namespace detail {

@@ -85,6 +85,7 @@ struct TrainResult {
   std::size_t estimated_peak_bytes = 0;  ///< of the process, before the first step; 0 where it is not estimated
   MemoryEstimate memory;                 ///< what that is made of
   double step_seconds_median = 0;        ///< over the epochs, of each one's median step; on a device of its mean
+  std::string not_recorded;              ///< why a device's steps were started one by one; empty: they were recorded
 };
 
 /// Trains `model` on `data`. The model, the data, the context and the store must outlive it.
@@ -237,6 +238,7 @@ class Trainer {
     result.best_epoch = stopping_.best_epoch();
     result.valid = state_.best_valid;
     result.step_seconds_median = median(state_.step_seconds);
+    result.not_recorded = replay_.failure();
     if (result.best_epoch >= 0) {
       tell(TrainStage::testing);
       store_.load_best(model_.parameters());

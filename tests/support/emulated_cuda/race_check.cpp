@@ -99,7 +99,7 @@ struct Busy {
 
 // Whether to look at what the running thread does, if one runs.
 bool watching() {
-  if (block.current == nullptr || busy) return false;
+  if (!emulated_cuda::runs_kernel || block.current == nullptr || busy) return false;
   if (last_launch != block.launches_run) {
     const Busy here;
     last_launch = block.launches_run;

@@ -255,12 +255,12 @@ TEST_CASE("device memory is out of the host's reach, poisoned and limited") {
   emulated_cuda::set_memory_limit(std::size_t{8} << 30);
   cudaGetLastError();
 
-  emulated_cuda::set_device_present(false);
+  emulated_cuda::set_failure(cudaErrorNoDevice);
   int devices = 5;
   CHECK(cudaGetDeviceCount(&devices) == cudaErrorNoDevice);
   CHECK(devices == 0);
   CHECK(cudaMalloc(&p, 8) == cudaErrorNoDevice);
-  emulated_cuda::set_device_present(true);
+  emulated_cuda::set_failure(cudaSuccess);
   CHECK(cudaGetDeviceCount(&devices) == cudaSuccess);
   cudaGetLastError();
 }
@@ -407,6 +407,94 @@ TEST_CASE("a forbidden call spoils the capture") {
   cudaGetLastError();
 }
 
+TEST_CASE("a thread for which the device waits spoils another's capture, one that waits for itself does not") {
+  const Device<float> p(2), q(2);
+  const Stream s, theirs;
+  std::vector<float> host(2);
+  void* memory = nullptr;
+  const std::function<cudaError_t()> spoiling[] = {
+      [&] { return cudaMalloc(&memory, 8); }, [&] { return cudaFree(nullptr); },
+      [&] { return cudaDeviceSynchronize(); }, [&] { return cudaMemset(q.p, 0, 8); },
+      [&] { return cudaMemcpy(host.data(), q.p, 8, cudaMemcpyDeviceToHost); }};
+  const std::function<cudaError_t()> harmless[] = {
+      [&] { return cudaStreamSynchronize(theirs.stream); },
+      [&] { return launch(theirs.stream, 1, 32, add, q.p, 2, 1.0f); },
+      [&] { return cudaMemsetAsync(q.p, 0, 8, cudaStreamPerThread); },
+      [&] { return cudaMemcpyAsync(host.data(), q.p, 8, cudaMemcpyDeviceToHost, cudaStreamPerThread); },
+      [&] { return cudaStreamSynchronize(cudaStreamPerThread); }};
+  const auto capture = [&](const auto& meanwhile, cudaError_t expected, bool spoilt) {
+    REQUIRE(cudaStreamBeginCapture(s.stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+    cudaError_t got = cudaSuccess;
+    std::thread([&] { got = meanwhile(); }).join();
+    CHECK(got == expected);
+    cudaGraph_t graph = nullptr;
+    CHECK(cudaStreamEndCapture(s.stream, &graph) == (spoilt ? cudaErrorStreamCaptureInvalidated : cudaSuccess));
+    if (graph != nullptr) CHECK(cudaGraphDestroy(graph) == cudaSuccess);
+  };
+  for (const auto& call : spoiling) capture(call, cudaErrorStreamCaptureUnsupported, true);
+  for (const auto& call : harmless) capture(call, cudaSuccess, false);
+  // On another device it disturbs nobody.
+  emulated_cuda::set_devices(2);
+  capture([&] { return cudaSetDevice(1), cudaDeviceSynchronize(); }, cudaSuccess, false);
+  emulated_cuda::set_devices(1);
+  cudaGetLastError();
+}
+
+TEST_CASE("every device has its memory, its streams and its kernels, and every thread its current device") {
+  emulated_cuda::set_devices(2);
+  const Device<float> here(std::vector<float>{1, 2});
+  const Stream stream;
+  REQUIRE(cudaSetDevice(1) == cudaSuccess);
+  CHECK(cudaSetDevice(2) == cudaErrorInvalidDevice);
+  std::thread([] {
+    int device = -1;
+    CHECK(cudaGetDevice(&device) == cudaSuccess);
+    CHECK(device == 0);
+  }).join();
+  {
+    const Device<float> there(std::vector<float>{3, 4});
+    const Stream other;
+    cudaPointerAttributes attributes{};
+    CHECK(cudaPointerGetAttributes(&attributes, there.p + 1) == cudaSuccess);
+    CHECK(attributes.device == 1);
+    CHECK(launch(stream.stream, 1, 32, add, here.p, 2, 1.0f) == cudaErrorInvalidResourceHandle);
+    CHECK(launch(other.stream, 1, 32, add, there.p, 2, 1.0f) == cudaSuccess);
+    CHECK(there.get() == std::vector<float>{4, 5});
+    CHECK_FALSE(death([&] {
+                  launch(other.stream, 1, 32, add, here.p, 2, 1.0f);
+                  cudaDeviceSynchronize();
+                }).empty());
+    CHECK(cudaMemcpyAsync(there.p, here.p, 8, cudaMemcpyDeviceToDevice, stream.stream) == cudaSuccess);
+    CHECK(cudaStreamSynchronize(stream.stream) == cudaSuccess);
+    CHECK(there.get() == std::vector<float>{1, 2});
+  }
+  CHECK(cudaSetDevice(0) == cudaSuccess);
+  emulated_cuda::set_devices(1);
+  cudaGetLastError();
+}
+
+TEST_CASE("a stream that is waited for runs alone, after the events that it waits for") {
+  const Device<float> p(std::vector<float>{0, 0}), q(std::vector<float>{0, 0});
+  const Stream one, two;
+  float* pinned = nullptr;
+  REQUIRE(cudaMallocHost(&pinned, 16) == cudaSuccess);
+  cudaEvent_t event;
+  REQUIRE(cudaEventCreate(&event) == cudaSuccess);
+  REQUIRE(launch(one.stream, 1, 2, add, p.p, 2, 1.0f) == cudaSuccess);
+  REQUIRE(cudaMemcpyAsync(pinned, p.p, 8, cudaMemcpyDeviceToHost, two.stream) == cudaSuccess);
+  REQUIRE(cudaStreamSynchronize(two.stream) == cudaSuccess);
+  CHECK(pinned[0] == 0);  // nothing said that it comes after the kernel
+  REQUIRE(cudaEventRecord(event, one.stream) == cudaSuccess);
+  REQUIRE(launch(one.stream, 1, 2, add, p.p, 2, 1.0f) == cudaSuccess);
+  REQUIRE(cudaStreamWaitEvent(two.stream, event) == cudaSuccess);
+  REQUIRE(cudaMemcpyAsync(pinned, p.p, 8, cudaMemcpyDeviceToHost, two.stream) == cudaSuccess);
+  REQUIRE(cudaStreamSynchronize(two.stream) == cudaSuccess);
+  CHECK(pinned[0] == 1);
+  CHECK(p.get()[0] == 2);
+  CHECK(cudaEventDestroy(event) == cudaSuccess);
+  CHECK(cudaFreeHost(pinned) == cudaSuccess);
+}
+
 TEST_CASE_TEMPLATE("dense products match naive loops", T, float, double) {
   std::mt19937 random(1);
   const auto fill = [&](int count) {
@@ -497,10 +585,10 @@ TEST_CASE_TEMPLATE("sparse products match naive loops", Index, std::int32_t, std
     };
     std::vector<float> b_values(20);
     std::iota(b_values.begin(), b_values.end(), 1.0f);
-    const Device<float> b(b_values), c(20);
+    const Device<float> b(b_values), c(24);
     cusparseConstDnMatDescr_t b_matrix = nullptr;
     cusparseDnMatDescr_t c_matrix = nullptr;
-    const int ld_b = 4, ld_c = 5;
+    const int ld_b = 4, ld_c = 8;
     REQUIRE(cusparseCreateConstDnMat(&b_matrix, 4, 2, ld_b, b.p, CUDA_R_32F, order) == CUSPARSE_STATUS_SUCCESS);
     REQUIRE(cusparseCreateDnMat(&c_matrix, 3, 2, ld_c, c.p, CUDA_R_32F, order) == CUSPARSE_STATUS_SUCCESS);
     const float alpha = 2;

@@ -6,7 +6,9 @@
 #include <rearm/backend/cuda/rows.cuh>
 #include <rearm/functors/attention.hpp>
 
+#include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 namespace rearm::REARM_ABI::gpu {
 
@@ -14,6 +16,28 @@ namespace rearm::REARM_ABI::gpu {
 inline constexpr int attention_warps = 4;
 /// The width that kernels are specialized for: the published embedding_dim.
 inline constexpr int attention_width = 64;
+
+/// Powers of the base in which a device is quick: of floats 2 (`ex2.approx.ftz`: 2 units in the last place, below
+/// 2^-126 zero), of doubles e. A weight is then of(x log e), x <= 0 up to rounding, and off by at most (2 |x| + 4)
+/// 2^-24 of itself: the logarithm is multiplied into the query once, so that an exponential is one instruction.
+template <class T>
+struct Power {
+  static constexpr T log_e = static_cast<T>(std::is_same_v<T, float> ? 1.4426950408889634 : 1.0);
+  static constexpr T inverse_log_e = static_cast<T>(std::is_same_v<T, float> ? 0.6931471805599453 : 1.0);
+  __device__ static T of(T x) {
+    if constexpr (!std::is_same_v<T, float>) {
+      return std::exp(x);
+    } else {
+#if defined(__CUDA_ARCH__)
+      float y;
+      asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+      return y;
+#else
+      return std::exp2(x);
+#endif
+    }
+  }
+};
 
 /// The largest and the smallest key of a node: the largest logit of row a belongs to one of them.
 template <class T>
@@ -72,12 +96,12 @@ REARM_KERNEL void attention_kernel(functors::AttentionInput<T> in, MatrixView<T>
   const T* const v = in.v.row(i);
   const KeyRange<T> range = key_range(k, d, lane);
   for (Index a = lane.first(); a < d; a += WarpLane::step) {
-    const T q = in.scale * in.q(i, a);
+    const T q = in.scale * Power<T>::log_e * in.q(i, a);
     const T top = range.top(q);
     T sum{0};
     T value{0};
     for_each_weight<D>(in, i, a, [&](Index b, T multiplier) {
-      const T weight = functors::fast_exp(q * k[b] - top);
+      const T weight = Power<T>::of(q * k[b] - top);
       sum += weight;
       value += weight * multiplier * v[b];
     });
@@ -102,14 +126,14 @@ REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f,
   std::uint64_t kept_high = 0;
   for (Index row = 0; row + lane.first() < d; row += warp_size) {
     const Index a = row + lane.first();
-    const T q = in.scale * in.q(i, a);
+    const T q = in.scale * Power<T>::log_e * in.q(i, a);
     const T top = range.top(q);
     const T out = f.out(i, a);
     T sum{0};
     T d_q{0};
     std::uint64_t kept = 0;
     for_each_weight<D>(in, i, a, [&](Index b, T multiplier) {
-      const T weight = functors::fast_exp(q * k[b] - top);
+      const T weight = Power<T>::of(q * k[b] - top);
       sum += weight;
       d_q += weight * (multiplier * v[b] - out) * k[b];
       if (D > 0 && multiplier != T{0}) kept |= std::uint64_t{1} << b;
@@ -138,7 +162,7 @@ REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f,
       T out{0};
       std::uint64_t kept = row == 0 ? kept_low : kept_high;
       if (own < d) {
-        q = in.scale * in.q(i, own);
+        q = in.scale * Power<T>::log_e * in.q(i, own);
         factor = f.d_out(i, own) * inverse_sum(i, own);
         out = f.out(i, own);
         if (D == 0)
@@ -155,7 +179,7 @@ REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f,
         const T top = range.top(q_a);
         REARM_UNROLL
         for (int c = 0; c < 2; ++c) {
-          const T g = factor_a * functors::fast_exp(q_a * key[c] - top);
+          const T g = factor_a * Power<T>::of(q_a * key[c] - top);
           const bool keep = (kept_a >> (c * warp_size + lane.lane) & 1) != 0;
           const T multiplier = keep ? (in.dropout ? in.keep_scale : T{1}) : T{0};
           d_v[c] += g * multiplier;
@@ -167,7 +191,7 @@ REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f,
     for (int c = 0; c < 2; ++c) {
       const Index b = first + c * warp_size + lane.first();
       if (b >= d) continue;
-      f.d_k(i, b) = d_k[c];
+      f.d_k(i, b) = Power<T>::inverse_log_e * d_k[c];
       f.d_v(i, b) = d_v[c];
     }
   }

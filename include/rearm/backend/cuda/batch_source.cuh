@@ -41,6 +41,7 @@ class CudaBatchSource {
                   Index batch_size, std::uint64_t seed, int n_negatives = 1)
       : ctx_(&ctx), n_items_(n_items), batch_size_(batch_size), seed_(seed), n_negatives_(n_negatives) {
     PairSampler::check(train, excluded, n_items, batch_size, n_negatives);
+    ctx.enter();
     users_ = Ids(train.users);
     items_ = Ids(train.items);
     excluded_offsets_ = Buffer<Index, CudaMemory>(excluded.offsets);
@@ -62,7 +63,7 @@ class CudaBatchSource {
     const Index n = order_.size();
     gpu::launch(resources, gpu::blocks_for(n, 256), 256, gpu::shuffle_keys_kernel,
                 RandomKey{seed_, functors::shuffle_stream, epoch}, n, keys_.data(), pairs_.data());
-    gpu::with_work(ctx_->arena(), "cub::DeviceRadixSort::SortPairs", [&](void* work, std::size_t& bytes) {
+    gpu::with_work(resources, ctx_->arena(), "cub::DeviceRadixSort::SortPairs", [&](void* work, std::size_t& bytes) {
       return cub::DeviceRadixSort::SortPairs(work, bytes, static_cast<const std::uint64_t*>(keys_.data()),
                                              sorted_keys_.data(), static_cast<const Id*>(pairs_.data()), order_.data(),
                                              gpu::item_count(n, "shuffle"), 0, 64, resources.stream());

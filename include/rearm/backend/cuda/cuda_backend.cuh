@@ -52,13 +52,43 @@ struct CudaBackend {
                    MatrixView<const Scalar> b, MatrixView<Scalar> c, Write write) {
     gpu::gemm<Scalar>(ctx.resources(), op_a, op_b, alpha, a, b, c, write);
   }
+  /// Y = X W^T, X stored in bfloat16: one product with the three terms of W one below the other, so that X is read
+  /// once.
+  static void linear(Context<CudaBackend>& ctx, ConstView<BFloat16> x, ConstView<Scalar> weight,
+                     MatrixView<Scalar> y) requires std::same_as<Scalar, float> {
+    Scratch<CudaBackend> scratch(ctx);
+    const Index d = weight.rows;
+    const auto terms = scratch.template matrix<BFloat16>(gpu::bfloat16_terms * d, weight.cols);
+    const auto products = scratch.template matrix<float>(x.rows, gpu::bfloat16_terms * d);
+    for_each(ctx, d, gpu::SplitRow{weight, {terms.row_block(0, d), terms.row_block(d, d), terms.row_block(2 * d, d)}});
+    gpu::gemm(ctx.resources(), Op::none, Op::transpose, x, ConstView<BFloat16>(terms), products);
+    for_each(ctx, x.rows,
+             gpu::AddTermsRow{{products.col_block(0, d), products.col_block(d, d), products.col_block(2 * d, d)}, y});
+  }
+  /// d_W (+)= d_Y^T X in the same way.
+  static void linear_backward(Context<CudaBackend>& ctx, ConstView<BFloat16> x, ConstView<Scalar> d_y,
+                              Into<Scalar> d_weight) requires std::same_as<Scalar, float> {
+    Scratch<CudaBackend> scratch(ctx);
+    const Index d = d_y.cols;
+    const auto terms = scratch.template matrix<BFloat16>(d_y.rows, gpu::bfloat16_terms * d);
+    const auto products = scratch.template matrix<float>(gpu::bfloat16_terms * d, x.cols);
+    for_each(ctx, d_y.rows,
+             gpu::SplitRow{d_y, {terms.col_block(0, d), terms.col_block(d, d), terms.col_block(2 * d, d)}});
+    gpu::gemm(ctx.resources(), Op::transpose, Op::none, ConstView<BFloat16>(terms), x, products);
+    for_each(
+        ctx, d,
+        gpu::AddTermsRow{{products.row_block(0, d), products.row_block(d, d), products.row_block(2 * d, d)}, d_weight});
+  }
   template <class Then>
   static void spmm(Context<CudaBackend>& ctx, CsrView<Scalar> s, MatrixView<const Scalar> x, MatrixView<Scalar> y,
                    Write write, const Then& then) {
-    // Other projects report faults of the library on arrays that are not aligned to 16 bytes.
-    const auto aligned = [](const Scalar* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
+    // Other projects report faults of the library on rows that are not aligned to 16 bytes.
+    const auto aligned = [](const auto& m) {
+      return reinterpret_cast<std::uintptr_t>(m.data) % 16 == 0 &&
+             (m.rows < 2 || m.stride * static_cast<Index>(sizeof(Scalar)) % 16 == 0);
+    };
     if (ctx.resources().options().deterministic || s.nonzeros == 0 || x.empty() ||
-        s.nonzeros > std::numeric_limits<int>::max() || !aligned(x.data) || !aligned(y.data))
+        s.nonzeros > std::numeric_limits<int>::max() || !aligned(x) || !aligned(y))
       return gpu::spmm_in_order(ctx.resources(), s, x, y, write, then);
     gpu::spmm_by_library(ctx.resources(), ctx.arena(), s, x, y, write);
     if constexpr (!std::is_same_v<Then, NothingRow>) for_each(ctx, s.rows, then);
@@ -99,13 +129,11 @@ struct CudaBackend {
                             MatrixView<const Scalar> d_output, MatrixView<const Scalar> weight,
                             Into<Scalar> d_weight = {}) {
     if (table.rounded_value.data != nullptr)
-      linear_backward(ctx, ConstView<BFloat16>(table.rounded_value), d_output, d_weight, {});
+      rearm::linear_backward(ctx, ConstView<BFloat16>(table.rounded_value), d_output, d_weight, {});
     else if (d_weight.wanted())
       gemm(ctx, Op::transpose, Op::none, Scalar{1}, d_output, ConstView<Scalar>(table.value), d_weight.view,
            d_weight.write);
-    gpu::launch(ctx.resources(),
-                dim3(gpu::blocks_for(table.rows(), gpu::table_tile), gpu::blocks_for(table.cols(), gpu::table_tile)),
-                gpu::table_threads, gpu::factored_adam_kernel<Scalar>, table, d_output, weight);
+    gpu::factored_adam(ctx.resources(), table, d_output, weight);
   }
 
   /// Defined in backend/cuda/ranking.cuh.

@@ -87,6 +87,7 @@ inline NeighborTable co_occurrence_neighbors(const Resources& resources, const A
   Matrix<int, CudaMemory> counts(batch, n);
   for (Index first = 0; first < n; first += batch) {
     const MatrixView<int> part = counts.view().row_block(0, std::min(batch, n - first));
+    const DeviceGuard here = resources.start();
     REARM_CUDA_CHECK(
         cudaMemsetAsync(part.data, 0, static_cast<std::size_t>(part.size()) * sizeof(int), resources.stream()));
     launch(resources, static_cast<unsigned>(part.rows), row_warps * warp_size, co_occurrence_kernel,

@@ -15,7 +15,8 @@ namespace rearm::REARM_ABI::gpu {
 
 /// CUB's protocol: called once for the size of its work array, then to run. f(work, bytes) returns a status.
 template <class F>
-void with_work(Arena<CudaMemory>& arena, const char* call, const F& f) {
+void with_work(const Resources& resources, Arena<CudaMemory>& arena, const char* call, const F& f) {
+  const DeviceGuard here = resources.start();
   std::size_t bytes = 0;
   check(f(nullptr, bytes), call);
   const auto mark = arena.mark();
@@ -67,10 +68,20 @@ REARM_KERNEL void distinct_kernel(const Id* sorted, const Index* rank, Index n, 
 /// Up to this many ids are sorted by counting, each against all: fewer launches than CUB's sort and scan.
 inline constexpr Index counted_ids = 8192;
 
-/// Puts id i after all smaller ids and after the equal ones that precede it.
+/// The ids of one list after the other.
+struct TwoLists {
+  const Id* first;
+  Index n_first;
+  const Id* second;
+  Index n_second;
+  REARM_HD Index size() const { return n_first + n_second; }
+  __device__ Id operator[](Index i) const { return i < n_first ? first[i] : second[i - n_first]; }
+};
+
+/// Puts id i after all smaller ids and after the equal ones that precede it, and a copy where it stood.
 struct CountPlaceRow {
-  const Id* ids;
-  Index n;
+  TwoLists ids;
+  Id* copy;
   Id* sorted;
   Id* order;
   Index* head;
@@ -78,19 +89,28 @@ struct CountPlaceRow {
     const Id own = ids[i];
     int smaller = 0;
     int equal = 0;
-    for (Index j = lane.first(); j < n; j += WarpLane::step) {
-      smaller += ids[j] < own ? 1 : 0;
-      equal += ids[j] == own && j < i ? 1 : 0;
-    }
+    const auto count = [&](const Id* list, Index n, Index before) {
+      for (Index j = lane.first(); j < n; j += WarpLane::step) {
+        smaller += list[j] < own ? 1 : 0;
+        equal += list[j] == own && j < before ? 1 : 0;
+      }
+    };
+    count(ids.first, ids.n_first, i);
+    count(ids.second, ids.n_second, i - ids.n_first);
     smaller = lane.sum(smaller);
     equal = lane.sum(equal);
     if (!lane.leads()) return;
+    copy[i] = own;
     sorted[smaller + equal] = own;
     order[smaller + equal] = static_cast<Id>(i);
     head[smaller + equal] = equal == 0 ? 1 : 0;
-    if (i == 0) order[n] = 0;
+    if (i == 0) order[ids.size()] = 0;
   }
 };
+REARM_KERNEL void join_kernel(TwoLists ids, Id* to) {
+  const Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < ids.size()) to[i] = ids[i];
+}
 /// rank_i = head_0 + ... + head_i
 struct CountHeadsRow {
   const Index* head;
@@ -103,31 +123,36 @@ struct CountHeadsRow {
   }
 };
 
-/// Sorted ids, their positions (stable; n of each) and the 1-based rank of each id's run.
+/// The ids, sorted ids, their positions (stable; n of each) and the 1-based rank of each id's run.
 struct SortedIds {
+  Id* ids;
   Id* sorted;
   Id* order;  ///< n + 1: the last is read where a segment is empty
   Index* rank;
 };
 
-inline SortedIds sort_ids(const Resources& resources, Arena<CudaMemory>& arena, const Id* ids, Index n, Index n_rows) {
+inline SortedIds sort_ids(const Resources& resources, Arena<CudaMemory>& arena, const TwoLists& ids, Index n_rows) {
+  const Index n = ids.size();
   const int items = item_count(n, "gather");
-  const SortedIds out{arena.allocate<Id>(n), arena.allocate<Id>(n + 1), arena.allocate<Index>(n)};
+  const SortedIds out{arena.allocate<Id>(n), arena.allocate<Id>(n), arena.allocate<Id>(n + 1),
+                      arena.allocate<Index>(n)};
   Index* const head = arena.allocate<Index>(n);
   if (n <= counted_ids) {
-    for_each(resources, n, CountPlaceRow{ids, n, out.sorted, out.order, head});
+    for_each(resources, n, CountPlaceRow{ids, out.ids, out.sorted, out.order, head});
     for_each(resources, n, CountHeadsRow{head, out.rank});
     return out;
   }
+  launch(resources, blocks_for(n, 256), 256, join_kernel, ids, out.ids);
   Id* const positions = arena.allocate<Id>(n);
   launch(resources, blocks_for(n, 256), 256, positions_kernel, positions, n);
   launch(resources, 1, 1, positions_kernel, out.order + n, Index{1});
-  with_work(arena, "cub::DeviceRadixSort::SortPairs", [&](void* work, std::size_t& bytes) {
-    return cub::DeviceRadixSort::SortPairs(work, bytes, ids, out.sorted, static_cast<const Id*>(positions), out.order,
-                                           items, 0, id_bits(n_rows), resources.stream());
+  with_work(resources, arena, "cub::DeviceRadixSort::SortPairs", [&](void* work, std::size_t& bytes) {
+    return cub::DeviceRadixSort::SortPairs(work, bytes, static_cast<const Id*>(out.ids), out.sorted,
+                                           static_cast<const Id*>(positions), out.order, items, 0, id_bits(n_rows),
+                                           resources.stream());
   });
   launch(resources, blocks_for(n, 256), 256, heads_kernel, static_cast<const Id*>(out.sorted), n, head);
-  with_work(arena, "cub::DeviceScan::InclusiveSum", [&](void* work, std::size_t& bytes) {
+  with_work(resources, arena, "cub::DeviceScan::InclusiveSum", [&](void* work, std::size_t& bytes) {
     return cub::DeviceScan::InclusiveSum(work, bytes, static_cast<const Index*>(head), out.rank, items,
                                          resources.stream());
   });
@@ -138,29 +163,23 @@ inline IndexList index_list(const Resources& resources, Arena<CudaMemory>& arena
                             Index n_rows) {
   const auto n = static_cast<Index>(ids.size());
   if (n == 0) return {};
-  Id* const copy = arena.allocate<Id>(n);
-  REARM_CUDA_CHECK(cudaMemcpyAsync(copy, ids.data(), ids.size_bytes(), cudaMemcpyDeviceToDevice, resources.stream()));
   Index* const segments = arena.allocate<Index>(n + 1);
-  const SortedIds s = sort_ids(resources, arena, copy, n, n_rows);
+  const SortedIds s = sort_ids(resources, arena, {ids.data(), n, nullptr, 0}, n_rows);
   launch(resources, blocks_for(n + 1, 256), 256, segments_kernel, static_cast<const Id*>(s.sorted),
          static_cast<const Index*>(s.rank), n, segments);
-  return {copy, n, s.order, segments, n};
+  return {s.ids, n, s.order, segments, n};
 }
 
 inline IndexList distinct_list(const Resources& resources, Arena<CudaMemory>& arena, std::span<const Id> a,
                                std::span<const Id> b, Index n_rows) {
   const auto n = static_cast<Index>(a.size() + b.size());
   if (n == 0) return {};
-  Id* const all = arena.allocate<Id>(n);
-  REARM_CUDA_CHECK(cudaMemcpyAsync(all, a.data(), a.size_bytes(), cudaMemcpyDeviceToDevice, resources.stream()));
-  if (!b.empty())
-    REARM_CUDA_CHECK(
-        cudaMemcpyAsync(all + a.size(), b.data(), b.size_bytes(), cudaMemcpyDeviceToDevice, resources.stream()));
   Id* const ids = arena.allocate<Id>(n);
   Id* const order = arena.allocate<Id>(n + 1);
   Index* const segments = arena.allocate<Index>(n + 1);
   Index* const count = arena.allocate<Index>(1);
-  const SortedIds s = sort_ids(resources, arena, all, n, n_rows);
+  const SortedIds s = sort_ids(
+      resources, arena, {a.data(), static_cast<Index>(a.size()), b.data(), static_cast<Index>(b.size())}, n_rows);
   launch(resources, blocks_for(n + 1, 256), 256, distinct_kernel, static_cast<const Id*>(s.sorted),
          static_cast<const Index*>(s.rank), n, ids, order, segments, count);
   return {ids, n, order, segments, n, count};

@@ -3,7 +3,10 @@
 /// Dense products by cuBLAS; sparse ones by cuSPARSE, or by a kernel whose sums have a fixed order.
 
 #include <rearm/backend/cuda/rows.cuh>
+#include <rearm/core/bfloat16.hpp>
 #include <rearm/core/csr.hpp>
+#include <rearm/core/into.hpp>
+#include <rearm/functors/elementwise.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -30,6 +33,7 @@ void gemm(const Resources& resources, Op op_a, Op op_b, T alpha, MatrixView<cons
   const T beta = write == Write::overwrite ? T{0} : T{1};
   const int m = product_extent(c.rows, "rows"), n = product_extent(c.cols, "columns"),
             inner = product_extent(k, "inner");
+  const DeviceGuard here = resources.start();
   if constexpr (std::is_same_v<T, float>)
     REARM_CUDA_CHECK(cublasSgemm(resources.blas(), flag(op_b), flag(op_a), n, m, inner, &alpha, b.data, stride(b),
                                  a.data, stride(a), &beta, c.data, stride(c)));
@@ -37,6 +41,55 @@ void gemm(const Resources& resources, Op op_a, Op op_b, T alpha, MatrixView<cons
     REARM_CUDA_CHECK(cublasDgemm(resources.blas(), flag(op_b), flag(op_a), n, m, inner, &alpha, b.data, stride(b),
                                  a.data, stride(a), &beta, c.data, stride(c)));
 }
+
+/// C = op(A) op(B) of matrices in bfloat16, their products (exact) added in float on tensor cores.
+inline void gemm(const Resources& resources, Op op_a, Op op_b, ConstView<BFloat16> a, ConstView<BFloat16> b,
+                 MatrixView<float> c) {
+  if (c.empty()) return;
+  const auto flag = [](Op op) { return op == Op::none ? CUBLAS_OP_N : CUBLAS_OP_T; };
+  const auto stride = [](const auto& m) {
+    return product_extent(std::max<Index>(std::max(m.stride, m.cols), 1), "stride");
+  };
+  const float one = 1, zero = 0;
+  const DeviceGuard here = resources.start();
+  REARM_CUDA_CHECK(cublasGemmEx(
+      resources.blas(), flag(op_b), flag(op_a), product_extent(c.cols, "columns"), product_extent(c.rows, "rows"),
+      product_extent(op_a == Op::none ? a.cols : a.rows, "inner"), &one, b.data, CUDA_R_16BF, stride(b), a.data,
+      CUDA_R_16BF, stride(a), &zero, c.data, CUDA_R_32F, stride(c), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+}
+
+/// A float is the sum of three numbers in bfloat16, unless the last is too small for one.
+inline constexpr int bfloat16_terms = 3;
+/// The terms of x(i, j) go to rows i and columns j of `terms`.
+struct SplitRow {
+  MatrixView<const float> x;
+  MatrixView<BFloat16> terms[bfloat16_terms];
+  template <class L>
+  __device__ void operator()(Index i, const L& lane) const {
+    for (Index j = lane.first(); j < x.cols; j += L::step) {
+      float rest = x(i, j);
+      REARM_UNROLL
+      for (const MatrixView<BFloat16>& term : terms) {
+        term(i, j) = round_to_nearest(rest);
+        rest -= to_float(term(i, j));
+      }
+    }
+  }
+};
+/// y (+)= the sum of what the terms gave, the last, which is the smallest, first.
+struct AddTermsRow {
+  MatrixView<const float> terms[bfloat16_terms];
+  Into<float> y;
+  template <class L>
+  __device__ void operator()(Index i, const L& lane) const {
+    for (Index j = lane.first(); j < y.view.cols; j += L::step) {
+      float sum = 0;
+      REARM_UNROLL
+      for (int t = bfloat16_terms - 1; t >= 0; --t) sum += terms[t](i, j);
+      functors::store(y.view(i, j), sum, y.write);
+    }
+  }
+};
 
 /// Rows with more entries than this are shared by the warps of a block.
 inline constexpr Index long_row = 128;
@@ -140,6 +193,7 @@ void spmm_by_library(const Resources& resources, Arena<CudaMemory>& arena, CsrVi
       if (y != nullptr) cusparseDestroyDnMat(y);
     }
   } of;
+  const DeviceGuard here = resources.start();
   const auto mark = arena.mark();
   int* const offsets = arena.template allocate<int>(s.rows + 1);
   launch(resources, blocks_for(s.rows + 1, 256), 256, narrow_kernel, s.offsets, s.rows + 1, offsets);

@@ -41,6 +41,7 @@ void CudaBackend<T>::rank_items(Context<CudaBackend>& ctx, ConstView<T> user_row
                                 ConstView<T> item_rows, const Adjacency* masked, MatrixView<Id> ids,
                                 MatrixView<T> scores) {
   using B = CudaBackend<T>;
+  ctx.enter();
   const auto n = static_cast<Index>(users.size());
   const Buffer<Id, CudaMemory> user_ids(users);
   Buffer<Index, CudaMemory> offsets;

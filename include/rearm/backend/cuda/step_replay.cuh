@@ -7,6 +7,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
+#include <string>
+#include <string_view>
 
 namespace rearm::REARM_ABI {
 namespace gpu {
@@ -23,12 +26,13 @@ REARM_KERNEL void set_live_kernel(LiveStep* to, LiveStep value) { *to = value; }
 
 /// The first steps run unrecorded until the arena has settled; then one is recorded, and replayed for every batch of
 /// the same size as long as the arena keeps its addresses. A single batch of another size runs unrecorded. All of them
-/// read what changes from step to step from the same place, so all compute the same.
+/// read what changes from step to step from the same place, so all compute the same. A step that the device does not
+/// record runs unrecorded; after three such failures all do.
 template <class T>
 class CudaStepReplay {
  public:
   using B = CudaBackend<T>;
-  explicit CudaStepReplay(Context<B>& ctx) : ctx_(&ctx), live_(1) {}
+  explicit CudaStepReplay(Context<B>& ctx) : ctx_(&ctx), live_((ctx.enter(), 1)) {}
   CudaStepReplay(const CudaStepReplay&) = delete;
   CudaStepReplay& operator=(const CudaStepReplay&) = delete;
   ~CudaStepReplay() { forget(); }
@@ -51,27 +55,40 @@ class CudaStepReplay {
       generation_ = generation;
       batch_size_ = batch_size;
     }
-    if (graph_ == nullptr && settled_ >= settling_steps) record(step, optimizer, f);
+    if (graph_ == nullptr && settled_ >= settling_steps && failures_ < most_failures) {
+      failure_ = record(step, optimizer, f);
+      if (!failure_.empty()) {
+        ++failures_;
+        settled_ = -1;  // this step is no sign that anything has settled
+      }
+    }
     if (graph_ == nullptr) {
       from_live(step, optimizer, f);
       settled_ = ctx_->arena().generation() == generation_ ? settled_ + 1 : 0;
       return;
     }
+    const gpu::DeviceGuard here = ctx_->resources().start();
     REARM_CUDA_CHECK(cudaGraphLaunch(graph_, ctx_->resources().stream()));
     optimizer.set_step_count(optimizer.step_count() + 1);
   }
   /// Drops the recording; the next steps run as the first did.
   void forget() noexcept {
-    if (graph_ != nullptr) cudaGraphExecDestroy(graph_);
+    if (graph_ != nullptr) {
+      const std::lock_guard lock(gpu::device_wide_calls());
+      cudaGraphExecDestroy(graph_);
+    }
     graph_ = nullptr;
     settled_ = 0;
   }
   bool recorded() const noexcept { return graph_ != nullptr; }
   /// Kernels and copies that the recorded step starts; 0 if none is recorded.
   std::size_t launches() const noexcept { return recorded() ? launches_ : 0; }
+  /// What CUDA said when the last attempt to record a step failed; empty if it did not.
+  std::string_view failure() const noexcept { return failure_; }
 
  private:
   static constexpr int settling_steps = 3;  ///< at least 1: an epoch's first step may be of its own kind
+  static constexpr int most_failures = 3;
 
   /// Runs f() with its random keys and updates reading `live_`.
   template <class F>
@@ -88,27 +105,40 @@ class CudaStepReplay {
     optimizer.set_step_source(&live_.data()->adam);
     f();
   }
+  /// Returns why there is no recording: a call of the step is one that CUDA does not record, or another thread has let
+  /// the device wait meanwhile. What f throws beside that goes on.
   template <class F>
-  void record(std::uint32_t step, AdamW<B>& optimizer, const F& f) {
-    const cudaStream_t stream = ctx_->resources().stream();
-    const std::int64_t count = optimizer.step_count();
-    cudaGraph_t recording = nullptr;
-    REARM_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  std::string record(std::uint32_t step, AdamW<B>& optimizer, const F& f) {
+    const gpu::DeviceGuard here = ctx_->resources().start();
+    const std::lock_guard lock(gpu::device_wide_calls());
+    struct Capture {
+      cudaStream_t stream;
+      AdamW<B>& optimizer;
+      std::int64_t count = optimizer.step_count();
+      cudaGraph_t recording = nullptr;
+      bool under_way = false;
+      cudaError_t end() {
+        optimizer.set_step_count(count);  // nothing has run yet
+        under_way = false;
+        return cudaStreamEndCapture(stream, &recording);
+      }
+      ~Capture() {
+        if (under_way) end();
+        if (recording != nullptr) cudaGraphDestroy(recording);
+        cudaGetLastError();
+      }
+    } capture{ctx_->resources().stream(), optimizer};
     try {
+      REARM_CUDA_CHECK(cudaStreamBeginCapture(capture.stream, cudaStreamCaptureModeThreadLocal));
+      capture.under_way = true;
       from_live(step, optimizer, f);
-    } catch (...) {
-      optimizer.set_step_count(count);
-      cudaStreamEndCapture(stream, &recording);
-      if (recording != nullptr) cudaGraphDestroy(recording);
-      cudaGetLastError();
-      throw;
+      gpu::check(capture.end(), "cudaStreamEndCapture");
+      REARM_CUDA_CHECK(cudaGraphGetNodes(capture.recording, nullptr, &launches_));
+      REARM_CUDA_CHECK(cudaGraphInstantiate(&graph_, capture.recording, 0));
+    } catch (const DeviceError& e) {
+      return e.what();
     }
-    optimizer.set_step_count(count);  // nothing has run yet
-    REARM_CUDA_CHECK(cudaStreamEndCapture(stream, &recording));
-    cudaError_t status = cudaGraphGetNodes(recording, nullptr, &launches_);
-    if (status == cudaSuccess) status = cudaGraphInstantiate(&graph_, recording, 0);
-    cudaGraphDestroy(recording);
-    gpu::check(status, "cudaGraphInstantiate");
+    return {};
   }
 
   Context<B>* ctx_;
@@ -119,6 +149,8 @@ class CudaStepReplay {
   Index batch_size_ = 0;
   bool last_was_other_ = false;
   int settled_ = 0;
+  int failures_ = 0;
+  std::string failure_;
 };
 
 }  // namespace rearm::REARM_ABI

@@ -167,8 +167,10 @@ inline cublasStatus_t gemm(cublasHandle_t handle, cublasOperation_t op_a, cublas
 inline cublasStatus_t cublasCreate_v2(cublasHandle_t* handle) {
   if (handle == nullptr) return CUBLAS_STATUS_INVALID_VALUE;
   // The real one allocates, which a capture does not allow.
-  const cudaError_t error =
-      emulated_cuda::call([](auto& r) { return r.spoils_capture() ? cudaErrorStreamCaptureUnsupported : cudaSuccess; });
+  const cudaError_t error = emulated_cuda::call([](emulated_cuda::Runtime& r) {
+    return r.spoils_capture(nullptr, emulated_cuda::Runtime::Reach::allocation) ? cudaErrorStreamCaptureUnsupported
+                                                                                : cudaSuccess;
+  });
   if (error != cudaSuccess) return CUBLAS_STATUS_NOT_INITIALIZED;
   *handle = new cublasContext;
   return CUBLAS_STATUS_SUCCESS;

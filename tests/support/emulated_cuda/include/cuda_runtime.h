@@ -23,6 +23,7 @@
   X(cudaErrorInvalidValue, 1, "invalid argument")                                                           \
   X(cudaErrorMemoryAllocation, 2, "out of memory")                                                          \
   X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")                                     \
+  X(cudaErrorInsufficientDriver, 35, "CUDA driver version is insufficient for CUDA runtime version")        \
   X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                                           \
   X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                                                  \
   X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                                         \
@@ -98,6 +99,13 @@ struct cudaDeviceProp {
   int major, minor, multiProcessorCount, l2CacheSize, concurrentKernels, integrated, unifiedAddressing;
 };
 
+enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice, cudaMemoryTypeManaged };
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
+  void *devicePointer, *hostPointer;
+};
+
 struct CUstream_st;
 
 namespace emulated_cuda {
@@ -113,7 +121,8 @@ struct Capture {
 };
 
 struct EventState {
-  unsigned pending = 0;  // records which have not run
+  unsigned pending = 0;           // records which have not run
+  CUstream_st* stream = nullptr;  // of the last record
   bool recorded = false, captured = false;
   std::chrono::steady_clock::time_point time;
 };
@@ -122,6 +131,7 @@ struct EventState {
 
 struct CUstream_st {
   unsigned flags;
+  int device;
   std::shared_ptr<emulated_cuda::Capture> capture;
 };
 struct CUevent_st {
@@ -139,6 +149,8 @@ using cudaEvent_t = CUevent_st*;
 using cudaGraph_t = CUgraph_st*;
 using cudaGraphExec_t = CUgraphExec_st*;
 using cudaGraphNode_t = struct CUgraphNode_st*;
+// The calling thread's own stream of its current device.
+#define cudaStreamPerThread (reinterpret_cast<cudaStream_t>(2))
 
 struct cudaLaunchAttribute {
   int id;
@@ -162,28 +174,36 @@ struct Counters {
 
 inline constexpr std::size_t heap_bytes = std::size_t{16} << 30, alignment = 256, large_page = std::size_t{2} << 20;
 inline constexpr std::size_t round_up(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+inline constexpr int most_devices = 2;  // each has its part of the heap
+inline constexpr std::size_t device_bytes = heap_bytes / most_devices;
+
+inline thread_local int current_device = 0;
 
 struct Runtime {
   std::recursive_mutex mutex;
 
   // Device memory. Each allocation is followed by at least `alignment` bytes of guard.
   char* heap = nullptr;
-  std::size_t top = 0;  // no address from here on was ever allocated
-  std::size_t limit = std::size_t{8} << 30, in_use = 0;
+  std::size_t top[most_devices] = {};  // no address of a device's part from here on was ever allocated
+  std::size_t limit = std::size_t{8} << 30, in_use[most_devices] = {};
   std::map<std::size_t, std::size_t> allocations;  // offset to bytes
   std::map<const char*, std::size_t> pinned;
-  int accessible = 0;
+  unsigned accessible = 0;  // a bit for each device whose memory is
 
-  // All streams share one queue in the order of the calls, which is one of the orders that hardware may choose.
+  // What was started, in the order of the calls. Only the order within a stream, and what events order, is kept: a
+  // stream that is waited for runs alone, and what others were given before it may come later.
   struct Entry {
     cudaStream_t stream;
+    unsigned devices;  // whose memory it may touch
     Work work;
   };
   std::deque<Entry> queue;
   std::set<cudaStream_t> streams;
+  std::map<std::pair<std::thread::id, int>, cudaStream_t> of_threads;
   std::vector<std::shared_ptr<Capture>> captures;
 
-  bool device_present = true;
+  cudaError_t failure = cudaSuccess;  // of every call
+  int n_devices = 1;
   Counters counters{};
 
   Runtime() {
@@ -195,13 +215,25 @@ struct Runtime {
     madvise(heap, heap_bytes, MADV_HUGEPAGE);
   }
 
-  void protect(int protection) {
+  static constexpr unsigned all_devices = (1U << most_devices) - 1;
+  void protect(int device, int protection) {
     // By whole large pages: that is several times as fast, and this is called for every piece of work.
-    if (top != 0 && mprotect(heap, (top + large_page - 1) / large_page * large_page, protection) != 0)
+    const std::size_t bytes = (top[device] + large_page - 1) / large_page * large_page;
+    if (bytes != 0 && mprotect(heap + static_cast<std::size_t>(device) * device_bytes, bytes, protection) != 0)
       stop("mprotect failed");
+  }
+  // Opens the memory of these devices and closes that of the others; returns which were open.
+  unsigned open(unsigned devices) {
+    for (int d = 0; d < most_devices; ++d)
+      if (((accessible ^ devices) >> d & 1) != 0)
+        protect(d, (devices >> d & 1) != 0 ? PROT_READ | PROT_WRITE : PROT_NONE);
+    return std::exchange(accessible, devices);
   }
 
   bool in_heap(const void* p) const { return p >= heap && p < heap + heap_bytes; }
+  int device_of(const void* p) const {
+    return static_cast<int>(static_cast<std::size_t>(static_cast<const char*>(p) - heap) / device_bytes);
+  }
   // Whether the bytes lie within one allocation.
   bool allocated(const void* p, std::size_t bytes) const {
     if (!in_heap(p)) return false;
@@ -232,31 +264,45 @@ struct Runtime {
 #endif
   }
 
-  void run_first() {
-    const Work work = std::move(queue.front().work);
-    queue.pop_front();
-    work();
+  // Runs what `chosen` chooses, in its order, as long as there is `more` to run.
+  template <class Chosen, class More>
+  void run(Chosen&& chosen, More&& more) {
+    if (queue.empty()) return;
+    const unsigned before = accessible;
+    while (more()) {
+      const auto next = std::find_if(queue.begin(), queue.end(), chosen);
+      if (next == queue.end()) break;
+      const Entry entry = std::move(*next);
+      queue.erase(next);
+      open(entry.devices);
+      entry.work();
+    }
+    open(all_devices);
+    for (const auto& [offset, bytes] : allocations) check_guard(offset, bytes);
+    open(before);
   }
   template <class Predicate>
   void run_while(Predicate&& more) {
-    if (queue.empty()) return;
-    if (accessible++ == 0) protect(PROT_READ | PROT_WRITE);
-    while (!queue.empty() && more()) run_first();
-    for (const auto& [offset, bytes] : allocations) check_guard(offset, bytes);
-    if (--accessible == 0) protect(PROT_NONE);
+    run([](const Entry&) { return true; }, more);
   }
   void run_all() {
     run_while([] { return true; });
   }
-  // Leaves what other streams queued later, so that waiting for the wrong stream shows.
   void run_stream(cudaStream_t stream) {
     if (stream == nullptr) return run_all();
-    std::size_t count = queue.size();
-    while (count > 0 && queue[count - 1].stream != stream) --count;
-    run_while([&] { return count-- > 0; });
+    run([&](const Entry& entry) { return entry.stream == stream; }, [] { return true; });
   }
 
-  cudaError_t enqueue(cudaStream_t stream, Work work) {
+  // The stream that is meant.
+  cudaStream_t resolved(cudaStream_t stream) {
+    if (stream != cudaStreamPerThread) return stream;
+    cudaStream_t& own = of_threads[{std::this_thread::get_id(), current_device}];
+    if (own == nullptr) streams.insert(own = new CUstream_st{cudaStreamDefault, current_device, nullptr});
+    return own;
+  }
+
+  // A copy may touch any device's memory; other work that of its stream's device, which must be the current one.
+  cudaError_t enqueue(cudaStream_t stream, Work work, bool copies = false) {
     if (stream == nullptr) {
       bool implicit = false;
       for (const auto& capture : captures) {
@@ -267,25 +313,33 @@ struct Runtime {
       if (implicit) return cudaErrorStreamCaptureImplicit;
     } else {
       if (!streams.contains(stream)) return cudaErrorInvalidResourceHandle;
+      if (!copies && stream->device != current_device) return cudaErrorInvalidResourceHandle;
       if (stream->capture != nullptr) {
         if (!stream->capture->valid) return cudaErrorStreamCaptureInvalidated;
         stream->capture->nodes.push_back(std::move(work));
         return cudaSuccess;
       }
     }
-    queue.push_back({stream, std::move(work)});
+    const int device = stream == nullptr ? current_device : stream->device;
+    queue.push_back({stream, copies ? all_devices : 1U << device, std::move(work)});
     return cudaSuccess;
   }
 
   bool capturing(cudaStream_t stream) const { return streams.contains(stream) && stream->capture != nullptr; }
 
+  // How far a call reaches: to what the calling thread records, or to all that is recorded on its device, because the
+  // device waits. Nobody but the caller may let it wait in the middle of a recording: a thread's own capture mode
+  // protects it from errors, not from that.
+  enum class Reach { own, allocation, device };
   // Whether the call is one that a capture under way forbids; it spoils that capture.
-  bool spoils_capture(cudaStream_t stream = nullptr, bool whole_device = false) {
+  bool spoils_capture(cudaStream_t stream = nullptr, Reach reach = Reach::own) {
     bool spoilt = false;
     for (const auto& capture : captures) {
-      const bool mine =
-          capture->mode == cudaStreamCaptureModeThreadLocal && capture->thread == std::this_thread::get_id();
-      if (whole_device || mine || capture->mode == cudaStreamCaptureModeGlobal ||
+      const bool own_thread = capture->thread == std::this_thread::get_id();
+      const bool mine = capture->mode == cudaStreamCaptureModeThreadLocal && own_thread;
+      const bool reached =
+          reach != Reach::own && capture->origin->device == current_device && (!own_thread || reach == Reach::device);
+      if (reached || mine || capture->mode == cudaStreamCaptureModeGlobal ||
           (capturing(stream) && stream->capture == capture)) {
         capture->valid = false;
         spoilt = true;
@@ -308,7 +362,7 @@ cudaError_t call(F&& body) {
   Runtime& r = runtime();
   const std::lock_guard lock(r.mutex);
   if (block.current != nullptr) stop("a runtime call inside a kernel");
-  const cudaError_t error = r.device_present ? body(r) : cudaErrorNoDevice;
+  const cudaError_t error = r.failure == cudaSuccess ? body(r) : r.failure;
   if (error != cudaSuccess && error != cudaErrorNotReady) last_error = error;
   return error;
 }
@@ -321,9 +375,11 @@ inline void require_device(const void* p, std::size_t bytes, const char* what) {
 }
 
 inline Counters& counters() { return runtime().counters; }
-inline std::size_t allocated_bytes() { return runtime().in_use; }
-inline void set_memory_limit(std::size_t bytes) { runtime().limit = std::min(bytes, heap_bytes / 2); }
-inline void set_device_present(bool present) { runtime().device_present = present; }
+inline std::size_t allocated_bytes(int device = 0) { return runtime().in_use[device]; }
+inline void set_memory_limit(std::size_t bytes) { runtime().limit = std::min(bytes, device_bytes); }
+// From now on every call fails with `failure`, as without a device or a driver; with cudaSuccess none does.
+inline void set_failure(cudaError_t failure) { runtime().failure = failure; }
+inline void set_devices(int n) { runtime().n_devices = std::min(n, most_devices); }
 
 inline void poison(char* p, std::size_t bytes) {
   std::memset(p, 0xFF, bytes);
@@ -334,45 +390,47 @@ inline void poison(char* p, std::size_t bytes) {
 
 inline cudaError_t allocate(Runtime& r, void** result, std::size_t bytes) {
   if (result == nullptr) return cudaErrorInvalidValue;
-  if (r.spoils_capture()) return cudaErrorStreamCaptureUnsupported;
+  if (r.spoils_capture(nullptr, Runtime::Reach::allocation)) return cudaErrorStreamCaptureUnsupported;
   *result = nullptr;
   if (bytes == 0) return cudaSuccess;
-  if (bytes > r.limit || round_up(bytes) > r.limit - std::min(r.limit, r.in_use)) return cudaErrorMemoryAllocation;
-  const std::size_t needed = round_up(bytes) + alignment;
-  std::size_t offset = 0;
-  for (const auto& [start, size] : r.allocations) {
-    if (offset + needed <= start) break;
-    offset = start + round_up(size) + alignment;
+  const int device = current_device;
+  if (bytes > r.limit || round_up(bytes) > r.limit - std::min(r.limit, r.in_use[device]))
+    return cudaErrorMemoryAllocation;
+  const std::size_t needed = round_up(bytes) + alignment, first = static_cast<std::size_t>(device) * device_bytes;
+  std::size_t offset = first;
+  for (auto next = r.allocations.lower_bound(first); next != r.allocations.end(); ++next) {
+    if (offset + needed <= next->first) break;
+    offset = std::max(offset, next->first + round_up(next->second) + alignment);
   }
-  if (offset + needed > heap_bytes) return cudaErrorMemoryAllocation;
+  if (offset + needed > first + device_bytes) return cudaErrorMemoryAllocation;
   r.allocations[offset] = bytes;
-  r.in_use += round_up(bytes);
-  r.top = std::max(r.top, offset + needed);
+  r.in_use[device] += round_up(bytes);
+  r.top[device] = std::max(r.top[device], offset + needed - first);
   ++r.counters.allocations;
   char* p = r.heap + offset;
-  r.protect(PROT_READ | PROT_WRITE);
+  r.protect(device, PROT_READ | PROT_WRITE);
 #ifdef EMULATED_CUDA_ASAN
   __asan_unpoison_memory_region(p, needed);
 #endif
   std::memset(p, 0xFF, bytes);
   poison(p + bytes, needed - bytes);
-  if (r.accessible == 0) r.protect(PROT_NONE);
+  if ((r.accessible >> device & 1) == 0) r.protect(device, PROT_NONE);
   *result = p;
   return cudaSuccess;
 }
 
 inline cudaError_t release(Runtime& r, void* p) {
-  if (r.spoils_capture()) return cudaErrorStreamCaptureUnsupported;
+  if (r.spoils_capture(nullptr, Runtime::Reach::allocation)) return cudaErrorStreamCaptureUnsupported;
   if (p == nullptr) return cudaSuccess;
   const auto found =
       r.in_heap(p) ? r.allocations.find(static_cast<std::size_t>(static_cast<char*>(p) - r.heap)) : r.allocations.end();
   if (found == r.allocations.end()) return cudaErrorInvalidValue;
   r.run_all();  // the real one waits for the device too
-  r.protect(PROT_READ | PROT_WRITE);
+  const unsigned before = r.open(Runtime::all_devices);
   r.check_guard(found->first, found->second);
   poison(static_cast<char*>(p), found->second);
-  r.protect(PROT_NONE);
-  r.in_use -= round_up(found->second);
+  r.open(before);
+  r.in_use[r.device_of(p)] -= round_up(found->second);
   r.allocations.erase(found);
   return cudaSuccess;
 }
@@ -380,6 +438,7 @@ inline cudaError_t release(Runtime& r, void* p) {
 inline cudaError_t copy(Runtime& r, void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                         cudaStream_t stream, bool synchronous) {
   if (bytes == 0) return cudaSuccess;
+  stream = r.resolved(stream);
   const bool to_device = r.in_heap(to), from_device = r.in_heap(from);
   if (kind < cudaMemcpyHostToHost || kind > cudaMemcpyDefault || to == nullptr || from == nullptr ||
       (kind != cudaMemcpyDefault && kind != (from_device ? 2 : 0) + (to_device ? 1 : 0)) ||
@@ -389,7 +448,8 @@ inline cudaError_t copy(Runtime& r, void* to, const void* from, std::size_t byte
   const bool pageable_target = !to_device && !r.is_pinned(to, bytes);
   const bool pageable_source = !from_device && !r.is_pinned(from, bytes);
   const bool captured = r.capturing(stream);
-  if ((synchronous || (captured && pageable_target)) && r.spoils_capture(stream)) {
+  if ((synchronous || (captured && pageable_target)) &&
+      r.spoils_capture(stream, synchronous ? Runtime::Reach::device : Runtime::Reach::own)) {
     return cudaErrorStreamCaptureUnsupported;
   }
   if (!captured) {
@@ -400,15 +460,19 @@ inline cudaError_t copy(Runtime& r, void* to, const void* from, std::size_t byte
   if (pageable_source && !captured) {
     // The real call takes such bytes before it returns; those of pinned memory it may read at any time.
     std::vector<char> staged(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
-    error = r.enqueue(stream, [to, staged = std::move(staged)] { std::memcpy(to, staged.data(), staged.size()); });
+    error = r.enqueue(
+        stream, [to, staged = std::move(staged)] { std::memcpy(to, staged.data(), staged.size()); }, true);
   } else {
-    error = r.enqueue(stream, [&r, to, from, bytes] {
-      // A graph may come back to memory freed since.
-      if ((r.in_heap(to) && !r.allocated(to, bytes)) || (r.in_heap(from) && !r.allocated(from, bytes))) {
-        stop("a copy of %zu bytes from %p to %p touches device memory which is not allocated", bytes, from, to);
-      }
-      std::memcpy(to, from, bytes);
-    });
+    error = r.enqueue(
+        stream,
+        [&r, to, from, bytes] {
+          // A graph may come back to memory freed since.
+          if ((r.in_heap(to) && !r.allocated(to, bytes)) || (r.in_heap(from) && !r.allocated(from, bytes))) {
+            stop("a copy of %zu bytes from %p to %p touches device memory which is not allocated", bytes, from, to);
+          }
+          std::memcpy(to, from, bytes);
+        },
+        true);
   }
   if (error != cudaSuccess || captured) return error;
   if (pageable_target || (synchronous && !(to_device && from_device))) r.run_stream(stream);
@@ -418,7 +482,7 @@ inline cudaError_t copy(Runtime& r, void* to, const void* from, std::size_t byte
 inline cudaError_t fill(Runtime& r, void* p, int value, std::size_t bytes, cudaStream_t stream) {
   if (bytes == 0) return cudaSuccess;
   if (!r.allocated(p, bytes)) return cudaErrorInvalidValue;
-  return r.enqueue(stream, [p, value, bytes] {
+  return r.enqueue(r.resolved(stream), [p, value, bytes] {
     require_device(p, bytes, "cudaMemset");
     std::memset(p, value, bytes);
   });
@@ -453,18 +517,21 @@ inline cudaError_t cudaPeekAtLastError() { return emulated_cuda::last_error; }
 
 // ---- device ----
 inline cudaError_t cudaGetDeviceCount(int* count) {
-  *count = emulated_cuda::runtime().device_present ? 1 : 0;
+  *count = emulated_cuda::runtime().failure == cudaSuccess ? emulated_cuda::runtime().n_devices : 0;
   return emulated_cuda::call([](auto&) { return cudaSuccess; });
 }
 inline cudaError_t cudaSetDevice(int device) {
-  return emulated_cuda::call([&](auto&) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; });
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (device < 0 || device >= r.n_devices) return cudaErrorInvalidDevice;
+    return emulated_cuda::current_device = device, cudaSuccess;
+  });
 }
 inline cudaError_t cudaGetDevice(int* device) {
-  return emulated_cuda::call([&](auto&) { return *device = 0, cudaSuccess; });
+  return emulated_cuda::call([&](auto&) { return *device = emulated_cuda::current_device, cudaSuccess; });
 }
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* result, int device) {
   return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
-    if (device != 0) return cudaErrorInvalidDevice;
+    if (device < 0 || device >= r.n_devices) return cudaErrorInvalidDevice;
     *result = {
         "Emulated on the CPU",      r.limit, 48 << 10, 228 << 10, 64 << 10, 65536, 32, 1024, 2048, {1024, 1024, 64},
         {2147483647, 65535, 65535}, 9,       0,        2,         50 << 20, 1,     0,  1};
@@ -512,7 +579,7 @@ cudaError_t cudaFuncSetAttribute(F*, cudaFuncAttribute, int) {
 }
 inline cudaError_t cudaDeviceSynchronize() {
   return emulated_cuda::call([](emulated_cuda::Runtime& r) {
-    if (r.spoils_capture(nullptr, true)) return cudaErrorStreamCaptureUnsupported;
+    if (r.spoils_capture(nullptr, emulated_cuda::Runtime::Reach::device)) return cudaErrorStreamCaptureUnsupported;
     ++r.counters.synchronizations;
     return r.run_all(), cudaSuccess;
   });
@@ -533,7 +600,16 @@ inline cudaError_t cudaFree(void* p) {
 inline cudaError_t cudaMemGetInfo(std::size_t* available, std::size_t* total) {
   return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
     *total = r.limit;
-    *available = r.limit - std::min(r.limit, r.in_use);
+    *available = r.limit - std::min(r.limit, r.in_use[emulated_cuda::current_device]);
+    return cudaSuccess;
+  });
+}
+inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (attributes == nullptr) return cudaErrorInvalidValue;
+    const bool there = r.in_heap(p);
+    *attributes = {there ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered, there ? r.device_of(p) : -1,
+                   there ? const_cast<void*>(p) : nullptr, there ? nullptr : const_cast<void*>(p)};
     return cudaSuccess;
   });
 }
@@ -578,13 +654,18 @@ inline cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cud
 inline cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream = nullptr) {
   return emulated_cuda::call([&](auto& r) { return emulated_cuda::fill(r, p, value, bytes, stream); });
 }
-inline cudaError_t cudaMemset(void* p, int value, std::size_t bytes) { return cudaMemsetAsync(p, value, bytes); }
+inline cudaError_t cudaMemset(void* p, int value, std::size_t bytes) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    if (r.spoils_capture(nullptr, emulated_cuda::Runtime::Reach::device)) return cudaErrorStreamCaptureUnsupported;
+    return emulated_cuda::fill(r, p, value, bytes, nullptr);
+  });
+}
 
 // ---- streams ----
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
     if (stream == nullptr || flags > cudaStreamNonBlocking) return cudaErrorInvalidValue;
-    *stream = new CUstream_st{flags, nullptr};
+    *stream = new CUstream_st{flags, emulated_cuda::current_device, nullptr};
     r.streams.insert(*stream);
     return cudaSuccess;
   });
@@ -594,6 +675,7 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
     if (!r.streams.contains(stream)) return cudaErrorInvalidResourceHandle;
     if (stream->capture != nullptr) emulated_cuda::stop("cudaStreamDestroy of a capturing stream");
+    r.run_stream(stream);  // the real one lets it end by itself
     r.streams.erase(stream);
     delete stream;
     return cudaSuccess;
@@ -601,6 +683,7 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
+    stream = r.resolved(stream);
     if (stream != nullptr && !r.streams.contains(stream)) return cudaErrorInvalidResourceHandle;
     if (r.spoils_capture(stream)) return cudaErrorStreamCaptureUnsupported;
     ++r.counters.synchronizations;
@@ -620,10 +703,20 @@ inline cudaError_t cudaStreamQuery(cudaStream_t stream) {
     return cudaErrorNotReady;
   });
 }
-// The one queue keeps the order already, except that a stream can join a capture this way.
+// What the stream does next waits for the event, as last recorded before this call; and a stream can join a capture
+// this way.
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned = 0) {
   return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
     if (event == nullptr || (stream != nullptr && !r.streams.contains(stream))) return cudaErrorInvalidResourceHandle;
+    if (!event->state->captured && stream != nullptr && stream->capture == nullptr && event->state->pending != 0) {
+      return r.enqueue(
+          stream,
+          [&r, state = event->state] {
+            r.run([&](const auto& entry) { return entry.stream == state->stream; },
+                  [&] { return state->pending != 0; });
+          },
+          true);
+    }
     if (!event->state->captured || stream == nullptr || stream->capture != nullptr) return cudaSuccess;
     if (r.captures.size() != 1) return cudaErrorNotSupported;
     stream->capture = r.captures.front();
@@ -650,12 +743,16 @@ inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream = null
       return stream->capture->valid ? cudaSuccess : cudaErrorStreamCaptureInvalidated;
     }
     const auto state = event->state;
-    const cudaError_t error = r.enqueue(stream, [state] {
-      --state->pending;
-      state->time = std::chrono::steady_clock::now();
-    });
+    const cudaError_t error = r.enqueue(
+        stream,
+        [state] {
+          --state->pending;
+          state->time = std::chrono::steady_clock::now();
+        },
+        true);
     if (error != cudaSuccess) return error;
     ++state->pending;
+    state->stream = stream;
     state->recorded = true;
     state->captured = false;
     return cudaSuccess;

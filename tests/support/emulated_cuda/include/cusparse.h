@@ -85,7 +85,11 @@ template <class T>
 void require_dense(const cusparseDnMatDescr& matrix, const char* what) {
   if (matrix.rows == 0 || matrix.columns == 0) return;
   // The real one is said to fault on some.
-  if (reinterpret_cast<std::uintptr_t>(matrix.values) % 16 != 0) stop("%s begins in the middle of 16 bytes", what);
+  const bool several = (matrix.order == CUSPARSE_ORDER_ROW ? matrix.rows : matrix.columns) > 1;
+  if (reinterpret_cast<std::uintptr_t>(matrix.values) % 16 != 0 ||
+      (several && static_cast<std::size_t>(matrix.ld) * sizeof(T) % 16 != 0)) {
+    stop("%s or a row of it begins in the middle of 16 bytes", what);
+  }
   require_device(matrix.values, (at(matrix, matrix.rows - 1, matrix.columns - 1) + 1) * sizeof(T), what);
 }
 
@@ -155,8 +159,10 @@ cudaError_t enqueue_spmm(Runtime& r, cudaStream_t stream, const cusparseSpMatDes
 
 inline cusparseStatus_t cusparseCreate(cusparseHandle_t* handle) {
   if (handle == nullptr) return CUSPARSE_STATUS_INVALID_VALUE;
-  const cudaError_t error =
-      emulated_cuda::call([](auto& r) { return r.spoils_capture() ? cudaErrorStreamCaptureUnsupported : cudaSuccess; });
+  const cudaError_t error = emulated_cuda::call([](emulated_cuda::Runtime& r) {
+    return r.spoils_capture(nullptr, emulated_cuda::Runtime::Reach::allocation) ? cudaErrorStreamCaptureUnsupported
+                                                                                : cudaSuccess;
+  });
   if (error != cudaSuccess) return CUSPARSE_STATUS_NOT_INITIALIZED;
   *handle = new cusparseContext;
   return CUSPARSE_STATUS_SUCCESS;

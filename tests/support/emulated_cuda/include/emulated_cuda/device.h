@@ -173,6 +173,8 @@ struct Block {
 #endif
 };
 inline Block block;
+// Of the thread that drives the running kernel; another thread's host code runs beside it.
+inline thread_local bool runs_kernel = false;
 
 // Told of atomic operations and fences, where there is one (race_check.cpp).
 struct Observer {
@@ -396,6 +398,7 @@ inline void run_grid(dim3 grid, dim3 threads, void (*kernel)(const void*), const
   block.argument_bytes = argument_bytes;
   block.threads = threads.x * threads.y * threads.z;
   ++block.launches_run;
+  runs_kernel = true;
   for (unsigned t = 0; t < block.threads; ++t) {
     block.lanes[t].thread = {t % threads.x, t / threads.x % threads.y, t / threads.x / threads.y};
   }
@@ -407,6 +410,7 @@ inline void run_grid(dim3 grid, dim3 threads, void (*kernel)(const void*), const
     run_block();
   }
   block.arguments = nullptr;
+  runs_kernel = false;
 }
 
 template <class T>
