@@ -3,6 +3,7 @@
 /// Diffusion over a graph on tape variables; see ops.hpp.
 
 #include <rearm/autodiff/apply.hpp>
+#include <rearm/autodiff/linear_ops.hpp>
 #include <rearm/ops/diffusion.hpp>
 
 namespace rearm::REARM_ABI {
@@ -10,11 +11,16 @@ namespace rearm::REARM_ABI {
 /// What `edges` points to must outlive the step.
 template <Backend B>
 Var<B> diffuse(const Edges<Real<B>>& edges, Var<B> x, double alpha, double beta, int n_layers) {
-  return apply(
+  const bool same = edges.forward_halo == nullptr ? x.layout().empty()
+                                                  : detail::same_layout(edges.forward_halo->layout, x.layout());
+  if (!same) throw ShapeError("diffuse: ranks share the rows of the matrix in another way than the graph's nodes");
+  return apply_rows(
       {x}, x.rows(), x.cols(),
-      [&](Context<B>& ctx, Out<B> y) { diffuse<B>(ctx, edges.forward, x.value(), alpha, beta, n_layers, y); },
-      [=, transpose = edges.backward](Context<B>& ctx, Var<B> y, auto d_x) {
-        diffuse<B>(ctx, transpose, y.grad(), alpha, beta, n_layers, d_x);
+      [&](Context<B>& ctx, Out<B> y) {
+        diffuse<B>(ctx, edges.forward, x.value(), alpha, beta, n_layers, y, edges.forward_halo);
+      },
+      [=, transpose = edges.backward, halo = edges.backward_halo](Context<B>& ctx, Var<B> y, auto d_x) {
+        diffuse<B>(ctx, transpose, y.grad(), alpha, beta, n_layers, d_x, halo);
       });
 }
 
@@ -25,10 +31,11 @@ Var<B> propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<
 }
 
 /// gather(propagate_mean(a, x, n_layers), rows), which computes the last layer, and the first backward, for these rows
-/// alone; `a` must outlive the step.
+/// alone, unless ranks share them; `a` must outlive the step.
 template <Backend B>
 Var<B> gather_propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x, int n_layers,
                              const IndexList& rows) {
+  if (a.halo() != nullptr) return gather(propagate_mean(a, x, n_layers), rows);
   return apply(
       {x}, rows.size, x.cols(),
       [&](Context<B>& ctx, Out<B> y) { gather_propagate_mean(ctx, a.view(), x.value(), n_layers, rows, y); },

@@ -5,22 +5,25 @@
 #include <rearm/functors/diffusion.hpp>
 #include <rearm/ops/elementwise.hpp>
 #include <rearm/ops/gather.hpp>
+#include <rearm/ops/ranks.hpp>
 #include <rearm/ops/spmm.hpp>
 
 #include <algorithm>
 
 namespace rearm::REARM_ABI {
 
-/// A sparse matrix of one step and its transpose.
+/// A sparse matrix of one step and its transpose; null halos unless ranks share them.
 template <class T>
 struct Edges {
   CsrView<T> forward, backward;
+  const Halo* forward_halo = nullptr;
+  const Halo* backward_halo = nullptr;
 };
 
 /// All of a matrix's entries. Points into it.
 template <class T, class Memory>
 Edges<T> all_edges(const SparseOperator<T, Memory>& a) {
-  return {a.view(), a.transpose_view()};
+  return {a.view(), a.transpose_view(), a.halo(), a.transpose_halo()};
 }
 
 /// Each entry dropped with probability p, the others divided by 1 - p: the two directions of an undirected edge apart.
@@ -32,6 +35,7 @@ Edges<Real<B>> drop_edges(Context<B>& ctx, const SparseOperator<Real<B>, typenam
   if (!(p >= 0 && p <= 1)) throw ConfigError(detail::message("drop_edges: p = ", p, " must lie in [0, 1]"));
   Edges<T> out = all_edges(a);
   if (p == 0) return out;
+  if (a.halo() != nullptr) throw ShapeError("drop_edges: ranks share the matrix, which is not possible so far");
   const auto drop = [&](CsrView<T>& of, bool transposed) {
     T* const values = ctx.arena().template allocate<T>(of.nonzeros);
     B::for_each(ctx, of.rows, functors::DropEntriesRow<T>{of, transposed, key, p, values});
@@ -44,9 +48,11 @@ Edges<Real<B>> drop_edges(Context<B>& ctx, const SparseOperator<Real<B>, typenam
 
 /// y (+)= h_k / g, k = n_layers: h_0 = x, h_l = beta A h_{l-1} + alpha x, g = beta^k + alpha (1 + beta + ... +
 /// beta^{k-1}), so that A with row sums of 1 leaves a constant x as it is. A square; beta > 0 (ConfigError). The
-/// backward pass is the same call with A's transpose, from d_y to d_x. 2 k nnz w operations, two work arrays.
+/// backward pass is the same call with A's transpose, from d_y to d_x. 2 k nnz w operations, two work arrays. With the
+/// `halo` of a matrix that ranks share, x and y are a rank's rows, and each layer asks others for those it reads.
 template <Backend B>
-void diffuse(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, double alpha, double beta, int n_layers, Into<Real<B>> y) {
+void diffuse(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, double alpha, double beta, int n_layers, Into<Real<B>> y,
+             const Halo* halo = nullptr) {
   using T = Real<B>;
   if (!(beta > 0)) throw ConfigError(detail::message("diffuse: beta = ", beta, " must be above 0"));
   detail::require_shape(y.view, x.rows, x.cols, "diffuse", "output");
@@ -54,16 +60,24 @@ void diffuse(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, double alpha, double 
   double g = 1;
   for (int layer = 0; layer < n_layers; ++layer) g = beta * g + alpha;
   Scratch<B> scratch(ctx);
-  const MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows, x.cols),
-                                 scratch.template matrix<T>(x.rows, x.cols)};
+  const Index n_read = halo != nullptr ? halo->all_rows() : x.rows;
+  const MatrixView<T> work[2] = {scratch.template matrix<T>(n_read, x.cols),
+                                 scratch.template matrix<T>(n_read, x.cols)};
   const auto own = static_cast<T>(alpha / beta);
   MatrixView<const T> current = x;
+  if (halo != nullptr) {
+    scaled_copy(ctx, T{1}, x, work[0].row_block(0, x.rows));
+    fill_halo(ctx, *halo, work[0]);
+    current = work[0];
+  }
   for (int layer = 1; layer <= n_layers; ++layer) {
     const bool last = layer == n_layers;
-    const MatrixView<T> next = last && y.write == Write::overwrite ? y.view : work[layer % 2];
+    const MatrixView<T> all = work[layer % 2];
+    const MatrixView<T> next = last && y.write == Write::overwrite ? y.view : all.row_block(0, x.rows);
     spmm(ctx, a, current, next,
          functors::AddRow<T>{next, own, x, last ? y : Into<T>(next), static_cast<T>(last ? beta / g : beta)});
-    current = next;
+    if (halo != nullptr && !last) fill_halo(ctx, *halo, all);
+    current = halo != nullptr ? all : next;
   }
 }
 

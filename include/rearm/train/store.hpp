@@ -90,7 +90,7 @@ class MemoryStore final : public TrainStore<B> {
     std::size_t bytes = 0;
     parameters.for_each([&](const auto& x) {
       if (x.persistent && best_.empty())
-        bytes += static_cast<std::size_t>(x.rows() * x.cols()) * (x.rounded() ? sizeof(BFloat16) : sizeof(T));
+        bytes += static_cast<std::size_t>(x.own_rows() * x.cols()) * (x.rounded() ? sizeof(BFloat16) : sizeof(T));
     });
     return bytes;
   }
