@@ -23,8 +23,8 @@ void with_slots(Tape<B>& tape, const std::array<Var<B>, N>& inputs, const F& f) 
   std::apply(f, slots);
 }
 
-/// The same where the result has rows of this rank alone: the gradient of an input that every rank has as a whole is the
-/// sum over ranks of what their rows give.
+/// The same where the result has rows of this rank alone: the gradient of an input that every rank has as a whole is
+/// the sum over ranks of what their rows give.
 template <Backend B, std::size_t N, class F>
 void with_summed_slots(Tape<B>& tape, const std::array<Var<B>, N>& inputs, const F& f) {
   using T = Real<B>;
@@ -59,8 +59,7 @@ enum class Rows {
 };
 
 template <Rows rows_are, Backend B, std::size_t N, class Forward, class Backward>
-Var<B> apply_to(const Var<B> (&inputs)[N], Index rows, Index cols, const Forward& forward,
-                const Backward& backward) {
+Var<B> apply_to(const Var<B> (&inputs)[N], Index rows, Index cols, const Forward& forward, const Backward& backward) {
   Tape<B>* tape = nullptr;
   bool requires_grad = false;
   RowLayout layout;
@@ -121,9 +120,9 @@ Var<B> apply(const Var<B> (&inputs)[N], Index rows, Index cols, const Forward& f
 }
 
 /// `apply` for an operator whose result has the rows of its inputs, each made of the same row of these alone; other
-/// inputs, such as weights, are read by all rows. It runs on rows that ranks share without knowing of them: the views it
-/// is given are of the rows that are here, so it must take their number from the views, and the gradients of the others
-/// are summed over ranks. `apply` itself refuses such rows (ShapeError).
+/// inputs, such as weights, are read by all rows. It runs on rows that ranks share without knowing of them: the views
+/// it is given are of the rows that are here, so it must take their number from the views, and the gradients of the
+/// others are summed over ranks. `apply` itself refuses such rows (ShapeError).
 template <Backend B, std::size_t N, class Forward, class Backward>
 Var<B> apply_rows(const Var<B> (&inputs)[N], Index rows, Index cols, const Forward& forward, const Backward& backward) {
   return detail::apply_to<detail::Rows::each>(inputs, rows, cols, forward, backward);

@@ -11,8 +11,8 @@ namespace rearm::REARM_ABI {
 /// What `edges` points to must outlive the step.
 template <Backend B>
 Var<B> diffuse(const Edges<Real<B>>& edges, Var<B> x, double alpha, double beta, int n_layers) {
-  const bool same = edges.forward_halo == nullptr ? x.layout().empty()
-                                                  : detail::same_layout(edges.forward_halo->layout, x.layout());
+  const bool same =
+      edges.forward_halo == nullptr ? x.layout().empty() : detail::same_layout(edges.forward_halo->layout, x.layout());
   if (!same) throw ShapeError("diffuse: ranks share the rows of the matrix in another way than the graph's nodes");
   return apply_rows(
       {x}, x.rows(), x.cols(),

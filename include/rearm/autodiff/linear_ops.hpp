@@ -50,8 +50,9 @@ template <class T, class Memory, Backend B>
 void require_columns(const SparseOperator<T, Memory>& a, Var<B> x) {
   const bool same = a.halo() == nullptr ? x.layout().empty() : same_layout(a.halo()->layout, x.layout());
   if (!same)
-    throw ShapeError("a sparse product was given a matrix whose rows ranks share in another way than the columns of the "
-                     "sparse one");
+    throw ShapeError(
+        "a sparse product was given a matrix whose rows ranks share in another way than the columns of the "
+        "sparse one");
 }
 
 /// `apply` of one input for an operator on a sparse matrix, of whose rows the result has one each.

@@ -22,8 +22,8 @@ Var<B> project(Tape<B>& tape, FeatureTable<B>& table, Parameter<B>& weight, Para
   const Var<B> b = bias == nullptr ? Var<B>() : tape.parameter(*bias);
   if (rows != nullptr && table.blocks() != nullptr)
     throw ShapeError(detail::message("project: some rows of '", table.name, "' alone, which ranks share"));
-  const Var<B> y = tape.make(table.rows(), weight.rows(), table.trainable || w.requires_grad() || b.requires_grad(),
-                             table.layout());
+  const Var<B> y =
+      tape.make(table.rows(), weight.rows(), table.trainable || w.requires_grad() || b.requires_grad(), table.layout());
   table.with_values([&](auto x) {
     if (rows != nullptr)
       linear_rows(tape.context(), x, *rows, w.value(), b.value(), y.value());

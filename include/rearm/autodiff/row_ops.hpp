@@ -126,7 +126,9 @@ Var<B> rank_one_attention(Var<B> q, Var<B> k, Var<B> v, Real<B> scale, double p,
   const Index first = detail::first_row(q);
   return apply_rows(
       {q, k, v}, q.rows(), q.cols(),
-      [&](Context<B>& ctx, Out<B> y) { rank_one_attention(ctx, q.value(), k.value(), v.value(), scale, p, key, y, first); },
+      [&](Context<B>& ctx, Out<B> y) {
+        rank_one_attention(ctx, q.value(), k.value(), v.value(), scale, p, key, y, first);
+      },
       [=](Context<B>& ctx, Var<B> y, Into<T> d_q, Into<T> d_k, Into<T> d_v) {
         Scratch<B> scratch(ctx);
         MatrixView<T> grads[3];

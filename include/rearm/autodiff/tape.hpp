@@ -32,8 +32,8 @@ struct Node {
   using T = Real<B>;
   MatrixView<T> value;  ///< the rows that are here
   MatrixView<T> grad;
-  Index rows = 0;    ///< of all ranks
-  RowLayout layout;  ///< how ranks share them
+  Index rows = 0;                             ///< of all ranks
+  RowLayout layout;                           ///< how ranks share them
   Node* root = nullptr;                       ///< the node this one is a slice of
   std::span<Parameter<B>* const> parameters;  ///< those that this node is, one below the other
   bool requires_grad = false;
@@ -166,7 +166,8 @@ class Tape {
         throw ShapeError(detail::message("a result of ", rows, " rows is not shared as ", detail::all_rows(layout)));
       rows = detail::own_rows(layout);
     }
-    detail::Node<B>& node = make_node(ctx_->arena().template matrix<T>(rows, cols), recording_ && requires_grad, layout);
+    detail::Node<B>& node =
+        make_node(ctx_->arena().template matrix<T>(rows, cols), recording_ && requires_grad, layout);
     node.owned = true;
     return {*this, node};
   }
@@ -346,8 +347,8 @@ Var<B> Var<B>::rows(Index begin, Index n) const {
   for (Index at = first; n_parts < parts.size() && at < end; ++n_parts) at += parts[n_parts]->rows();
   parts = parts.first(n_parts);
   if (first != begin || detail::all_rows(parts) != n)
-    throw ShapeError(detail::message("rows [", begin, ", ", end, ") of ", rows(),
-                                     " are no whole part of what several ranks share"));
+    throw ShapeError(
+        detail::message("rows [", begin, ", ", end, ") of ", rows(), " are no whole part of what several ranks share"));
   return tape_->make_slice(*node_, value().row_block(here, detail::own_rows(parts)), parts);
 }
 template <Backend B>

@@ -39,8 +39,8 @@ class Communicator {
   /// That this rank has sent to others.
   std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
 
-  /// send[q] to every rank q, receive[q] from it; either side knows the lengths, which may be 0. The own part is copied,
-  /// unless it is there already.
+  /// send[q] to every rank q, receive[q] from it; either side knows the lengths, which may be 0. The own part is
+  /// copied, unless it is there already.
   void exchange(std::span<const std::span<const std::byte>> send, std::span<const std::span<std::byte>> receive) {
     const auto own = static_cast<std::size_t>(rank_);
     if (send.size() != n() || receive.size() != n() || send[own].size() != receive[own].size())

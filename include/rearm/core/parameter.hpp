@@ -130,8 +130,8 @@ class Parameter {
   /// Element number i of all ranks', row by row, <- entry(i), at first use: what `entry` reads must be its own.
   void initialize(std::function<double(std::uint64_t)> entry) {
     if (blocks() != nullptr)
-      entry = [first = static_cast<std::uint64_t>(blocks()->begin() * cols_), whole = std::move(entry)](
-                  std::uint64_t i) { return whole(first + i); };
+      entry = [first = static_cast<std::uint64_t>(blocks()->begin() * cols_),
+               whole = std::move(entry)](std::uint64_t i) { return whole(first + i); };
     arrays_->initialize(offset_, own_rows() * cols_, std::move(entry));
   }
   static constexpr bool rounded() noexcept { return false; }

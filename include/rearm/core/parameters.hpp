@@ -35,7 +35,8 @@ class ParameterStore {
 
   /// Zero until it is initialized. With `blocks` ranks share its rows; null: each has them all. Names must be unique
   /// (ConfigError). Invalidates views of values taken earlier.
-  Parameter<B>& add(const std::string& name, Index rows, Index cols, std::shared_ptr<const RowBlocks> blocks = nullptr) {
+  Parameter<B>& add(const std::string& name, Index rows, Index cols,
+                    std::shared_ptr<const RowBlocks> blocks = nullptr) {
     require_new(name);
     return parameters_.emplace_back(name, rows, cols, arrays_, std::move(blocks));
   }

@@ -22,19 +22,24 @@ struct NodeBlocks {
   std::vector<std::shared_ptr<const RowBlocks>> nodes() const { return {users, items}; }
 };
 
-/// Contiguous blocks of about the same total weight.
+/// Contiguous blocks of about the same total weight, none empty. Throws ConfigError for fewer rows than ranks.
 inline std::shared_ptr<const RowBlocks> balanced_blocks(Communicator& ranks, std::span<const double> weight) {
+  const auto n = static_cast<Index>(weight.size());
+  if (n < ranks.size())
+    throw ConfigError(detail::message("ranks = ", ranks.size(), ": more than the ", n,
+                                      " users or items that they are to share; use fewer"));
   auto out = std::make_shared<RowBlocks>(RowBlocks{&ranks, {0}});
   const double all = std::accumulate(weight.begin(), weight.end(), 0.0);
   double before = 0;
   Index row = 0;
   for (int rank = 1; rank < ranks.size(); ++rank) {
     const double end = all * rank / ranks.size();
-    for (; row < static_cast<Index>(weight.size()) && before + weight[static_cast<std::size_t>(row)] / 2 < end; ++row)
+    const Index least = out->bounds.back() + 1, most = n - (ranks.size() - rank);
+    for (; row < most && (row < least || before + weight[static_cast<std::size_t>(row)] / 2 < end); ++row)
       before += weight[static_cast<std::size_t>(row)];
     out->bounds.push_back(row);
   }
-  out->bounds.push_back(static_cast<Index>(weight.size()));
+  out->bounds.push_back(n);
   return out;
 }
 

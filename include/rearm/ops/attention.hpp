@@ -21,8 +21,7 @@ functors::AttentionInput<T> attention_input(MatrixView<const T> q, MatrixView<co
     throw ShapeError(
         message("rank_one_attention: rows of ", shape_string(q), " must have 1 to ", max_attention_width, " entries"));
   if (!(p >= 0 && p <= 1)) throw ConfigError(message("rank_one_attention: dropout = ", p, " must lie in [0, 1]"));
-  return {q, k, v, scale, p > 0, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p),
-          first_row};
+  return {q, k, v, scale, p > 0, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p), first_row};
 }
 }  // namespace detail
 
@@ -31,8 +30,8 @@ functors::AttentionInput<T> attention_input(MatrixView<const T> q, MatrixView<co
 /// exponentials. The mask is that of rows from number `first_row` on. Throws ShapeError, and ConfigError unless p lies
 /// in [0, 1].
 template <Backend B>
-void rank_one_attention(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scale, double p, RandomKey key,
-                        Out<B> out, Index first_row = 0) {
+void rank_one_attention(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scale, double p, RandomKey key, Out<B> out,
+                        Index first_row = 0) {
   detail::require_shape(out, q.rows, q.cols, "rank_one_attention", "output");
   const auto in = detail::attention_input<Real<B>>(q, k, v, scale, p, key, first_row);
   if constexpr (requires { B::rank_one_attention(ctx, in, out); })
@@ -44,8 +43,7 @@ void rank_one_attention(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scal
 /// Overwrites d_q, d_k, d_v, from the forward's operands, key and result. Recomputes weights and mask.
 template <Backend B>
 void rank_one_attention_backward(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scale, double p, RandomKey key,
-                                 In<B> out, In<B> d_out, Out<B> d_q, Out<B> d_k, Out<B> d_v,
-                                 Index first_row = 0) {
+                                 In<B> out, In<B> d_out, Out<B> d_q, Out<B> d_k, Out<B> d_v, Index first_row = 0) {
   using T = Real<B>;
   detail::require_shape(d_q, q.rows, q.cols, "rank_one_attention_backward", "d_q");
   detail::require_shape(d_k, q.rows, q.cols, "rank_one_attention_backward", "d_k");

@@ -65,7 +65,8 @@ class EpochStart {
     for (const Parameter<B>& p : from)
       if (!only_persistent || p.persistent) set_flags(p, to.add(p.name, p.rows(), p.cols(), p.blocks()));
     for (const FeatureTable<B>& t : from.tables())
-      if (!only_persistent || t.persistent) set_flags(t, to.add_table(t.name, t.rows(), t.cols(), t.rounded(), t.blocks()));
+      if (!only_persistent || t.persistent)
+        set_flags(t, to.add_table(t.name, t.rows(), t.cols(), t.rounded(), t.blocks()));
   }
   template <class X>
   static void set_flags(const X& from, X& to) {

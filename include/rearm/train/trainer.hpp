@@ -7,6 +7,7 @@
 #include <rearm/data/dataset.hpp>
 #include <rearm/data/edge_sampling.hpp>
 #include <rearm/eval/evaluator.hpp>
+#include <rearm/eval/shared_evaluator.hpp>
 #include <rearm/loss/loss.hpp>
 #include <rearm/optim/adamw.hpp>
 #include <rearm/train/batch_source.hpp>
@@ -175,6 +176,10 @@ class Trainer {
   /// Metrics of a split with the current weights.
   MetricValues evaluate(const Adjacency& relevant) {
     const Embeddings<B> e = embeddings();
+    if constexpr (on_host)
+      if (is_shared(e))
+        return evaluate_shared<B>(ctx_, e.users.value(), *e.users.layout().front(), e.items.value(),
+                                  *e.items.layout().front(), &seen_, relevant, cutoffs_, metrics_);
     return rearm::evaluate<B>(ctx_, e.users.value(), e.items.value(), &seen_, relevant, cutoffs_, metrics_);
   }
 
@@ -244,6 +249,19 @@ class Trainer {
     }
     return result;
   }
+  /// Whether it is so at any rank: what one does at its own time, all do in the same step.
+  bool agreed(bool here) const {
+    if (ctx_.ranks() == nullptr) return here;
+    int n = here ? 1 : 0;
+    ctx_.ranks()->sum(std::span<int>(&n, 1));
+    return n > 0;
+  }
+  /// Whether ranks share the embeddings. Throws ShapeError where it is those of users or of items alone.
+  static bool is_shared(const Embeddings<B>& e) {
+    if (e.users.layout().size() != e.items.layout().size() || e.users.layout().size() > 1)
+      throw ShapeError("a model's embeddings of users and of items must both be shared by ranks, or neither");
+    return !e.users.layout().empty();
+  }
   void tell(TrainStage stage) const {
     if (options_.on_stage) options_.on_stage(stage);
   }
@@ -293,7 +311,7 @@ class Trainer {
       save_checkpoint(epoch_start_ != nullptr ? std::span<const Trained<B>>(epoch_start_->kept()) : trained);
     };
     while (!result.interrupted && batches.next()) {
-      if (options_.interrupted && options_.interrupted()) {
+      if (agreed(options_.interrupted && options_.interrupted())) {
         result.interrupted = true;
         if (state_.step != saved_step_) save();
         return report;
@@ -306,7 +324,7 @@ class Trainer {
       seconds.push_back(seconds_since(step_start));
       if (options_.on_step) options_.on_step({epoch, number, batches.n_batches(), losses, seconds.back()});
       if (const double every = options_.checkpoint_every_seconds;
-          every > 0 && !last && seconds_since(saved_at_) >= every)
+          every > 0 && !last && agreed(seconds_since(saved_at_) >= every))
         save();
     }
     report.losses = losses_;
@@ -518,7 +536,8 @@ class Trainer {
     report.improved = stopping.update(report.epoch, report.valid.at(config_.watch));
     if (report.improved) {
       const Embeddings<B> e = embeddings();
-      store_.save_best(model_.parameters(), report.epoch, e.users.value(), e.items.value());
+      const AtFirstRank<B> users(e.users), items(e.items);
+      store_.save_best(model_.parameters(), report.epoch, users.view(), items.view());
       state_.best_valid = report.valid;
     }
     stopping_ = stopping;  // the best epoch is one whose weights are kept
