@@ -1,6 +1,7 @@
 // The program `rearm`: prepares data; trains, evaluates and recommends with any model of the library.
 #include "commands.hpp"
 #include "program.hpp"
+#include "ranks.hpp"
 
 #include <rearm/version.hpp>
 
@@ -10,6 +11,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", "rearm " REARM_VERSION_STRING, "print the version");
   cli::Command command;
+  const cli::RankSession ranks;
   return cli::run_program(app, argc, argv, [&](const auto& parse) {
     CLI::App& train = *app.add_subcommand("train", "train a model on a folder with a data set, or on generated data");
     CLI::App& evaluate =
@@ -43,6 +45,7 @@ int main(int argc, char** argv) {
                                            "rearm recommend out/try/model.safetensors --users 0,1 -k 5",
                                            "rearm COMMAND --help    # what a command takes, with an example"}));
     parse();
+    if (!train.parsed()) cli::RankSession::require_alone(app.get_subcommands().front()->get_name());
     if (train.parsed()) return of_train();
     if (evaluate.parsed()) return of_evaluate();
     if (recommend.parsed()) return of_recommend();

@@ -31,17 +31,28 @@ Var<B> propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<
 }
 
 /// gather(propagate_mean(a, x, n_layers), rows), which computes the last layer, and the first backward, for these rows
-/// alone, unless ranks share them; `a` must outlive the step.
+/// alone; `a` must outlive the step.
 template <Backend B>
 Var<B> gather_propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x, int n_layers,
                              const IndexList& rows) {
-  if (a.halo() != nullptr) return gather(propagate_mean(a, x, n_layers), rows);
-  return apply(
-      {x}, rows.size, x.cols(),
-      [&](Context<B>& ctx, Out<B> y) { gather_propagate_mean(ctx, a.view(), x.value(), n_layers, rows, y); },
-      [=, matrix = &a](Context<B>& ctx, Var<B> y, auto d_x) {
-        gather_propagate_mean_backward(ctx, matrix->transpose_view(), n_layers, rows, y.grad(), d_x);
-      });
+  detail::require_columns(a, x);
+  Tape<B>& tape = x.tape();
+  Context<B>& ctx = tape.context();
+  const Var<B> y = tape.make(rows.size, x.cols(), x.requires_grad());
+  IndexList read = rows;  // as the columns of the transpose
+  if (a.halo() != nullptr) {
+    const IndexList own = own_list(ctx, x.layout(), rows);
+    gather_propagate_mean(ctx, a.view(), x.value(), n_layers, rows, y.value(), a.halo(), own);
+    if (y.requires_grad())
+      read = detail::renumbered<B>(ctx, rows, [&](Index id) { return a.transpose_halo()->column_of(id); });
+  } else {
+    gather_propagate_mean(ctx, a.view(), x.value(), n_layers, rows, y.value());
+  }
+  tape.record(y, [=, t = &tape, matrix = &a] {
+    gather_propagate_mean_backward(t->context(), matrix->transpose_view(), n_layers, read, y.grad(), t->slot(x),
+                                   matrix->transpose_halo());
+  });
+  return y;
 }
 
 }  // namespace rearm::REARM_ABI

@@ -122,9 +122,9 @@ Var<B> gather(Var<B> x, const IndexList& ids) {
   if (!x.layout().empty()) {
     Tape<B>& tape = x.tape();
     const Var<B> y = tape.make(ids.size, x.cols(), x.requires_grad());
-    gather_over_ranks<B>(tape.context(), x.layout(), x.value(), ids, y.value());
-    if (!y.requires_grad()) return y;
     const IndexList own = own_list(tape.context(), x.layout(), ids);
+    B::for_each(tape.context(), own.n_segments, functors::GatherPlacesRow<T>{x.value(), own, y.value()});
+    share_places<B>(tape.context(), x.layout(), ids, y.value());
     tape.record(y, [=, t = &tape] {
       const Into<T> d_x = t->slot(x);
       if (d_x.write == Write::overwrite) fill(t->context(), T{0}, d_x.view);

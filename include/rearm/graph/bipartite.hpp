@@ -118,7 +118,7 @@ class InteractionGraph {
   /// That of `interaction_graph`, with `blocks` shared by ranks.
   InteractionGraph(const Dataset& data, double epsilon, const NodeBlocks& blocks = {})
       : InteractionGraph(data, [=, n_users = data.n_users, n_items = data.n_items](const Interactions& pairs) {
-          return share(interaction_operator<B>(pairs, n_users, n_items, epsilon), blocks.nodes(), blocks.nodes());
+          return share_rows(interaction_operator<B>(pairs, n_users, n_items, epsilon), blocks.nodes(), blocks.nodes());
         }) {}
   /// Training steps propagate over these pairs alone until the next call.
   void train_on(const Interactions& pairs) { part_ = build_(pairs); }

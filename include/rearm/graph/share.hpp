@@ -108,7 +108,7 @@ Csr<T> cut(const Csr<T>& whole, RowLayout rows, std::vector<const RowBlocks*> co
   std::vector<Index> next(n_ranks, 0);
   std::exclusive_scan(halo.receive.begin(), halo.receive.end(), next.begin(), Index{0});
   halo.rows = std::accumulate(halo.receive.begin(), halo.receive.end(), Index{0});
-  std::vector<Id> wanted(static_cast<std::size_t>(halo.rows));
+  halo.receive_rows = Buffer<Id>(halo.rows);
   for (Index c = 0; c < whole.cols; ++c) {
     Id& to = number[static_cast<std::size_t>(c)];
     if (to != read) continue;
@@ -118,7 +118,7 @@ Csr<T> cut(const Csr<T>& whole, RowLayout rows, std::vector<const RowBlocks*> co
       continue;
     }
     const Index slot = next[static_cast<std::size_t>(place.rank)]++;
-    wanted[static_cast<std::size_t>(slot)] = static_cast<Id>(place.row);
+    halo.receive_rows[slot] = static_cast<Id>(place.row);
     to = static_cast<Id>(halo.own_rows + slot);
   }
   out.cols = halo.all_rows();
@@ -140,7 +140,7 @@ Csr<T> cut(const Csr<T>& whole, RowLayout rows, std::vector<const RowBlocks*> co
   }
   ranks.exchange(send, receive);
   halo.send_rows = Buffer<Id>(std::accumulate(halo.send.begin(), halo.send.end(), Index{0}));
-  const Id* from = wanted.data();
+  const Id* from = halo.receive_rows.data();
   Id* to = halo.send_rows.data();
   for (std::size_t q = 0; q < n_ranks; ++q) {
     send[q] = std::as_bytes(std::span(std::exchange(from, from + halo.receive[q]), std::size_t(halo.receive[q])));
@@ -155,9 +155,9 @@ Csr<T> cut(const Csr<T>& whole, RowLayout rows, std::vector<const RowBlocks*> co
 /// A matrix that every rank has made as a whole, as blocks of rows of which each keeps its own; the rows and columns
 /// are those of `rows` and `columns` one below the other. As it is where there are no blocks. Every rank must call it.
 template <class T, class Memory>
-SparseOperator<T, Memory> share(SparseOperator<T, Memory> whole,
-                                const std::vector<std::shared_ptr<const RowBlocks>>& rows,
-                                const std::vector<std::shared_ptr<const RowBlocks>>& columns) {
+SparseOperator<T, Memory> share_rows(SparseOperator<T, Memory> whole,
+                                     const std::vector<std::shared_ptr<const RowBlocks>>& rows,
+                                     const std::vector<std::shared_ptr<const RowBlocks>>& columns) {
   if (rows.front() == nullptr || whole.empty()) return whole;
   if constexpr (!Memory::host_accessible) {
     throw ConfigError("graphs are shared by ranks on the CPU so far");

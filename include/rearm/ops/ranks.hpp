@@ -86,57 +86,72 @@ void gather_all(Context<B>& ctx, RowLayout layout, In<B> x, Out<B> y) {
   }
 }
 
-/// The places of `ids`, rows of a matrix that ranks share, which name a row of this rank: such a list for the rows that
-/// are here. Ids at other places are not to be read.
-template <Backend B>
-IndexList own_list(Context<B>& ctx, RowLayout layout, const IndexList& ids) {
+namespace detail {
+
+/// The places of `ids` whose id has a number here: such a list of these numbers. Ids at other places are not to be
+/// read.
+template <Backend B, class Number>
+IndexList renumbered(Context<B>& ctx, const IndexList& ids, const Number& number) {
   Arena<typename B::Memory>& arena = ctx.arena();
   Id* const rows = arena.template allocate<Id>(ids.size);
   Id* const order = arena.template allocate<Id>(ids.size);
   Index* const segments = arena.template allocate<Index>(ids.size + 1);
   IndexList out{rows, ids.size, order, segments, 0};
-  if (detail::dry_run(ctx)) return out;
+  if (dry_run(ctx)) return out;
   Index n = 0;
   segments[0] = 0;
   for (Index s = 0; s < ids.n_segments; ++s) {
     const Index begin = ids.segments[s], end = ids.segments[s + 1];
     if (begin == end) continue;
-    const detail::RowPlace place = detail::place_of(layout, ids.ids[ids.order[begin]]);
-    if (place.rank != ctx.ranks()->rank()) continue;
+    const Index row = number(ids.ids[ids.order[begin]]);
+    if (row < 0) continue;
     for (Index p = begin; p < end; ++p) {
       order[n++] = ids.order[p];
-      rows[ids.order[p]] = static_cast<Id>(place.row);
+      rows[ids.order[p]] = static_cast<Id>(row);
     }
     segments[++out.n_segments] = n;
   }
   return out;
 }
 
-/// y_i = x_{ids[i]} of all ranks' rows, on every rank: each sends the distinct ones of its own.
+}  // namespace detail
+
+/// The places of `ids`, rows of a matrix that ranks share, which name a row of this rank, as a list of the rows here.
 template <Backend B>
-void gather_over_ranks(Context<B>& ctx, RowLayout layout, In<B> x, const IndexList& ids, Out<B> y) {
+IndexList own_list(Context<B>& ctx, RowLayout layout, const IndexList& ids) {
+  return detail::renumbered<B>(ctx, ids, [&](Index id) {
+    const detail::RowPlace place = detail::place_of(layout, id);
+    return place.rank == ctx.ranks()->rank() ? place.row : Index{-1};
+  });
+}
+
+/// Row i of y, rows `ids` of a matrix that ranks share, <- its owner's: each rank has filled the places of its own
+/// rows. The distinct ones travel. y contiguous.
+template <Backend B>
+void share_places(Context<B>& ctx, RowLayout layout, const IndexList& ids, Out<B> y) {
   using T = Real<B>;
-  detail::require_shape(y, ids.size, x.cols, "gather", "output");
+  detail::require_shape(y, ids.size, y.cols, "share_places", "output");
   Scratch<B> scratch(ctx);
-  const Out<B> distinct = scratch.template matrix<T>(ids.size, x.cols);
+  const Out<B> distinct = scratch.template matrix<T>(ids.size, y.cols);
   Id* const row_of = scratch.template allocate<Id>(ids.size);
   if (detail::dry_run(ctx)) return;
   Communicator& ranks = *ctx.ranks();
   std::vector<Index> counts(static_cast<std::size_t>(ranks.size()), 0);
-  const auto first_of = [&](Index s) { return ids.ids[ids.order[ids.segments[s]]]; };
-  for (Index s = 0; s < ids.n_segments; ++s)
-    if (ids.segments[s] < ids.segments[s + 1])
-      ++counts[static_cast<std::size_t>(detail::place_of(layout, first_of(s)).rank)];
+  // f(segment, the rank of its id)
+  const auto for_each_segment = [&](const auto& f) {
+    for (Index s = 0; s < ids.n_segments; ++s)
+      if (ids.segments[s] < ids.segments[s + 1])
+        f(s, detail::place_of(layout, ids.ids[ids.order[ids.segments[s]]]).rank);
+  };
+  for_each_segment([&](Index, int rank) { ++counts[static_cast<std::size_t>(rank)]; });
   std::vector<Index> next(counts.size(), 0);
   for (std::size_t q = 1; q < next.size(); ++q) next[q] = next[q - 1] + counts[q - 1];
-  for (Index s = 0; s < ids.n_segments; ++s) {
-    if (ids.segments[s] == ids.segments[s + 1]) continue;
-    const detail::RowPlace place = detail::place_of(layout, first_of(s));
-    const Index slot = next[static_cast<std::size_t>(place.rank)]++;
-    if (place.rank == ranks.rank()) std::copy_n(x.row(place.row), x.cols, distinct.row(slot));
+  for_each_segment([&](Index s, int rank) {
+    const Index slot = next[static_cast<std::size_t>(rank)]++;
+    if (rank == ranks.rank()) std::copy_n(y.row(ids.order[ids.segments[s]]), y.cols, distinct.row(slot));
     for (Index p = ids.segments[s]; p < ids.segments[s + 1]; ++p) row_of[ids.order[p]] = static_cast<Id>(slot);
-  }
-  for (Index& count : counts) count *= x.cols;
+  });
+  for (Index& count : counts) count *= y.cols;
   ranks.all_gather(distinct.data, counts);
   B::for_each(ctx, y.rows, functors::GatherRow<T>{distinct, row_of, y});
 }

@@ -86,6 +86,7 @@ struct TrainResult {
   std::size_t estimated_peak_bytes = 0;  ///< of the process, before the first step; 0 where it is not estimated
   MemoryEstimate memory;                 ///< what that is made of
   double step_seconds_median = 0;        ///< over the epochs, of each one's median step; on a device of its mean
+  double step_bytes_sent = 0;            ///< by this rank to others, mean over the steps of this call
 };
 
 /// Trains `model` on `data`. The model, the data, the context and the store must outlive it.
@@ -242,6 +243,7 @@ class Trainer {
     result.best_epoch = stopping_.best_epoch();
     result.valid = state_.best_valid;
     result.step_seconds_median = median(state_.step_seconds);
+    if (sent_steps_ > 0) result.step_bytes_sent = static_cast<double>(sent_) / static_cast<double>(sent_steps_);
     if (result.best_epoch >= 0) {
       tell(TrainStage::testing);
       store_.load_best(model_.parameters());
@@ -255,6 +257,29 @@ class Trainer {
     int n = here ? 1 : 0;
     ctx_.ranks()->sum(std::span<int>(&n, 1));
     return n > 0;
+  }
+  std::uint64_t sent() const { return ctx_.ranks() != nullptr ? ctx_.ranks()->bytes_sent() : 0; }
+  /// Throws RankError where a parameter that every rank has is not the same on all.
+  void require_same_parameters() {
+    if (ctx_.ranks() == nullptr) return;
+    std::uint64_t bits = 14695981039346656037U;
+    std::as_const(model_.parameters()).for_each([&](const auto& x) {
+      if (x.blocks() != nullptr || !x.trainable) return;
+      x.with_values([&](auto values) {
+        const auto* const data = reinterpret_cast<const unsigned char*>(values.data);
+        const auto n = static_cast<std::size_t>(values.size()) * sizeof *values.data;
+        for (std::size_t i = 0; i < n; ++i) bits = (bits ^ data[i]) * 1099511628211U;
+      });
+    });
+    std::vector<std::uint64_t> all(static_cast<std::size_t>(ctx_.ranks()->size()));
+    all[static_cast<std::size_t>(ctx_.ranks()->rank())] = bits;
+    ctx_.ranks()->all_gather(all.data(), std::vector<Index>(all.size(), 1));
+    for (std::size_t rank = 1; rank < all.size(); ++rank)
+      if (all[rank] != all[0])
+        throw RankError(
+            detail::message("rank ", rank,
+                            " computes other bits than rank 0: parameters that all have are no longer the same; use "
+                            "machines of one kind, with the same libraries"));
   }
   /// Whether ranks share the embeddings. Throws ShapeError where it is those of users or of items alone.
   static bool is_shared(const Embeddings<B>& e) {
@@ -320,7 +345,10 @@ class Trainer {
       const bool last = n + 1 == batches.n_batches();
       const Index number = n;
       optimizer_.set_learning_rate(rate(epoch, batches.n_batches()));
+      const std::uint64_t sent_before = sent();
       const LossValues losses = step(epoch, n, batches.batch(), last);
+      sent_ += sent() - sent_before;
+      ++sent_steps_;
       seconds.push_back(seconds_since(step_start));
       if (options_.on_step) options_.on_step({epoch, number, batches.n_batches(), losses, seconds.back()});
       if (const double every = options_.checkpoint_every_seconds;
@@ -333,6 +361,7 @@ class Trainer {
     else  // a step only starts work here
       seconds.assign(1, seconds_since(start) / static_cast<double>(n - first));
     require_finite_parameters(report.losses, epoch, n);
+    require_same_parameters();
     state_.step_seconds.push_back(median(seconds));
     report.train_seconds = seconds_before + seconds_since(start);
     return report;
@@ -565,7 +594,9 @@ class Trainer {
   std::optional<EdgeSampler> edges_;            ///< of epochs that propagate over a part of the pairs
   std::unique_ptr<EpochStart<B>> epoch_start_;  ///< of a model that has begin_epoch alone
   bool began_ = false;                          ///< an epoch, of this model
-  std::int64_t saved_step_ = 0;                 ///< at the last checkpoint
+  std::uint64_t sent_ = 0;                      ///< to other ranks, in `sent_steps_` steps
+  std::int64_t sent_steps_ = 0;
+  std::int64_t saved_step_ = 0;  ///< at the last checkpoint
   std::chrono::steady_clock::time_point saved_at_;
   TrainState state_;
 };

@@ -3,6 +3,7 @@
 /// Ranks that are processes, on one machine or several, connected by MPI: `mpirun -n 4 PROGRAM`. Needs an MPI library
 /// (CMake: REARM_MPI, or the component `MPI` of find_package).
 
+#include <rearm/backend/cpu/available_cpus.hpp>
 #include <rearm/core/communicator.hpp>
 
 #include <mpi.h>
@@ -12,6 +13,7 @@
 #include <cstdlib>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace rearm::REARM_ABI {
@@ -43,6 +45,17 @@ class MpiSession {
   [[noreturn]] static void abort(int status) {
     MPI_Abort(MPI_COMM_WORLD, status);
     std::abort();
+  }
+  /// Threads of each rank, so that those on one machine share the CPUs that they may use.
+  static int threads_a_rank() {
+    MPI_Comm here = MPI_COMM_NULL;
+    detail::check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here),
+                      "MPI_Comm_split_type");
+    int n = 1;
+    detail::check_mpi(MPI_Comm_size(here, &n), "MPI_Comm_size");
+    MPI_Comm_free(&here);
+    const int all = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / n);
+    return std::min(cpu::available_cpus(), all);  // a launcher may have bound ranks to CPUs of their own
   }
   static int rank() { return of(MPI_Comm_rank); }
   static int size() { return of(MPI_Comm_size); }
