@@ -168,9 +168,7 @@ Var<B> concat(std::span<const Var<B>> parts, std::size_t grid_rows = 1) {
   }
   if (grid_cols == 1)
     if (const Var<B> y = tape.stack(parts); !y.empty()) return y;
-  VarList<B> of_rows = tape.list();
-  for (std::size_t i = 0; i < parts.size(); i += grid_cols) of_rows.push_back(parts[i]);
-  const Var<B> y = tape.make(rows, cols, requires_grad, tape.stacked_layout(of_rows));
+  const Var<B> y = tape.make(rows, cols, requires_grad, tape.stacked_layout(parts, grid_cols));
   const std::span<const Var<B>> kept(tape.list(parts).data(), parts.size());  // memory of the tape
   // f(part, its block of `whole`)
   const auto for_each_block = [kept, cols](MatrixView<T> whole, const auto& f) {

@@ -171,18 +171,18 @@ class Tape {
     node.owned = true;
     return {*this, node};
   }
-  /// The layout of parts one below the other, of which all are shared or none (ShapeError).
-  RowLayout stacked_layout(std::span<const Var<B>> parts) {
+  /// The layout of every `step`-th of the parts one below the other, of which all are shared or none (ShapeError).
+  RowLayout stacked_layout(std::span<const Var<B>> parts, std::size_t step = 1) {
     std::size_t n = 0;
-    for (const Var<B>& part : parts) {
-      if (part.layout().empty() != parts.front().layout().empty())
+    for (std::size_t i = 0; i < parts.size(); i += step) {
+      if (parts[i].layout().empty() != parts.front().layout().empty())
         throw ShapeError("concat: ranks share the rows of some parts and not of others");
-      n += part.layout().size();
+      n += parts[i].layout().size();
     }
     if (n == 0) return {};
     auto* const all = host_.template allocate<const RowBlocks*>(static_cast<Index>(n));
     auto* next = all;
-    for (const Var<B>& part : parts) next = std::ranges::copy(part.layout(), next).out;
+    for (std::size_t i = 0; i < parts.size(); i += step) next = std::ranges::copy(parts[i].layout(), next).out;
     return {all, n};
   }
   Var<B> make_slice(detail::Node<B>& parent, MatrixView<T> part, RowLayout layout) {
