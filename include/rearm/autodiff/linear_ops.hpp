@@ -15,21 +15,25 @@
 
 namespace rearm::REARM_ABI {
 
+namespace detail {
+template <Rows rows, Backend B>
+Var<B> product(Op op_a, Op op_b, Real<B> alpha, Var<B> a, Var<B> b) {
+  return apply_to<rows, B>(
+      {a, b}, op_a == Op::none ? a.rows() : a.cols(), op_b == Op::none ? b.cols() : b.rows(),
+      [&](Context<B>& ctx, Out<B> y) { gemm(ctx, op_a, op_b, alpha, a.value(), b.value(), y); },
+      [=](Context<B>& ctx, Var<B> y, auto d_a, auto d_b) {
+        gemm_backward(ctx, op_a, op_b, alpha, a.value(), b.value(), y.grad(), d_a, d_b);
+      });
+}
+}  // namespace detail
+
 /// alpha op(A) op(B). Ranks may share the rows of A, or for A^T B those of both.
 template <Backend B>
 Var<B> gemm(Op op_a, Op op_b, Real<B> alpha, Var<B> a, Var<B> b) {
-  const auto apply_by = [&]<detail::Rows rows>() {
-    return detail::apply_to<rows, B>(
-        {a, b}, op_a == Op::none ? a.rows() : a.cols(), op_b == Op::none ? b.cols() : b.rows(),
-        [&](Context<B>& ctx, Out<B> y) { gemm(ctx, op_a, op_b, alpha, a.value(), b.value(), y); },
-        [=](Context<B>& ctx, Var<B> y, auto d_a, auto d_b) {
-          gemm_backward(ctx, op_a, op_b, alpha, a.value(), b.value(), y.grad(), d_a, d_b);
-        });
-  };
-  if (op_a == Op::none && b.layout().empty()) return apply_by.template operator()<detail::Rows::each>();
+  if (op_a == Op::none && b.layout().empty()) return detail::product<detail::Rows::each>(op_a, op_b, alpha, a, b);
   if (op_a == Op::transpose && op_b == Op::none && detail::same_layout(a.layout(), b.layout()))
-    return apply_by.template operator()<detail::Rows::summed>();
-  return apply_by.template operator()<detail::Rows::refused>();
+    return detail::product<detail::Rows::summed>(op_a, op_b, alpha, a, b);
+  return detail::product<detail::Rows::refused>(op_a, op_b, alpha, a, b);
 }
 
 /// X W^T + b; `bias` may be an empty Var.

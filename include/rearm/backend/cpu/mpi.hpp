@@ -83,29 +83,45 @@ class MpiRanks final : public Communicator {
   void transfer(std::span<const std::span<const std::byte>> send,
                 std::span<const std::span<std::byte>> receive) override {
     requests_.clear();
+    expected_.clear();
+    const auto in_pieces = [&](std::size_t size, const char* call, bool receives, const auto& f) {
+      constexpr std::size_t most = std::size_t{1} << 30;
+      for (std::size_t at = 0; at < size; at += most) {
+        const int n = static_cast<int>(std::min(most, size - at));
+        expected_.push_back(receives ? n : -1);
+        detail::check_mpi(f(at, n, requests_.emplace_back()), call);
+      }
+    };
     // Each rank begins with its next one, so that not all speak to the same.
     for (int step = 1; step < size(); ++step) {
       const int from = (rank() + size() - step) % size(), to = (rank() + step) % size();
-      in_pieces(receive[static_cast<std::size_t>(from)].size(), [&](std::size_t at, int n, MPI_Request& request) {
-        return MPI_Irecv(receive[static_cast<std::size_t>(from)].data() + at, n, MPI_BYTE, from, 0, all_, &request);
+      const std::span<std::byte> in = receive[static_cast<std::size_t>(from)];
+      const std::span<const std::byte> out = send[static_cast<std::size_t>(to)];
+      in_pieces(in.size(), "MPI_Irecv", true, [&](std::size_t at, int n, MPI_Request& request) {
+        return MPI_Irecv(in.data() + at, n, MPI_BYTE, from, 0, all_, &request);
       });
-      in_pieces(send[static_cast<std::size_t>(to)].size(), [&](std::size_t at, int n, MPI_Request& request) {
-        return MPI_Isend(send[static_cast<std::size_t>(to)].data() + at, n, MPI_BYTE, to, 0, all_, &request);
+      in_pieces(out.size(), "MPI_Isend", false, [&](std::size_t at, int n, MPI_Request& request) {
+        return MPI_Isend(out.data() + at, n, MPI_BYTE, to, 0, all_, &request);
       });
     }
-    detail::check_mpi(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE),
+    statuses_.resize(requests_.size());
+    detail::check_mpi(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), statuses_.data()),
                       "MPI_Waitall");
+    for (std::size_t i = 0; i < expected_.size(); ++i) {
+      int n = 0;
+      if (expected_[i] < 0) continue;
+      detail::check_mpi(MPI_Get_count(&statuses_[i], MPI_BYTE, &n), "MPI_Get_count");
+      if (n != expected_[i])
+        throw RankError(detail::message("rank ", rank(), " expected ", expected_[i], " bytes of rank ",
+                                        statuses_[i].MPI_SOURCE, " but got ", n, "; the ranks do not do the same"));
+    }
   }
 
  private:
-  template <class F>
-  void in_pieces(std::size_t size, const F& f) {
-    constexpr std::size_t most = std::size_t{1} << 30;
-    for (std::size_t at = 0; at < size; at += most)
-      detail::check_mpi(f(at, static_cast<int>(std::min(most, size - at)), requests_.emplace_back()), "MPI_Isend");
-  }
   MPI_Comm all_ = MPI_COMM_NULL;
   std::vector<MPI_Request> requests_;
+  std::vector<MPI_Status> statuses_;
+  std::vector<int> expected_;  ///< bytes of the receives; -1 for what is sent
 };
 
 }  // namespace rearm::REARM_ABI
