@@ -157,6 +157,41 @@ TEST_CASE("modalities count alike, whatever their scale and width") {
   CHECK(product(0, 2) == doctest::Approx(-0.5));
 }
 
+TEST_CASE("modalities weigh by what their neighbors tell of known items") {
+  Context<B> ctx({.threads = 1});
+  Matrix<float> items(60, 4), alike(60, 4), noise(60, 4), constant(60, 1);
+  for (Index i = 0; i < 60; ++i)
+    for (Index c = 0; c < 4; ++c) {
+      items(i, c) = (i % 4 == c ? 1.F : 0.F) +
+                    static_cast<float>(0.1 * RandomKey{1, 0, 0}.normal(static_cast<std::uint64_t>(4 * i + c)));
+      alike(i, c) = i % 4 == c ? 3 : 0.1F;
+      noise(i, c) = static_cast<float>(RandomKey{1, 1, 0}.normal(static_cast<std::uint64_t>(4 * i + c)));
+      constant(i, 0) = 1;
+    }
+  std::vector<Id> rows(60);
+  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<Id>(i);
+  std::vector<Modality> modalities;
+  modalities.push_back({"noise", "", FeatureMatrix::from(std::move(noise)), {}});
+  modalities.push_back({"alike", "", FeatureMatrix::from(std::move(alike)), {}});
+  const auto weights = modality_weights<B>(ctx, modalities, rows, items.view(), 5);
+  REQUIRE(weights.size() == 2);
+  CHECK(weights[0] < 0.05);
+  CHECK(weights[0] + weights[1] == doctest::Approx(1));
+  // Weighted, joined rows have norm 1 and the products are the weighted cosines.
+  const auto joined = joined_unit_features<double>(modalities, rows, std::vector<double>{0.25, 0.75});
+  double norm = 0;
+  for (Index c = 0; c < 8; ++c) norm += joined(3, c) * joined(3, c);
+  CHECK(norm == doctest::Approx(1));
+  CHECK_THROWS_AS(joined_unit_features<double>(modalities, rows, std::vector<double>{1}), ShapeError);
+  // What tells nothing gets equal weights.
+  modalities.clear();
+  modalities.push_back({"one", "", FeatureMatrix::from(Matrix<float>(60, 2)), {}});
+  modalities.push_back({"constant", "", FeatureMatrix::from(std::move(constant)), {}});
+  Matrix<float> same(60, 2);
+  for (Index i = 0; i < 60; ++i) same(i, 0) = 1;
+  CHECK(modality_weights<B>(ctx, modalities, rows, same.view(), 5) == std::vector<double>{0.5, 0.5});
+}
+
 TEST_CASE("a folder's items join a model: new ones with their names, and those that nobody had") {
   Context<B> ctx({.threads = 1});
   SavedModel<B> model = small_model({"a", "b", "c"});
