@@ -9,6 +9,7 @@ configure_package_config_file(cmake/rearmConfig.cmake.in rearmConfig.cmake INSTA
 write_basic_package_version_file(rearmConfigVersion.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/rearmConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/rearmConfigVersion.cmake
   cmake/FindRandom123.cmake cmake/FindRearmCblas.cmake cmake/rearm_build_type.cmake cmake/rearm_cuda_target.cmake
+  cmake/rearm_mpi_target.cmake
   DESTINATION ${package_dir})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/rearm) # not in the folder of a project above
 

@@ -2,6 +2,7 @@
 #include "commands.hpp"
 #include "own_models.hpp"
 #include "program.hpp"
+#include "ranks.hpp"
 
 #include <rearm/version.hpp>
 
@@ -11,7 +12,7 @@ int rearm::cli::run(int argc, char** argv) {
   CLI::App app("Multi-modal graph recommendation.", "rearm");
   app.require_subcommand(1);
   app.set_version_flag("--version", "rearm " REARM_VERSION_STRING, "print the version");
-  Command command;
+  const RankSession ranks;
   return run_program(app, argc, argv, [&](const auto& parse) {
     const std::vector<std::string> names = entry_names();
     for (const OwnModel& own : own_models())
@@ -53,6 +54,7 @@ int rearm::cli::run(int argc, char** argv) {
                                       "rearm recommend out/try/model.safetensors --users 0,1 -k 5",
                                       "rearm COMMAND --help    # what a command takes, with an example"}));
     parse();
+    if (!train.parsed()) RankSession::require_alone(app.get_subcommands().front()->get_name());
     if (train.parsed()) return of_train();
     if (evaluate.parsed()) return of_evaluate();
     if (compare.parsed()) return of_compare();

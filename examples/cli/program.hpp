@@ -3,6 +3,7 @@
 /// What the commands share: the exit status (0 done, 2 bad usage or input, 1 anything else, by the signal if one came),
 /// and how they were called.
 
+#include "ranks.hpp"
 #include "status_line.hpp"
 
 #include <rearm/core/error.hpp>
@@ -205,8 +206,10 @@ int run_program(CLI::App& app, int argc, char** argv, const Body& body) {
   };
   const auto fail = [&](int status, std::string text) {
     std::ranges::replace(text, '\n', ' ');
-    std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), text.c_str());
+    let_first_rank_speak();
+    std::fprintf(stderr, "%s: %s%s\n", app.get_name().c_str(), rank_prefix().c_str(), text.c_str());
     end_by_signal();
+    end_all_ranks(status);
     return status;
   };
   const auto finish = [&](int status) {

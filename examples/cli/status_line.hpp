@@ -145,6 +145,7 @@ class StatusLine {
     if (ticker_.joinable()) ticker_.join();
   }
 
+  inline static bool silent = false;  ///< for a process that leaves it to another
   static bool is_terminal() {
     const char* const kind = std::getenv("TERM");
     return ::isatty(STDERR_FILENO) == 1 && (kind == nullptr || std::string_view(kind) != "dumb");
@@ -235,6 +236,7 @@ class StatusLine {
     return above > 0 ? "\r\033[" + std::to_string(above) + "A\033[J" : "\r\033[K";
   }
   static void write(std::string_view text) {
+    if (silent) return;
     while (!text.empty()) {
       const ::ssize_t n = ::write(STDERR_FILENO, text.data(), text.size());
       if (n <= 0) return;  // nobody is there to be told

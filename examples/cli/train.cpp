@@ -2,6 +2,7 @@
 #include "commands.hpp"
 #include "progress.hpp"
 #include "ranking.hpp"
+#include "ranks.hpp"
 #include "settings_file.hpp"
 #include "training.hpp"
 
@@ -11,6 +12,7 @@
 #include <rearm/eval/popularity.hpp>
 #include <rearm/run/folder.hpp>
 #include <rearm/run/result.hpp>
+#include <rearm/run/same_ranks.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -238,11 +240,16 @@ void print_beside_baselines(Context<Cpu>& ctx, const Dataset& data, const TrainC
 int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   if (args.dir.empty() != args.synthetic)
     throw ConfigError("give either a folder with a data set or --synthetic; see --help");
+  RankSession::require_ranks();
+  const EndTogether end_together;
   if (args.backend == "cuda" && !entry.runs_on_cuda())
     throw ConfigError(
         message("backend = cuda: ", entry.name(),
                 " is a model of your own, which this program trains on the CPU alone; use --backend cpu"));
-  const bool cuda = args.backend == "cuda" || (args.backend == "auto" && entry.runs_on_cuda() && cuda_devices() > 0);
+  if (args.backend == "cuda" && ranks() != nullptr)
+    throw ConfigError("backend = cuda: several ranks train on the CPU so far; use --backend cpu, or one process");
+  const bool cuda = args.backend == "cuda" || (args.backend == "auto" && ranks() == nullptr && entry.runs_on_cuda() &&
+                                               cuda_devices() > 0);
   if (cuda) require_cuda(args.cuda);
   StatusLine line;
   line.stage(args.synthetic ? "generating data" : "reading " + args.dir.string());
@@ -252,6 +259,7 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
     args.out = fs::path("out") / slug(data.name);
     if (args.synthetic && !args.resume && !args.overwrite) args.out = unused_folder(args.out);
   }
+  if (ranks() != nullptr) args.out = ranks()->all_texts(args.out.string()).front();  // rank 0 has chosen it
   if (args.cache.empty()) args.cache = args.out / "cache";
 
   const std::set<std::string> set = apply_settings(args, flags, entry);
@@ -261,18 +269,23 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   TrainOptions options;
   Trainer<Cpu>::check(config, options);
   Trainer<Cpu>::check_data(config, data);
+  if (args.threads == 0) args.threads = RankSession::threads();
   Context<Cpu> ctx({.threads = args.threads}, config.seed);
   if (args.resume) require_begun_run(args.out);
   catch_signals("stopping after this stage");
-  const auto held = std::make_shared<HeldFolder>(args.out);
-  check_run_folder(args.out, args.resume, args.overwrite);
+  const auto held = first_rank() ? std::make_shared<HeldFolder>(args.out) : nullptr;
+  if (first_rank()) check_run_folder(args.out, args.resume, args.overwrite);
+  if (ranks() != nullptr) ranks()->barrier();  // what was being written there is complete
   const std::string chosen =
       args.preset.empty() && !args.synthetic ? entry.choose_settings(ctx, data, set) : std::string();
   const bool replaces = args.overwrite && holds_run(args.out);
   SettingsRecord record = record_settings(entry.name(), entry.settings());
   record.data = data_digests(data);
+  ctx.set_ranks(ranks());
+  if (ranks() != nullptr) require_same_ranks(*ranks(), record, args.resume);
   const fs::path checkpoint = args.out / "checkpoint.safetensors";
   const bool resume = args.resume && fs::exists(checkpoint);
+  bool shares_rows = false;
   const TrainState state = resume ? read_train_state(checkpoint, record) : TrainState();
 
   Progress progress(line, config, state);
@@ -297,10 +310,11 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   options.check_memory = args.check_memory;
   options.on_step = [&](const StepReport& r) { progress.step(r); };
   options.on_epoch = [&](const EpochReport& r) {
-    log->write(r);
+    if (log) log->write(r);
     progress.epoch(r);
   };
   TrainingJob job{&data, record, config, {.cache_dir = args.cache, .progress = {}}, args.out, held, resume, options};
+  job.shares_rows = &shares_rows;
   job.graphs.progress = [&](std::string_view stage, double done) {
     if (done < 1) progress.stage(stage, done);
     stop_before_training();
@@ -312,6 +326,7 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   job.options.on_begin = [&] {
     stop_before_training();
     line.clear();
+    if (!first_rank()) return answer_signals_with("saving after this step");
     if (resume) {
       held->staged.remove("result.json");  // of the run as it was; it goes with that run's checkpoint
       log.emplace(args.out / "metrics.jsonl", state.epoch);
@@ -330,6 +345,10 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
     for (const std::string& warning : data.warnings) std::printf("note: %s\n", warning.c_str());
     if (!note.empty()) std::printf("note: %s\n", note.c_str());
     if (!chosen.empty()) std::printf("%s\n", chosen.c_str());
+    if (ranks() != nullptr)
+      std::printf("%d ranks of %d threads, %s\n", ranks()->size(), ctx.resources().threads(),
+                  shares_rows ? "which share users, items and their graphs"
+                              : "each of which computes everything: this model cannot be shared so far");
     if (config.negatives == Negatives::exclude_all) std::printf("note: %s\n", leaking_negatives);
     if (resume && state.epoch_step > 0)
       std::printf("continuing in epoch %d after %td of its steps\n", state.epoch + 1, state.epoch_step);
@@ -341,6 +360,8 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
   const TrainingOutcome outcome = cuda ? run_training_on_cuda(args.cuda, job) : run_training_on_cpu(ctx, entry, job);
   const TrainResult& result = outcome.result;
   line.clear();
+  ctx.set_ranks(nullptr);  // what follows is rank 0's
+  if (!first_rank()) return 0;
   answer_signals_with("stopping after this stage");
 
   if (!result.not_recorded.empty())
@@ -357,9 +378,13 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
                                    : "no epoch was validated, so no model was saved\n");
     return 0;
   }
+  nlohmann::ordered_json extra = {{"graph_seconds", outcome.graph_seconds}, {"interrupted", result.interrupted}};
+  if (ranks() != nullptr) {
+    extra["ranks"] = ranks()->size();
+    extra["step_bytes_sent"] = result.step_bytes_sent;
+  }
   try {
-    write_result(args.out, data, job.settings, cuda ? "cuda" : "cpu", ctx.resources().threads(), result,
-                 {{"graph_seconds", outcome.graph_seconds}, {"interrupted", result.interrupted}});
+    write_result(args.out, data, job.settings, cuda ? "cuda" : "cpu", ctx.resources().threads(), result, extra);
   } catch (const IoError& e) {
     throw FailedLate(e.what());
   }

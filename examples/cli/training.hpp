@@ -29,6 +29,7 @@ struct TrainingJob {
   std::shared_ptr<HeldFolder> held;  ///< `out`
   bool resume = false;
   TrainOptions options;
+  bool* shares_rows = nullptr;  ///< where to say whether the model's rows are shared by ranks, before on_begin
 };
 
 struct TrainingOutcome {
@@ -43,7 +44,9 @@ TrainingOutcome run_training(Context<B>& ctx, TrainingJob job, const Make& make)
   const auto start = std::chrono::steady_clock::now();
   const AnyRecommender<B> model = make(ctx, *job.data, job.graphs);
   out.graph_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  RunFolder<B> folder(job.out, job.settings, origin_of(*job.data, job.settings.data), job.resume, job.held);
+  if (job.shares_rows != nullptr) *job.shares_rows = model.parameters().shared();
+  RunFolder<B> folder(job.out, job.settings, origin_of(*job.data, job.settings.data), job.resume, job.held,
+                      ctx.ranks());
   bool begun = false;
   job.options.on_begin = [&, then = std::move(job.options.on_begin)] {
     if (then) then();

@@ -1,4 +1,5 @@
-"""chains.py INCLUDE FOLDER: writes sources into FOLDER, that together compile every header of INCLUDE alone, and prints them.
+"""chains.py INCLUDE FOLDER [HEADER...]: writes sources into FOLDER, that together compile every header of INCLUDE but
+those named alone, and prints them.
 
 A header compiles alone if it does so where nothing was included but what it includes itself. So one source can do for a
 chain of headers, each of which includes the one before, directly or not: half as many sources as headers.
@@ -8,8 +9,10 @@ import pathlib
 import re
 import sys
 
-root, out = map(pathlib.Path, sys.argv[1:])
+root, out = map(pathlib.Path, sys.argv[1:3])
 headers = {str(p.relative_to(root)): p for p in sorted(root.rglob("*")) if p.suffix in (".hpp", ".cuh")}
+for name in sys.argv[3:]:
+    del headers[name]
 direct = {h: [i for i in re.findall(r"^ *#include <(.+?)>", p.read_text(), re.M) if i in headers] for h, p in headers.items()}
 included = {}
 for header in headers:

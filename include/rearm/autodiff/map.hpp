@@ -10,7 +10,7 @@ namespace rearm::REARM_ABI {
 /// f of every element: map<Sigmoid>(x), or map(x, LeakyRelu{0.2}) for a function with a constant.
 template <class F, Backend B>
 Var<B> map(Var<B> x, const F& f = {}) {
-  return apply(
+  return apply_rows(
       {x}, x.rows(), x.cols(), [&](Context<B>& ctx, Out<B> y) { map(ctx, x.value(), y, f); },
       [=](Context<B>& ctx, Var<B> y, auto d_x) { map_backward(ctx, x.value(), y.value(), y.grad(), d_x, f); });
 }

@@ -11,7 +11,7 @@ namespace rearm::REARM_ABI {
 /// y_ij = a_ij b_ij; b has a's shape, or is one row, one column or one number.
 template <Backend B>
 Var<B> mul(Var<B> a, Var<B> b) {
-  return apply(
+  return apply_rows(
       {a, b}, a.rows(), a.cols(), [&](Context<B>& ctx, Out<B> y) { mul(ctx, a.value(), b.value(), y); },
       [=](Context<B>& ctx, Var<B> y, auto d_a, auto d_b) {
         mul_backward(ctx, a.value(), b.value(), y.grad(), d_a, d_b);

@@ -16,10 +16,10 @@ namespace rearm::REARM_ABI {
 template <Backend B>
 Var<B> row_normalize(Var<B> x, Real<B> eps) {
   using T = Real<B>;
-  return apply(
+  return apply_rows(
       {x}, x.rows(), x.cols(),
       [&](Context<B>& ctx, Out<B> y) {
-        T* const norm = ctx.arena().template allocate<T>(x.rows());
+        T* const norm = ctx.arena().template allocate<T>(y.rows);
         row_normalize(ctx, x.value(), eps, y, norm);
         return norm;
       },
@@ -31,10 +31,10 @@ Var<B> row_normalize(Var<B> x, Real<B> eps) {
 template <Backend B>
 Var<B> row_scale_detached(Var<B> x, Real<B> eps) {
   using T = Real<B>;
-  return apply(
+  return apply_rows(
       {x}, x.rows(), x.cols(),
       [&](Context<B>& ctx, Out<B> y) {
-        T* const divisor = ctx.arena().template allocate<T>(x.rows());
+        T* const divisor = ctx.arena().template allocate<T>(y.rows);
         row_scale_detached(ctx, x.value(), eps, y, divisor);
         return divisor;
       },
@@ -57,10 +57,10 @@ struct RowMoments {
 template <Backend B>
 Var<B> layer_norm(Var<B> x, Var<B> gamma, Var<B> beta, Real<B> eps) {
   using Moments = detail::RowMoments<Real<B>>;
-  return apply(
+  return apply_rows(
       {x, gamma, beta}, x.rows(), x.cols(),
       [&](Context<B>& ctx, Out<B> y) {
-        const Moments of(ctx.arena(), x.rows());
+        const Moments of(ctx.arena(), y.rows);
         layer_norm(ctx, x.value(), gamma.value(), beta.value(), eps, y, of.mean, of.rstd);
         return of;
       },
@@ -73,10 +73,10 @@ Var<B> layer_norm(Var<B> x, Var<B> gamma, Var<B> beta, Real<B> eps) {
 template <Backend B>
 Var<B> layer_norm_prelu(Var<B> x, Var<B> gamma, Var<B> beta, Real<B> eps, Var<B> slope) {
   using Moments = detail::RowMoments<Real<B>>;
-  return apply(
+  return apply_rows(
       {x, gamma, beta, slope}, x.rows(), x.cols(),
       [&](Context<B>& ctx, Out<B> y) {
-        const Moments of(ctx.arena(), x.rows());
+        const Moments of(ctx.arena(), y.rows);
         layer_norm_prelu(ctx, x.value(), gamma.value(), beta.value(), eps, slope.value(), y, of.mean, of.rstd);
         return of;
       },
@@ -88,39 +88,53 @@ Var<B> layer_norm_prelu(Var<B> x, Var<B> gamma, Var<B> beta, Real<B> eps, Var<B>
 
 template <Backend B>
 Var<B> softmax(Var<B> x, SoftmaxAxis along) {
-  return apply(
+  return apply_rows(
       {x}, x.rows(), x.cols(), [&](Context<B>& ctx, Out<B> y) { softmax(ctx, x.value(), along, y); },
       [=](Context<B>& ctx, Var<B> y, auto d_x) { softmax_backward(ctx, y.value(), along, y.grad(), d_x); });
 }
 
 template <Backend B>
 Var<B> log_sum_exp(Var<B> x) {
-  return apply(
+  return apply_rows(
       {x}, x.rows(), 1, [&](Context<B>& ctx, Out<B> y) { log_sum_exp(ctx, x.value(), y); },
       [=](Context<B>& ctx, Var<B> y, auto d_x) { log_sum_exp_backward(ctx, x.value(), y.value(), y.grad(), d_x); });
 }
 
 template <Backend B>
 Var<B> cosine(Var<B> a, Var<B> b, Real<B> eps) {
-  return apply(
+  return apply_rows(
       {a, b}, a.rows(), 1, [&](Context<B>& ctx, Out<B> y) { cosine(ctx, a.value(), b.value(), eps, y); },
       [=](Context<B>& ctx, Var<B> y, auto d_a, auto d_b) {
         cosine_backward(ctx, a.value(), b.value(), eps, y.grad(), d_a, d_b);
       });
 }
 
+namespace detail {
+/// The number of the first row that is here, for what draws by row.
+template <Backend B>
+Index first_row(Var<B> x) {
+  if (x.layout().empty()) return 0;
+  if (x.layout().size() > 1)
+    throw ShapeError("an operator that draws by row was given users and items as one matrix, which ranks share");
+  return x.layout().front()->begin();
+}
+}  // namespace detail
+
 template <Backend B>
 Var<B> rank_one_attention(Var<B> q, Var<B> k, Var<B> v, Real<B> scale, double p, RandomKey key) {
   using T = Real<B>;
-  return apply(
+  const Index first = detail::first_row(q);
+  return apply_rows(
       {q, k, v}, q.rows(), q.cols(),
-      [&](Context<B>& ctx, Out<B> y) { rank_one_attention(ctx, q.value(), k.value(), v.value(), scale, p, key, y); },
+      [&](Context<B>& ctx, Out<B> y) {
+        rank_one_attention(ctx, q.value(), k.value(), v.value(), scale, p, key, y, first);
+      },
       [=](Context<B>& ctx, Var<B> y, Into<T> d_q, Into<T> d_k, Into<T> d_v) {
         Scratch<B> scratch(ctx);
         MatrixView<T> grads[3];
-        for (MatrixView<T>& grad : grads) grad = scratch.template matrix<T>(q.rows(), q.cols());
+        for (MatrixView<T>& grad : grads) grad = scratch.template matrix<T>(y.value().rows, q.cols());
         rank_one_attention_backward(ctx, q.value(), k.value(), v.value(), scale, p, key, y.value(), y.grad(), grads[0],
-                                    grads[1], grads[2]);
+                                    grads[1], grads[2], first);
         const Into<T> slots[3] = {d_q, d_k, d_v};
         for (int i = 0; i < 3; ++i)
           if (slots[i].wanted()) scaled_copy(ctx, T{1}, grads[i], slots[i]);
@@ -132,21 +146,23 @@ template <Backend B>
 Var<B> scalar_attention(Var<B> query, Var<B> value, Var<B> weight, Var<B> bias, Real<B> scale, double p,
                         RandomKey key) {
   using T = Real<B>;
+  const Index first = detail::first_row(query);
   using Arrays = std::array<MatrixView<T>, 3>;
-  return apply(
+  return apply_rows(
       {query, value, weight, bias}, query.rows(), query.cols(),
       [&](Context<B>& ctx, Out<B> y) {
         Arrays in;
-        for (MatrixView<T>& array : in) array = ctx.arena().template matrix<T>(query.rows(), query.cols());
+        for (MatrixView<T>& array : in) array = ctx.arena().template matrix<T>(y.rows, y.cols);
         scalar_projections(ctx, query.value(), value.value(), weight.value(), bias.value(), in[0], in[1], in[2]);
-        rank_one_attention<B>(ctx, in[0], in[1], in[2], scale, p, key, y);
+        rank_one_attention<B>(ctx, in[0], in[1], in[2], scale, p, key, y, first);
         return in;
       },
       [=](Context<B>& ctx, Var<B> y, const Arrays& in, auto d_query, auto d_value, auto d_weight, auto d_bias) {
         Scratch<B> scratch(ctx);
         Arrays d;
-        for (MatrixView<T>& array : d) array = scratch.template matrix<T>(query.rows(), query.cols());
-        rank_one_attention_backward<B>(ctx, in[0], in[1], in[2], scale, p, key, y.value(), y.grad(), d[0], d[1], d[2]);
+        for (MatrixView<T>& array : d) array = scratch.template matrix<T>(y.value().rows, y.cols());
+        rank_one_attention_backward<B>(ctx, in[0], in[1], in[2], scale, p, key, y.value(), y.grad(), d[0], d[1], d[2],
+                                       first);
         scalar_projections_backward<B>(ctx, query.value(), value.value(), weight.value(), d[0], d[1], d[2], d_query,
                                        d_value, d_weight, d_bias);
       });
@@ -155,10 +171,10 @@ Var<B> scalar_attention(Var<B> query, Var<B> value, Var<B> weight, Var<B> bias, 
 template <Backend B>
 Var<B> low_rank_product(Var<B> x, Var<B> w1, Var<B> w2, LowRankOrder order) {
   using T = Real<B>;
-  return apply(
+  return apply_rows(
       {x, w1, w2}, x.rows(), x.cols(),
       [&](Context<B>& ctx, Out<B> y) {
-        const MatrixView<T> mid = ctx.arena().template matrix<T>(x.rows(), w1.cols() / x.cols());
+        const MatrixView<T> mid = ctx.arena().template matrix<T>(y.rows, w1.cols() / x.cols());
         low_rank_product(ctx, x.value(), w1.value(), w2.value(), order, mid, y);
         return mid;
       },

@@ -8,6 +8,7 @@
 #include <rearm/core/parameter.hpp>
 #include <rearm/ops/elementwise.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <iterator>
 #include <memory_resource>
@@ -29,8 +30,10 @@ namespace detail {
 template <class B>
 struct Node {
   using T = Real<B>;
-  MatrixView<T> value;
+  MatrixView<T> value;  ///< the rows that are here
   MatrixView<T> grad;
+  Index rows = 0;                             ///< of all ranks
+  RowLayout layout;                           ///< how ranks share them
   Node* root = nullptr;                       ///< the node this one is a slice of
   std::span<Parameter<B>* const> parameters;  ///< those that this node is, one below the other
   bool requires_grad = false;
@@ -57,8 +60,12 @@ class Var {
   Var() = default;
   Var(Tape<B>& tape, detail::Node<B>& node) : tape_(&tape), node_(&node) {}
 
-  Index rows() const { return node_->value.rows; }
+  /// Of a matrix whose rows ranks share (core/communicator.hpp), those of all ranks; `value` and `grad` are of the rows
+  /// that are here.
+  Index rows() const { return node_->rows; }
   Index cols() const { return node_->value.cols; }
+  /// Empty unless ranks share its rows.
+  RowLayout layout() const { return empty() ? RowLayout() : node_->layout; }
   /// An empty Var has no elements, no value and no gradient.
   MatrixView<T> value() const { return empty() ? MatrixView<T>() : node_->value; }
   bool requires_grad() const { return !empty() && node_->requires_grad; }
@@ -72,15 +79,15 @@ class Var {
     if (node_->root == nullptr) return source.grad;
     return source.grad_of(node_->value);
   }
-  /// Rows [begin, begin + n), without a copy.
-  Var rows(Index begin, Index n) const { return slice(value().row_block(begin, n)); }
+  /// Rows [begin, begin + n), without a copy. Where ranks share them they must be whole parts of the layout, such as
+  /// all users (ShapeError).
+  Var rows(Index begin, Index n) const;
   /// Columns [begin, begin + n), without a copy.
-  Var cols(Index begin, Index n) const { return slice(value().col_block(begin, n)); }
+  Var cols(Index begin, Index n) const;
   /// The same value as a constant: no gradient flows back through it.
-  Var detach() const { return tape_->constant(value()); }
+  Var detach() const;
 
  private:
-  Var slice(MatrixView<T> part) const;
   Tape<B>* tape_ = nullptr;
   detail::Node<B>* node_ = nullptr;
 };
@@ -120,7 +127,7 @@ class Tape {
   }
   /// A parameter; its gradient is written to p.grad().
   Var<B> parameter(Parameter<B>& p) {
-    detail::Node<B>& node = make_node(p.value(), recording_ && p.trainable);
+    detail::Node<B>& node = make_node(p.value(), recording_ && p.trainable, p.layout());
     node.parameters = {new (host_.template allocate<Parameter<B>*>(1)) Parameter<B>*(&p), 1};
     if (node.requires_grad) node.grad = p.grad();
     return {*this, node};
@@ -138,7 +145,7 @@ class Tape {
       if (!follows) return {};
       grad.rows = value.rows += node.value.rows;
     }
-    detail::Node<B>& node = make_node(value, first.requires_grad);
+    detail::Node<B>& node = make_node(value, first.requires_grad, stacked_layout(parts));
     if (node.requires_grad) node.grad = grad;
     auto* const parameters = host_.template allocate<Parameter<B>*>(static_cast<Index>(parts.size()));
     for (std::size_t i = 0; i < parts.size(); ++i) parameters[i] = parts[i].node().parameters.front();
@@ -148,18 +155,38 @@ class Tape {
   /// An empty list in the tape's memory. Pass it by reference or move it: a copy allocates.
   VarList<B> list() { return VarList<B>(&list_memory_); }
   VarList<B> list(std::span<const Var<B>> vars) { return VarList<B>(vars.begin(), vars.end(), &list_memory_); }
-  /// Data that needs no gradient. It is not copied and must outlive the step.
-  Var<B> constant(MatrixView<const T> data) {
-    return {*this, make_node({const_cast<T*>(data.data), data.rows, data.cols, data.stride}, false)};
+  /// Data that needs no gradient. It is not copied and must outlive the step; with a layout, the rows that are here.
+  Var<B> constant(MatrixView<const T> data, RowLayout layout = {}) {
+    return {*this, make_node({const_cast<T*>(data.data), data.rows, data.cols, data.stride}, false, layout)};
   }
-  /// The result of an operator, uninitialized.
-  Var<B> make(Index rows, Index cols, bool requires_grad) {
-    detail::Node<B>& node = make_node(ctx_->arena().template matrix<T>(rows, cols), recording_ && requires_grad);
+  /// The result of an operator, uninitialized; with a layout, of the rows that are here.
+  Var<B> make(Index rows, Index cols, bool requires_grad, RowLayout layout = {}) {
+    if (!layout.empty()) {
+      if (rows != detail::all_rows(layout))
+        throw ShapeError(detail::message("a result of ", rows, " rows is not shared as ", detail::all_rows(layout)));
+      rows = detail::own_rows(layout);
+    }
+    detail::Node<B>& node =
+        make_node(ctx_->arena().template matrix<T>(rows, cols), recording_ && requires_grad, layout);
     node.owned = true;
     return {*this, node};
   }
-  Var<B> make_slice(detail::Node<B>& parent, MatrixView<T> part) {
-    detail::Node<B>& node = make_node(part, parent.requires_grad);
+  /// The layout of every `step`-th of the parts one below the other, of which all are shared or none (ShapeError).
+  RowLayout stacked_layout(std::span<const Var<B>> parts, std::size_t step = 1) {
+    std::size_t n = 0;
+    for (std::size_t i = 0; i < parts.size(); i += step) {
+      if (parts[i].layout().empty() != parts.front().layout().empty())
+        throw ShapeError("concat: ranks share the rows of some parts and not of others");
+      n += parts[i].layout().size();
+    }
+    if (n == 0) return {};
+    auto* const all = host_.template allocate<const RowBlocks*>(static_cast<Index>(n));
+    auto* next = all;
+    for (std::size_t i = 0; i < parts.size(); i += step) next = std::ranges::copy(parts[i].layout(), next).out;
+    return {all, n};
+  }
+  Var<B> make_slice(detail::Node<B>& parent, MatrixView<T> part, RowLayout layout) {
+    detail::Node<B>& node = make_node(part, parent.requires_grad, layout);
     node.root = parent.root != nullptr ? parent.root : &parent;
     return {*this, node};
   }
@@ -241,9 +268,11 @@ class Tape {
     void* closure;
     void (*run)(void*);
   };
-  detail::Node<B>& make_node(MatrixView<T> value, bool requires_grad) {
+  detail::Node<B>& make_node(MatrixView<T> value, bool requires_grad, RowLayout layout = {}) {
     auto* node = new (host_.template allocate<detail::Node<B>>(1)) detail::Node<B>();
     node->value = value;
+    node->layout = layout;
+    node->rows = layout.empty() ? value.rows : detail::all_rows(layout);
     node->requires_grad = requires_grad;
     return *node;
   }
@@ -305,8 +334,30 @@ class Tape {
 };
 
 template <Backend B>
-Var<B> Var<B>::slice(MatrixView<T> part) const {
-  return tape_->make_slice(*node_, part);
+Var<B> Var<B>::rows(Index begin, Index n) const {
+  RowLayout parts = layout();
+  if (parts.empty()) return tape_->make_slice(*node_, value().row_block(begin, n), {});
+  Index first = 0, here = 0, end = begin + n;
+  while (!parts.empty() && first < begin) {
+    first += parts.front()->rows();
+    here += parts.front()->size();
+    parts = parts.subspan(1);
+  }
+  std::size_t n_parts = 0;
+  for (Index at = first; n_parts < parts.size() && at < end; ++n_parts) at += parts[n_parts]->rows();
+  parts = parts.first(n_parts);
+  if (first != begin || detail::all_rows(parts) != n)
+    throw ShapeError(
+        detail::message("rows [", begin, ", ", end, ") of ", rows(), " are no whole part of what several ranks share"));
+  return tape_->make_slice(*node_, value().row_block(here, detail::own_rows(parts)), parts);
+}
+template <Backend B>
+Var<B> Var<B>::cols(Index begin, Index n) const {
+  return tape_->make_slice(*node_, value().col_block(begin, n), layout());
+}
+template <Backend B>
+Var<B> Var<B>::detach() const {
+  return tape_->constant(value(), layout());
 }
 
 }  // namespace rearm::REARM_ABI

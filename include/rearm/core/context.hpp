@@ -1,9 +1,10 @@
 #pragma once
 /// @file context.hpp
-/// The caller's handle to a backend: threads or stream, the workspace arena, the random seed.
+/// The caller's handle to a backend: threads or stream, the workspace arena, the random seed, and the other ranks.
 
 #include <rearm/core/arena.hpp>
 #include <rearm/core/backend.hpp>
+#include <rearm/core/communicator.hpp>
 #include <rearm/core/random.hpp>
 
 #include <cstdint>
@@ -47,6 +48,16 @@ class Context {
   }
   std::uint64_t seed() const noexcept { return seed_; }
   void set_seed(std::uint64_t seed) noexcept { seed_ = seed; }
+  /// The ranks that train together, of which this context's thread is one; null if it is alone.
+  Communicator* ranks() const noexcept { return ranks_; }
+  /// `ranks`, null or of one rank for none, must outlive the context. To be called before a model is made. Throws
+  /// ConfigError where ranks cannot reach the backend's memory.
+  void set_ranks(Communicator* ranks) {
+    if (ranks != nullptr && ranks->size() > 1 && !Memory::host_accessible)
+      throw ConfigError(detail::message("ranks = ", ranks->size(), ": several ranks train on the CPU so far, not on ",
+                                        B::name(), "; use --backend cpu, or one process"));
+    ranks_ = ranks != nullptr && ranks->size() > 1 ? ranks : nullptr;
+  }
   /// In a step that may be replayed, a key that counts the step from where the backend keeps it.
   RandomKey key(std::uint32_t stream, std::uint32_t step = 0) const noexcept {
     if constexpr (requires { resources_.step_source(); })
@@ -59,6 +70,7 @@ class Context {
   typename B::Resources resources_;
   Arena<Memory> arena_;
   std::uint64_t seed_;
+  Communicator* ranks_ = nullptr;
 };
 
 /// Scratch that an operator takes from the arena and gives back when it returns.

@@ -2,9 +2,11 @@
 /// @file csr.hpp
 /// Compressed sparse rows, and the pair (matrix, transpose) that sparse operators differentiate through.
 
+#include <rearm/core/halo.hpp>
 #include <rearm/core/matrix.hpp>
 
 #include <algorithm>
+#include <memory>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -69,7 +71,16 @@ Csr<To> cast(const Csr<From>& a) {
   return out;
 }
 
-/// A sparse matrix that can be applied forward and backward. A symmetric one stores itself once.
+/// How ranks share a sparse matrix.
+struct SharedOperator {
+  std::vector<std::shared_ptr<const RowBlocks>> parts;  ///< keeps what the layouts name
+  std::vector<const RowBlocks*> row_layout;
+  Halo forward;   ///< of the matrix
+  Halo backward;  ///< of its transpose; that of a symmetric matrix is `forward`
+};
+
+/// A sparse matrix that can be applied forward and backward. A symmetric one stores itself once. Of one that ranks
+/// share each has its block of rows, of the matrix and of the transpose (graph/share.hpp).
 template <class T, class Memory = HostMemory>
 class SparseOperator {
  public:
@@ -106,8 +117,25 @@ class SparseOperator {
     s.symmetric_ = other.is_symmetric();
     return s;
   }
-  Index rows() const noexcept { return matrix_.rows; }
-  Index cols() const noexcept { return matrix_.cols; }
+  /// This rank's blocks of a matrix and of its transpose, which is the matrix if that is symmetric.
+  static SparseOperator block(Csr<T, Memory> matrix, Csr<T, Memory> transpose, bool symmetric,
+                              std::shared_ptr<const SharedOperator> shared) {
+    SparseOperator s;
+    s.matrix_ = std::move(matrix);
+    s.transpose_ = std::move(transpose);
+    s.symmetric_ = symmetric;
+    s.shared_ = std::move(shared);
+    return s;
+  }
+  /// Of all ranks; `view` and `transpose_view` are of what is here.
+  Index rows() const noexcept { return shared_ == nullptr ? matrix_.rows : detail::all_rows(row_layout()); }
+  Index cols() const noexcept { return shared_ == nullptr ? matrix_.cols : detail::all_rows(halo()->layout); }
+  /// Null unless ranks share it.
+  const Halo* halo() const noexcept { return shared_ == nullptr ? nullptr : &shared_->forward; }
+  const Halo* transpose_halo() const noexcept {
+    return shared_ == nullptr ? nullptr : symmetric_ ? &shared_->forward : &shared_->backward;
+  }
+  RowLayout row_layout() const noexcept { return shared_ == nullptr ? RowLayout() : RowLayout(shared_->row_layout); }
   bool is_symmetric() const noexcept { return symmetric_; }
   /// Stored beside the matrix; empty for a symmetric one.
   const Csr<T, Memory>& transpose() const noexcept { return transpose_; }
@@ -121,6 +149,7 @@ class SparseOperator {
   Csr<T, Memory> matrix_;
   Csr<T, Memory> transpose_;
   bool symmetric_ = false;
+  std::shared_ptr<const SharedOperator> shared_;
 };
 
 }  // namespace rearm::REARM_ABI

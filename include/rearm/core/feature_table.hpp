@@ -39,17 +39,22 @@ class FeatureTable {
   bool fuses_weight_gradient = false;
   double learning_rate_scale = 1.0;  ///< factor on the scheduled learning rate
 
-  /// Zero; stored in bfloat16 if `rounded`.
-  FeatureTable(std::string name_, Index rows, Index cols, bool rounded = false) : name(std::move(name_)) {
+  /// Zero; stored in bfloat16 if `rounded`. With `blocks` each rank holds its own rows, of values and moments.
+  FeatureTable(std::string name_, Index rows, Index cols, bool rounded = false,
+               std::shared_ptr<const RowBlocks> blocks = nullptr)
+      : name(std::move(name_)), rows_(rows), shared_(std::move(blocks), rows) {
     if (rounded)
-      values_ = Matrix<BFloat16, Memory>(rows, cols);
+      values_ = Matrix<BFloat16, Memory>(own_rows(), cols);
     else
-      values_ = Matrix<T, Memory>(rows, cols);
+      values_ = Matrix<T, Memory>(own_rows(), cols);
   }
 
-  Index rows() const {
-    return with_values([](const auto& values) { return values.rows; });
-  }
+  /// Of all ranks.
+  Index rows() const noexcept { return rows_; }
+  /// Those that are here: all, unless ranks share them.
+  Index own_rows() const { return shared_.own_rows(rows_); }
+  const std::shared_ptr<const RowBlocks>& blocks() const noexcept { return shared_.blocks; }
+  RowLayout layout() const noexcept { return shared_.layout(); }
   Index cols() const {
     return with_values([](const auto& values) { return values.cols; });
   }
@@ -75,6 +80,8 @@ class FeatureTable {
   void clear_gradient() noexcept { gradient_ = {}; }
 
  private:
+  Index rows_;
+  detail::SharedRows shared_;
   std::variant<Matrix<T, Memory>, Matrix<BFloat16, Memory>> values_;
   Gradient gradient_;
 };

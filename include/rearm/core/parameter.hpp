@@ -3,6 +3,7 @@
 /// A trainable array, and the two arrays that hold all parameters of a model.
 
 #include <rearm/core/backend.hpp>
+#include <rearm/core/communicator.hpp>
 #include <rearm/core/matrix.hpp>
 
 #include <cstdint>
@@ -70,8 +71,24 @@ class ParameterArrays {
   std::vector<Initial> initial_;
 };
 
+namespace detail {
+/// The blocks of one matrix; none if every rank has it as a whole.
+struct SharedRows {
+  std::shared_ptr<const RowBlocks> blocks;
+  const RowBlocks* part;
+  explicit SharedRows(std::shared_ptr<const RowBlocks> blocks_, Index rows)
+      : blocks(std::move(blocks_)), part(blocks.get()) {
+    if (part != nullptr && part->rows() != rows)
+      throw ShapeError(message("blocks of ", part->rows(), " rows do not make a matrix of ", rows));
+  }
+  Index own_rows(Index all) const { return part != nullptr ? part->size() : all; }
+  RowLayout layout() const noexcept { return part != nullptr ? RowLayout(&part, 1) : RowLayout(); }
+};
+}  // namespace detail
+
 /// One named trainable matrix. Its elements lie in the arrays of the store it belongs to, or in its own if it belongs
-/// to none.
+/// to none. Of a matrix whose rows several ranks share, each holds the values, the gradient and the moments of its own
+/// block alone.
 template <Backend B>
 class Parameter {
  public:
@@ -84,28 +101,38 @@ class Parameter {
   /// Factor on the scheduled learning rate; must not change during a run, since a recorded step keeps it.
   double learning_rate_scale = 1.0;
 
-  /// Zero until it is initialized.
+  /// Zero until it is initialized. Throws ShapeError for blocks of another number of rows.
   Parameter(std::string name_, Index rows, Index cols,
-            std::shared_ptr<ParameterArrays<B>> arrays = std::make_shared<ParameterArrays<B>>())
+            std::shared_ptr<ParameterArrays<B>> arrays = std::make_shared<ParameterArrays<B>>(),
+            std::shared_ptr<const RowBlocks> blocks = nullptr)
       : name(std::move(name_)),
         rows_(rows),
         cols_(cols),
+        shared_(std::move(blocks), rows),
         arrays_(std::move(arrays)),
-        offset_(arrays_->add(rows * cols)) {}
+        offset_(arrays_->add(own_rows() * cols)) {}
   Parameter(Parameter&&) noexcept = default;
   Parameter& operator=(Parameter&&) noexcept = default;
 
+  /// Of all ranks.
   Index rows() const noexcept { return rows_; }
   Index cols() const noexcept { return cols_; }
+  /// Those that are here: all, unless ranks share them.
+  Index own_rows() const { return shared_.own_rows(rows_); }
+  const std::shared_ptr<const RowBlocks>& blocks() const noexcept { return shared_.blocks; }
+  RowLayout layout() const noexcept { return shared_.layout(); }
   /// Where its elements begin in the arrays of its store.
   Index offset() const noexcept { return offset_; }
-  MatrixView<T> value() { return {arrays_->values() + offset_, rows_, cols_}; }
-  ConstView<T> value() const { return {arrays_->values() + offset_, rows_, cols_}; }
-  MatrixView<T> grad() { return {arrays_->gradients() + offset_, rows_, cols_}; }
-  ConstView<T> grad() const { return {arrays_->gradients() + offset_, rows_, cols_}; }
-  /// Element number i, row by row, <- entry(i), at first use: what `entry` reads must be its own.
+  MatrixView<T> value() { return {arrays_->values() + offset_, own_rows(), cols_}; }
+  ConstView<T> value() const { return {arrays_->values() + offset_, own_rows(), cols_}; }
+  MatrixView<T> grad() { return {arrays_->gradients() + offset_, own_rows(), cols_}; }
+  ConstView<T> grad() const { return {arrays_->gradients() + offset_, own_rows(), cols_}; }
+  /// Element number i of all ranks', row by row, <- entry(i), at first use: what `entry` reads must be its own.
   void initialize(std::function<double(std::uint64_t)> entry) {
-    arrays_->initialize(offset_, rows_ * cols_, std::move(entry));
+    if (blocks() != nullptr)
+      entry = [first = static_cast<std::uint64_t>(blocks()->begin() * cols_),
+               whole = std::move(entry)](std::uint64_t i) { return whole(first + i); };
+    arrays_->initialize(offset_, own_rows() * cols_, std::move(entry));
   }
   static constexpr bool rounded() noexcept { return false; }
   /// f(the values), as FeatureTable has it.
@@ -121,6 +148,7 @@ class Parameter {
  private:
   Index rows_;
   Index cols_;
+  detail::SharedRows shared_;
   std::shared_ptr<ParameterArrays<B>> arrays_;
   Index offset_;
 };

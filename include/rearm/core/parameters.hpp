@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace rearm::REARM_ABI {
 
@@ -32,15 +33,18 @@ class ParameterStore {
   ParameterStore(const ParameterStore&) = delete;
   ParameterStore& operator=(const ParameterStore&) = delete;
 
-  /// Zero until it is initialized. Names must be unique (ConfigError). Invalidates views of values taken earlier.
-  Parameter<B>& add(const std::string& name, Index rows, Index cols) {
+  /// Zero until it is initialized. With `blocks` ranks share its rows; null: each has them all. Names must be unique
+  /// (ConfigError). Invalidates views of values taken earlier.
+  Parameter<B>& add(const std::string& name, Index rows, Index cols,
+                    std::shared_ptr<const RowBlocks> blocks = nullptr) {
     require_new(name);
-    return parameters_.emplace_back(name, rows, cols, arrays_);
+    return parameters_.emplace_back(name, rows, cols, arrays_, std::move(blocks));
   }
   /// A table whose gradient is not stored (core/feature_table.hpp), in bfloat16 if `rounded`.
-  FeatureTable<B>& add_table(const std::string& name, Index rows, Index cols, bool rounded = false) {
+  FeatureTable<B>& add_table(const std::string& name, Index rows, Index cols, bool rounded = false,
+                             std::shared_ptr<const RowBlocks> blocks = nullptr) {
     require_new(name);
-    return tables_.emplace_back(name, rows, cols, rounded);
+    return tables_.emplace_back(name, rows, cols, rounded, std::move(blocks));
   }
   /// The parameter of that name; null if there is none or it is a table.
   Parameter<B>* find(std::string_view name) noexcept { return find_in(parameters_, name); }
@@ -63,9 +67,15 @@ class ParameterStore {
     for (const Parameter<B>& p : parameters_) f(p);
     for (const FeatureTable<B>& t : tables_) f(t);
   }
+  /// Whether ranks share the rows of any.
+  bool shared() const {
+    bool any = false;
+    for_each([&](const auto& x) { any = any || x.blocks() != nullptr; });
+    return any;
+  }
   /// The arrays that hold all parameters.
   ParameterArrays<B>& arrays() const noexcept { return *arrays_; }
-  /// Number of scalars in all parameters and tables.
+  /// Number of scalars in all parameters and tables, of all ranks.
   Index n_scalars() const {
     Index n = 0;
     for_each([&](const auto& x) { n += x.rows() * x.cols(); });

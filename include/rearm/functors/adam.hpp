@@ -200,6 +200,7 @@ struct AdamSegment {
   double scale;          ///< of the learning rate
   std::uint32_t stream;  ///< of the rounding
   Index end;             ///< one past its last piece
+  Index first_row = 0;   ///< the number that its first row has in the whole parameter
   bool operator==(const AdamSegment&) const = default;
 };
 
@@ -256,6 +257,7 @@ struct AdamSegments {
     target.set_moments(m, v);
     target.key = key;
     target.key.stream = s.stream;
+    target.first_row = s.first_row;
     target.all_cols = s.cols;
     return target;
   }

@@ -20,11 +20,12 @@ struct AttentionInput {
   bool dropout;
   DropoutMask mask;
   T keep_scale;
+  Index first_row = 0;  ///< the number that the first row has for the mask
 
   /// The factor of weight (a, b) of node i: 0 if it is dropped, else 1 / (1 - p).
   REARM_HD T multiplier(Index i, Index a, Index b) const {
     if (!dropout) return T{1};
-    const std::uint64_t row = static_cast<std::uint64_t>(i * q.cols + a);
+    const std::uint64_t row = static_cast<std::uint64_t>((first_row + i) * q.cols + a);
     return mask.keep(row * DropoutMask::draws(q.cols), b, q.cols) ? keep_scale : T{0};
   }
   /// Finds the largest logit of row a and the sum of the exponentials of the logits minus it.

@@ -63,6 +63,21 @@ struct ScatterAddRow {
   }
 };
 
+/// For distinct id s: x_id at every place of the id in y.
+template <class T>
+struct GatherPlacesRow {
+  MatrixView<const T> x;
+  IndexList ids;
+  MatrixView<T> y;
+  template <class L>
+  REARM_HD void operator()(Index s, const L& lane) const {
+    for (Index place = ids.segments[s]; place < ids.segments[s + 1]; ++place) {
+      const Id p = ids.order[place];
+      for (Index j = lane.first(); j < y.cols; j += L::step) y(p, j) = x(ids.ids[p], j);
+    }
+  }
+};
+
 /// to_i = ids_i + by
 struct MoveIdRow {
   const Id* ids;

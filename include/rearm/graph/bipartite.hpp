@@ -5,6 +5,7 @@
 #include <rearm/core/backend.hpp>
 #include <rearm/core/csr.hpp>
 #include <rearm/data/dataset.hpp>
+#include <rearm/graph/share.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -114,9 +115,10 @@ class InteractionGraph {
   /// build(pairs) makes a graph.
   InteractionGraph(const Dataset& data, std::function<Operator(const Interactions&)> build)
       : build_(std::move(build)), all_(build_(data.train)) {}
-  InteractionGraph(const Dataset& data, double epsilon)
+  /// That of `interaction_graph`, with `blocks` shared by ranks.
+  InteractionGraph(const Dataset& data, double epsilon, const NodeBlocks& blocks = {})
       : InteractionGraph(data, [=, n_users = data.n_users, n_items = data.n_items](const Interactions& pairs) {
-          return interaction_operator<B>(pairs, n_users, n_items, epsilon);
+          return share_rows(interaction_operator<B>(pairs, n_users, n_items, epsilon), blocks.nodes(), blocks.nodes());
         }) {}
   /// Training steps propagate over these pairs alone until the next call.
   void train_on(const Interactions& pairs) { part_ = build_(pairs); }

@@ -274,12 +274,31 @@ class SafetensorsFile {
     return *found;
   }
 
+  /// Rows [first, first + out.rows) of a tensor of two dimensions, else as `read`.
+  template <class T>
+  void read_rows(std::string_view name, Index first, MatrixView<T> out) {
+    TensorInfo part = info(name);
+    if (part.shape.size() != 2 || part.shape[1] != out.cols || first < 0 || first > part.shape[0] - out.rows)
+      throw ShapeError(detail::message(path_.string(), ": tensor '", name, "' is ", nlohmann::json(part.shape).dump(),
+                                       " and has no rows from ", first, " like ", shape_string(out)));
+    const std::uint64_t row = static_cast<std::uint64_t>(out.cols) * element_size(part.type);
+    part.offset += static_cast<std::uint64_t>(first) * row;
+    part.bytes = static_cast<std::uint64_t>(out.rows) * row;
+    part.shape[0] = out.rows;
+    read_tensor(part, out);
+  }
   /// Fills `out` with a tensor of out's shape (one of n elements also fits 1 x n and n x 1), converting float <->
   /// double and int32 <-> int64; bfloat16 and uint8 as they are. Throws ShapeError, DataError (no such tensor, another
   /// kind of element, a value that does not fit) or IoError.
   template <class T>
   void read(std::string_view name, MatrixView<T> out) {
-    const TensorInfo& tensor = info(name);
+    read_tensor(info(name), out);
+  }
+
+ private:
+  template <class T>
+  void read_tensor(const TensorInfo& tensor, MatrixView<T> out) {
+    const std::string& name = tensor.name;
     const bool same = tensor.shape.size() == 2
                           ? tensor.shape[0] == out.rows && tensor.shape[1] == out.cols
                           : tensor.shape.size() < 2 && (out.rows == 1 || out.cols == 1) &&
@@ -302,8 +321,6 @@ class SafetensorsFile {
     throw DataError(detail::message(path_.string(), ": tensor '", name, "' is ", to_string(tensor.type), " but ",
                                     to_string(tensor_type<T>()), " was expected"));
   }
-
- private:
   [[noreturn]] void fail(std::string_view name, std::string_view what) const {
     throw DataError(detail::message(path_.string(), ": header at offset 8: tensor '", name, "' ", what));
   }

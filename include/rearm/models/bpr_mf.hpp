@@ -5,6 +5,7 @@
 
 #include <rearm/data/dataset.hpp>
 #include <rearm/graph/options.hpp>
+#include <rearm/graph/share.hpp>
 #include <rearm/models/mmrec.hpp>
 #include <rearm/train/recommender.hpp>
 
@@ -41,8 +42,9 @@ class BprMf {
 
   BprMf(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
-        users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
-        items_(parameters_.add("item_id", data.n_items, config.embedding_dim)) {
+        blocks_(share_nodes(ctx, data)),
+        users_(parameters_.add("user_id", data.n_users, config.embedding_dim, blocks_.users)),
+        items_(parameters_.add("item_id", data.n_items, config.embedding_dim, blocks_.items)) {
     init_xavier_normal(users_, ctx.seed());
     init_xavier_normal(items_, ctx.seed());
   } catch (const std::bad_alloc&) {
@@ -65,6 +67,7 @@ class BprMf {
 
  private:
   Config config_;
+  NodeBlocks blocks_;
   ParameterStore<B> parameters_;
   Parameter<B>& users_;
   Parameter<B>& items_;

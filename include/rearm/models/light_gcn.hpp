@@ -61,9 +61,10 @@ class LightGcn {
 
   LightGcn(Context<B>& ctx, const Dataset& data, const Config& config, const GraphOptions& = {}) try
       : config_((check(config, data), config)),
-        graph_(data, 1e-7),
-        users_(parameters_.add("user_id", data.n_users, config.embedding_dim)),
-        items_(parameters_.add("item_id", data.n_items, config.embedding_dim)) {
+        blocks_(share_nodes(ctx, data)),
+        graph_(data, 1e-7, blocks_),
+        users_(parameters_.add("user_id", data.n_users, config.embedding_dim, blocks_.users)),
+        items_(parameters_.add("item_id", data.n_items, config.embedding_dim, blocks_.items)) {
     init_xavier_uniform(users_, ctx.seed());
     init_xavier_uniform(items_, ctx.seed());
   } catch (const std::bad_alloc&) {
@@ -96,6 +97,7 @@ class LightGcn {
   Var<B> initial(Tape<B>& tape) const { return concat_rows<B>({tape.parameter(users_), tape.parameter(items_)}); }
 
   Config config_;
+  NodeBlocks blocks_;
   InteractionGraph<B> graph_;
   ParameterStore<B> parameters_;
   Parameter<B>& users_;

@@ -4,12 +4,14 @@
 
 #include <rearm/autodiff/project.hpp>
 #include <rearm/data/dataset.hpp>
+#include <rearm/graph/share.hpp>
 #include <rearm/nn/feature_config.hpp>
 #include <rearm/nn/linear.hpp>
 #include <rearm/nn/raw_features.hpp>
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <type_traits>
 
@@ -24,22 +26,24 @@ class Projection {
  public:
   using T = Real<B>;
 
-  /// `user_mean` is the row-normalized user x item matrix and must outlive this object.
+  /// `user_mean` is the row-normalized user x item matrix and must outlive this object. With `blocks` ranks share the
+  /// rows of all tables and embeddings, and of that matrix.
   Projection(Context<B>& ctx, ParameterStore<B>& store, const Modality& modality, const Dataset& data,
-             const FeatureConfig& config, Index d, const SparseOperator<T, typename B::Memory>* user_mean)
+             const FeatureConfig& config, Index d, const SparseOperator<T, typename B::Memory>* user_mean,
+             const NodeBlocks& blocks = {})
       : user_mean_(user_mean) {
     const Index width = modality.features.cols();
     const std::uint64_t seed = ctx.seed();
     const bool trainable = config.kind == Features::trainable;
     const bool rounded = config.bfloat16_tables;
-    const auto table = [&](const char* owner, Index rows) {
-      return &store.add_table(owner + modality.name, rows, width, rounded);
+    const auto table = [&](const char* owner, Index rows, const std::shared_ptr<const RowBlocks>& of) {
+      return &store.add_table(owner + modality.name, rows, width, rounded, of);
     };
-    items_ = table("item_features.", data.n_items);
+    items_ = table("item_features.", data.n_items, blocks.items);
     items_->trainable = items_->persistent = trainable;
     fill_features(*items_, modality);
     if (trainable) {
-      users_ = table("user_features.", data.n_users);
+      users_ = table("user_features.", data.n_users, blocks.users);
       fill_users(ctx);
     }
     item_projection_ = Linear<B>(store, "item_projection." + modality.name, width, d, seed);
@@ -47,8 +51,8 @@ class Projection {
     init_xavier_normal(item_projection_.weight(), seed);
     init_xavier_normal(user_projection_.weight(), seed);
     if (config.kind == Features::residual) {
-      item_residual_ = &store.add("item_residual." + modality.name, data.n_items, d);
-      user_residual_ = &store.add("user_residual." + modality.name, data.n_users, d);
+      item_residual_ = &store.add("item_residual." + modality.name, data.n_items, d, blocks.items);
+      user_residual_ = &store.add("user_residual." + modality.name, data.n_users, d, blocks.users);
       item_residual_->learning_rate_scale = config.residual_learning_rate_scale;
       user_residual_->learning_rate_scale = config.residual_learning_rate_scale;
     }
@@ -76,21 +80,30 @@ class Projection {
       });
     });
   }
-  void mean_of_items(Context<B>& ctx, In<B> items, Out<B> users) { spmm(ctx, user_mean_->view(), items, users); }
+  void mean_of_items(Context<B>& ctx, In<B> items, Out<B> users) {
+    if (user_mean_->halo() == nullptr) return spmm(ctx, user_mean_->view(), items, users);
+    for (Index first = 0; first < items.cols; first += most_columns) {
+      const Index n = std::min(most_columns, items.cols - first);
+      Scratch<B> scratch(ctx);
+      spmm<B>(ctx, user_mean_->view(), with_halo<B>(ctx, scratch, user_mean_->halo(), items.col_block(first, n)),
+              users.col_block(first, n));
+    }
+  }
   /// By columns, so that next to nothing is needed beside the tables.
   void mean_of_items(Context<B>& ctx, ConstView<BFloat16> items, MatrixView<BFloat16> users) {
-    constexpr Index most = 128;
-    Matrix<T, typename B::Memory> wide_items(items.rows, most), wide_users(users.rows, most);
-    for (Index first = 0; first < items.cols; first += most) {
-      const Index n = std::min(most, items.cols - first);
+    Matrix<T, typename B::Memory> wide_items(items.rows, most_columns), wide_users(users.rows, most_columns);
+    for (Index first = 0; first < items.cols; first += most_columns) {
+      const Index n = std::min(most_columns, items.cols - first);
+      Scratch<B> scratch(ctx);
       const MatrixView<T> from = wide_items.view().col_block(0, n);
       const MatrixView<T> to = wide_users.view().col_block(0, n);
       B::for_each(ctx, from.rows, functors::ConvertRow<BFloat16, T>{items.col_block(first, n), from});
-      spmm(ctx, user_mean_->view(), In<B>(from), to);
+      spmm<B>(ctx, user_mean_->view(), with_halo<B>(ctx, scratch, user_mean_->halo(), from), to);
       B::for_each(ctx, to.rows, functors::ConvertRow<T, BFloat16>{to, users.col_block(first, n)});
     }
   }
 
+  static constexpr Index most_columns = 128;
   const SparseOperator<T, typename B::Memory>* user_mean_;
   FeatureTable<B>* items_ = nullptr;
   FeatureTable<B>* users_ = nullptr;

@@ -37,19 +37,21 @@ Matrix<Real<B>, typename B::Memory> raw_features(const Modality& modality) {
   return out;
 }
 
-/// The table's values <- the raw features, rounded to the nearest where it is in bfloat16.
+/// The table's values <- the raw features, of its own rows where ranks share them, rounded to the nearest where it is
+/// in bfloat16.
 template <Backend B>
 void fill_features(FeatureTable<B>& table, const Modality& modality) {
+  const Index own = table.blocks() != nullptr ? table.blocks()->begin() : 0;
   table.with_values([&]<class Stored>(MatrixView<Stored> values) {
     if constexpr (std::is_same_v<Stored, Real<B>>) {
       fill_on_host<typename B::Memory>(
-          values, [&](Index begin, MatrixView<Stored> rows) { modality.features.copy_rows(begin, rows); });
+          values, [&](Index begin, MatrixView<Stored> rows) { modality.features.copy_rows(own + begin, rows); });
     } else {
       Matrix<float> wide(std::min<Index>(256, values.rows), values.cols);
       fill_on_host<typename B::Memory>(values, [&](Index begin, MatrixView<BFloat16> rows) {
         for (Index first = 0; first < rows.rows; first += wide.rows()) {
           const MatrixView<float> part = wide.view().row_block(0, std::min(wide.rows(), rows.rows - first));
-          modality.features.copy_rows(begin + first, part);
+          modality.features.copy_rows(own + begin + first, part);
           const functors::ConvertRow<float, BFloat16> round{part, rows.row_block(first, part.rows)};
           for (Index i = 0; i < part.rows; ++i) round(i, SoleLane{});
         }

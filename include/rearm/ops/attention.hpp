@@ -14,25 +14,26 @@ inline constexpr Index max_attention_width = 1024;
 namespace detail {
 template <class T>
 functors::AttentionInput<T> attention_input(MatrixView<const T> q, MatrixView<const T> k, MatrixView<const T> v,
-                                            T scale, double p, RandomKey key) {
+                                            T scale, double p, RandomKey key, Index first_row) {
   require_shape(k, q.rows, q.cols, "rank_one_attention", "k");
   require_shape(v, q.rows, q.cols, "rank_one_attention", "v");
   if (q.cols < 1 || q.cols > max_attention_width)
     throw ShapeError(
         message("rank_one_attention: rows of ", shape_string(q), " must have 1 to ", max_attention_width, " entries"));
   if (!(p >= 0 && p <= 1)) throw ConfigError(message("rank_one_attention: dropout = ", p, " must lie in [0, 1]"));
-  return {q, k, v, scale, p > 0, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p)};
+  return {q, k, v, scale, p > 0, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p), first_row};
 }
 }  // namespace detail
 
 /// For each row: out_a = sum_b softmax_b(scale q_a k_b) m_ab v_b, m the dropout mask over the weights (0 or 1/(1-p)).
 /// q, k, v, out n x d. The d x d weights of a row are never stored; n d^2
-/// exponentials. Throws ShapeError, and ConfigError unless p lies in [0, 1].
+/// exponentials. The mask is that of rows from number `first_row` on. Throws ShapeError, and ConfigError unless p lies
+/// in [0, 1].
 template <Backend B>
-void rank_one_attention(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scale, double p, RandomKey key,
-                        Out<B> out) {
+void rank_one_attention(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scale, double p, RandomKey key, Out<B> out,
+                        Index first_row = 0) {
   detail::require_shape(out, q.rows, q.cols, "rank_one_attention", "output");
-  const auto in = detail::attention_input<Real<B>>(q, k, v, scale, p, key);
+  const auto in = detail::attention_input<Real<B>>(q, k, v, scale, p, key, first_row);
   if constexpr (requires { B::rank_one_attention(ctx, in, out); })
     B::rank_one_attention(ctx, in, out);
   else
@@ -42,13 +43,13 @@ void rank_one_attention(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scal
 /// Overwrites d_q, d_k, d_v, from the forward's operands, key and result. Recomputes weights and mask.
 template <Backend B>
 void rank_one_attention_backward(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scale, double p, RandomKey key,
-                                 In<B> out, In<B> d_out, Out<B> d_q, Out<B> d_k, Out<B> d_v) {
+                                 In<B> out, In<B> d_out, Out<B> d_q, Out<B> d_k, Out<B> d_v, Index first_row = 0) {
   using T = Real<B>;
   detail::require_shape(d_q, q.rows, q.cols, "rank_one_attention_backward", "d_q");
   detail::require_shape(d_k, q.rows, q.cols, "rank_one_attention_backward", "d_k");
   detail::require_shape(d_v, q.rows, q.cols, "rank_one_attention_backward", "d_v");
   const functors::AttentionBackwardRow<T> row{
-      detail::attention_input<T>(q, k, v, scale, p, key), out, d_out, d_q, d_k, d_v};
+      detail::attention_input<T>(q, k, v, scale, p, key, first_row), out, d_out, d_q, d_k, d_v};
   if constexpr (requires { B::rank_one_attention_backward(ctx, row); })
     B::rank_one_attention_backward(ctx, row);
   else

@@ -5,22 +5,25 @@
 #include <rearm/functors/diffusion.hpp>
 #include <rearm/ops/elementwise.hpp>
 #include <rearm/ops/gather.hpp>
+#include <rearm/ops/ranks.hpp>
 #include <rearm/ops/spmm.hpp>
 
 #include <algorithm>
 
 namespace rearm::REARM_ABI {
 
-/// A sparse matrix of one step and its transpose.
+/// A sparse matrix of one step and its transpose; null halos unless ranks share them.
 template <class T>
 struct Edges {
   CsrView<T> forward, backward;
+  const Halo* forward_halo = nullptr;
+  const Halo* backward_halo = nullptr;
 };
 
 /// All of a matrix's entries. Points into it.
 template <class T, class Memory>
 Edges<T> all_edges(const SparseOperator<T, Memory>& a) {
-  return {a.view(), a.transpose_view()};
+  return {a.view(), a.transpose_view(), a.halo(), a.transpose_halo()};
 }
 
 /// Each entry dropped with probability p, the others divided by 1 - p: the two directions of an undirected edge apart.
@@ -32,6 +35,7 @@ Edges<Real<B>> drop_edges(Context<B>& ctx, const SparseOperator<Real<B>, typenam
   if (!(p >= 0 && p <= 1)) throw ConfigError(detail::message("drop_edges: p = ", p, " must lie in [0, 1]"));
   Edges<T> out = all_edges(a);
   if (p == 0) return out;
+  if (a.halo() != nullptr) throw ShapeError("drop_edges: ranks share the matrix, which is not possible so far");
   const auto drop = [&](CsrView<T>& of, bool transposed) {
     T* const values = ctx.arena().template allocate<T>(of.nonzeros);
     B::for_each(ctx, of.rows, functors::DropEntriesRow<T>{of, transposed, key, p, values});
@@ -44,9 +48,11 @@ Edges<Real<B>> drop_edges(Context<B>& ctx, const SparseOperator<Real<B>, typenam
 
 /// y (+)= h_k / g, k = n_layers: h_0 = x, h_l = beta A h_{l-1} + alpha x, g = beta^k + alpha (1 + beta + ... +
 /// beta^{k-1}), so that A with row sums of 1 leaves a constant x as it is. A square; beta > 0 (ConfigError). The
-/// backward pass is the same call with A's transpose, from d_y to d_x. 2 k nnz w operations, two work arrays.
+/// backward pass is the same call with A's transpose, from d_y to d_x. 2 k nnz w operations, two work arrays. With the
+/// `halo` of a matrix that ranks share, x and y are a rank's rows, and each layer asks others for those it reads.
 template <Backend B>
-void diffuse(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, double alpha, double beta, int n_layers, Into<Real<B>> y) {
+void diffuse(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, double alpha, double beta, int n_layers, Into<Real<B>> y,
+             const Halo* halo = nullptr) {
   using T = Real<B>;
   if (!(beta > 0)) throw ConfigError(detail::message("diffuse: beta = ", beta, " must be above 0"));
   detail::require_shape(y.view, x.rows, x.cols, "diffuse", "output");
@@ -54,63 +60,94 @@ void diffuse(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, double alpha, double 
   double g = 1;
   for (int layer = 0; layer < n_layers; ++layer) g = beta * g + alpha;
   Scratch<B> scratch(ctx);
-  const MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows, x.cols),
-                                 scratch.template matrix<T>(x.rows, x.cols)};
+  const Index n_read = halo != nullptr ? halo->all_rows() : x.rows;
+  const MatrixView<T> work[2] = {scratch.template matrix<T>(n_read, x.cols),
+                                 scratch.template matrix<T>(n_read, x.cols)};
   const auto own = static_cast<T>(alpha / beta);
   MatrixView<const T> current = x;
+  if (halo != nullptr) {
+    scaled_copy(ctx, T{1}, x, work[0].row_block(0, x.rows));
+    fill_halo(ctx, *halo, work[0]);
+    current = work[0];
+  }
   for (int layer = 1; layer <= n_layers; ++layer) {
     const bool last = layer == n_layers;
-    const MatrixView<T> next = last && y.write == Write::overwrite ? y.view : work[layer % 2];
+    const MatrixView<T> all = work[layer % 2];
+    const MatrixView<T> next = last && y.write == Write::overwrite ? y.view : all.row_block(0, x.rows);
     spmm(ctx, a, current, next,
          functors::AddRow<T>{next, own, x, last ? y : Into<T>(next), static_cast<T>(last ? beta / g : beta)});
-    current = next;
+    if (halo != nullptr && !last) fill_halo(ctx, *halo, all);
+    current = halo != nullptr ? all : next;
   }
 }
 
 /// y_p = row ids[p] of (X + A X + ... + A^L X) / (L + 1), L = n_layers: the last layer for these rows alone. A n x n, X
-/// n x w, L - 1 products in full (at least 0). Throws ShapeError.
+/// n x w, L - 1 products in full (at least 0). Where ranks share A and X (`halo`) each makes the rows that are its own,
+/// `own` of `rows`, and all get them. Throws ShapeError.
 template <Backend B>
-void gather_propagate_mean(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, int n_layers, const IndexList& rows,
-                           Out<B> y) {
+void gather_propagate_mean(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, int n_layers, const IndexList& rows, Out<B> y,
+                           const Halo* halo = nullptr, const IndexList& own = {}) {
   using T = Real<B>;
   detail::require_shape(y, rows.size, x.cols, "gather_propagate_mean", "output");
-  if (n_layers == 0) return gather(ctx, x, rows, y);
+  if (n_layers == 0 && halo == nullptr) return gather(ctx, x, rows, y);
   Scratch<B> scratch(ctx);
+  const Index n_read = halo != nullptr ? halo->all_rows() : x.rows;
   Out<B> work[2];
-  for (int i = 0; i < std::min(n_layers - 1, 2); ++i) work[i] = scratch.template matrix<T>(x.rows, x.cols);
+  for (int i = 0; i < std::min(halo != nullptr ? n_layers : n_layers - 1, 2); ++i)
+    work[i] = scratch.template matrix<T>(n_read, x.cols);
   In<B> current = x;
-  for (int layer = 1; layer < n_layers; ++layer) {
-    const Out<B> next = work[layer % 2 == 1 ? 0 : 1];
-    spmm(ctx, a, current, next, functors::AddRow<T>{next, T{1}, x, next});
-    current = next;
+  if (halo != nullptr && n_layers > 0) {
+    Out<B>& first = work[n_layers > 1 ? 1 : 0];
+    scaled_copy(ctx, T{1}, x, first.row_block(0, x.rows));
+    fill_halo(ctx, *halo, first);
+    current = first;
   }
-  detail::gather_spmm<B>(ctx, {a, current, x, T{1} / static_cast<T>(n_layers + 1), rows, y});
+  for (int layer = 1; layer < n_layers; ++layer) {
+    const Out<B> all = work[layer % 2 == 1 ? 0 : 1];
+    const Out<B> next = all.row_block(0, x.rows);
+    spmm(ctx, a, current, next, functors::AddRow<T>{next, T{1}, x, next});
+    if (halo != nullptr) fill_halo(ctx, *halo, all);
+    current = halo != nullptr ? all : next;
+  }
+  const IndexList& here = halo != nullptr ? own : rows;
+  if (n_layers > 0)
+    detail::gather_spmm<B>(ctx, {a, current, x, T{1} / static_cast<T>(n_layers + 1), here, y});
+  else
+    B::for_each(ctx, here.n_segments, functors::GatherPlacesRow<T>{x, here, y});
+  if (halo != nullptr) share_places<B>(ctx, halo->layout, rows, y);
 }
 
 /// d_X (+)= (D + A^T D + ... + (A^T)^L D) / (L + 1), row i of D the sum of d_Y's at the places of id i; `transpose` is
-/// A^T. The first product skips what is zero in D.
+/// A^T. The first product skips what is zero in D. Where ranks share A (`halo` of A^T) the rows are numbered as its
+/// columns, and the first product asks nobody, since d_Y is everywhere.
 template <Backend B>
 void gather_propagate_mean_backward(Context<B>& ctx, CsrView<Real<B>> transpose, int n_layers, const IndexList& rows,
-                                    In<B> d_y, Into<Real<B>> d_x) {
+                                    In<B> d_y, Into<Real<B>> d_x, const Halo* halo = nullptr) {
   using T = Real<B>;
+  Scratch<B> scratch(ctx);
   if (n_layers == 0) {
     if (d_x.write == Write::overwrite) fill(ctx, T{0}, d_x.view);
-    return scatter_add(ctx, rows, d_y, d_x.view);
+    const IndexList own = halo == nullptr ? rows : detail::renumbered<B>(ctx, rows, [&](Index column) {
+      return column < halo->own_rows ? column : Index{-1};
+    });
+    return scatter_add(ctx, own, d_y, d_x.view);
   }
-  Scratch<B> scratch(ctx);
   const detail::FewRows<B> own =
       detail::sum_places(ctx, scratch, rows, transpose.cols, d_y, T{1} / static_cast<T>(n_layers + 1));
   Out<B> work[2];
-  for (int i = 0; i < std::min(n_layers - 1, 2); ++i) work[i] = scratch.template matrix<T>(d_x.view.rows, d_y.cols);
+  for (int i = 0; i < std::min(n_layers - 1, 2); ++i)
+    work[i] = scratch.template matrix<T>(halo != nullptr ? halo->all_rows() : d_x.view.rows, d_y.cols);
   In<B> current;
   for (int layer = 1; layer <= n_layers; ++layer) {
-    const Into<T> next = layer == n_layers ? d_x : Into<T>(work[layer % 2 == 1 ? 0 : 1]);
+    const Out<B> all = work[layer % 2 == 1 ? 0 : 1];
+    const Into<T> next = layer == n_layers ? d_x : Into<T>(all.row_block(0, d_x.view.rows));
     const functors::AddRowOfRow<T> add_own{own.row_of, own.rows, next.view};
     if (layer == 1)
       detail::spmm_of_rows(ctx, transpose, own, rows, next, add_own);
     else
       spmm(ctx, transpose, current, next, add_own);
-    current = next.view;
+    if (halo != nullptr && layer < n_layers) fill_halo(ctx, *halo, all);
+    current = halo != nullptr ? all : next.view;
   }
 }
 

@@ -5,6 +5,7 @@
 #include <rearm/core/context.hpp>
 #include <rearm/functors/normalize.hpp>
 #include <rearm/functors/spmm.hpp>
+#include <rearm/ops/ranks.hpp>
 
 namespace rearm::REARM_ABI {
 
@@ -18,11 +19,12 @@ void spmm(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, Into<Real<B>> y, const T
   B::spmm(ctx, a, x, y.view, y.write, then);
 }
 
-/// d_X (+)= A^T d_Y, through the stored transpose.
+/// d_X (+)= A^T d_Y, through the stored transpose; where ranks share A, with the rows of d_Y that it reads of others.
 template <Backend B>
 void spmm_backward(Context<B>& ctx, const SparseOperator<Real<B>, typename B::Memory>& a, In<B> d_y,
                    Into<Real<B>> d_x) {
-  spmm(ctx, a.transpose_view(), d_y, d_x);
+  Scratch<B> scratch(ctx);
+  spmm(ctx, a.transpose_view(), with_halo(ctx, scratch, a.transpose_halo(), d_y), d_x);
 }
 
 /// y_i = (A X)_i / max(|(A X)_i|, eps), one propagation layer in one pass over Y; norm holds |(A X)_i| (m values).

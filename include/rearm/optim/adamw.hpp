@@ -4,7 +4,9 @@
 
 #include <rearm/core/parameters.hpp>
 #include <rearm/functors/adam.hpp>
+#include <rearm/ops/elementwise.hpp>
 #include <rearm/ops/gemm.hpp>
+#include <rearm/ops/ranks.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -136,7 +138,7 @@ class AdamW {
     table_moments_.resize(parameters.tables().size());
     auto moments = table_moments_.begin();
     for (const FeatureTable<B>& table : parameters.tables()) {
-      if (table.trainable && moments->size() == 0) *moments = AdamMoments<B>(table.rows(), table.cols(), rounded);
+      if (table.trainable && moments->size() == 0) *moments = AdamMoments<B>(table.own_rows(), table.cols(), rounded);
       ++moments;
     }
   }
@@ -146,7 +148,7 @@ class AdamW {
     for (std::size_t i = 0; i < parameters.tables().size(); ++i) {
       const FeatureTable<B>& table = parameters.tables()[i];
       if (table.trainable && (i >= table_moments_.size() || table_moments_[i].size() == 0))
-        n += table.rows() * table.cols();
+        n += table.own_rows() * table.cols();
     }
     return static_cast<std::size_t>(2 * n) * (settings_.bfloat16_moments ? sizeof(BFloat16) : sizeof(T));
   }
@@ -156,8 +158,8 @@ class AdamW {
   void for_each_moment(ParameterStore<B>& parameters, const F& f) {
     moments_.visit([&](auto all1, auto all2) {
       for (Parameter<B>& p : parameters)
-        if (p.trainable && p.offset() + p.rows() * p.cols() <= all1.size()) {
-          const auto part = [&](auto all) { return decltype(all)(all.data + p.offset(), p.rows(), p.cols()); };
+        if (p.trainable && p.offset() + p.own_rows() * p.cols() <= all1.size()) {
+          const auto part = [&](auto all) { return decltype(all)(all.data + p.offset(), p.own_rows(), p.cols()); };
           f(p, part(all1), part(all2));
         }
     });
@@ -177,7 +179,15 @@ class AdamW {
         Parameter<B>* const weight = grad.fused_weight;
         Into<T> d_weight;
         if (weight != nullptr) d_weight = weight->has_grad ? add_to(weight->grad()) : Into<T>(weight->grad());
-        factored_adam(ctx, target(ctx, table, *moments), grad.d_output, grad.weight, d_weight);
+        if (weight != nullptr && table.blocks() != nullptr) {
+          Scratch<B> scratch(ctx);  // of this rank's rows
+          const MatrixView<T> part = scratch.template matrix<T>(weight->rows(), weight->cols());
+          factored_adam<B>(ctx, target(ctx, table, *moments), grad.d_output, grad.weight, part);
+          sum_over_ranks<B>(ctx, part);
+          scaled_copy<B>(ctx, T{1}, part, d_weight);
+        } else {
+          factored_adam(ctx, target(ctx, table, *moments), grad.d_output, grad.weight, d_weight);
+        }
         if (weight != nullptr) weight->has_grad = true;
       }
       ++moments;
@@ -190,17 +200,20 @@ class AdamW {
     table.with_values([&](auto values) { out.set_value(values); });
     moments.visit([&](auto m, auto v) { out.set_moments(m, v); });
     out.key = key(ctx, parameter_stream(table.name));
+    out.first_row = first_row(table);
     out.all_cols = table.cols();
     return out;
   }
+  static Index first_row(const auto& x) { return x.blocks() != nullptr ? x.blocks()->begin() : 0; }
   /// All parameters at once, without the tables.
   void update(Context<B>& ctx, ParameterStore<B>& parameters) {
     Index end = 0;
     next_.clear();
     for (const Parameter<B>& p : parameters) {
-      if (!p.trainable || !p.has_grad || p.rows() * p.cols() == 0) continue;
-      end += functors::AdamSegments<T, T>::n_pieces(p.rows(), p.cols());
-      next_.push_back({p.offset(), p.rows(), p.cols(), p.learning_rate_scale, parameter_stream(p.name), end});
+      const Index rows = p.own_rows();
+      if (!p.trainable || !p.has_grad || rows * p.cols() == 0) continue;
+      end += functors::AdamSegments<T, T>::n_pieces(rows, p.cols());
+      next_.push_back({p.offset(), rows, p.cols(), p.learning_rate_scale, parameter_stream(p.name), end, first_row(p)});
     }
     if (next_.empty()) return;
     const functors::AdamSegment* const segments = there(next_);

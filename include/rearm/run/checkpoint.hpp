@@ -33,25 +33,27 @@ std::string checkpoint_prefix(const Trained<B>& trained) {
 }
 }  // namespace detail
 
-/// Writes the checkpoint atomically: an older one stays intact until the new one is complete.
+/// Writes the checkpoint atomically: an older one stays intact until the new one is complete. It is the same whatever
+/// the number of ranks, of which all must call it; rank 0 writes.
 template <Backend B>
 void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<B>> trained,
-                     const SettingsRecord& settings, const TrainState& state) try {
+                     const SettingsRecord& settings, const TrainState& state, const Communicator* ranks = nullptr) try {
   detail::TensorList<typename B::Memory> list;
   nlohmann::json updates = nlohmann::json::object();
   for (const Trained<B>& t : trained) {
     const std::string prefix = detail::checkpoint_prefix(t);
     std::as_const(*t.parameters).for_each([&](const auto& x) {
-      if (x.persistent) x.with_values([&](auto values) { list.add(prefix + "value/" + x.name, values); });
+      if (x.persistent) x.with_values([&](auto values) { list.add(prefix + "value/" + x.name, values, x); });
     });
     if (t.optimizer == nullptr) continue;
     t.optimizer->for_each_moment(*t.parameters, [&](const auto& x, auto moment1, auto moment2) {
       if (!x.persistent) return;
-      list.add(prefix + "moment1/" + x.name, moment1);
-      list.add(prefix + "moment2/" + x.name, moment2);
+      list.add(prefix + "moment1/" + x.name, moment1, x);
+      list.add(prefix + "moment2/" + x.name, moment2, x);
     });
     if (!t.name.empty()) updates[t.name] = t.optimizer->step_count();  // the model's own are the run's steps
   }
+  if (ranks != nullptr && ranks->rank() != 0) return;
   auto progress = nlohmann::json::object();
   progress["epoch"] = state.epoch;
   progress["step"] = state.step;
@@ -217,7 +219,7 @@ TrainState load_checkpoint(const std::filesystem::path& path, std::span<const Tr
     t.optimizer->prepare(*t.parameters);
     t.optimizer->for_each_moment(*t.parameters, [&](const auto& x, auto moment1, auto moment2) {
       const auto read = [&](const std::string& name, auto moment) {
-        if (file.contains(name)) detail::read_matrix<typename B::Memory>(file, name, moment);
+        if (file.contains(name)) detail::read_matrix<typename B::Memory>(file, name, moment, x.blocks().get());
       };
       read(prefix + "moment1/" + x.name, moment1);
       read(prefix + "moment2/" + x.name, moment2);

@@ -109,11 +109,15 @@ inline Index read_count(const SafetensorsFile& file, const std::filesystem::path
   throw DataError(message(path.string(), ": ", key, " = '", text, "' in the metadata is not a count"));
 }
 
-/// A whole tensor into a contiguous matrix of its shape in Memory.
+/// A whole tensor into a contiguous matrix of its shape in Memory, or the rows of this rank.
 template <class Memory, class T>
-void read_matrix(SafetensorsFile& file, const std::string& name, const MatrixView<T>& to) {
+void read_matrix(SafetensorsFile& file, const std::string& name, const MatrixView<T>& to,
+                 const RowBlocks* blocks = nullptr) {
   if constexpr (Memory::host_accessible) {
-    file.read(name, to);
+    if (blocks != nullptr)
+      file.read_rows(name, blocks->begin(), to);
+    else
+      file.read(name, to);
   } else {
     Matrix<T> copy(to.rows, to.cols);
     file.read(name, copy.view());
@@ -121,10 +125,25 @@ void read_matrix(SafetensorsFile& file, const std::string& name, const MatrixVie
   }
 }
 
-/// Matrices as tensors to be written, copied to the host where they lie elsewhere.
+/// Matrices as tensors to be written, copied to the host where they lie elsewhere, and to rank 0 where ranks share
+/// them: there alone they are then to be written.
 template <class Memory>
 class TensorList {
  public:
+  /// A parameter's or table's values or moments.
+  template <class T, class X>
+  void add(std::string name, const MatrixView<T>& m, const X& of) {
+    if (of.blocks() == nullptr) return add(std::move(name), m);
+    const RowBlocks& blocks = *of.blocks();
+    using Element = std::remove_const_t<T>;
+    const bool first = blocks.ranks->rank() == 0;
+    const auto whole = std::make_shared<Matrix<Element>>(first ? blocks.rows() : 0, m.cols);
+    blocks.ranks->gather(0, std::span<const Element>(m.data, static_cast<std::size_t>(m.size())), whole->data(),
+                         blocks.counts(m.cols));
+    if (!first) return;
+    tensors_.push_back(tensor_view(std::move(name), std::as_const(*whole).view()));
+    copies_.push_back(whole);
+  }
   template <class T>
   void add(std::string name, const MatrixView<T>& m) {
     if constexpr (Memory::host_accessible) {
@@ -173,7 +192,8 @@ template <Backend B>
 void read_parameters(SafetensorsFile& file, const std::string& prefix, ParameterStore<B>& parameters) {
   parameters.for_each([&](auto& x) {
     if (x.persistent)
-      x.with_values([&](auto values) { read_matrix<typename B::Memory>(file, prefix + x.name, values); });
+      x.with_values(
+          [&](auto values) { read_matrix<typename B::Memory>(file, prefix + x.name, values, x.blocks().get()); });
   });
 }
 
@@ -238,15 +258,16 @@ inline IdNames read_names(SafetensorsFile& file, const std::filesystem::path& pa
 }  // namespace detail
 
 /// Writes parameters, embeddings, seen items and what ids are called, atomically, so that an older file survives a
-/// failure. `epoch` is the epoch of the weights.
+/// failure. `epoch` is the epoch of the weights. Of several ranks (`ranks`) all must call it; rank 0 writes.
 template <Backend B>
 void save_model(const std::filesystem::path& path, const ParameterStore<B>& parameters, const SettingsRecord& settings,
                 const ModelOrigin& origin, int epoch, ConstView<typename B::Scalar> users,
-                ConstView<typename B::Scalar> items) try {
+                ConstView<typename B::Scalar> items, const Communicator* ranks = nullptr) try {
   detail::TensorList<typename B::Memory> list;
   parameters.for_each([&](const auto& x) {
-    if (x.persistent) x.with_values([&](auto values) { list.add(x.name, values); });
+    if (x.persistent) x.with_values([&](auto values) { list.add(x.name, values, x); });
   });
+  if (ranks != nullptr && ranks->rank() != 0) return;
   list.add("representation.user", users);
   list.add("representation.item", items);
   const Adjacency& seen = origin.seen;

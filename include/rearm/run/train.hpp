@@ -16,14 +16,16 @@ struct RunOptions {
   bool resume = false;              ///< continue from the checkpoint there, if there is one
 };
 
-/// Trains a model as Trainer does; afterwards it holds the best weights. Throws what Trainer and RunFolder throw.
+/// Trains a model as Trainer does, of several ranks with those of the context; afterwards it holds the best weights.
+/// Throws what Trainer and RunFolder throw.
 template <Backend B, class M>
 requires Recommender<M, B> TrainResult train(Context<B>& ctx, M& model, const Dataset& data,
                                              const Settings<typename M::Config>& settings, RunOptions run = {},
                                              TrainOptions options = {})
 try {
   if (run.directory.empty()) return Trainer<B>(ctx, model, data, settings.train, std::move(options)).run();
-  RunFolder<B> folder(run.directory, record_settings(M::name, settings), origin_of(data), run.resume);
+  RunFolder<B> folder(run.directory, record_settings(M::name, settings), origin_of(data), run.resume, nullptr,
+                      ctx.ranks());
   return Trainer<B>(ctx, model, data, settings.train, std::move(options), &folder).run();
 } catch (const std::bad_alloc&) {
   detail::throw_out_of_memory("training");

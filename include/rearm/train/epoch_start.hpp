@@ -63,9 +63,10 @@ class EpochStart {
 
   static void add_like(const ParameterStore<B>& from, ParameterStore<B>& to, bool only_persistent) {
     for (const Parameter<B>& p : from)
-      if (!only_persistent || p.persistent) set_flags(p, to.add(p.name, p.rows(), p.cols()));
+      if (!only_persistent || p.persistent) set_flags(p, to.add(p.name, p.rows(), p.cols(), p.blocks()));
     for (const FeatureTable<B>& t : from.tables())
-      if (!only_persistent || t.persistent) set_flags(t, to.add_table(t.name, t.rows(), t.cols(), t.rounded()));
+      if (!only_persistent || t.persistent)
+        set_flags(t, to.add_table(t.name, t.rows(), t.cols(), t.rounded(), t.blocks()));
   }
   template <class X>
   static void set_flags(const X& from, X& to) {

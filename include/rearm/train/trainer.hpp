@@ -7,6 +7,7 @@
 #include <rearm/data/dataset.hpp>
 #include <rearm/data/edge_sampling.hpp>
 #include <rearm/eval/evaluator.hpp>
+#include <rearm/eval/shared_evaluator.hpp>
 #include <rearm/loss/loss.hpp>
 #include <rearm/optim/adamw.hpp>
 #include <rearm/train/batch_source.hpp>
@@ -86,6 +87,7 @@ struct TrainResult {
   MemoryEstimate memory;                 ///< what that is made of
   double step_seconds_median = 0;        ///< over the epochs, of each one's median step; on a device of its mean
   std::string not_recorded;              ///< why a device's steps were started one by one; empty: they were recorded
+  double step_bytes_sent = 0;            ///< by this rank to others, mean over the steps of this call
 };
 
 /// Trains `model` on `data`. The model, the data, the context and the store must outlive it.
@@ -176,6 +178,10 @@ class Trainer {
   /// Metrics of a split with the current weights.
   MetricValues evaluate(const Adjacency& relevant) {
     const Embeddings<B> e = embeddings();
+    if constexpr (on_host)
+      if (is_shared(e))
+        return evaluate_shared<B>(ctx_, e.users.value(), *e.users.layout().front(), e.items.value(),
+                                  *e.items.layout().front(), &seen_, relevant, cutoffs_, metrics_);
     return rearm::evaluate<B>(ctx_, e.users.value(), e.items.value(), &seen_, relevant, cutoffs_, metrics_);
   }
 
@@ -239,12 +245,49 @@ class Trainer {
     result.valid = state_.best_valid;
     result.step_seconds_median = median(state_.step_seconds);
     result.not_recorded = replay_.failure();
+    if (sent_steps_ > 0) result.step_bytes_sent = static_cast<double>(sent_) / static_cast<double>(sent_steps_);
     if (result.best_epoch >= 0) {
       tell(TrainStage::testing);
       store_.load_best(model_.parameters());
       result.test = evaluate(test_);
     }
     return result;
+  }
+  /// Whether it is so at any rank: what one does at its own time, all do in the same step.
+  bool agreed(bool here) const {
+    if (ctx_.ranks() == nullptr) return here;
+    int n = here ? 1 : 0;
+    ctx_.ranks()->sum(std::span<int>(&n, 1));
+    return n > 0;
+  }
+  std::uint64_t sent() const { return ctx_.ranks() != nullptr ? ctx_.ranks()->bytes_sent() : 0; }
+  /// Throws RankError where a parameter that every rank has is not the same on all.
+  void require_same_parameters() {
+    if (ctx_.ranks() == nullptr) return;
+    std::uint64_t bits = 14695981039346656037U;
+    std::as_const(model_.parameters()).for_each([&](const auto& x) {
+      if (x.blocks() != nullptr || !x.trainable) return;
+      x.with_values([&](auto values) {
+        const auto* const data = reinterpret_cast<const unsigned char*>(values.data);
+        const auto n = static_cast<std::size_t>(values.size()) * sizeof *values.data;
+        for (std::size_t i = 0; i < n; ++i) bits = (bits ^ data[i]) * 1099511628211U;
+      });
+    });
+    std::vector<std::uint64_t> all(static_cast<std::size_t>(ctx_.ranks()->size()));
+    all[static_cast<std::size_t>(ctx_.ranks()->rank())] = bits;
+    ctx_.ranks()->all_gather(all.data(), std::vector<Index>(all.size(), 1));
+    for (std::size_t rank = 1; rank < all.size(); ++rank)
+      if (all[rank] != all[0])
+        throw RankError(
+            detail::message("rank ", rank,
+                            " computes other bits than rank 0: parameters that all have are no longer the same; use "
+                            "machines of one kind, with the same libraries"));
+  }
+  /// Whether ranks share the embeddings. Throws ShapeError where it is those of users or of items alone.
+  static bool is_shared(const Embeddings<B>& e) {
+    if (e.users.layout().size() != e.items.layout().size() || e.users.layout().size() > 1)
+      throw ShapeError("a model's embeddings of users and of items must both be shared by ranks, or neither");
+    return !e.users.layout().empty();
   }
   void tell(TrainStage stage) const {
     if (options_.on_stage) options_.on_stage(stage);
@@ -295,7 +338,7 @@ class Trainer {
       save_checkpoint(epoch_start_ != nullptr ? std::span<const Trained<B>>(epoch_start_->kept()) : trained);
     };
     while (!result.interrupted && batches.next()) {
-      if (options_.interrupted && options_.interrupted()) {
+      if (agreed(options_.interrupted && options_.interrupted())) {
         result.interrupted = true;
         if (state_.step != saved_step_) save();
         return report;
@@ -304,11 +347,14 @@ class Trainer {
       const bool last = n + 1 == batches.n_batches();
       const Index number = n;
       optimizer_.set_learning_rate(rate(epoch, batches.n_batches()));
+      const std::uint64_t sent_before = sent();
       const LossValues losses = step(epoch, n, batches.batch(), last);
+      sent_ += sent() - sent_before;
+      ++sent_steps_;
       seconds.push_back(seconds_since(step_start));
       if (options_.on_step) options_.on_step({epoch, number, batches.n_batches(), losses, seconds.back()});
       if (const double every = options_.checkpoint_every_seconds;
-          every > 0 && !last && seconds_since(saved_at_) >= every)
+          every > 0 && !last && agreed(seconds_since(saved_at_) >= every))
         save();
     }
     report.losses = losses_;
@@ -317,6 +363,7 @@ class Trainer {
     else  // a step only starts work here
       seconds.assign(1, seconds_since(start) / static_cast<double>(n - first));
     require_finite_parameters(report.losses, epoch, n);
+    require_same_parameters();
     state_.step_seconds.push_back(median(seconds));
     report.train_seconds = seconds_before + seconds_since(start);
     return report;
@@ -520,7 +567,8 @@ class Trainer {
     report.improved = stopping.update(report.epoch, report.valid.at(config_.watch));
     if (report.improved) {
       const Embeddings<B> e = embeddings();
-      store_.save_best(model_.parameters(), report.epoch, e.users.value(), e.items.value());
+      const AtFirstRank<B> users(e.users), items(e.items);
+      store_.save_best(model_.parameters(), report.epoch, users.view(), items.view());
       state_.best_valid = report.valid;
     }
     stopping_ = stopping;  // the best epoch is one whose weights are kept
@@ -548,7 +596,9 @@ class Trainer {
   std::optional<EdgeSampler> edges_;            ///< of epochs that propagate over a part of the pairs
   std::unique_ptr<EpochStart<B>> epoch_start_;  ///< of a model that has begin_epoch alone
   bool began_ = false;                          ///< an epoch, of this model
-  std::int64_t saved_step_ = 0;                 ///< at the last checkpoint
+  std::uint64_t sent_ = 0;                      ///< to other ranks, in `sent_steps_` steps
+  std::int64_t sent_steps_ = 0;
+  std::int64_t saved_step_ = 0;  ///< at the last checkpoint
   std::chrono::steady_clock::time_point saved_at_;
   TrainState state_;
 };

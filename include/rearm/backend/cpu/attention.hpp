@@ -69,7 +69,7 @@ void for_each_key(const functors::AttentionInput<T>& in, Index i, Index first, c
     return;
   }
   const auto draws = static_cast<Index>(functors::DropoutMask::draws(d));
-  const auto base = static_cast<std::uint64_t>((i * d + first) * draws);
+  const auto base = static_cast<std::uint64_t>(((in.first_row + i) * d + first) * draws);
   Vector16<std::uint32_t> word[4];
   for (Index n = 0; n < draws; ++n) {
     philox_block(in.mask.key, base + static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(draws), word);

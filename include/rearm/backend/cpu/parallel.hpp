@@ -27,6 +27,7 @@ class Resources {
   int threads() const noexcept { return team_.threads(); }
   Team& team() noexcept { return team_; }
   void set_dry_run(bool dry_run) noexcept { team_.set_dry_run(dry_run); }
+  bool dry_run() const noexcept { return team_.dry_run(); }
 
  private:
   static int checked(int threads) {

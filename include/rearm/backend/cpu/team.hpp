@@ -39,6 +39,7 @@ class Team {
   int threads() const noexcept { return threads_; }
   /// While set, `run` skips its chunks: for finding out how much memory the work takes.
   void set_dry_run(bool dry_run) noexcept { dry_run_ = dry_run; }
+  bool dry_run() const noexcept { return dry_run_; }
 
   /// Runs every chunk of [0, n_chunks) once, in any order; the calling thread takes part. The first exception of a
   /// chunk is rethrown here; chunks that had not begun by then are not run. Throws Error when called from inside a

@@ -74,7 +74,7 @@ __device__ void for_each_weight(const functors::AttentionInput<T>& in, Index i, 
     return;
   }
   const auto draws = static_cast<Index>(functors::DropoutMask::draws(d));
-  const auto base = static_cast<std::uint64_t>((i * d + a) * draws);
+  const auto base = static_cast<std::uint64_t>(((in.first_row + i) * d + a) * draws);
   REARM_UNROLL_BY(1)
   for (Index r = 0; r < draws; ++r) {
     const RandomBits draw = in.mask.key.noise(base + static_cast<std::uint64_t>(r));

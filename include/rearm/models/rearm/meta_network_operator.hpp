@@ -5,6 +5,7 @@
 
 #include <rearm/models/rearm/meta_network_rows.hpp>
 #include <rearm/ops/elementwise.hpp>
+#include <rearm/ops/ranks.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -122,13 +123,15 @@ void require_meta_shapes(ConstView<T> knowledge, ConstView<T> id, const MetaLear
 
 /// share_i = (id_i W1_i) W2_i with W1_i = softmax over d of (u1_i + mean u1), d x k, and W2_i = softmax over k of
 /// (u2_i + mean u2), k x d, u the unit rows of the two learners' outputs. `knowledge` (n x d) is taken as a constant.
-/// Fills `saved1`, `saved2` and `mid` (n x k). About 2 n (2 d dk + 2 dk dk) operations.
+/// Fills `saved1`, `saved2` and `mid` (n x k). About 2 n (2 d dk + 2 dk dk) operations. With `all_rows` ranks share so
+/// many rows, of which these are the rank's own.
 template <Backend B>
 void meta_network(Context<B>& ctx, In<B> knowledge, In<B> id, const MetaLearnerView<Real<B>>& g1,
                   const MetaLearnerView<Real<B>>& g2, const MetaLearnerSaved<Real<B>>& saved1,
-                  const MetaLearnerSaved<Real<B>>& saved2, Out<B> mid, Out<B> share) {
+                  const MetaLearnerSaved<Real<B>>& saved2, Out<B> mid, Out<B> share, Index all_rows = 0) {
   using T = Real<B>;
   const Index n_rows = id.rows;
+  const T part = T{1} / static_cast<T>(all_rows > 0 ? all_rows : n_rows);
   const Index d = id.cols;
   const Index k = mid.cols;
   const Index width = d * k;
@@ -145,11 +148,12 @@ void meta_network(Context<B>& ctx, In<B> knowledge, In<B> id, const MetaLearnerV
       const MatrixView<T> unit = kept->unit.row_block(begin, n);
       detail::meta_hidden<B>(ctx, knowledge.row_block(begin, n), *learner, hidden, hidden);
       gemm(ctx, Op::none, Op::transpose, T{1}, ConstView<T>(hidden), learner->out_weight, unit);
-      B::reduce_rows(ctx, n,
-                     functors::MetaUnitRow<T>{unit, learner->out_bias.data, T(detail::meta_eps), kept->norm + begin,
-                                              T{1} / static_cast<T>(n_rows)},
-                     RowSums<T>({kept->mean, detail::meta_write(begin)}));
+      B::reduce_rows(
+          ctx, n, functors::MetaUnitRow<T>{unit, learner->out_bias.data, T(detail::meta_eps), kept->norm + begin, part},
+          RowSums<T>({kept->mean, detail::meta_write(begin)}));
     });
+  if (all_rows > 0)
+    for (const auto* saved : {&saved1, &saved2}) sum_over_ranks<B>(ctx, saved->mean);
   detail::for_meta_blocks<B>(n_rows, [&](Index begin, Index n) {
     const auto factor1 = detail::meta_factor<T>(saved1, begin, n, d, k, work1);
     const auto factor2 = detail::meta_factor<T>(saved2, begin, n, k, d, work2);
@@ -159,12 +163,13 @@ void meta_network(Context<B>& ctx, In<B> knowledge, In<B> id, const MetaLearnerV
   });
 }
 
-/// Gradients of meta_network for the ids and both learners' weights.
+/// Gradients of meta_network for the ids and both learners' weights, of these from the rows that are here.
 template <Backend B>
 void meta_network_backward(Context<B>& ctx, In<B> knowledge, In<B> id, const MetaLearnerView<Real<B>>& g1,
                            const MetaLearnerView<Real<B>>& g2, const MetaLearnerSaved<Real<B>>& saved1,
                            const MetaLearnerSaved<Real<B>>& saved2, In<B> mid, In<B> d_share, Into<Real<B>> d_id,
-                           const MetaLearnerGrad<Real<B>>& grad1, const MetaLearnerGrad<Real<B>>& grad2) {
+                           const MetaLearnerGrad<Real<B>>& grad1, const MetaLearnerGrad<Real<B>>& grad2,
+                           Index all_rows = 0) {
   using T = Real<B>;
   const Index n_rows = id.rows;
   const Index d = id.cols;
@@ -194,10 +199,11 @@ void meta_network_backward(Context<B>& ctx, In<B> knowledge, In<B> id, const Met
                                                        d_id.row_block(begin, n),
                                                        d_z1.row_block(begin, n),
                                                        d_z2.row_block(begin, n),
-                                                       T{1} / static_cast<T>(n_rows)};
+                                                       T{1} / static_cast<T>(all_rows > 0 ? all_rows : n_rows)};
       B::reduce_rows(ctx, n, backward, RowSums<T>({MatrixView<T>(d_means, 1, 2 * width), detail::meta_write(begin)}));
     });
   }
+  if (all_rows > 0) sum_over_ranks<B>(ctx, MatrixView<T>(d_means, 1, 2 * width));
   detail::meta_learner_backward<B>(ctx, knowledge, g1, saved1, d_z1, d_means, grad1);
   detail::meta_learner_backward<B>(ctx, knowledge, g2, saved2, d_z2, d_means + width, grad2);
 }

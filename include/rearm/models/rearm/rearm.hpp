@@ -5,6 +5,7 @@
 /// are made; docs/concepts.md lists the differences.
 
 #include <rearm/data/dataset.hpp>
+#include <rearm/graph/share.hpp>
 #include <rearm/graph/user_mean.hpp>
 #include <rearm/models/rearm/attention.hpp>
 #include <rearm/models/rearm/config.hpp>
@@ -50,18 +51,23 @@ class Model {
         n_users_(data.n_users),
         n_items_(data.n_items),
         d_(config.embedding_dim),
+        blocks_(config.variant == Variant::reference ? share_nodes(ctx, data) : NodeBlocks()),
         graphs_(std::move(graphs)),
         objective_(make_objective<B>(config)) {
     check_graphs();
     const std::uint64_t seed = ctx.seed();
     user_mean_ = decltype(user_mean_)::from_host(user_mean_operator<T>(items_by_user(data.train, n_users_), n_items_));
-    user_id_ = &parameters_.add("user_id", n_users_, d_);
-    item_id_ = &parameters_.add("item_id", n_items_, d_);
+    user_mean_ = share_rows(std::move(user_mean_), {blocks_.users}, {blocks_.items});
+    graphs_.interaction = share_rows(std::move(graphs_.interaction), blocks_.nodes(), blocks_.nodes());
+    graphs_.user_homograph = share_rows(std::move(graphs_.user_homograph), {blocks_.users}, {blocks_.users});
+    graphs_.item_homograph = share_rows(std::move(graphs_.item_homograph), {blocks_.items}, {blocks_.items});
+    user_id_ = &parameters_.add("user_id", n_users_, d_, blocks_.users);
+    item_id_ = &parameters_.add("item_id", n_items_, d_, blocks_.items);
     init_normal(*user_id_, 0.1, seed);
     init_normal(*item_id_, 0.1, seed);
     for (const Modality& m : data.modalities) {
       names_.push_back(m.name);
-      projections_.emplace_back(ctx, parameters_, m, data, config.features, d_, &user_mean_);
+      projections_.emplace_back(ctx, parameters_, m, data, config.features, d_, &user_mean_, blocks_);
     }
     slope_ = &parameters_.add("prelu", 1, 1);
     init_constant(*slope_, 0.25);
@@ -90,7 +96,8 @@ class Model {
   bool decays_weights() const noexcept { return config_.variant == Variant::reference; }
 
   void train_on(const Interactions& pairs) {
-    part_ = interaction_operator<B>(pairs, n_users_, n_items_, degree_epsilon(config_.variant));
+    part_ = share_rows(interaction_operator<B>(pairs, n_users_, n_items_, degree_epsilon(config_.variant)),
+                       blocks_.nodes(), blocks_.nodes());
   }
 
   /// Everything `forward` makes that somebody needs: rows are users, then items.
@@ -195,6 +202,7 @@ class Model {
   Index n_users_;
   Index n_items_;
   Index d_;
+  NodeBlocks blocks_;  ///< as printed, the contrast is between all rows, which every rank then has
   Graphs<B> graphs_;
   Graph part_;  ///< of the interaction graph, see train_on
   Graph user_mean_;

@@ -1,0 +1,38 @@
+#pragma once
+/// @file halo.hpp
+/// The rows of other ranks that a block of a sparse matrix multiplies.
+
+#include <rearm/core/communicator.hpp>
+#include <rearm/core/matrix.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+namespace rearm::REARM_ABI {
+
+/// What a rank's block of a sparse matrix A reads of a matrix X whose rows ranks share, to give A X: X's own rows, and
+/// below them those of other ranks that have an entry in the block, rank by rank. Columns of the block are numbered so.
+struct Halo {
+  std::vector<const RowBlocks*> layout;  ///< of X
+  Index own_rows = 0;                    ///< of X
+  Index rows = 0;                        ///< of other ranks
+  std::vector<Index> receive;            ///< of those, how many from each rank
+  Buffer<Id> receive_rows;               ///< which of its own rows, ascending
+  std::vector<Index> send;               ///< own rows that each rank reads
+  Buffer<Id> send_rows;                  ///< which, rank by rank
+
+  Index all_rows() const noexcept { return own_rows + rows; }
+  /// The block's column that multiplies a row of X, of all ranks' rows; -1 if none does.
+  Index column_of(Index row) const {
+    const detail::RowPlace place = detail::place_of(layout, row);
+    if (place.rank == layout.front()->ranks->rank()) return place.row;
+    const Id* begin = receive_rows.data();
+    for (int rank = 0; rank < place.rank; ++rank) begin += receive[static_cast<std::size_t>(rank)];
+    const Id* const end = begin + receive[static_cast<std::size_t>(place.rank)];
+    const Id* const found = std::lower_bound(begin, end, static_cast<Id>(place.row));
+    return found != end && *found == place.row ? own_rows + (found - receive_rows.data()) : -1;
+  }
+};
+
+}  // namespace rearm::REARM_ABI

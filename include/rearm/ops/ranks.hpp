@@ -1,0 +1,159 @@
+#pragma once
+/// @file ranks.hpp
+/// What operators say to other ranks. In a dry run, which computes nothing, they take the memory and say nothing.
+
+#include <rearm/core/context.hpp>
+#include <rearm/core/csr.hpp>
+#include <rearm/ops/gather.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <vector>
+
+namespace rearm::REARM_ABI {
+
+namespace detail {
+
+template <class B>
+bool dry_run(const Context<B>& ctx) {
+  if constexpr (requires { ctx.resources().dry_run(); })
+    return ctx.resources().dry_run();
+  else
+    return false;
+}
+
+template <class T>
+std::span<std::byte> rows_as_bytes(const MatrixView<T>& m) {
+  return {reinterpret_cast<std::byte*>(m.data), static_cast<std::size_t>(m.size()) * sizeof(T)};
+}
+
+}  // namespace detail
+
+/// x <- the sum of all ranks' x, in the order of ranks. x contiguous.
+template <Backend B>
+void sum_over_ranks(Context<B>& ctx, Out<B> x) {
+  if (ctx.ranks() != nullptr && !detail::dry_run(ctx))
+    ctx.ranks()->sum(std::span<Real<B>>(x.data, static_cast<std::size_t>(x.size())));
+}
+
+/// The rows of x below its own ones, halo.all_rows() in all, <- the other ranks'. x contiguous.
+template <Backend B>
+void fill_halo(Context<B>& ctx, const Halo& halo, Out<B> x) {
+  using T = Real<B>;
+  detail::require_shape(x, halo.all_rows(), x.cols, "fill_halo", "rows");
+  Scratch<B> scratch(ctx);
+  const Out<B> packed = scratch.template matrix<T>(halo.send_rows.size(), x.cols);
+  B::for_each(ctx, packed.rows, functors::GatherRow<T>{x, halo.send_rows.data(), packed});
+  if (detail::dry_run(ctx)) return;
+  const auto n = halo.send.size();
+  // A few pointers a rank, on the heap: ranks are few, and a step of several says little else.
+  std::vector<std::span<const std::byte>> send(n);
+  std::vector<std::span<std::byte>> receive(n);
+  Index from = 0, to = halo.own_rows;
+  for (std::size_t q = 0; q < n; ++q) {
+    send[q] = detail::rows_as_bytes(packed.row_block(from, halo.send[q]));
+    receive[q] = detail::rows_as_bytes(x.row_block(to, halo.receive[q]));
+    from += halo.send[q];
+    to += halo.receive[q];
+  }
+  ctx.ranks()->exchange(send, receive);
+}
+/// x's rows with those of the halo below them, in memory that `scratch` takes; x itself without a halo.
+template <Backend B>
+In<B> with_halo(Context<B>& ctx, Scratch<B>& scratch, const Halo* halo, In<B> x) {
+  if (halo == nullptr) return x;
+  detail::require_shape(x, halo->own_rows, x.cols, "with_halo", "rows");
+  const Out<B> all = scratch.template matrix<Real<B>>(halo->all_rows(), x.cols);
+  B::for_each(ctx, x.rows, functors::ScaleRow<Real<B>>{Real<B>{1}, x, all.row_block(0, x.rows)});
+  fill_halo(ctx, *halo, all);
+  return all;
+}
+
+/// y <- all rows of a matrix that ranks share, on every rank. x contiguous.
+template <Backend B>
+void gather_all(Context<B>& ctx, RowLayout layout, In<B> x, Out<B> y) {
+  detail::require_shape(y, detail::all_rows(layout), x.cols, "gather_all", "output");
+  if (detail::dry_run(ctx)) return;
+  for (const RowBlocks* part : layout) {
+    const Out<B> to = y.row_block(0, part->rows());
+    B::for_each(ctx, part->size(),
+                functors::ScaleRow<Real<B>>{Real<B>{1}, x.row_block(0, part->size()),
+                                            to.row_block(part->begin(), part->size())});
+    ctx.ranks()->all_gather(to.data, part->counts(x.cols));
+    x = x.row_block(part->size(), x.rows - part->size());
+    y = y.row_block(part->rows(), y.rows - part->rows());
+  }
+}
+
+namespace detail {
+
+/// The places of `ids` whose id has a number here: such a list of these numbers. Ids at other places are not to be
+/// read.
+template <Backend B, class Number>
+IndexList renumbered(Context<B>& ctx, const IndexList& ids, const Number& number) {
+  Arena<typename B::Memory>& arena = ctx.arena();
+  Id* const rows = arena.template allocate<Id>(ids.size);
+  Id* const order = arena.template allocate<Id>(ids.size);
+  Index* const segments = arena.template allocate<Index>(ids.size + 1);
+  IndexList out{rows, ids.size, order, segments, 0};
+  if (dry_run(ctx)) return out;
+  Index n = 0;
+  segments[0] = 0;
+  for (Index s = 0; s < ids.n_segments; ++s) {
+    const Index begin = ids.segments[s], end = ids.segments[s + 1];
+    if (begin == end) continue;
+    const Index row = number(ids.ids[ids.order[begin]]);
+    if (row < 0) continue;
+    for (Index p = begin; p < end; ++p) {
+      order[n++] = ids.order[p];
+      rows[ids.order[p]] = static_cast<Id>(row);
+    }
+    segments[++out.n_segments] = n;
+  }
+  return out;
+}
+
+}  // namespace detail
+
+/// The places of `ids`, rows of a matrix that ranks share, which name a row of this rank, as a list of the rows here.
+template <Backend B>
+IndexList own_list(Context<B>& ctx, RowLayout layout, const IndexList& ids) {
+  return detail::renumbered<B>(ctx, ids, [&](Index id) {
+    const detail::RowPlace place = detail::place_of(layout, id);
+    return place.rank == ctx.ranks()->rank() ? place.row : Index{-1};
+  });
+}
+
+/// Row i of y, rows `ids` of a matrix that ranks share, <- its owner's: each rank has filled the places of its own
+/// rows. The distinct ones travel. y contiguous.
+template <Backend B>
+void share_places(Context<B>& ctx, RowLayout layout, const IndexList& ids, Out<B> y) {
+  using T = Real<B>;
+  detail::require_shape(y, ids.size, y.cols, "share_places", "output");
+  Scratch<B> scratch(ctx);
+  const Out<B> distinct = scratch.template matrix<T>(ids.size, y.cols);
+  Id* const row_of = scratch.template allocate<Id>(ids.size);
+  if (detail::dry_run(ctx)) return;
+  Communicator& ranks = *ctx.ranks();
+  std::vector<Index> counts(static_cast<std::size_t>(ranks.size()), 0);
+  // f(segment, the rank of its id)
+  const auto for_each_segment = [&](const auto& f) {
+    for (Index s = 0; s < ids.n_segments; ++s)
+      if (ids.segments[s] < ids.segments[s + 1])
+        f(s, detail::place_of(layout, ids.ids[ids.order[ids.segments[s]]]).rank);
+  };
+  for_each_segment([&](Index, int rank) { ++counts[static_cast<std::size_t>(rank)]; });
+  std::vector<Index> next(counts.size(), 0);
+  for (std::size_t q = 1; q < next.size(); ++q) next[q] = next[q - 1] + counts[q - 1];
+  for_each_segment([&](Index s, int rank) {
+    const Index slot = next[static_cast<std::size_t>(rank)]++;
+    if (rank == ranks.rank()) std::copy_n(y.row(ids.order[ids.segments[s]]), y.cols, distinct.row(slot));
+    for (Index p = ids.segments[s]; p < ids.segments[s + 1]; ++p) row_of[ids.order[p]] = static_cast<Id>(slot);
+  });
+  for (Index& count : counts) count *= y.cols;
+  ranks.all_gather(distinct.data, counts);
+  B::for_each(ctx, y.rows, functors::GatherRow<T>{distinct, row_of, y});
+}
+
+}  // namespace rearm::REARM_ABI
