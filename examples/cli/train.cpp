@@ -248,8 +248,8 @@ int train(Arguments args, const SettingFlags& flags, ModelEntry& entry) {
                 " is a model of your own, which this program trains on the CPU alone; use --backend cpu"));
   if (args.backend == "cuda" && ranks() != nullptr)
     throw ConfigError("backend = cuda: several ranks train on the CPU so far; use --backend cpu, or one process");
-  const bool cuda = args.backend == "cuda" || (args.backend == "auto" && ranks() == nullptr && entry.runs_on_cuda() &&
-                                               cuda_devices() > 0);
+  const bool cuda = args.backend == "cuda" ||
+                    (args.backend == "auto" && ranks() == nullptr && entry.runs_on_cuda() && cuda_devices() > 0);
   if (cuda) require_cuda(args.cuda);
   StatusLine line;
   line.stage(args.synthetic ? "generating data" : "reading " + args.dir.string());
