@@ -24,6 +24,7 @@ class SettingsEntry final : public cli::ModelEntry {
   void check(const Dataset&) const override { unused(); }
   const TrainConfig& train() const override { return values.train; }
   AnyRecommender<cli::Cpu> make(Context<cli::Cpu>&, const Dataset&, const GraphOptions&) const override { unused(); }
+  bool runs_on_cuda() const override { unused(); }
 
   RearmSettings values;
   SettingList list = list_settings(values);

@@ -103,7 +103,8 @@ void check_close(const Outcome& a, const Outcome& b) {
   REQUIRE(a.weights.size() == b.weights.size());
   CHECK(largest_difference(a.losses, b.losses) < 1e-10);
   for (const auto& [name, values] : a.weights) {
-    CAPTURE(name);
+    const std::string& parameter = name;
+    CAPTURE(parameter);
     // REARM's attention ignores these biases: their gradients are rounding errors, which Adam makes larger.
     const bool idle = name.find("attention") != std::string::npos && name.ends_with("_proj.bias");
     CHECK(largest_difference(values, b.weights.at(name)) < (idle ? 1e-6 : 1e-10));
