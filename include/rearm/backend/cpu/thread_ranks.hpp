@@ -11,6 +11,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -108,7 +109,14 @@ void run_ranks(int size, const F& f) {
     }
     meeting.leave(rank, ": " + (failed[i].empty() ? stopped[i] : failed[i]));
   };
-  for (int rank = 0; rank < size; ++rank) threads.emplace_back(run, rank);
+  for (int rank = 0; rank < size; ++rank) try {
+      threads.emplace_back(run, rank);
+    } catch (const std::system_error& e) {
+      failed[static_cast<std::size_t>(rank)] =
+          detail::message("rank ", rank, " of ", size, " got no thread: ", e.what());
+      meeting.leave(rank, " got no thread");
+      break;
+    }
   for (std::thread& thread : threads) thread.join();
   for (const auto* texts : {&failed, &stopped})
     for (const std::string& text : *texts)
