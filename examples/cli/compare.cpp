@@ -122,7 +122,17 @@ class Comparison {
     for (const fs::path& named : args_.runs) add_files(named, files);
     const json digests = data_digests(data_);
     std::vector<TrainedModel> models;
-    for (const fs::path& file : files) models.push_back(read_model(file, digests));
+    for (const fs::path& file : files) {
+      TrainedModel model = read_model(file, digests);
+      const auto same = std::ranges::find_if(models, [&](const TrainedModel& other) {
+        return other.model == model.model && other.settings == model.settings && other.seed == model.seed;
+      });
+      if (same == models.end())
+        models.push_back(std::move(model));
+      else
+        left_out_ += message("note: ", file.string(), " is left out: ", same->file.string(),
+                             " has the same model, settings and seed\n");
+    }
     make_rows(models);
     if (rows_.size() < 2)
       throw DataError(message("compare: ", files.size(),
@@ -214,10 +224,6 @@ class Comparison {
         row.model = of_row.first;
         row.settings = of_row.second;
         for (const TrainedModel* model : members) {
-          if (const auto same = std::ranges::find(row.seeds, model->seed); same != row.seeds.end())
-            throw DataError(message(model->file.string(), " and ",
-                                    row.files[static_cast<std::size_t>(same - row.seeds.begin())].string(),
-                                    " have the same settings and seed; name one of them"));
           row.seeds.push_back(model->seed);
           row.files.push_back(model->file);
           row.chosen_alone = row.chosen_alone || model->settings != members.front()->settings;
@@ -353,6 +359,7 @@ class Comparison {
         out += message("note: the runs of ", row.name, " have weights of modalities of their own\n");
     if (rows_[first].seeds.size() == 1)
       out += "note: one seed says nothing of others; train with several (sweep.seeds, or --seed)\n";
+    out += left_out_;
     out += message("models in the order of ", args_.by, " on validation; mean ± deviation over the seeds\n");
     out += message("tests: of ", rows_[first].users.users.size(), " users of ", args_.split,
                    ", each user's mean over the seeds, ", args_.bootstrap.draws,
@@ -366,6 +373,7 @@ class Comparison {
   std::vector<Metric> metrics_;
   std::vector<std::string> names_;
   std::vector<ComparedRow> rows_;
+  std::string left_out_;
 };
 
 int compare(CompareArguments args) {
