@@ -18,14 +18,13 @@ namespace rearm::REARM_ABI {
 /// Throws ConfigError on every rank if one has another version of rearm, byte order, settings or data (SettingsRecord)
 /// than rank 0, naming the rank and the first thing that differs. Every rank must call it.
 inline void require_same_ranks(Communicator& ranks, const SettingsRecord& record, bool resume) {
-  const nlohmann::json own = {
-      {"version", REARM_VERSION_STRING},
-      {"byte order", std::endian::native == std::endian::little ? "little" : "big"},
-      {"model", record.model},
-      {"settings", record.settings},
-      {"data", record.data},
-      {"resume", resume},
-  };
+  auto own = nlohmann::json::object();
+  own["version"] = REARM_VERSION_STRING;
+  own["byte order"] = std::endian::native == std::endian::little ? "little" : "big";
+  own["model"] = record.model;
+  own["settings"] = record.settings;
+  own["data"] = record.data;
+  own["resume"] = resume;
   const std::vector<std::string> all = ranks.all_texts(own.dump());
   for (std::size_t rank = 1; rank < all.size(); ++rank) {
     if (all[rank] == all[0]) continue;
