@@ -30,15 +30,19 @@ class RankMeeting {
     sends_[static_cast<std::size_t>(rank)] = send;
     meet();
     const auto own = static_cast<std::size_t>(rank);
+    std::size_t other = own, got = 0;  // of whom there came another length
     for (std::size_t q = 0; q < sends_.size(); ++q) {
       if (q == own) continue;
       const std::span<const std::byte> from = sends_[q][own];
       if (from.size() != receive[q].size())
-        throw RankError(detail::message("rank ", rank, " expected ", receive[q].size(), " bytes of rank ", q,
-                                        " but got ", from.size(), "; the ranks do not do the same"));
-      if (!from.empty()) std::memcpy(receive[q].data(), from.data(), from.size());
+        other = q, got = from.size();
+      else if (!from.empty())
+        std::memcpy(receive[q].data(), from.data(), from.size());
     }
-    meet();
+    meet();  // nobody leaves, not by an exception either, before all have read what it sends
+    if (other != own)
+      throw RankError(detail::message("rank ", rank, " expected ", receive[other].size(), " bytes of rank ", other,
+                                      " but got ", got, "; the ranks do not do the same"));
   }
   /// Ends every wait: with an error where somebody waits for this rank.
   void leave(int rank, const std::string& why) {
