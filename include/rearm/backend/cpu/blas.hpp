@@ -13,6 +13,7 @@
 #endif
 
 #include <algorithm>
+#include <mutex>
 
 namespace rearm::REARM_ABI::cpu {
 
@@ -25,11 +26,16 @@ inline void claim_product_threads(int threads) {
     throw ConfigError(detail::message("threads = ", threads,
                                       ": the OpenBLAS in use was built without threads and is not safe to call from "
                                       "several; install a threaded one (libopenblas-pthread) or use one thread"));
-  openblas_set_num_threads(1);
+  // Once, since contexts may be made in several threads while others multiply.
+  static std::mutex claiming;
+  const std::lock_guard lock(claiming);
+  if (openblas_get_num_threads() != 1) openblas_set_num_threads(1);
 #else
   static_cast<void>(threads);
 #if !defined(REARM_HAS_BLAS)
-  Eigen::setNbThreads(1);
+  static std::mutex claiming;
+  const std::lock_guard lock(claiming);
+  if (Eigen::nbThreads() != 1) Eigen::setNbThreads(1);
 #endif
 #endif
 }
