@@ -187,8 +187,8 @@ struct RowBlocks {
   }
   /// How many elements each rank has of rows of so many columns.
   std::vector<Index> counts(Index cols) const {
-    std::vector<Index> out;
-    for (int q = 0; q < ranks->size(); ++q) out.push_back(size(q) * cols);
+    std::vector<Index> out(static_cast<std::size_t>(ranks->size()));
+    for (int q = 0; q < ranks->size(); ++q) out[static_cast<std::size_t>(q)] = size(q) * cols;
     return out;
   }
 };

@@ -119,12 +119,12 @@ class SparseOperator {
   }
   /// This rank's blocks of a matrix and of its transpose, which is the matrix if that is symmetric.
   static SparseOperator block(Csr<T, Memory> matrix, Csr<T, Memory> transpose, bool symmetric,
-                              std::shared_ptr<const SharedOperator> shared) {
+                              const std::shared_ptr<const SharedOperator>& shared) {
     SparseOperator s;
     s.matrix_ = std::move(matrix);
     s.transpose_ = std::move(transpose);
     s.symmetric_ = symmetric;
-    s.shared_ = std::move(shared);
+    s.shared_ = shared;
     return s;
   }
   /// Of all ranks; `view` and `transpose_view` are of what is here.

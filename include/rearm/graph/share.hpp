@@ -60,8 +60,8 @@ NodeBlocks share_nodes(const Context<B>& ctx, const Dataset& data) {
 namespace detail {
 
 inline std::vector<const RowBlocks*> layout_of(const std::vector<std::shared_ptr<const RowBlocks>>& parts) {
-  std::vector<const RowBlocks*> out;
-  for (const auto& part : parts) out.push_back(part.get());
+  std::vector<const RowBlocks*> out(parts.size());
+  std::ranges::transform(parts, out.begin(), [](const auto& part) { return part.get(); });
   return out;
 }
 
@@ -171,8 +171,7 @@ SparseOperator<T, Memory> share_rows(SparseOperator<T, Memory> whole,
     Csr<T> transpose;
     if (!whole.is_symmetric())
       transpose = detail::cut(whole.transpose(), of_columns, shared->row_layout, shared->backward);
-    return SparseOperator<T, Memory>::block(std::move(matrix), std::move(transpose), whole.is_symmetric(),
-                                            std::move(shared));
+    return SparseOperator<T, Memory>::block(std::move(matrix), std::move(transpose), whole.is_symmetric(), shared);
   }
 }
 
