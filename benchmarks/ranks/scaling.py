@@ -64,6 +64,8 @@ parser.add_argument("--ranks", type=numbers, default=[1, 2])
 parser.add_argument("--users", type=numbers, default=[20000, 50000, 100000])
 parser.add_argument("--epochs", type=int, default=1)
 args = parser.parse_args()
+if len(args.users) < 2 or max(args.ranks) < 2:
+    parser.error("a fit needs two sizes and more than one rank")
 alone, beside = {}, []
 print("| users | ranks | seconds a step | sent by rank 0, MB | expected, MB | peak of rank 0, MB |\n|" + "---|" * 6)
 with tempfile.TemporaryDirectory() as folder:

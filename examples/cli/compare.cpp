@@ -66,12 +66,6 @@ struct ComparedRow {
   UserMetrics users;                  ///< mean over the seeds
 };
 
-std::string formatted(const char* format, double x) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, x);
-  return text;
-}
-
 /// "recall@20" in its parts.
 std::pair<Metric, Index> parse_metric(const std::string& flag, const std::string& text) {
   const std::size_t at = std::min(text.find('@'), text.size());

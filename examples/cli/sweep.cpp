@@ -39,16 +39,11 @@ struct SweepArguments {
   bool dry_run = false;
 };
 
-std::string number(double x, const char* format) {
-  char text[40];
-  std::snprintf(text, sizeof text, format, x);
-  return text;
-}
 /// As people write it: text without quotes.
 std::string plain(const json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
 /// "learning_rate" of "train.learning_rate".
 std::string own_name(const std::string& path) { return path.substr(path.find('.') + 1); }
-std::string trial_name(std::size_t trial) { return "t" + number(static_cast<double>(trial + 1), "%03.0f"); }
+std::string trial_name(std::size_t trial) { return "t" + formatted("%03.0f", static_cast<double>(trial + 1)); }
 
 /// What a trial has come to, over its seeds.
 struct TrialStanding {
@@ -143,7 +138,7 @@ class Sweep {
       }
     if (epochs > 0) std::fprintf(stderr, "round %d: %zu settings up to epoch %d\n", round + 1, alive.size(), epochs);
     const auto outcomes = run_children(runs, args_.runs.budget(), [&](const json& result) {
-      return plan_.metric + ' ' + number(result.at("valid").at(plan_.metric).get<double>(), "%.4f");
+      return plan_.metric + ' ' + formatted("%.4f", result.at("valid").at(plan_.metric).get<double>());
     });
     std::size_t next = 0;
     for (const std::size_t t : alive) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdio>
 #include <filesystem>
 #include <ostream>
 #include <string>
@@ -13,6 +14,13 @@
 #include <vector>
 
 namespace rearm::cli {
+
+/// By printf's format for a double, such as "%.4f".
+inline std::string formatted(const char* format, double x) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, x);
+  return text;
+}
 
 /// Cells are text of one line; every row has a cell for each column.
 struct TextTable {

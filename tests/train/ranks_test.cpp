@@ -1,5 +1,6 @@
 // Several ranks, here threads of one process, train what one process trains: for any number of them the same weights
 // and lists within rounding, the same bits in every run; checkpoints that go on with another number; one error for all.
+#include <tests/data/folder.hpp>
 #include <tests/models/tiny.hpp>
 #include <tests/support/small_data.hpp>
 
@@ -15,8 +16,6 @@
 #include <string>
 #include <vector>
 
-#include <unistd.h>
-
 #include <rearm/backend/cpu/thread_ranks.hpp>
 #include <rearm/eval/shared_evaluator.hpp>
 #include <rearm/run/same_ranks.hpp>
@@ -28,7 +27,6 @@ namespace {
 using namespace rearm;
 using namespace rearm::test;
 using B = CpuBackend<double>;
-namespace fs = std::filesystem;
 
 Dataset small_data() {
   SyntheticSettings s;
@@ -119,19 +117,6 @@ Settings<ModelConfig<M>> two_epochs() {
   return settings;
 }
 
-class Folder {
- public:
-  explicit Folder(const std::string& name)
-      : path_(fs::temp_directory_path() / ("rearm_ranks_" + name + "_" + std::to_string(::getpid()))) {
-    fs::remove_all(path_);
-  }
-  ~Folder() { fs::remove_all(path_); }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 template <template <class> class M>
 void check_model(const Settings<ModelConfig<M>>& settings, const std::vector<int>& numbers = {1, 2, 3, 4}) {
   const Dataset data = small_data();
@@ -145,17 +130,6 @@ void check_model(const Settings<ModelConfig<M>>& settings, const std::vector<int
     CHECK(alone.result.test == ranks.result.test);
     if (n == 3) CHECK(ranks == train_on_ranks<M>(n, data, settings));
   }
-}
-
-/// What a message says.
-template <class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return {};
 }
 
 }  // namespace
@@ -199,7 +173,7 @@ TEST_CASE("ranks add up, gather and hand out what they have, in their order") {
 
 TEST_CASE("a rank that throws, or ends, ends all of them with one message that names it") {
   const auto third_waits = [](auto what) {
-    return message_of([&] {
+    return error_of<Error>([&] {
       run_ranks(3, [&](Communicator& ranks) {
         ranks.barrier();
         if (ranks.rank() == 1) what();
@@ -210,7 +184,7 @@ TEST_CASE("a rank that throws, or ends, ends all of them with one message that n
   CHECK(third_waits([] { throw DataError("features.npy: row 7 is NaN"); }) ==
         "rank 1 of 3: features.npy: row 7 is NaN");
   CHECK(third_waits([] {}) == "rank 1 of 3 has ended while others wait for it");
-  const std::string other = message_of([] {
+  const std::string other = error_of<Error>([] {
     run_ranks(2, [](Communicator& ranks) {
       std::vector<double> data(static_cast<std::size_t>(1 + ranks.rank()));
       ranks.sum(std::span<double>(data));
@@ -226,7 +200,8 @@ TEST_CASE("a rank that throws, or ends, ends all of them with one message that n
     const std::lock_guard lock(mutex);
     if (++calls == 7) throw DataError("the disk is gone");
   };
-  const std::string told = message_of([&] { train_on_ranks<LightGcn>(3, data, two_epochs<LightGcn>(), {}, options); });
+  const std::string told =
+      error_of<Error>([&] { train_on_ranks<LightGcn>(3, data, two_epochs<LightGcn>(), {}, options); });
   CHECK(told.ends_with(" of 3: the disk is gone"));
 }
 
@@ -238,7 +213,7 @@ TEST_CASE("blocks of rows are contiguous, balanced and never empty") {
         bounds({9, 1, 1, 1}) != std::vector<Index>{0, 1, 2, 4})
       throw Error("one heavy row");
     if (bounds({1, 1, 9}) != std::vector<Index>{0, 1, 2, 3}) throw Error("as many rows as ranks");
-    const std::string told = message_of([&] { bounds({1, 1}); });
+    const std::string told = error_of<Error>([&] { bounds({1, 1}); });
     if (told.find("ranks = 3: more than the 2") == std::string::npos) throw Error("too many ranks: " + told);
     const RowBlocks users{&ranks, {0, 2, 4, 6}}, items{&ranks, {0, 1, 5, 6}};
     const std::vector<const RowBlocks*> layout{&users, &items};
@@ -274,7 +249,7 @@ TEST_CASE("a model whose rows are not shared is trained by every rank as a whole
 }
 
 TEST_CASE("operators that mix rows refuse those that ranks share") {
-  const std::string told = message_of([] {
+  const std::string told = error_of<Error>([] {
     run_ranks(2, [](Communicator& ranks) {
       Context<B> ctx({.threads = 1});
       ctx.set_ranks(&ranks);
@@ -301,7 +276,7 @@ TEST_CASE("operators that mix rows refuse those that ranks share") {
       for (Index i = 0; i < p.own_rows(); ++i)
         for (Index j = 0; j < 4; ++j)
           if (std::abs(p.grad()(i, j) - q.grad()(first + i, j)) > 1e-12) throw Error("another gradient");
-      if (message_of([&] { x.rows(1, 3); }).find("no whole part") == std::string::npos) throw Error("a slice");
+      if (error_of<Error>([&] { x.rows(1, 3); }).find("no whole part") == std::string::npos) throw Error("a slice");
       frobenius_norm(x);
     });
   });
@@ -313,7 +288,7 @@ TEST_CASE("a run begun with some ranks goes on with others; its files are those 
   auto settings = two_epochs<LightGcn>();
   settings.train.epochs = 4;
   const Outcome whole_run = train_one<LightGcn>(nullptr, data, settings);
-  const Folder folder("resume");
+  const Folder folder;
   TrainOptions options;
   // Stopped in the middle of epochs, by one rank.
   int ranks_before = 3;
@@ -340,7 +315,7 @@ TEST_CASE("a run begun with some ranks goes on with others; its files are those 
 
 TEST_CASE("a rank that has begun another run is refused by name") {
   const auto told = [](auto change) {
-    return message_of([&] {
+    return error_of<Error>([&] {
       run_ranks(3, [&](Communicator& ranks) {
         auto settings = two_epochs<LightGcn>();
         if (ranks.rank() == 2) change(settings);

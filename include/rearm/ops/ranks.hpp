@@ -70,22 +70,6 @@ In<B> with_halo(Context<B>& ctx, Scratch<B>& scratch, const Halo* halo, In<B> x)
   return all;
 }
 
-/// y <- all rows of a matrix that ranks share, on every rank. x contiguous.
-template <Backend B>
-void gather_all(Context<B>& ctx, RowLayout layout, In<B> x, Out<B> y) {
-  detail::require_shape(y, detail::all_rows(layout), x.cols, "gather_all", "output");
-  if (detail::dry_run(ctx)) return;
-  for (const RowBlocks* part : layout) {
-    const Out<B> to = y.row_block(0, part->rows());
-    B::for_each(ctx, part->size(),
-                functors::ScaleRow<Real<B>>{Real<B>{1}, x.row_block(0, part->size()),
-                                            to.row_block(part->begin(), part->size())});
-    ctx.ranks()->all_gather(to.data, part->counts(x.cols));
-    x = x.row_block(part->size(), x.rows - part->size());
-    y = y.row_block(part->rows(), y.rows - part->rows());
-  }
-}
-
 namespace detail {
 
 /// The places of `ids` whose id has a number here: such a list of these numbers. Ids at other places are not to be

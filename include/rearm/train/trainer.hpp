@@ -87,7 +87,7 @@ struct TrainResult {
   MemoryEstimate memory;                 ///< what that is made of
   double step_seconds_median = 0;        ///< over the epochs, of each one's median step; on a device of its mean
   std::string not_recorded;              ///< why a device's steps were started one by one; empty: they were recorded
-  double step_bytes_sent = 0;            ///< by this rank to others, mean over the steps of this call
+  double step_bytes_sent = 0;            ///< by this rank to others, mean over the trainer's steps
 };
 
 /// Trains `model` on `data`. The model, the data, the context and the store must outlive it.

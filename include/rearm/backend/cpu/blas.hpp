@@ -21,20 +21,17 @@ namespace rearm::REARM_ABI::cpu {
 /// Throws ConfigError for an OpenBLAS built without threads: it has no locks, so products on several of our threads
 /// would share a work buffer and come out wrong.
 inline void claim_product_threads(int threads) {
+  static std::mutex claiming;  // contexts are made in several threads, while others multiply: set once
+  const std::lock_guard lock(claiming);
 #if defined(REARM_HAS_BLAS) && defined(REARM_HAS_OPENBLAS_THREADS)
   if (threads > 1 && openblas_get_parallel() == 0)
     throw ConfigError(detail::message("threads = ", threads,
                                       ": the OpenBLAS in use was built without threads and is not safe to call from "
                                       "several; install a threaded one (libopenblas-pthread) or use one thread"));
-  // Once, since contexts may be made in several threads while others multiply.
-  static std::mutex claiming;
-  const std::lock_guard lock(claiming);
   if (openblas_get_num_threads() != 1) openblas_set_num_threads(1);
 #else
   static_cast<void>(threads);
 #if !defined(REARM_HAS_BLAS)
-  static std::mutex claiming;
-  const std::lock_guard lock(claiming);
   if (Eigen::nbThreads() != 1) Eigen::setNbThreads(1);
 #endif
 #endif
