@@ -21,12 +21,12 @@ ROW = 4 * WIDTH  # bytes
 
 
 def expected_bytes(users, items, ranks):
-    """What a rank sends in a step: in each layer, forward and backward, the rows of others that each rank's block reads; and the
-    batch's rows, initial and propagated ones."""
+    """What a rank sends in a step: in each layer, forward and backward, the rows of others that each rank's block reads, but for
+    the first backward, whose gradients all have; and the batch's rows, initial and propagated ones."""
     others = 1 - 1 / ranks
     rows = users * others * (1 - others**PAIRS) + items * others * -math.expm1(-PAIRS * users / (ranks * items))
     distinct = users * -math.expm1(-BATCH / users) + items * -math.expm1(-2 * BATCH / items)
-    return 2 * LAYERS * rows * ROW + 2 * distinct / ranks * (ranks - 1) * ROW
+    return (2 * LAYERS - 1) * rows * ROW + 2 * distinct / ranks * (ranks - 1) * ROW
 
 
 def measure(program, folder, users, ranks, epochs):
