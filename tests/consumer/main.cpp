@@ -1,5 +1,7 @@
 // What another project does first: check a configuration, multiply two matrices.
-#include <rearm/rearm.hpp>
+#include <rearm/backend/cpu/cpu_backend.hpp>
+#include <rearm/models/rearm/config.hpp>
+#include <rearm/version.hpp>
 
 #include <cstdio>
 
