@@ -78,8 +78,7 @@ Var<B> spmm(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x) {
   return detail::apply_sparse(
       a, x,
       [&](Context<B>& ctx, Out<B> y) {
-        Scratch<B> scratch(ctx);
-        spmm<B>(ctx, a.view(), with_halo<B>(ctx, scratch, a.halo(), x.value()), y);
+        spmm<B>(ctx, a.view(), a.halo(), x.value(), y);
         return nullptr;
       },
       [matrix = &a](Context<B>& ctx, Var<B> y, auto, auto d_x) { spmm_backward(ctx, *matrix, y.grad(), d_x); });
@@ -107,8 +106,7 @@ Var<B> spmm_row_normalize(const SparseOperator<Real<B>, typename B::Memory>& a, 
       a, x,
       [&](Context<B>& ctx, Out<B> y) {
         T* const norm = ctx.arena().template allocate<T>(y.rows);
-        Scratch<B> scratch(ctx);
-        spmm_row_normalize<B>(ctx, a.view(), with_halo<B>(ctx, scratch, a.halo(), x.value()), eps, y, norm);
+        spmm_row_normalize<B>(ctx, a.view(), x.value(), eps, y, norm, a.halo());
         return norm;
       },
       [=, matrix = &a](Context<B>& ctx, Var<B> y, const T* norm, auto d_x) {

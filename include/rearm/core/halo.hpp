@@ -21,8 +21,17 @@ struct Halo {
   Buffer<Id> receive_rows;               ///< which of its own rows, ascending
   std::vector<Index> send;               ///< own rows that each rank reads
   Buffer<Id> send_rows;                  ///< which, rank by rank
+  Index most_rows = 0;                   ///< that any rank sends to another one
+  Index column_blocks = 1;               ///< in how many parts all ranks multiply the columns of X, see columns_at_once
 
   Index all_rows() const noexcept { return own_rows + rows; }
+  /// A product's columns do not meet, so that X with its halo may be there for some of them at a time: for so many of
+  /// `cols`, whole cache lines of floats, that it takes about the room of X's own rows with all columns.
+  Index columns_at_once(Index cols) const noexcept {
+    constexpr Index line = 16;
+    const Index each = (cols + column_blocks - 1) / column_blocks;
+    return std::min(cols, (each + line - 1) / line * line);
+  }
   /// The block's column that multiplies a row of X, of all ranks' rows; -1 if none does.
   Index column_of(Index row) const {
     const detail::RowPlace place = detail::place_of(layout, row);

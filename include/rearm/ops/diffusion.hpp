@@ -59,25 +59,32 @@ void diffuse(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, double alpha, double 
   if (n_layers == 0) return scaled_copy(ctx, T{1}, x, y);
   double g = 1;
   for (int layer = 0; layer < n_layers; ++layer) g = beta * g + alpha;
-  Scratch<B> scratch(ctx);
-  const Index n_read = halo != nullptr ? halo->all_rows() : x.rows;
-  const MatrixView<T> work[2] = {scratch.template matrix<T>(n_read, x.cols),
-                                 scratch.template matrix<T>(n_read, x.cols)};
   const auto own = static_cast<T>(alpha / beta);
-  MatrixView<const T> current = x;
   if (halo != nullptr) {
-    scaled_copy(ctx, T{1}, x, work[0].row_block(0, x.rows));
-    fill_halo(ctx, *halo, work[0]);
-    current = work[0];
+    for_each_column_block(ctx, *halo, x.cols, [&](Out<B> all, Index first, Index n, Scratch<B>& scratch) {
+      const In<B> from = x.col_block(first, n);
+      const Into<T> to = y.col_block(first, n);
+      const Out<B> work = scratch.template matrix<T>(x.rows, n);
+      put_with_halo(ctx, *halo, from, all);
+      for (int layer = 1; layer < n_layers; ++layer) {
+        spmm<B>(ctx, a, all, work, functors::AddRow<T>{work, own, from, work, static_cast<T>(beta)});
+        put_with_halo<B>(ctx, *halo, work, all);
+      }
+      const Out<B> last = y.write == Write::overwrite ? to.view : work;
+      spmm<B>(ctx, a, all, last, functors::AddRow<T>{last, own, from, to, static_cast<T>(beta / g)});
+    });
+    return;
   }
+  Scratch<B> scratch(ctx);
+  const MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows, x.cols),
+                                 scratch.template matrix<T>(x.rows, x.cols)};
+  MatrixView<const T> current = x;
   for (int layer = 1; layer <= n_layers; ++layer) {
     const bool last = layer == n_layers;
-    const MatrixView<T> all = work[layer % 2];
-    const MatrixView<T> next = last && y.write == Write::overwrite ? y.view : all.row_block(0, x.rows);
+    const MatrixView<T> next = last && y.write == Write::overwrite ? y.view : work[layer % 2];
     spmm(ctx, a, current, next,
          functors::AddRow<T>{next, own, x, last ? y : Into<T>(next), static_cast<T>(last ? beta / g : beta)});
-    if (halo != nullptr && !last) fill_halo(ctx, *halo, all);
-    current = halo != nullptr ? all : next;
+    current = next;
   }
 }
 
@@ -89,32 +96,33 @@ void gather_propagate_mean(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, int n_l
                            const Halo* halo = nullptr, const IndexList& own = {}) {
   using T = Real<B>;
   detail::require_shape(y, rows.size, x.cols, "gather_propagate_mean", "output");
-  if (n_layers == 0 && halo == nullptr) return gather(ctx, x, rows, y);
+  const T share = T{1} / static_cast<T>(n_layers + 1);
+  if (halo != nullptr) {
+    if (n_layers == 0) B::for_each(ctx, own.n_segments, functors::GatherPlacesRow<T>{x, own, y});
+    for_each_column_block(ctx, *halo, n_layers > 0 ? x.cols : 0,
+                          [&](Out<B> all, Index first, Index n, Scratch<B>& scratch) {
+                            const In<B> from = x.col_block(first, n);
+                            const Out<B> work = scratch.template matrix<T>(x.rows, n);
+                            put_with_halo(ctx, *halo, from, all);
+                            for (int layer = 1; layer < n_layers; ++layer) {
+                              spmm<B>(ctx, a, all, work, functors::AddRow<T>{work, T{1}, from, work});
+                              put_with_halo<B>(ctx, *halo, work, all);
+                            }
+                            detail::gather_spmm<B>(ctx, {a, all, from, share, own, y.col_block(first, n)});
+                          });
+    return share_places<B>(ctx, halo->layout, rows, y);
+  }
+  if (n_layers == 0) return gather(ctx, x, rows, y);
   Scratch<B> scratch(ctx);
-  const Index n_read = halo != nullptr ? halo->all_rows() : x.rows;
   Out<B> work[2];
-  for (int i = 0; i < std::min(halo != nullptr ? n_layers : n_layers - 1, 2); ++i)
-    work[i] = scratch.template matrix<T>(n_read, x.cols);
+  for (int i = 0; i < std::min(n_layers - 1, 2); ++i) work[i] = scratch.template matrix<T>(x.rows, x.cols);
   In<B> current = x;
-  if (halo != nullptr && n_layers > 0) {
-    Out<B>& first = work[n_layers > 1 ? 1 : 0];
-    scaled_copy(ctx, T{1}, x, first.row_block(0, x.rows));
-    fill_halo(ctx, *halo, first);
-    current = first;
-  }
   for (int layer = 1; layer < n_layers; ++layer) {
-    const Out<B> all = work[layer % 2 == 1 ? 0 : 1];
-    const Out<B> next = all.row_block(0, x.rows);
+    const Out<B> next = work[layer % 2 == 1 ? 0 : 1];
     spmm(ctx, a, current, next, functors::AddRow<T>{next, T{1}, x, next});
-    if (halo != nullptr) fill_halo(ctx, *halo, all);
-    current = halo != nullptr ? all : next;
+    current = next;
   }
-  const IndexList& here = halo != nullptr ? own : rows;
-  if (n_layers > 0)
-    detail::gather_spmm<B>(ctx, {a, current, x, T{1} / static_cast<T>(n_layers + 1), here, y});
-  else
-    B::for_each(ctx, here.n_segments, functors::GatherPlacesRow<T>{x, here, y});
-  if (halo != nullptr) share_places<B>(ctx, halo->layout, rows, y);
+  detail::gather_spmm<B>(ctx, {a, current, x, share, rows, y});
 }
 
 /// d_X (+)= (D + A^T D + ... + (A^T)^L D) / (L + 1), row i of D the sum of d_Y's at the places of id i; `transpose` is
@@ -134,20 +142,33 @@ void gather_propagate_mean_backward(Context<B>& ctx, CsrView<Real<B>> transpose,
   }
   const detail::FewRows<B> own =
       detail::sum_places(ctx, scratch, rows, transpose.cols, d_y, T{1} / static_cast<T>(n_layers + 1));
+  if (halo != nullptr) {
+    for_each_column_block(ctx, *halo, d_y.cols, [&](Out<B> all, Index first, Index n, Scratch<B>& more) {
+      const Into<T> to = d_x.col_block(first, n);
+      const detail::FewRows<B> part{own.row_of, own.rows.col_block(first, n)};
+      const auto add_own = [&](const Into<T>& y) { return functors::AddRowOfRow<T>{part.row_of, part.rows, y.view}; };
+      if (n_layers == 1) return detail::spmm_of_rows(ctx, transpose, part, rows, to, add_own(to));
+      const Into<T> work = more.template matrix<T>(d_x.view.rows, n);
+      detail::spmm_of_rows(ctx, transpose, part, rows, work, add_own(work));
+      for (int layer = 2; layer <= n_layers; ++layer) {
+        put_with_halo<B>(ctx, *halo, work.view, all);
+        const Into<T> next = layer == n_layers ? to : work;
+        spmm<B>(ctx, transpose, all, next, add_own(next));
+      }
+    });
+    return;
+  }
   Out<B> work[2];
-  for (int i = 0; i < std::min(n_layers - 1, 2); ++i)
-    work[i] = scratch.template matrix<T>(halo != nullptr ? halo->all_rows() : d_x.view.rows, d_y.cols);
+  for (int i = 0; i < std::min(n_layers - 1, 2); ++i) work[i] = scratch.template matrix<T>(d_x.view.rows, d_y.cols);
   In<B> current;
   for (int layer = 1; layer <= n_layers; ++layer) {
-    const Out<B> all = work[layer % 2 == 1 ? 0 : 1];
-    const Into<T> next = layer == n_layers ? d_x : Into<T>(all.row_block(0, d_x.view.rows));
+    const Into<T> next = layer == n_layers ? d_x : Into<T>(work[layer % 2 == 1 ? 0 : 1]);
     const functors::AddRowOfRow<T> add_own{own.row_of, own.rows, next.view};
     if (layer == 1)
       detail::spmm_of_rows(ctx, transpose, own, rows, next, add_own);
     else
       spmm(ctx, transpose, current, next, add_own);
-    if (halo != nullptr && layer < n_layers) fill_halo(ctx, *halo, all);
-    current = halo != nullptr ? all : next.view;
+    current = next.view;
   }
 }
 

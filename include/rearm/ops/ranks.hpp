@@ -37,37 +37,55 @@ void sum_over_ranks(Context<B>& ctx, Out<B> x) {
     ctx.ranks()->sum(std::span<Real<B>>(x.data, static_cast<std::size_t>(x.size())));
 }
 
-/// The rows of x below its own ones, halo.all_rows() in all, <- the other ranks'. x contiguous.
+/// The rows of `all` below its own ones, halo.all_rows() in all, <- the other ranks'. `all` contiguous. Rows travel in
+/// pieces, so that what is being sent takes little room.
 template <Backend B>
-void fill_halo(Context<B>& ctx, const Halo& halo, Out<B> x) {
+void fill_halo(Context<B>& ctx, const Halo& halo, Out<B> all) {
   using T = Real<B>;
-  detail::require_shape(x, halo.all_rows(), x.cols, "fill_halo", "rows");
-  Scratch<B> scratch(ctx);
-  const Out<B> packed = scratch.template matrix<T>(halo.send_rows.size(), x.cols);
-  B::for_each(ctx, packed.rows, functors::GatherRow<T>{x, halo.send_rows.data(), packed});
-  if (detail::dry_run(ctx)) return;
+  detail::require_shape(all, halo.all_rows(), all.cols, "fill_halo", "rows");
   const auto n = halo.send.size();
+  constexpr Index room = (Index{1} << 22) / static_cast<Index>(sizeof(T));  // elements, for all ranks together
+  const Index piece = std::clamp<Index>(room / (static_cast<Index>(n) * std::max<Index>(all.cols, 1)), 64,
+                                        std::max<Index>(halo.most_rows, 64));
+  Scratch<B> scratch(ctx);
+  const Out<B> packed =
+      scratch.template matrix<T>(std::min(static_cast<Index>(n) * piece, halo.send_rows.size()), all.cols);
+  if (detail::dry_run(ctx)) return;
   // A few pointers a rank, on the heap: ranks are few, and a step of several says little else.
   std::vector<std::span<const std::byte>> send(n);
   std::vector<std::span<std::byte>> receive(n);
-  Index from = 0, to = halo.own_rows;
-  for (std::size_t q = 0; q < n; ++q) {
-    send[q] = detail::rows_as_bytes(packed.row_block(from, halo.send[q]));
-    receive[q] = detail::rows_as_bytes(x.row_block(to, halo.receive[q]));
-    from += halo.send[q];
-    to += halo.receive[q];
+  for (Index begin = 0; begin < halo.most_rows; begin += piece) {
+    const auto part = [&](Index rows) { return std::clamp<Index>(rows - begin, 0, piece); };
+    Index first = begin, to = halo.own_rows + begin, slot = 0;
+    for (std::size_t q = 0; q < n; ++q) {
+      const Out<B> out = packed.row_block(slot, part(halo.send[q]));
+      B::for_each(ctx, out.rows, functors::GatherRow<T>{all, halo.send_rows.data() + first, out});
+      send[q] = detail::rows_as_bytes(out);
+      receive[q] = detail::rows_as_bytes(all.row_block(to, part(halo.receive[q])));
+      slot += out.rows;
+      first += halo.send[q];
+      to += halo.receive[q];
+    }
+    ctx.ranks()->exchange(send, receive);
   }
-  ctx.ranks()->exchange(send, receive);
 }
-/// x's rows with those of the halo below them, in memory that `scratch` takes; x itself without a halo.
+/// The own rows of `all` <- x, those of its halo <- the other ranks'.
 template <Backend B>
-In<B> with_halo(Context<B>& ctx, Scratch<B>& scratch, const Halo* halo, In<B> x) {
-  if (halo == nullptr) return x;
-  detail::require_shape(x, halo->own_rows, x.cols, "with_halo", "rows");
-  const Out<B> all = scratch.template matrix<Real<B>>(halo->all_rows(), x.cols);
+void put_with_halo(Context<B>& ctx, const Halo& halo, In<B> x, Out<B> all) {
+  detail::require_shape(x, halo.own_rows, all.cols, "put_with_halo", "rows");
   B::for_each(ctx, x.rows, functors::ScaleRow<Real<B>>{Real<B>{1}, x, all.row_block(0, x.rows)});
-  fill_halo(ctx, *halo, all);
-  return all;
+  fill_halo(ctx, halo, all);
+}
+/// f(all, first, n, scratch) for every block of columns [first, first + n) that a product takes at once: `all` has room
+/// for these columns of a matrix with its halo, `scratch` for more.
+template <Backend B, class F>
+void for_each_column_block(Context<B>& ctx, const Halo& halo, Index cols, const F& f) {
+  const Index width = std::max<Index>(halo.columns_at_once(cols), 1);
+  for (Index first = 0; first < cols; first += width) {
+    const Index n = std::min(width, cols - first);
+    Scratch<B> scratch(ctx);
+    f(scratch.template matrix<Real<B>>(halo.all_rows(), n), first, n, scratch);
+  }
 }
 
 namespace detail {

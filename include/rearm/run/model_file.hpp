@@ -125,24 +125,38 @@ void read_matrix(SafetensorsFile& file, const std::string& name, const MatrixVie
   }
 }
 
-/// Matrices as tensors to be written, copied to the host where they lie elsewhere, and to rank 0 where ranks share
-/// them: there alone they are then to be written.
+/// Matrices as tensors to be written, copied to the host where they lie elsewhere. Those that ranks share rank 0
+/// writes, and gets piece by piece: the others call give_pieces.
 template <class Memory>
 class TensorList {
  public:
-  /// A parameter's or table's values or moments.
-  template <class T, class X>
-  void add(std::string name, const MatrixView<T>& m, const X& of) {
-    if (of.blocks() == nullptr) return add(std::move(name), m);
-    const RowBlocks& blocks = *of.blocks();
-    using Element = std::remove_const_t<T>;
-    const bool first = blocks.ranks->rank() == 0;
-    const auto whole = std::make_shared<Matrix<Element>>(first ? blocks.rows() : 0, m.cols);
-    blocks.ranks->gather(0, std::span<const Element>(m.data, static_cast<std::size_t>(m.size())), whole->data(),
-                         blocks.counts(m.cols));
-    if (!first) return;
-    tensors_.push_back(tensor_view(std::move(name), std::as_const(*whole).view()));
-    copies_.push_back(whole);
+  /// With blocks, the rows that are here of a matrix that ranks share.
+  template <class T>
+  void add(std::string name, const MatrixView<T>& m, const RowBlocks* blocks) {
+    if (blocks == nullptr) return add(std::move(name), m);
+    TensorView tensor = tensor_view(std::move(name), m);
+    tensor.shape[0] = blocks->rows();
+    const std::uint64_t row = static_cast<std::uint64_t>(m.cols) * sizeof(T);
+    tensor.piece = [blocks, row, own = static_cast<const std::byte*>(std::exchange(tensor.data, nullptr)),
+                    piece = piece_](std::uint64_t at, std::uint64_t n) -> const void* {
+      Communicator& ranks = *blocks->ranks;
+      const auto n_ranks = static_cast<std::size_t>(ranks.size());
+      std::vector<std::span<const std::byte>> send(n_ranks);
+      std::vector<std::span<std::byte>> receive(n_ranks);
+      piece->resize(ranks.rank() == 0 ? std::max(piece->size(), static_cast<std::size_t>(n)) : 0);
+      for (int q = 0; q < ranks.size(); ++q) {
+        const std::uint64_t first = static_cast<std::uint64_t>(blocks->begin(q)) * row;
+        const std::uint64_t begin = std::max(at, first);
+        const std::uint64_t end = std::min(at + n, first + static_cast<std::uint64_t>(blocks->size(q)) * row);
+        if (begin >= end) continue;
+        const auto bytes = static_cast<std::size_t>(end - begin);
+        if (q == ranks.rank()) send[0] = {own + (begin - first), bytes};
+        if (ranks.rank() == 0) receive[static_cast<std::size_t>(q)] = {piece->data() + (begin - at), bytes};
+      }
+      ranks.exchange(send, receive);
+      return piece->data();
+    };
+    tensors_.push_back(std::move(tensor));
   }
   template <class T>
   void add(std::string name, const MatrixView<T>& m) {
@@ -160,6 +174,7 @@ class TensorList {
  private:
   std::vector<TensorView> tensors_;
   std::vector<std::shared_ptr<void>> copies_;
+  std::shared_ptr<std::vector<std::byte>> piece_ = std::make_shared<std::vector<std::byte>>();
 };
 
 /// Throws ShapeError or DataError unless the tensor is rows x cols and is stored in bfloat16 exactly if `rounded`, the
@@ -261,23 +276,23 @@ inline IdNames read_names(SafetensorsFile& file, const std::filesystem::path& pa
 /// failure. `epoch` is the epoch of the weights. Of several ranks (`ranks`) all must call it; rank 0 writes.
 template <Backend B>
 void save_model(const std::filesystem::path& path, const ParameterStore<B>& parameters, const SettingsRecord& settings,
-                const ModelOrigin& origin, int epoch, ConstView<typename B::Scalar> users,
-                ConstView<typename B::Scalar> items, const Communicator* ranks = nullptr) try {
+                const ModelOrigin& origin, int epoch, const SharedView<typename B::Scalar>& users,
+                const SharedView<typename B::Scalar>& items, const Communicator* ranks = nullptr) try {
   detail::TensorList<typename B::Memory> list;
   parameters.for_each([&](const auto& x) {
-    if (x.persistent) x.with_values([&](auto values) { list.add(x.name, values, x); });
+    if (x.persistent) x.with_values([&](auto values) { list.add(x.name, values, x.blocks().get()); });
   });
-  if (ranks != nullptr && ranks->rank() != 0) return;
-  list.add("representation.user", users);
-  list.add("representation.item", items);
+  list.add("representation.user", users.here, users.blocks);
+  list.add("representation.item", items.here, items.blocks);
+  if (ranks != nullptr && ranks->rank() != 0) return give_pieces(list.tensors());
   const Adjacency& seen = origin.seen;
   list.add_host(tensor_view("seen.offsets", MatrixView<const Index>{seen.offsets.data(), 1, seen.rows() + 1}));
   list.add_host(
       tensor_view("seen.items", MatrixView<const Id>{seen.ids.data(), 1, static_cast<Index>(seen.ids.size())}));
   if (!origin.user_names.empty())
-    list.add_host(detail::names_view(detail::user_names_tensor, origin.user_names, users.rows));
+    list.add_host(detail::names_view(detail::user_names_tensor, origin.user_names, users.rows()));
   if (!origin.item_names.empty())
-    list.add_host(detail::names_view(detail::item_names_tensor, origin.item_names, items.rows));
+    list.add_host(detail::names_view(detail::item_names_tensor, origin.item_names, items.rows()));
   write_safetensors(path, list.tensors(),
                     {{"format", model_format},
                      {"model", settings.model},
@@ -287,8 +302,8 @@ void save_model(const std::filesystem::path& path, const ParameterStore<B>& para
                      {"features_are", origin.features_are},
                      {"modalities", origin.modalities},
                      {"data", origin.data.dump()},
-                     {"n_users", std::to_string(users.rows)},
-                     {"n_items", std::to_string(items.rows)}});
+                     {"n_users", std::to_string(users.rows())},
+                     {"n_items", std::to_string(items.rows())}});
 } catch (const std::bad_alloc&) {
   detail::throw_out_of_memory("saving a model");
 }

@@ -34,7 +34,10 @@ class RunFolder final : public TrainStore<B> {
         resume_(resume),
         ranks_(ranks) {
     settings_.data = origin_.data;
-    if (!first()) return;
+    if (!first()) {
+      origin_ = {};  // which only rank 0 writes
+      return;
+    }
     held_ = held != nullptr ? std::move(held) : std::make_shared<HeldFolder>(folder_);
     replaces_ = !resume_ && exists(model_file());
   }
@@ -61,7 +64,8 @@ class RunFolder final : public TrainStore<B> {
     held_->staged.commit();
     resume_ = true;  // a trainer that runs again goes on from here
   }
-  void save_best(const ParameterStore<B>& parameters, int epoch, ConstView<T> users, ConstView<T> items) override {
+  void save_best(const ParameterStore<B>& parameters, int epoch, const SharedView<T>& users,
+                 const SharedView<T>& items) override {
     save_model<B>(staged(model_name), parameters, settings_, origin_, epoch, users, items, ranks_);
   }
   void load_best(ParameterStore<B>& parameters) override {
