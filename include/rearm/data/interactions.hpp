@@ -45,6 +45,7 @@ inline Adjacency group(std::span<const Id> keys, std::span<const Id> values, Ind
     ids[static_cast<std::size_t>(next[static_cast<std::size_t>(keys[e])]++)] = values[e];
   std::vector<Index> offsets(1, 0);
   offsets.reserve(out.offsets.size());
+  out.ids.reserve(values.size());
   for (Index i = 0; i < n_keys; ++i) {
     const auto first = ids.begin() + out.offsets[static_cast<std::size_t>(i)];
     const auto last = ids.begin() + out.offsets[static_cast<std::size_t>(i) + 1];

@@ -6,6 +6,7 @@
 #include <rearm/ops/elementwise.hpp>
 #include <rearm/ops/gather.hpp>
 #include <rearm/ops/ranks.hpp>
+#include <rearm/ops/split.hpp>
 #include <rearm/ops/spmm.hpp>
 
 #include <algorithm>
@@ -89,29 +90,12 @@ void diffuse(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, double alpha, double 
 }
 
 /// y_p = row ids[p] of (X + A X + ... + A^L X) / (L + 1), L = n_layers: the last layer for these rows alone. A n x n, X
-/// n x w, L - 1 products in full (at least 0). Where ranks share A and X (`halo`) each makes the rows that are its own,
-/// `own` of `rows`, and all get them. Throws ShapeError.
+/// n x w, L - 1 products in full (at least 0). Throws ShapeError.
 template <Backend B>
-void gather_propagate_mean(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, int n_layers, const IndexList& rows, Out<B> y,
-                           const Halo* halo = nullptr, const IndexList& own = {}) {
+void gather_propagate_mean(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, int n_layers, const IndexList& rows,
+                           Out<B> y) {
   using T = Real<B>;
   detail::require_shape(y, rows.size, x.cols, "gather_propagate_mean", "output");
-  const T share = T{1} / static_cast<T>(n_layers + 1);
-  if (halo != nullptr) {
-    if (n_layers == 0) B::for_each(ctx, own.n_segments, functors::GatherPlacesRow<T>{x, own, y});
-    for_each_column_block(ctx, *halo, n_layers > 0 ? x.cols : 0,
-                          [&](Out<B> all, Index first, Index n, Scratch<B>& scratch) {
-                            const In<B> from = x.col_block(first, n);
-                            const Out<B> work = scratch.template matrix<T>(x.rows, n);
-                            put_with_halo(ctx, *halo, from, all);
-                            for (int layer = 1; layer < n_layers; ++layer) {
-                              spmm<B>(ctx, a, all, work, functors::AddRow<T>{work, T{1}, from, work});
-                              put_with_halo<B>(ctx, *halo, work, all);
-                            }
-                            detail::gather_spmm<B>(ctx, {a, all, from, share, own, y.col_block(first, n)});
-                          });
-    return share_places<B>(ctx, halo->layout, rows, y);
-  }
   if (n_layers == 0) return gather(ctx, x, rows, y);
   Scratch<B> scratch(ctx);
   Out<B> work[2];
@@ -122,42 +106,44 @@ void gather_propagate_mean(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, int n_l
     spmm(ctx, a, current, next, functors::AddRow<T>{next, T{1}, x, next});
     current = next;
   }
-  detail::gather_spmm<B>(ctx, {a, current, x, share, rows, y});
+  detail::gather_spmm<B>(ctx, {a, current, x, T{1} / static_cast<T>(n_layers + 1), rows, y});
+}
+/// The same where ranks share A and X (`halo`) and the positions (`list`): x are the rows of this rank, y those of its
+/// positions.
+template <Backend B>
+void gather_propagate_mean(Context<B>& ctx, CsrView<Real<B>> a, const Halo& halo, In<B> x, int n_layers,
+                           const SplitList& list, Out<B> y) {
+  using T = Real<B>;
+  if (n_layers == 0) return split_gather<B>(ctx, list, x, y);
+  const T share = T{1} / static_cast<T>(n_layers + 1);
+  Scratch<B> scratch(ctx);
+  const Out<B> rows = scratch.template matrix<T>(list.rows(), x.cols);
+  for_each_column_block(ctx, halo, x.cols, [&](Out<B> all, Index first, Index n, Scratch<B>& more) {
+    const In<B> from = x.col_block(first, n);
+    const Out<B> work = more.template matrix<T>(x.rows, n);
+    put_with_halo(ctx, halo, from, all);
+    for (int layer = 1; layer < n_layers; ++layer) {
+      spmm<B>(ctx, a, all, work, functors::AddRow<T>{work, T{1}, from, work});
+      put_with_halo<B>(ctx, halo, work, all);
+    }
+    detail::gather_spmm<B>(ctx, {a, all, from, share, list.own, rows.row_block(0, list.own.size).col_block(first, n)});
+  });
+  hand_out_rows<B>(ctx, list, rows, y);
 }
 
 /// d_X (+)= (D + A^T D + ... + (A^T)^L D) / (L + 1), row i of D the sum of d_Y's at the places of id i; `transpose` is
-/// A^T. The first product skips what is zero in D. Where ranks share A (`halo` of A^T) the rows are numbered as its
-/// columns, and the first product asks nobody, since d_Y is everywhere.
+/// A^T. The first product skips what is zero in D.
 template <Backend B>
 void gather_propagate_mean_backward(Context<B>& ctx, CsrView<Real<B>> transpose, int n_layers, const IndexList& rows,
-                                    In<B> d_y, Into<Real<B>> d_x, const Halo* halo = nullptr) {
+                                    In<B> d_y, Into<Real<B>> d_x) {
   using T = Real<B>;
   Scratch<B> scratch(ctx);
   if (n_layers == 0) {
     if (d_x.write == Write::overwrite) fill(ctx, T{0}, d_x.view);
-    const IndexList own = halo == nullptr ? rows : detail::renumbered<B>(ctx, rows, [&](Index column) {
-      return column < halo->own_rows ? column : Index{-1};
-    });
-    return scatter_add(ctx, own, d_y, d_x.view);
+    return scatter_add(ctx, rows, d_y, d_x.view);
   }
   const detail::FewRows<B> own =
       detail::sum_places(ctx, scratch, rows, transpose.cols, d_y, T{1} / static_cast<T>(n_layers + 1));
-  if (halo != nullptr) {
-    for_each_column_block(ctx, *halo, d_y.cols, [&](Out<B> all, Index first, Index n, Scratch<B>& more) {
-      const Into<T> to = d_x.col_block(first, n);
-      const detail::FewRows<B> part{own.row_of, own.rows.col_block(first, n)};
-      const auto add_own = [&](const Into<T>& y) { return functors::AddRowOfRow<T>{part.row_of, part.rows, y.view}; };
-      if (n_layers == 1) return detail::spmm_of_rows(ctx, transpose, part, rows, to, add_own(to));
-      const Into<T> work = more.template matrix<T>(d_x.view.rows, n);
-      detail::spmm_of_rows(ctx, transpose, part, rows, work, add_own(work));
-      for (int layer = 2; layer <= n_layers; ++layer) {
-        put_with_halo<B>(ctx, *halo, work.view, all);
-        const Into<T> next = layer == n_layers ? to : work;
-        spmm<B>(ctx, transpose, all, next, add_own(next));
-      }
-    });
-    return;
-  }
   Out<B> work[2];
   for (int i = 0; i < std::min(n_layers - 1, 2); ++i) work[i] = scratch.template matrix<T>(d_x.view.rows, d_y.cols);
   In<B> current;
@@ -170,6 +156,31 @@ void gather_propagate_mean_backward(Context<B>& ctx, CsrView<Real<B>> transpose,
       spmm(ctx, transpose, current, next, add_own);
     current = next.view;
   }
+}
+/// The same where ranks share A^T (`halo`) and the positions: the first product asks for the rows of D alone.
+template <Backend B>
+void gather_propagate_mean_backward(Context<B>& ctx, CsrView<Real<B>> transpose, const Halo& halo, int n_layers,
+                                    const SplitList& list, const SplitColumns& columns, In<B> d_y, Into<Real<B>> d_x) {
+  using T = Real<B>;
+  if (n_layers == 0) return split_gather_backward<B>(ctx, list, d_y, d_x);
+  Scratch<B> scratch(ctx);
+  const Out<B> rows = scratch.template matrix<T>(std::max(list.rows(), columns.rows() + 1), d_y.cols);
+  collect_gradients<B>(ctx, list, T{1} / static_cast<T>(n_layers + 1), d_y, rows);
+  receive_rows<B>(ctx, columns.exchange, rows.row_block(0, columns.rows()));
+  fill(ctx, T{0}, rows.row_block(columns.rows(), 1));
+  for_each_column_block(ctx, halo, d_y.cols, [&](Out<B> all, Index first, Index n, Scratch<B>& more) {
+    const Into<T> to = d_x.col_block(first, n);
+    const detail::FewRows<B> own{columns.row_of, rows.col_block(first, n)};
+    const auto add_own = [&](const Into<T>& y) { return functors::AddRowOfRow<T>{own.row_of, own.rows, y.view}; };
+    if (n_layers == 1) return detail::spmm_of_rows(ctx, transpose, own, list.own, to, add_own(to));
+    const Into<T> work = more.template matrix<T>(d_x.view.rows, n);
+    detail::spmm_of_rows(ctx, transpose, own, list.own, work, add_own(work));
+    for (int layer = 2; layer <= n_layers; ++layer) {
+      put_with_halo<B>(ctx, halo, work.view, all);
+      const Into<T> next = layer == n_layers ? to : work;
+      spmm<B>(ctx, transpose, all, next, add_own(next));
+    }
+  });
 }
 
 }  // namespace rearm::REARM_ABI

@@ -22,6 +22,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -168,6 +169,12 @@ class TensorList {
       copies_.push_back(copy);
     }
   }
+  /// This rank's part of a single row.
+  template <class T>
+  void add_row(std::string name, std::span<const T> own, const RowBlocks& blocks) {
+    add(std::move(name), MatrixView<const T>{own.data(), static_cast<Index>(own.size()), 1}, &blocks);
+    tensors_.back().shape = {1, blocks.rows()};
+  }
   void add_host(TensorView tensor) { tensors_.push_back(std::move(tensor)); }
   const std::vector<TensorView>& tensors() const noexcept { return tensors_; }
 
@@ -217,14 +224,21 @@ void read_parameters(SafetensorsFile& file, const std::string& prefix, Parameter
 /// Where a model file's embeddings come from, beside the model.
 struct ModelOrigin {
   std::string dataset, features_are, modalities;
-  Adjacency seen;                  ///< each user's train items
-  nlohmann::json data;             ///< digests of the data set
-  IdNames user_names, item_names;  ///< empty: ids are numbers
+  Adjacency seen;                          ///< each user's train items
+  std::shared_ptr<const RowBlocks> users;  ///< of ranks: `seen` is of this one's block, users numbered from 0
+  nlohmann::json data;                     ///< digests of the data set
+  IdNames user_names, item_names;          ///< empty: ids are numbers
 };
-/// `digests` are data_digests(data), which reads all features once.
-inline ModelOrigin origin_of(const Dataset& data, nlohmann::json digests) try {
-  ModelOrigin out{data.name,       data.features_are, {}, items_by_user(data.train, data.n_users), std::move(digests),
+/// `digests` are data_digests(data), which reads all features once; `users` how ranks share them, each of which calls
+/// it.
+inline ModelOrigin origin_of(const Dataset& data, nlohmann::json digests,
+                             std::shared_ptr<const RowBlocks> users = nullptr) try {
+  ModelOrigin out{data.name,       data.features_are, {}, {}, std::move(users), std::move(digests),
                   data.user_names, data.item_names};
+  if (const RowBlocks* const own = out.users.get(); own != nullptr)
+    out.seen = items_by_user(pairs_of_users(data.train, own->begin(), own->size()), own->size());
+  else
+    out.seen = items_by_user(data.train, data.n_users);
   for (const Modality& m : data.modalities) out.modalities += (out.modalities.empty() ? "" : ",") + m.name;
   return out;
 } catch (const std::bad_alloc&) {
@@ -272,6 +286,27 @@ inline IdNames read_names(SafetensorsFile& file, const std::filesystem::path& pa
 
 }  // namespace detail
 
+namespace detail {
+
+/// What users have seen, as ranks have it, in the tensors that one process writes.
+struct SharedSeen {
+  std::vector<Index> offsets;  ///< among the items of all ranks; the last rank's end with their number
+  RowBlocks offset_rows, item_rows;
+
+  SharedSeen(const Adjacency& seen, const RowBlocks& users) : offset_rows(users), item_rows{users.ranks, {0}} {
+    Communicator& ranks = *users.ranks;
+    std::vector<Index> counts(static_cast<std::size_t>(ranks.size()));
+    counts[static_cast<std::size_t>(ranks.rank())] = static_cast<Index>(seen.ids.size());
+    ranks.all_gather(counts.data(), std::vector<Index>(counts.size(), 1));
+    for (const Index count : counts) item_rows.bounds.push_back(item_rows.bounds.back() + count);
+    ++offset_rows.bounds.back();
+    for (Index i = 0; i < offset_rows.size(); ++i)
+      offsets.push_back(item_rows.begin() + seen.offsets[static_cast<std::size_t>(i)]);
+  }
+};
+
+}  // namespace detail
+
 /// Writes parameters, embeddings, seen items and what ids are called, atomically, so that an older file survives a
 /// failure. `epoch` is the epoch of the weights. Of several ranks (`ranks`) all must call it; rank 0 writes.
 template <Backend B>
@@ -284,11 +319,18 @@ void save_model(const std::filesystem::path& path, const ParameterStore<B>& para
   });
   list.add("representation.user", users.here, users.blocks);
   list.add("representation.item", items.here, items.blocks);
-  if (ranks != nullptr && ranks->rank() != 0) return give_pieces(list.tensors());
   const Adjacency& seen = origin.seen;
-  list.add_host(tensor_view("seen.offsets", MatrixView<const Index>{seen.offsets.data(), 1, seen.rows() + 1}));
-  list.add_host(
-      tensor_view("seen.items", MatrixView<const Id>{seen.ids.data(), 1, static_cast<Index>(seen.ids.size())}));
+  std::optional<detail::SharedSeen> shared;
+  if (origin.users != nullptr) {
+    shared.emplace(seen, *origin.users);
+    list.add_row("seen.offsets", std::span<const Index>(shared->offsets), shared->offset_rows);
+    list.add_row("seen.items", std::span<const Id>(seen.ids), shared->item_rows);
+  } else {
+    list.add_host(tensor_view("seen.offsets", MatrixView<const Index>{seen.offsets.data(), 1, seen.rows() + 1}));
+    list.add_host(
+        tensor_view("seen.items", MatrixView<const Id>{seen.ids.data(), 1, static_cast<Index>(seen.ids.size())}));
+  }
+  if (ranks != nullptr && ranks->rank() != 0) return give_pieces(list.tensors());
   if (!origin.user_names.empty())
     list.add_host(detail::names_view(detail::user_names_tensor, origin.user_names, users.rows()));
   if (!origin.item_names.empty())

@@ -34,10 +34,7 @@ class RunFolder final : public TrainStore<B> {
         resume_(resume),
         ranks_(ranks) {
     settings_.data = origin_.data;
-    if (!first()) {
-      origin_ = {};  // which only rank 0 writes
-      return;
-    }
+    if (!first()) return;
     held_ = held != nullptr ? std::move(held) : std::make_shared<HeldFolder>(folder_);
     replaces_ = !resume_ && exists(model_file());
   }
