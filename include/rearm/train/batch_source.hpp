@@ -24,7 +24,7 @@ class HostBatchSource {
   HostBatchSource(Context<B>&, const Interactions& train, const Adjacency& excluded, Index n_items, Index batch_size,
                   std::uint64_t seed, int n_negatives = 1)
       : sampler_(std::in_place_type<PairSampler>, train, excluded, n_items, batch_size, seed, n_negatives) {}
-  /// With the pairs shared by ranks; `excluded` is of this rank's users.
+  /// With the pairs shared by ranks; `excluded` is of this rank's users, `train` must outlive this.
   HostBatchSource(Context<B>&, const RowBlocks& users, const Interactions& train, Adjacency excluded, Index n_items,
                   Index batch_size, std::uint64_t seed, int n_negatives = 1)
       : sampler_(std::in_place_type<Shared>, users, train, std::move(excluded), n_items, batch_size, seed,

@@ -21,36 +21,32 @@ namespace rearm::REARM_ABI {
 /// for its users, the pairs. Every rank makes the same calls.
 class SharedPairSampler {
  public:
-  /// `train` has all pairs, which PairSampler::check has found good and which are not kept; `excluded` a row for each
+  /// `train` has all pairs, which PairSampler::check has found good, and must outlive this; `excluded` a row for each
   /// of this rank's `users`.
   SharedPairSampler(const RowBlocks& users, const Interactions& train, Adjacency excluded, Index n_items,
                     Index batch_size, std::uint64_t seed, int n_negatives = 1)
       : ranks_(users.ranks),
         first_user_(users.begin()),
+        train_(&train),
         excluded_(std::move(excluded)),
         n_items_(n_items),
-        n_pairs_(train.size()),
         batch_size_(batch_size),
         seed_(seed),
         n_negatives_(n_negatives) {
-    const auto own = [&](Id user) { return user >= users.begin() && user < users.begin() + users.size(); };
-    const auto n = static_cast<std::size_t>(std::ranges::count_if(train.users, own));
-    pairs_.reserve(n);
-    for (std::size_t e = 0; e < train.users.size(); ++e)
-      if (own(train.users[e])) pairs_.push_back({static_cast<Id>(e), train.users[e], train.items[e]});
-    order_.resize(n);
+    order_.reserve(static_cast<std::size_t>(std::ranges::count_if(train.users, [&](Id user) { return owns(user); })));
     begin_epoch(0);
   }
 
-  Index n_batches() const noexcept { return (n_pairs_ + batch_size_ - 1) / batch_size_; }
+  Index n_batches() const noexcept { return (train_->size() + batch_size_ - 1) / batch_size_; }
 
   /// As PairSampler's.
   void begin_epoch(std::uint32_t epoch, Index first = 0) {
     epoch_ = epoch;
     next_ = first;
     const RandomKey key{seed_, functors::shuffle_stream, epoch};
-    for (std::size_t i = 0; i < order_.size(); ++i)
-      order_[i] = {functors::shuffle_key(key, static_cast<std::uint64_t>(pairs_[i].number)), static_cast<Id>(i)};
+    order_.clear();
+    for (std::size_t pair = 0; pair < train_->users.size(); ++pair)
+      if (owns(train_->users[pair])) order_.push_back({functors::shuffle_key(key, pair), static_cast<Id>(pair)});
     std::sort(order_.begin(), order_.end());
     find_batches();
   }
@@ -59,9 +55,9 @@ class SharedPairSampler {
   bool next(Batch& batch) {
     if (next_ >= n_batches()) return false;
     const Index begin = next_ * batch_size_;
-    const Index n = std::min(batch_size_, n_pairs_ - begin);
+    const Index n = std::min(batch_size_, train_->size() - begin);
     const std::size_t own_begin = starts_[at(next_)], own_end = starts_[at(++next_)];
-    const auto own = std::span<const Ordered>(order_).subspan(own_begin, own_end - own_begin);
+    const auto own = std::span<const Key>(order_).subspan(own_begin, own_end - own_begin);
     const auto n_ranks = static_cast<std::size_t>(ranks_->size());
     std::vector<Index> counts(n_ranks);
     counts[static_cast<std::size_t>(ranks_->rank())] = static_cast<Index>(own.size());
@@ -72,8 +68,7 @@ class SharedPairSampler {
     // The order of all.
     keys_.resize(static_cast<std::size_t>(n));
     const Index mine = begins[static_cast<std::size_t>(ranks_->rank())];
-    for (std::size_t i = 0; i < own.size(); ++i)
-      keys_[static_cast<std::size_t>(mine) + i] = {own[i].key, static_cast<std::uint64_t>(pair_of(own[i]).number)};
+    std::copy(own.begin(), own.end(), keys_.begin() + mine);
     ranks_->all_gather(keys_.data(), counts);
     positions_.resize(static_cast<std::size_t>(n));
     std::vector<Index> heads(begins.begin(), begins.end() - 1);
@@ -90,14 +85,13 @@ class SharedPairSampler {
     const functors::NegativeDraw negative{excluded_.offsets.data(), excluded_.ids.data(), n_items_,
                                           RandomKey{seed_, functors::negative_stream, epoch_}};
     for (std::size_t i = 0; i < own.size(); ++i) {
-      const Pair& pair = pair_of(own[i]);
+      const auto pair = static_cast<std::size_t>(own[i].pair);
       const Index slot = mine + static_cast<Index>(i);
       Id* const to = ids_.data() + slot * width;
-      to[0] = pair.user;
-      to[1] = pair.item;
+      to[0] = train_->users[pair];
+      to[1] = train_->items[pair];
       for (Index j = 0; j < n_negatives_; ++j)
-        to[2 + j] =
-            negative(static_cast<Id>(pair.user - first_user_), (begin + positions_[at(slot)]) * n_negatives_ + j);
+        to[2 + j] = negative(static_cast<Id>(to[0] - first_user_), (begin + positions_[at(slot)]) * n_negatives_ + j);
     }
     for (Index& count : counts) count *= width;
     ranks_->all_gather(ids_.data(), counts);
@@ -114,44 +108,32 @@ class SharedPairSampler {
   }
 
  private:
-  struct Pair {
-    Id number, user, item;  ///< number: among all pairs
-  };
-  struct Ordered {
-    std::uint64_t key;
-    Id own;  ///< which of `pairs_`, which ascend by number
-    auto operator<=>(const Ordered&) const = default;
-  };
   struct Key {  ///< all differ
-    std::uint64_t random, number;
+    std::uint64_t random;
+    std::int64_t pair;
     auto operator<=>(const Key&) const = default;
   };
   static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-  const Pair& pair_of(const Ordered& o) const { return pairs_[static_cast<std::size_t>(o.own)]; }
+  bool owns(Id user) const { return user >= first_user_ && user < first_user_ + excluded_.rows(); }
   /// How many of the own pairs come before `key`.
   std::size_t before(const Key& key) const {
-    const auto found = std::ranges::lower_bound(order_, key, {}, [this](const Ordered& o) {
-      return Key{o.key, static_cast<std::uint64_t>(pair_of(o).number)};
-    });
-    return static_cast<std::size_t>(found - order_.begin());
+    return static_cast<std::size_t>(std::ranges::lower_bound(order_, key) - order_.begin());
   }
   /// The first key of a batch is the largest before which there are no more pairs than in all batches before.
   void find_batches() {
     const auto n = static_cast<std::size_t>(n_batches());
     std::vector<Key> first(n, Key{0, 0});
     std::vector<Index> n_before(n);
-    const auto try_bit = [&](std::uint64_t Key::*word, int bit) {
-      for (std::size_t b = 0; b < n; ++b) {
-        Key key = first[b];
-        key.*word |= std::uint64_t{1} << bit;
-        n_before[b] = static_cast<Index>(before(key));
-      }
+    const auto try_bit = [&](const auto& with_bit) {
+      for (std::size_t b = 0; b < n; ++b) n_before[b] = static_cast<Index>(before(with_bit(first[b])));
       ranks_->sum(std::span<Index>(n_before));
       for (std::size_t b = 0; b < n; ++b)
-        if (n_before[b] <= static_cast<Index>(b) * batch_size_) first[b].*word |= std::uint64_t{1} << bit;
+        if (n_before[b] <= static_cast<Index>(b) * batch_size_) first[b] = with_bit(first[b]);
     };
-    for (int bit = 63; bit >= 0; --bit) try_bit(&Key::random, bit);
-    for (int bit = 31; bit >= 0; --bit) try_bit(&Key::number, bit);  // numbers of pairs are ids
+    for (int bit = 63; bit >= 0; --bit)
+      try_bit([=](const Key& key) { return Key{key.random | std::uint64_t{1} << bit, key.pair}; });
+    for (int bit = 30; bit >= 0; --bit)  // numbers of pairs are ids
+      try_bit([=](const Key& key) { return Key{key.random, key.pair | std::int64_t{1} << bit}; });
     starts_.resize(n + 1);
     for (std::size_t b = 0; b < n; ++b) starts_[b] = before(first[b]);
     starts_[n] = order_.size();
@@ -159,16 +141,15 @@ class SharedPairSampler {
 
   Communicator* ranks_;
   Index first_user_;
-  std::vector<Pair> pairs_;
+  const Interactions* train_;
   Adjacency excluded_;
   Index n_items_;
-  Index n_pairs_;
   Index batch_size_;
   std::uint64_t seed_;
   int n_negatives_;
   std::uint32_t epoch_ = 0;
   Index next_ = 0;
-  std::vector<Ordered> order_;
+  std::vector<Key> order_;           ///< of this rank's pairs
   std::vector<std::size_t> starts_;  ///< of each batch in `order_`, and its end
   std::vector<Key> keys_;            ///< of a batch, rank by rank
   std::vector<Index> positions_;     ///< in the batch
