@@ -20,6 +20,7 @@
 #include <rearm/eval/shared_evaluator.hpp>
 #include <rearm/run/same_ranks.hpp>
 #include <rearm/run/train.hpp>
+#include <rearm/train/memory.hpp>
 #include <rearm/train/shared_sampler.hpp>
 
 namespace train_ranks_test {
@@ -351,6 +352,19 @@ TEST_CASE("a run begun with some ranks goes on with others; its files are those 
   const Adjacency seen = items_by_user(data.train, data.n_users);
   CHECK(saved.seen.offsets == seen.offsets);
   CHECK(saved.seen.ids == seen.ids);
+}
+
+TEST_CASE("the memory that ranks on a machine need is counted together") {
+  const std::string told = error_of<OutOfMemoryError>([] {
+    rearm::detail::require_memory({.held = 4 << 20, .arrays = 6 << 20, .step = 2 << 20, .ranks = 2},
+                                  {.bytes = 7 << 20, .limit = "a test"});
+  });
+  CHECK(told.find("about 8 MiB more than the 4 MiB that its 2 ranks on this machine hold") != std::string::npos);
+  run_ranks(3, [](Communicator& ranks) {
+    const auto own = static_cast<std::size_t>(ranks.rank());
+    const MemoryEstimate sum = rearm::detail::on_this_machine(&ranks, {.held = 10, .arrays = own, .step = 5});
+    if (sum.ranks != 3 || sum.held != 30 || sum.arrays != 3 || sum.step != 15) throw Error("another sum");
+  });
 }
 
 TEST_CASE("a rank that has begun another run is refused by name") {

@@ -440,9 +440,13 @@ class Trainer {
       need.ranking =
           static_cast<std::size_t>((is_shared() ? std::min(lists, shared_lists) : lists) * largest_cutoff()) *
           (sizeof(Id) + sizeof(T));
-      if (options_.check_memory) detail::require_memory(need, available_memory());
+      const auto require_enough = [&](std::size_t mapped) {
+        if (options_.check_memory)
+          detail::require_memory(detail::on_this_machine(ctx_.ranks(), need), available_memory(mapped));
+      };
+      require_enough(0);
       if (began_ || !model_.has_begin_epoch()) need.step = step_bytes(batches);
-      if (options_.check_memory) detail::require_memory(need, available_memory(ctx_.arena().capacity()));
+      require_enough(ctx_.arena().capacity());
       result.memory = need;
       result.estimated_peak_bytes = need.peak();
     }
