@@ -21,12 +21,18 @@ ROW = 4 * WIDTH  # bytes
 
 
 def expected_bytes(users, items, ranks):
-    """What a rank sends in a step: in each layer, forward and backward, the rows of others that each rank's block reads, but for
-    the first backward, whose gradients all have; and the batch's rows, initial and propagated ones."""
+    """What a rank sends in a step. In each layer, forward and backward, the rows of others that each rank's block reads; in the
+    first backward those of them alone that the batch names. The initial and the propagated rows at each rank's positions of the
+    batch, and their gradients back."""
     others = 1 - 1 / ranks
-    rows = users * others * (1 - others**PAIRS) + items * others * -math.expm1(-PAIRS * users / (ranks * items))
-    distinct = users * -math.expm1(-BATCH / users) + items * -math.expm1(-2 * BATCH / items)
-    return (2 * LAYERS - 1) * rows * ROW + 2 * distinct / ranks * (ranks - 1) * ROW
+    user_read, item_read = 1 - others**PAIRS, -math.expm1(-PAIRS * users / (ranks * items))
+
+    def distinct(batch):
+        return users * -math.expm1(-batch / users), items * -math.expm1(-2 * batch / items)
+
+    batch_users, batch_items = distinct(BATCH)
+    layers = (2 * LAYERS - 1) * (users * user_read + items * item_read) + batch_users * user_read + batch_items * item_read
+    return (layers + 4 * sum(distinct(BATCH / ranks))) * others * ROW
 
 
 def measure(program, folder, users, ranks, epochs):

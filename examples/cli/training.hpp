@@ -5,6 +5,7 @@
 #include "model_entry.hpp"
 #include "program.hpp"
 
+#include <rearm/data/node_blocks.hpp>
 #include <rearm/graph/options.hpp>
 #include <rearm/run/folder.hpp>
 #include <rearm/run/run_folder.hpp>
@@ -45,8 +46,8 @@ TrainingOutcome run_training(Context<B>& ctx, TrainingJob job, const Make& make)
   const AnyRecommender<B> model = make(ctx, *job.data, job.graphs);
   out.graph_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (job.shares_rows != nullptr) *job.shares_rows = model.parameters().shared();
-  RunFolder<B> folder(job.out, job.settings, origin_of(*job.data, job.settings.data), job.resume, job.held,
-                      ctx.ranks());
+  RunFolder<B> folder(job.out, job.settings, origin_of(*job.data, job.settings.data, share_nodes(ctx, *job.data).users),
+                      job.resume, job.held, ctx.ranks());
   bool begun = false;
   job.options.on_begin = [&, then = std::move(job.options.on_begin)] {
     if (then) then();

@@ -20,6 +20,8 @@
 #include <rearm/eval/shared_evaluator.hpp>
 #include <rearm/run/same_ranks.hpp>
 #include <rearm/run/train.hpp>
+#include <rearm/train/memory.hpp>
+#include <rearm/train/shared_sampler.hpp>
 
 namespace train_ranks_test {
 namespace {
@@ -232,6 +234,41 @@ TEST_CASE("any number of ranks trains what one process trains") {
   part.train.edge_keep = 0.8;
   part.train.bfloat16_moments = true;
   check_model<LightGcn>(part);
+  auto wide =
+      two_epochs<LightGcn>();  // each rank reads nearly all rows of the others: products take some columns at a time
+  wide.model.embedding_dim = 40;
+  wide.train.epochs = 1;
+  check_model<LightGcn>(wide, {4});
+}
+
+TEST_CASE("rows of other ranks arrive, in however many pieces they travel") {
+  run_ranks(2, [](Communicator& ranks) {
+    Context<B> ctx({.threads = 1});
+    ctx.set_ranks(&ranks);
+    constexpr Index n = 60000, width = 64;
+    const auto blocks = std::make_shared<const RowBlocks>(RowBlocks{&ranks, {0, n / 4, n}});
+    Csr<double> turn{n, n, Buffer<Index>(n + 1), Buffer<Id>(n), Buffer<double>(n)};  // row i reads row i + n / 4
+    for (Index i = 0; i < n; ++i) {
+      turn.offsets[i + 1] = i + 1;
+      turn.indices[i] = static_cast<Id>((i + n / 4) % n);
+      turn.values[i] = 1;
+    }
+    const auto shared = share_rows(SparseOperator<double>::general(std::move(turn)), {blocks}, {blocks});
+    if (shared.halo()->columns_at_once(width) >= width) throw Error("all columns at once");
+    Matrix<double> x(blocks->size(), width), y(blocks->size(), width);
+    const auto entry = [](Index i, Index j) { return static_cast<double>(i) + 0.001 * static_cast<double>(j); };
+    for (Index i = 0; i < x.rows(); ++i)
+      for (Index j = 0; j < width; ++j) x(i, j) = entry(blocks->begin() + i, j);
+    const auto check = [&](Index by) {
+      for (Index i = 0; i < y.rows(); ++i)
+        for (Index j = 0; j < width; ++j)
+          if (y(i, j) != entry((blocks->begin() + i + by) % n, j)) throw Error("another row");
+    };
+    spmm<B>(ctx, shared.view(), shared.halo(), std::as_const(x).view(), y.view());
+    check(n / 4);
+    spmm_backward<B>(ctx, shared, std::as_const(x).view(), y.view());
+    check(n - n / 4);
+  });
 }
 
 TEST_CASE("any number of ranks trains REARM with each kind of features") {
@@ -261,7 +298,7 @@ TEST_CASE("operators that mix rows refuse those that ranks share") {
       // Row-wise, a sum over rows and a product of sums are those of a single process.
       const Var<B> y = mul(sigmoid(x), x);
       const Var<B> squares = gemm(Op::transpose, Op::none, 1.0, y, y);
-      const Var<B> loss = add(sum_of_squares(y), sum_of_squares(squares));
+      const Var<B> loss = add(add(sum_of_squares(y), sum_of_squares(squares)), frobenius_norm(y));
       tape.backward(loss);
       Context<B> alone({.threads = 1});
       Parameter<B> q("p", 6, 4);
@@ -269,7 +306,8 @@ TEST_CASE("operators that mix rows refuse those that ranks share") {
       Tape<B> other(alone);
       const Var<B> x1 = other.parameter(q);
       const Var<B> y1 = mul(sigmoid(x1), x1);
-      const Var<B> loss1 = add(sum_of_squares(y1), sum_of_squares(gemm(Op::transpose, Op::none, 1.0, y1, y1)));
+      const Var<B> loss1 =
+          add(add(sum_of_squares(y1), sum_of_squares(gemm(Op::transpose, Op::none, 1.0, y1, y1))), frobenius_norm(y1));
       other.backward(loss1);
       if (std::abs(scalar(loss) - scalar(loss1)) > 1e-12) throw Error("another loss");
       const Index first = p.blocks()->begin();
@@ -277,7 +315,7 @@ TEST_CASE("operators that mix rows refuse those that ranks share") {
         for (Index j = 0; j < 4; ++j)
           if (std::abs(p.grad()(i, j) - q.grad()(first + i, j)) > 1e-12) throw Error("another gradient");
       if (error_of<Error>([&] { x.rows(1, 3); }).find("no whole part") == std::string::npos) throw Error("a slice");
-      frobenius_norm(x);
+      column_mean(x);
     });
   });
   CHECK(told.find("mixes rows") != std::string::npos);
@@ -311,6 +349,22 @@ TEST_CASE("a run begun with some ranks goes on with others; its files are those 
   const auto saved = load_model<B>(folder.path() / "model.safetensors");
   CHECK(saved.users.rows() == data.n_users);
   CHECK(saved.items.rows() == data.n_items);
+  const Adjacency seen = items_by_user(data.train, data.n_users);
+  CHECK(saved.seen.offsets == seen.offsets);
+  CHECK(saved.seen.ids == seen.ids);
+}
+
+TEST_CASE("the memory that ranks on a machine need is counted together") {
+  const std::string told = error_of<OutOfMemoryError>([] {
+    rearm::detail::require_memory({.held = 4 << 20, .arrays = 6 << 20, .step = 2 << 20, .ranks = 2},
+                                  {.bytes = 7 << 20, .limit = "a test"});
+  });
+  CHECK(told.find("about 8 MiB more than the 4 MiB that its 2 ranks on this machine hold") != std::string::npos);
+  run_ranks(3, [](Communicator& ranks) {
+    const auto own = static_cast<std::size_t>(ranks.rank());
+    const MemoryEstimate sum = rearm::detail::on_this_machine(&ranks, {.held = 10, .arrays = own, .step = 5});
+    if (sum.ranks != 3 || sum.held != 30 || sum.arrays != 3 || sum.step != 15) throw Error("another sum");
+  });
 }
 
 TEST_CASE("a rank that has begun another run is refused by name") {
@@ -347,19 +401,74 @@ TEST_CASE("the lists of ranks are those of one process") {
   for (Id u = 0; u < n_users; u += 3) ids.push_back(u);
   Context<B> ctx({.threads = 1});
   const auto expected = recommend<B>(ctx, std::as_const(users).view(), ids, std::as_const(items).view(), &masked, 7);
+  Interactions held_out;
+  for (Id u = 0; u < n_users; u += 3) {
+    held_out.users.push_back(u);
+    held_out.items.push_back((u * 7 + 1) % static_cast<Id>(n_items));
+  }
+  const std::vector<Index> ks{3, 7};
+  const std::vector<Metric> metrics(std::begin(all_metrics), std::end(all_metrics));
+  const MetricValues values = evaluate<B>(ctx, std::as_const(users).view(), std::as_const(items).view(), &masked,
+                                          items_by_user(held_out, n_users), ks, metrics);
   for (const int n : {1, 2, 4})
     run_ranks(n, [&](Communicator& ranks) {
       Context<B> own({.threads = 1});
       own.set_ranks(&ranks);
       const std::vector<double> equal_users(std::size_t(n_users), 1.0), equal_items(std::size_t(n_items), 1.0);
       const auto of_users = balanced_blocks(ranks, equal_users), of_items = balanced_blocks(ranks, equal_items);
-      const auto found = recommend_shared<B>(
-          own, std::as_const(users).view().row_block(of_users->begin(), of_users->size()), *of_users, ids,
-          std::as_const(items).view().row_block(of_items->begin(), of_items->size()), *of_items, &masked, 7);
-      if (!std::equal(found.ids.data(), found.ids.data() + found.ids.size(), expected.ids.data()) ||
-          !std::equal(found.scores.data(), found.scores.data() + found.scores.size(), expected.scores.data()))
+      const Index first = of_users->begin(), size = of_users->size();
+      const In<B> own_users = std::as_const(users).view().row_block(first, size);
+      const In<B> own_items = std::as_const(items).view().row_block(of_items->begin(), of_items->size());
+      const Adjacency own_masked = items_by_user(pairs_of_users(pairs, first, size), size);
+      std::vector<Id> own_ids;
+      Index before = 0;
+      for (const Id id : ids) {
+        before += id < first ? 1 : 0;
+        if (id >= first && id < first + size) own_ids.push_back(static_cast<Id>(id - first));
+      }
+      const Matrix<double> all_items = whole_rows(own_items, *of_items);
+      const auto found = recommend<B>(own, own_users, own_ids, all_items.view(), &own_masked, 7);
+      if (!std::equal(found.ids.data(), found.ids.data() + found.ids.size(), expected.ids.row(before)) ||
+          !std::equal(found.scores.data(), found.scores.data() + found.scores.size(), expected.scores.row(before)))
         throw Error("other lists");
+      const Adjacency own_held_out = items_by_user(pairs_of_users(held_out, first, size), size);
+      if (evaluate_shared<B>(own, own_users, own_items, *of_items, &own_masked, own_held_out, ks, metrics) != values)
+        throw Error("other metrics");
     });
+}
+
+TEST_CASE("ranks draw the batches of one process together") {
+  const Index n_users = 40, n_items = 30;
+  Interactions train;
+  const RandomKey key{3, 1, 0};
+  for (Id u = 0; u < n_users; ++u)
+    for (std::uint64_t i = 0; i < 1 + key.below(static_cast<std::uint64_t>(u), 9); ++i) {
+      train.users.push_back(u);
+      train.items.push_back(static_cast<Id>(key.below(1000 + 10 * static_cast<std::uint64_t>(u) + i, 30)));
+    }
+  for (const auto& [n, batch_size, n_negatives] : {std::tuple{1, 16, 1}, {2, 16, 1}, {3, 7, 3}, {4, 1000, 2}}) {
+    const Index size = batch_size;
+    const int negatives = n_negatives;
+    run_ranks(n, [&](Communicator& ranks) {
+      const auto users = balanced_blocks(ranks, std::vector<double>(std::size_t(n_users), 1.0));
+      const Adjacency excluded = items_by_user(train, n_users);
+      PairSampler alone(train, excluded, n_items, size, 9, negatives);
+      SharedPairSampler shared(*users, train,
+                               items_by_user(pairs_of_users(train, users->begin(), users->size()), users->size()),
+                               n_items, size, 9, negatives);
+      if (alone.n_batches() != shared.n_batches()) throw Error("another number of batches");
+      for (const auto& [epoch, first] : {std::pair{0U, Index{0}}, {5U, Index{0}}, {2U, alone.n_batches() - 1}}) {
+        alone.begin_epoch(epoch, first);
+        shared.begin_epoch(epoch, first);
+        Batch a, b;
+        while (alone.next(a)) {
+          if (!shared.next(b) || a.users != b.users || a.positives != b.positives || a.negatives != b.negatives)
+            throw Error("another batch");
+        }
+        if (shared.next(b)) throw Error("one batch more");
+      }
+    });
+  }
 }
 
 }  // namespace train_ranks_test

@@ -31,26 +31,30 @@ Var<B> propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<
 }
 
 /// gather(propagate_mean(a, x, n_layers), rows), which computes the last layer, and the first backward, for these rows
-/// alone; `a` must outlive the step.
+/// alone; `a` must outlive the step. Where ranks share it, as split_gather.
 template <Backend B>
 Var<B> gather_propagate_mean(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x, int n_layers,
-                             const IndexList& rows) {
+                             const IndexList& rows, Index n_lists = 1) {
   detail::require_columns(a, x);
   Tape<B>& tape = x.tape();
   Context<B>& ctx = tape.context();
-  const Var<B> y = tape.make(rows.size, x.cols(), x.requires_grad());
-  IndexList read = rows;  // as the columns of the transpose
-  if (a.halo() != nullptr) {
-    const IndexList own = own_list(ctx, x.layout(), rows);
-    gather_propagate_mean(ctx, a.view(), x.value(), n_layers, rows, y.value(), a.halo(), own);
-    if (y.requires_grad())
-      read = detail::renumbered<B>(ctx, rows, [&](Index id) { return a.transpose_halo()->column_of(id); });
-  } else {
-    gather_propagate_mean(ctx, a.view(), x.value(), n_layers, rows, y.value());
+  if (const Halo* const halo = a.halo(); halo != nullptr) {
+    const RowBlocks& positions = ctx.even_blocks(rows.size / n_lists);
+    const SplitList list = split_list(ctx, x.layout(), rows, positions, n_lists);
+    const Var<B> y = tape.make(rows.size, x.cols(), x.requires_grad(), tape.repeated_layout(positions, n_lists));
+    gather_propagate_mean<B>(ctx, a.view(), *halo, x.value(), n_layers, list, y.value());
+    if (!y.requires_grad()) return y;
+    const SplitColumns columns = split_columns(ctx, list, rows, *a.transpose_halo());
+    tape.record(y, [=, t = &tape, matrix = &a] {
+      gather_propagate_mean_backward<B>(t->context(), matrix->transpose_view(), *matrix->transpose_halo(), n_layers,
+                                        list, columns, y.grad(), t->slot(x));
+    });
+    return y;
   }
+  const Var<B> y = tape.make(rows.size, x.cols(), x.requires_grad());
+  gather_propagate_mean(ctx, a.view(), x.value(), n_layers, rows, y.value());
   tape.record(y, [=, t = &tape, matrix = &a] {
-    gather_propagate_mean_backward(t->context(), matrix->transpose_view(), n_layers, read, y.grad(), t->slot(x),
-                                   matrix->transpose_halo());
+    gather_propagate_mean_backward(t->context(), matrix->transpose_view(), n_layers, rows, y.grad(), t->slot(x));
   });
   return y;
 }

@@ -8,6 +8,7 @@
 #include <rearm/ops/frobenius_norm.hpp>
 #include <rearm/ops/gather.hpp>
 #include <rearm/ops/gemm.hpp>
+#include <rearm/ops/split.hpp>
 #include <rearm/ops/spmm.hpp>
 
 #include <initializer_list>
@@ -78,8 +79,7 @@ Var<B> spmm(const SparseOperator<Real<B>, typename B::Memory>& a, Var<B> x) {
   return detail::apply_sparse(
       a, x,
       [&](Context<B>& ctx, Out<B> y) {
-        Scratch<B> scratch(ctx);
-        spmm<B>(ctx, a.view(), with_halo<B>(ctx, scratch, a.halo(), x.value()), y);
+        spmm<B>(ctx, a.view(), a.halo(), x.value(), y);
         return nullptr;
       },
       [matrix = &a](Context<B>& ctx, Var<B> y, auto, auto d_x) { spmm_backward(ctx, *matrix, y.grad(), d_x); });
@@ -107,8 +107,7 @@ Var<B> spmm_row_normalize(const SparseOperator<Real<B>, typename B::Memory>& a, 
       a, x,
       [&](Context<B>& ctx, Out<B> y) {
         T* const norm = ctx.arena().template allocate<T>(y.rows);
-        Scratch<B> scratch(ctx);
-        spmm_row_normalize<B>(ctx, a.view(), with_halo<B>(ctx, scratch, a.halo(), x.value()), eps, y, norm);
+        spmm_row_normalize<B>(ctx, a.view(), x.value(), eps, y, norm, a.halo());
         return norm;
       },
       [=, matrix = &a](Context<B>& ctx, Var<B> y, const T* norm, auto d_x) {
@@ -146,6 +145,22 @@ Var<B> gather(Var<B> x, const IndexList& ids) {
 template <Backend B>
 Var<B> gather(Var<B> x, std::span<const Id> ids) {
   return gather(x, make_index_list(x.tape().context(), ids, x.rows()));
+}
+
+/// `gather` for losses on a batch: of rows that ranks share each gets those at its own positions of the list, or of
+/// each of the `n_lists` lists of equal length that it is made of; losses are then summed over ranks. The ids are
+/// copied.
+template <Backend B>
+Var<B> split_gather(Var<B> x, const IndexList& ids, Index n_lists = 1) {
+  if (x.layout().empty()) return gather(x, ids);
+  Tape<B>& tape = x.tape();
+  Context<B>& ctx = tape.context();
+  const RowBlocks& positions = ctx.even_blocks(ids.size / n_lists);
+  const SplitList list = split_list(ctx, x.layout(), ids, positions, n_lists);
+  const Var<B> y = tape.make(ids.size, x.cols(), x.requires_grad(), tape.repeated_layout(positions, n_lists));
+  split_gather<B>(ctx, list, x.value(), y.value());
+  tape.record(y, [=, t = &tape] { split_gather_backward<B>(t->context(), list, y.grad(), t->slot(x)); });
+  return y;
 }
 
 /// A block matrix with `grid_rows` rows of blocks, the parts in row-major order: [x_1 | x_2 | ...] for 1, a vertical
@@ -247,9 +262,16 @@ Var<B> sum_of_squares(Var<B> x, Real<B> alpha = 1) {
 /// ||X||_F, the root of the sum of squares, 1 x 1. Its gradient at a zero matrix is 0.
 template <Backend B>
 Var<B> frobenius_norm(Var<B> x) {
-  return apply(
-      {x}, 1, 1, [&](Context<B>& ctx, Out<B> y) { frobenius_norm(ctx, x.value(), y); },
-      [=](Context<B>& ctx, Var<B> y, auto d_x) { frobenius_norm_backward(ctx, x.value(), y.value(), y.grad(), d_x); });
+  using T = Real<B>;
+  Tape<B>& tape = x.tape();
+  Context<B>& ctx = tape.context();
+  const Var<B> y = tape.make(1, 1, x.requires_grad());
+  dot_sum<B>(ctx, T{1}, x.value(), x.value(), y.value());
+  if (!x.layout().empty()) sum_over_ranks<B>(ctx, y.value());
+  B::for_each(ctx, 1, functors::RootRow<T>{y.value()});
+  tape.record(y,
+              [=, t = &tape] { frobenius_norm_backward<B>(t->context(), x.value(), y.value(), y.grad(), t->slot(x)); });
+  return y;
 }
 
 /// Row inner products: y_i = a_i . b_i, n x 1.

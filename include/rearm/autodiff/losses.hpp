@@ -15,12 +15,12 @@ namespace rearm::REARM_ABI {
 template <Backend B>
 Var<B> bpr(Var<B> user, Var<B> positive, Var<B> negative, Real<B> scale, Real<B> epsilon = 0) {
   using T = Real<B>;
-  return apply(
+  return apply_sum(
       {user, positive, negative}, 1, 1,
       [&](Context<B>& ctx, Out<B> y) { bpr(ctx, user.value(), positive.value(), negative.value(), scale, y, epsilon); },
       [=](Context<B>& ctx, Var<B> y, Into<T> d_user, Into<T> d_positive, Into<T> d_negative) {
         for (Into<T>* d : {&d_user, &d_positive, &d_negative})  // the operator writes all three
-          if (!d->wanted()) *d = ctx.arena().template matrix<T>(user.rows(), user.cols());
+          if (!d->wanted()) *d = ctx.arena().template matrix<T>(user.value().rows, user.cols());
         bpr_backward(ctx, user.value(), positive.value(), negative.value(), scale, y.grad(), d_user, d_positive,
                      d_negative, epsilon);
       });

@@ -185,6 +185,12 @@ class Tape {
     for (std::size_t i = 0; i < parts.size(); i += step) next = std::ranges::copy(parts[i].layout(), next).out;
     return {all, n};
   }
+  /// The layout of n parts one below the other, all shared alike.
+  RowLayout repeated_layout(const RowBlocks& part, Index n) {
+    auto* const all = host_.template allocate<const RowBlocks*>(n);
+    std::fill_n(all, n, &part);
+    return {all, static_cast<std::size_t>(n)};
+  }
   Var<B> make_slice(detail::Node<B>& parent, MatrixView<T> part, RowLayout layout) {
     detail::Node<B>& node = make_node(part, parent.requires_grad, layout);
     node.root = parent.root != nullptr ? parent.root : &parent;

@@ -193,6 +193,19 @@ struct RowBlocks {
   }
 };
 
+/// A matrix: all its rows, or of one that ranks share those that are here, and how.
+template <class T>
+struct SharedView {
+  ConstView<T> here;
+  const RowBlocks* blocks = nullptr;
+
+  SharedView(ConstView<T> view, const RowBlocks* blocks_ = nullptr)  // NOLINT(google-explicit-constructor)
+      : here(view), blocks(blocks_) {}
+  SharedView(MatrixView<T> view) : here(view) {}  // NOLINT(google-explicit-constructor)
+  /// Of all ranks.
+  Index rows() const noexcept { return blocks != nullptr ? blocks->rows() : here.rows; }
+};
+
 /// What a matrix is made of whose rows are shared by ranks, one part below the other, such as users and items; a rank
 /// holds its blocks of them one below the other. Empty: a matrix that every rank has as a whole.
 using RowLayout = std::span<const RowBlocks* const>;

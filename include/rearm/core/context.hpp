@@ -8,6 +8,8 @@
 #include <rearm/core/random.hpp>
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <utility>
 
 namespace rearm::REARM_ABI {
@@ -57,6 +59,17 @@ class Context {
       throw ConfigError(detail::message("ranks = ", ranks->size(), ": several ranks train on the CPU so far, not on ",
                                         B::name(), "; use --backend cpu, or one process"));
     ranks_ = ranks != nullptr && ranks->size() > 1 ? ranks : nullptr;
+    even_.clear();
+  }
+  /// n rows in equal blocks, one a rank: the same object whenever it is asked for. There must be several ranks.
+  const RowBlocks& even_blocks(Index n) {
+    std::unique_ptr<const RowBlocks>& found = even_[n];
+    if (found == nullptr) {
+      RowBlocks blocks{ranks_, {}};
+      for (int rank = 0; rank <= ranks_->size(); ++rank) blocks.bounds.push_back(n * rank / ranks_->size());
+      found = std::make_unique<const RowBlocks>(std::move(blocks));
+    }
+    return *found;
   }
   /// In a step that may be replayed, a key that counts the step from where the backend keeps it.
   RandomKey key(std::uint32_t stream, std::uint32_t step = 0) const noexcept {
@@ -71,6 +84,7 @@ class Context {
   Arena<Memory> arena_;
   std::uint64_t seed_;
   Communicator* ranks_ = nullptr;
+  std::map<Index, std::unique_ptr<const RowBlocks>> even_;
 };
 
 /// Scratch that an operator takes from the arena and gives back when it returns.

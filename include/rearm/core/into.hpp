@@ -22,6 +22,8 @@ struct Into {
   REARM_HD bool wanted() const { return view.data != nullptr; }
   /// Rows [begin, begin + n) of it.
   REARM_HD Into row_block(Index begin, Index n) const { return {view.row_block(begin, n), write}; }
+  /// Columns [begin, begin + n) of it.
+  REARM_HD Into col_block(Index begin, Index n) const { return {view.col_block(begin, n), write}; }
 };
 
 template <class T>

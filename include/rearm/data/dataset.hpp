@@ -89,11 +89,18 @@ inline void select_modalities(Dataset& data, const std::vector<std::string>& nam
 inline Adjacency known_items(const Dataset& data, bool held_out) {
   if (!held_out) return items_by_user(data.train, data.n_users);
   Interactions all = data.train;
-  for (const Interactions* more : {&data.valid, &data.test}) {
-    all.users.insert(all.users.end(), more->users.begin(), more->users.end());
-    all.items.insert(all.items.end(), more->items.begin(), more->items.end());
-  }
+  append(all, data.valid);
+  append(all, data.test);
   return items_by_user(all, data.n_users);
+}
+/// Of users [begin, begin + n): row i is user begin + i.
+inline Adjacency known_items(const Dataset& data, bool held_out, Index begin, Index n) {
+  Interactions own = pairs_of_users(data.train, begin, n);
+  if (held_out) {
+    append(own, pairs_of_users(data.valid, begin, n));
+    append(own, pairs_of_users(data.test, begin, n));
+  }
+  return items_by_user(own, n);
 }
 
 }  // namespace rearm::REARM_ABI

@@ -45,6 +45,7 @@ inline Adjacency group(std::span<const Id> keys, std::span<const Id> values, Ind
     ids[static_cast<std::size_t>(next[static_cast<std::size_t>(keys[e])]++)] = values[e];
   std::vector<Index> offsets(1, 0);
   offsets.reserve(out.offsets.size());
+  out.ids.reserve(values.size());
   for (Index i = 0; i < n_keys; ++i) {
     const auto first = ids.begin() + out.offsets[static_cast<std::size_t>(i)];
     const auto last = ids.begin() + out.offsets[static_cast<std::size_t>(i) + 1];
@@ -53,6 +54,27 @@ inline Adjacency group(std::span<const Id> keys, std::span<const Id> values, Ind
     offsets.push_back(static_cast<Index>(out.ids.size()));
   }
   out.offsets = std::move(offsets);
+  return out;
+}
+
+/// Adds pairs behind those that are there.
+inline void append(Interactions& pairs, const Interactions& more) {
+  pairs.users.insert(pairs.users.end(), more.users.begin(), more.users.end());
+  pairs.items.insert(pairs.items.end(), more.items.begin(), more.items.end());
+}
+
+/// The pairs whose user is one of [begin, begin + n), users numbered from there.
+inline Interactions pairs_of_users(const Interactions& pairs, Index begin, Index n) {
+  const auto inside = [=](Id user) { return user >= begin && user < begin + n; };
+  const auto size = static_cast<std::size_t>(std::ranges::count_if(pairs.users, inside));
+  Interactions out;
+  out.users.reserve(size);
+  out.items.reserve(size);
+  for (std::size_t e = 0; e < pairs.users.size(); ++e)
+    if (inside(pairs.users[e])) {
+      out.users.push_back(static_cast<Id>(pairs.users[e] - begin));
+      out.items.push_back(pairs.items[e]);
+    }
   return out;
 }
 
@@ -73,6 +95,20 @@ inline Adjacency items_by_warm_user(const Interactions& pairs, const Adjacency& 
 /// The users of each item.
 inline Adjacency users_by_item(const Interactions& pairs, Index n_items) {
   return group(pairs.items, pairs.users, n_items);
+}
+/// Of items [begin, begin + n): row i is item begin + i.
+inline Adjacency users_by_item(const Interactions& pairs, Index begin, Index n) {
+  const auto inside = [=](Id item) { return item >= begin && item < begin + n; };
+  const auto size = static_cast<std::size_t>(std::ranges::count_if(pairs.items, inside));
+  Interactions own;
+  own.users.reserve(size);
+  own.items.reserve(size);
+  for (std::size_t e = 0; e < pairs.items.size(); ++e)
+    if (inside(pairs.items[e])) {
+      own.users.push_back(pairs.users[e]);
+      own.items.push_back(static_cast<Id>(pairs.items[e] - begin));
+    }
+  return users_by_item(own, n);
 }
 
 }  // namespace rearm::REARM_ABI

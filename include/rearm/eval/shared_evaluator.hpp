@@ -12,65 +12,62 @@
 
 namespace rearm::REARM_ABI {
 
-/// `recommend` on every rank, with the lists that a single process makes: `user_rows` and `item_rows` are this rank's,
-/// `users`, ascending, and `masked` all ranks'. Takes n_items x D and the lists beside its arguments. Every rank must
-/// call it.
-template <Backend B>
-TopK<Real<B>> recommend_shared(Context<B>& ctx, In<B> user_rows, const RowBlocks& user_blocks,
-                               std::span<const Id> users, In<B> item_rows, const RowBlocks& item_blocks,
-                               const Adjacency* masked, Index k) {
-  using T = Real<B>;
-  static_assert(B::Memory::host_accessible);
-  detail::require_shape(user_rows, user_blocks.size(), user_rows.cols, "recommend_shared", "users");
-  detail::require_shape(item_rows, item_blocks.size(), user_rows.cols, "recommend_shared", "items");
-  if (!std::ranges::is_sorted(users)) throw ShapeError("recommend_shared: the users must ascend");
-  Communicator& ranks = *user_blocks.ranks;
-  Matrix<T> items(item_blocks.rows(), item_rows.cols);
-  for (Index i = 0; i < item_rows.rows; ++i)
-    std::copy_n(item_rows.row(i), item_rows.cols, items.row(item_blocks.begin() + i));
-  ranks.all_gather(items.data(), item_blocks.counts(items.cols()));
-
-  const auto first_of = [&](int rank) {
-    return std::ranges::lower_bound(users, static_cast<Id>(user_blocks.begin(rank))) - users.begin();
-  };
-  std::vector<Index> counts;
-  for (int rank = 0; rank < ranks.size(); ++rank) counts.push_back(first_of(rank + 1) - first_of(rank));
-  const Index first = first_of(ranks.rank()), n = counts[static_cast<std::size_t>(ranks.rank())];
-  std::vector<Id> own(users.begin() + first, users.begin() + first + n);
-  for (Id& user : own) user -= static_cast<Id>(user_blocks.begin());
-  Adjacency own_masked;
-  if (masked != nullptr) {
-    detail::require_rows(*masked, user_blocks.rows(), item_blocks.rows(), "the mask");
-    for (Index u = 0; u < user_blocks.size(); ++u) {
-      const auto row = masked->row(user_blocks.begin() + u);
-      own_masked.ids.insert(own_masked.ids.end(), row.begin(), row.end());
-      own_masked.offsets.push_back(static_cast<Index>(own_masked.ids.size()));
-    }
-  }
-  const TopK<T> lists =
-      recommend<B>(ctx, user_rows, own, std::as_const(items).view(), masked != nullptr ? &own_masked : nullptr, k);
-  TopK<T> out{Matrix<Id>(static_cast<Index>(users.size()), k), Matrix<T>(static_cast<Index>(users.size()), k)};
-  std::copy_n(lists.ids.data(), lists.ids.size(), out.ids.data() + first * k);
-  std::copy_n(lists.scores.data(), lists.scores.size(), out.scores.data() + first * k);
-  for (Index& count : counts) count *= k;
-  ranks.all_gather(out.ids.data(), counts);
-  ranks.all_gather(out.scores.data(), counts);
-  return out;
+/// All rows of a matrix that ranks share, on every rank, each of which must call it.
+template <class T>
+Matrix<T> whole_rows(ConstView<T> own, const RowBlocks& blocks) {
+  detail::require_shape(own, blocks.size(), own.cols, "whole_rows", "rows");
+  Matrix<T> all(blocks.rows(), own.cols);
+  for (Index i = 0; i < own.rows; ++i) std::copy_n(own.row(i), own.cols, all.row(blocks.begin() + i));
+  blocks.ranks->all_gather(all.data(), blocks.counts(own.cols));
+  return all;
 }
 
-/// `evaluate` on every rank, with the metrics of a single process.
+/// How many users' lists a rank holds at a time.
+inline constexpr Index shared_lists = 8192;
+
+/// `evaluate` on every rank, with the metrics of a single process, to the last bit: `user_rows`, `masked` and
+/// `relevant` are of this rank's users, numbered from 0, `item_rows` of its items. Every rank must call it.
 template <Backend B>
-MetricValues evaluate_shared(Context<B>& ctx, In<B> user_rows, const RowBlocks& user_blocks, In<B> item_rows,
-                             const RowBlocks& item_blocks, const Adjacency* masked, const Adjacency& relevant,
-                             std::span<const Index> ks, std::span<const Metric> metrics) {
-  return detail::with_lists<B>(
-      user_blocks.rows(), item_blocks.rows(), relevant, ks, metrics,
-      [&](std::span<const Id> users, Index k) {
-        return recommend_shared<B>(ctx, user_rows, user_blocks, users, item_rows, item_blocks, masked, k);
-      },
-      [&](ConstView<Id> lists, const std::vector<Id>& users) {
-        return mean_metrics(lists, users, relevant, ks, metrics);
-      });
+MetricValues evaluate_shared(Context<B>& ctx, In<B> user_rows, In<B> item_rows, const RowBlocks& item_blocks,
+                             const Adjacency* masked, const Adjacency& relevant, std::span<const Index> ks,
+                             std::span<const Metric> metrics) try {
+  static_assert(B::Memory::host_accessible);
+  Communicator& ranks = *item_blocks.ranks;
+  detail::require_rows(relevant, user_rows.rows, item_blocks.rows(), "the relevant items");
+  std::vector<Id> users;
+  for (Index u = 0; u < relevant.rows(); ++u)
+    if (relevant.degree(u) > 0) users.push_back(static_cast<Id>(u));
+  auto n_users = static_cast<Index>(users.size());
+  ranks.sum(std::span<Index>(&n_users, 1));
+  if (n_users == 0) throw DataError("evaluate: no user has a relevant item; the split to be evaluated is empty");
+  for (const Index k : ks) detail::require_cutoff(k);
+  if (ks.empty() || metrics.empty()) return {};
+  const Index longest = *std::ranges::max_element(ks);
+  const Matrix<Real<B>> items = whole_rows(item_rows, item_blocks);
+  std::vector<double> values;
+  for (std::size_t first = 0; first < users.size(); first += shared_lists) {
+    const auto part =
+        std::span<const Id>(users).subspan(first, std::min<std::size_t>(shared_lists, users.size() - first));
+    const TopK<Real<B>> lists = recommend<B>(ctx, user_rows, part, items.view(), masked, longest);
+    detail::for_each_user(std::as_const(lists.ids).view(), part, relevant, ks, metrics,
+                          [&](std::size_t, std::span<const double> of_user) {
+                            values.insert(values.end(), of_user.begin(), of_user.end());
+                          });
+  }
+  // A rank's users go on with the sums of those before them.
+  std::vector<double> sums(ks.size() * metrics.size(), 0.0);
+  for (int rank = 0; rank < ranks.size(); ++rank) {
+    if (rank == ranks.rank())
+      for (std::size_t i = 0; i < values.size(); ++i) sums[i % sums.size()] += values[i];
+    ranks.broadcast(rank, std::span<double>(sums));
+  }
+  MetricValues out;
+  std::size_t slot = 0;
+  for (const Metric metric : metrics)
+    for (const Index k : ks) out[metric_name(metric, k)] = sums[slot++] / static_cast<double>(n_users);
+  return out;
+} catch (const std::bad_alloc&) {
+  detail::throw_out_of_memory("evaluating");
 }
 
 }  // namespace rearm::REARM_ABI

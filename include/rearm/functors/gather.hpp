@@ -78,6 +78,39 @@ struct GatherPlacesRow {
   }
 };
 
+/// y_{ids[i]} += x_i; the ids differ.
+template <class T>
+struct AddToRow {
+  MatrixView<const T> x;
+  const Id* ids;
+  MatrixView<T> y;
+  template <class L>
+  REARM_HD void operator()(Index i, const L& lane) const {
+    T* const out = y.row(ids[i]);
+    for (Index j = lane.first(); j < x.cols; j += L::step) out[j] += x(i, j);
+  }
+};
+
+/// For distinct id s: y_id = alpha times the sum of the rows of x at its places, in ascending order.
+template <class T>
+struct SumOfPlacesRow {
+  IndexList ids;
+  T alpha;
+  MatrixView<const T> x;
+  MatrixView<T> y;
+  template <class L>
+  REARM_HD void operator()(Index s, const L& lane) const {
+    const Index begin = ids.segments[s], end = ids.segments[s + 1];
+    if (begin == end) return;
+    T* const out = y.row(ids.ids[ids.order[begin]]);
+    for (Index j = lane.first(); j < y.cols; j += L::step) {
+      T sum{0};
+      for (Index place = begin; place < end; ++place) sum += alpha * x(ids.order[place], j);
+      out[j] = sum;
+    }
+  }
+};
+
 /// to_i = ids_i + by
 struct MoveIdRow {
   const Id* ids;

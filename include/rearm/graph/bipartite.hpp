@@ -90,11 +90,58 @@ inline Csr<double> self_loop_graph(const Adjacency& items_by_user, const Adjacen
   return out;
 }
 
-/// `interaction_graph` of a list of pairs, in the backend's memory.
+namespace detail {
+
+/// `interaction_graph` with its rows shared by ranks, each of which makes its own. Every rank must call it.
+template <class T>
+SparseOperator<T> shared_interaction_graph(const Interactions& pairs, const NodeBlocks& blocks, double epsilon) {
+  const RowBlocks &users = *blocks.users, &items = *blocks.items;
+  const Index n_users = users.rows();
+  const Adjacency by_user = items_by_user(pairs_of_users(pairs, users.begin(), users.size()), users.size());
+  const Adjacency by_item = users_by_item(pairs, items.begin(), items.size());
+  std::vector<double> scale(static_cast<std::size_t>(n_users + items.rows()), 0.0);
+  const auto share_scales = [&](const Adjacency& own, const RowBlocks& of, Index first) {
+    for (Index i = 0; i < own.rows(); ++i)
+      if (const Index degree = own.degree(i); degree > 0)
+        scale[static_cast<std::size_t>(first + of.begin() + i)] =
+            1.0 / std::sqrt(static_cast<double>(degree) + epsilon);
+    users.ranks->all_gather(scale.data() + first, of.counts(1));
+  };
+  share_scales(by_user, users, 0);
+  share_scales(by_item, items, n_users);
+  const auto shared = shared_operator(blocks.nodes(), blocks.nodes());
+  const auto pairs_here = static_cast<Index>(by_user.ids.size() + by_item.ids.size());
+  Csr<T> own{by_user.rows() + by_item.rows(), n_users + items.rows(),
+             Buffer<Index>(by_user.rows() + by_item.rows() + 1), Buffer<Id>(pairs_here), Buffer<T>(pairs_here)};
+  Index e = 0;
+  const auto put = [&](const Adjacency& rows, Index to, Index node, Index first_neighbor) {
+    for (Index i = 0; i < rows.rows(); ++i) {
+      for (const Id id : rows.row(i)) {
+        const Index neighbor = first_neighbor + id;
+        own.indices[e] = static_cast<Id>(neighbor);
+        own.values[e++] =
+            static_cast<T>(scale[static_cast<std::size_t>(node + i)] * scale[static_cast<std::size_t>(neighbor)]);
+      }
+      own.offsets[to + i + 1] = e;
+    }
+  };
+  put(by_user, 0, users.begin(), n_users);
+  put(by_item, by_user.rows(), n_users + items.begin(), 0);
+  number_columns(own, layout_of(blocks.nodes()), shared->forward);
+  return SparseOperator<T>::block(std::move(own), {}, true, shared);
+}
+
+}  // namespace detail
+
+/// `interaction_graph` of a list of pairs, in the backend's memory; with `blocks` shared by ranks, which all must call
+/// it.
 template <Backend B>
 SparseOperator<Real<B>, typename B::Memory> interaction_operator(const Interactions& pairs, Index n_users,
-                                                                 Index n_items, double epsilon) {
+                                                                 Index n_items, double epsilon,
+                                                                 const NodeBlocks& blocks = {}) {
   using T = Real<B>;
+  if constexpr (B::Memory::host_accessible)
+    if (blocks.users != nullptr) return detail::shared_interaction_graph<T>(pairs, blocks, epsilon);
   const Adjacency by_user = items_by_user(pairs, n_users);
   const Adjacency by_item = users_by_item(pairs, n_items);
   return SparseOperator<T, typename B::Memory>::from_host(
@@ -118,7 +165,7 @@ class InteractionGraph {
   /// That of `interaction_graph`, with `blocks` shared by ranks.
   InteractionGraph(const Dataset& data, double epsilon, const NodeBlocks& blocks = {})
       : InteractionGraph(data, [=, n_users = data.n_users, n_items = data.n_items](const Interactions& pairs) {
-          return share_rows(interaction_operator<B>(pairs, n_users, n_items, epsilon), blocks.nodes(), blocks.nodes());
+          return interaction_operator<B>(pairs, n_users, n_items, epsilon, blocks);
         }) {}
   /// Training steps propagate over these pairs alone until the next call.
   void train_on(const Interactions& pairs) { part_ = build_(pairs); }

@@ -22,6 +22,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <map>
 #include <span>
@@ -70,6 +71,9 @@ struct TensorView {
   TensorType type = TensorType::f32;
   std::vector<Index> shape;
   const void* data = nullptr;
+  /// piece(offset, bytes), in place of `data`, gives the address of such a part of the data, valid until the next call:
+  /// of a tensor that is nowhere as a whole. Asked for all parts in their order, twice.
+  std::function<const void*(std::uint64_t, std::uint64_t)> piece = nullptr;
 };
 
 /// A matrix as a tensor to be written, without a copy. Throws ShapeError unless its rows are contiguous.
@@ -161,16 +165,44 @@ bool convert_element(From value, To& out) {
 
 }  // namespace detail
 
+namespace detail {
+
+/// Tensors in the order of their data, by element size, then as given.
+inline std::vector<const TensorView*> file_order(std::span<const TensorView> tensors) {
+  std::vector<const TensorView*> order;
+  for (const TensorView& tensor : tensors) order.push_back(&tensor);
+  std::ranges::stable_sort(order, std::ranges::greater{}, [](const TensorView* t) { return element_size(t->type); });
+  return order;
+}
+/// f(address, bytes) for all parts of a tensor of that many bytes.
+template <class F>
+void for_each_piece(const TensorView& tensor, std::uint64_t bytes, const F& f) {
+  const std::uint64_t most = tensor.piece ? checksum_piece : std::max<std::uint64_t>(bytes, 1);
+  for (std::uint64_t at = 0; at < bytes; at += most) {
+    const std::uint64_t n = std::min(most, bytes - at);
+    f(tensor.piece ? tensor.piece(at, n) : tensor.data, n);
+  }
+}
+
+}  // namespace detail
+
+/// Asks for all pieces as `write_safetensors` does: by ranks that give theirs to one that writes.
+inline void give_pieces(std::span<const TensorView> tensors) {
+  for (int pass = 0; pass < 2; ++pass)
+    for (const TensorView* tensor : detail::file_order(tensors)) {
+      std::uint64_t bytes = 0;
+      if (tensor->piece && detail::tensor_bytes(tensor->type, tensor->shape, bytes))
+        detail::for_each_piece(*tensor, bytes, [](const void*, std::uint64_t) {});
+    }
+}
+
 /// Writes `tensors` and `metadata` to `path` atomically (io/atomic_file.hpp), streaming from the views. Tensors are
 /// ordered by element size, then as given, so that each is aligned. Reads all data twice, first for the checksums.
 /// Throws ShapeError for an impossible shape, DataError for a name that is repeated, empty or reserved, or text that is
 /// not UTF-8, IoError if the file cannot be written; whatever was at `path` is then unchanged.
 inline void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
                               const TensorMetadata& metadata = {}) {
-  std::vector<const TensorView*> order;
-  for (const TensorView& tensor : tensors) order.push_back(&tensor);
-  std::ranges::stable_sort(order, std::ranges::greater{}, [](const TensorView* t) { return element_size(t->type); });
-
+  const std::vector<const TensorView*> order = detail::file_order(tensors);
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   nlohmann::ordered_json& checked = header["__metadata__"] = metadata;
   for (const auto& [key, value] : metadata)
@@ -187,8 +219,8 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
       throw DataError(
           detail::message(path.string(), ": tensor name '", tensor->name, "' is empty, reserved or repeated"));
     const auto* const data = static_cast<const std::byte*>(tensor->data);
-    header["__metadata__"][detail::message(detail::checksum_key, '.', tensor->name)] =
-        detail::data_checksum(bytes, [&](std::uint64_t at, std::uint64_t) { return data + at; });
+    header["__metadata__"][detail::message(detail::checksum_key, '.', tensor->name)] = detail::data_checksum(
+        bytes, [&](std::uint64_t at, std::uint64_t n) { return tensor->piece ? tensor->piece(at, n) : data + at; });
     auto entry = nlohmann::ordered_json::object();  // built first: one that fails half-way cannot be destroyed
     entry["dtype"] = to_string(tensor->type);
     entry["shape"] = tensor->shape;
@@ -212,7 +244,9 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
     out.write(reinterpret_cast<const char*>(&length), sizeof length);
     out.write(text.data(), static_cast<std::streamsize>(text.size()));
     for (const TensorView* tensor : order)
-      out.write(static_cast<const char*>(tensor->data), static_cast<std::streamsize>(sizes.at(tensor->name)));
+      detail::for_each_piece(*tensor, sizes.at(tensor->name), [&](const void* data, std::uint64_t n) {
+        out.write(static_cast<const char*>(data), static_cast<std::streamsize>(n));
+      });
   });
 }
 

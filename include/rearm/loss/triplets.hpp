@@ -54,10 +54,11 @@ Triplets<B> triplets(Var<B> users, Var<B> items) {
   return {users, items.rows(0, n), items.rows(n, n)};
 }
 
-/// The batch's rows of two tables; a row named twice appears twice.
+/// The batch's rows of two tables; a row named twice appears twice. Of tables that ranks share, those of this rank's
+/// positions.
 template <Backend B>
 Triplets<B> gather(Var<B> users, Var<B> items, const TripletIds<B>& ids) {
-  return {gather(users, ids.users), gather(items, ids.positives), gather(items, ids.negatives)};
+  return {split_gather(users, ids.users), split_gather(items, ids.positives), split_gather(items, ids.negatives)};
 }
 
 /// -mean_b log(epsilon + sigmoid(u_b . (p_b - n_b))) (Rendle et al., UAI'09).

@@ -86,8 +86,8 @@ class LightGcn {
     const IndexList nodes = triplet_nodes(tape.context(), step.batch, users_.rows(), items_.rows());
     const Var<B> e0 = initial(tape);
     // Before the propagation, so that backward it comes after: a few rows are added to a gradient that is there.
-    const Triplets<B> own = triplets(gather(e0, nodes));
-    const Var<B> e = gather_propagate_mean(graph_(step.training), e0, config_.n_layers, nodes);
+    const Triplets<B> own = triplets(split_gather(e0, nodes, 3));
+    const Var<B> e = gather_propagate_mean(graph_(step.training), e0, config_.n_layers, nodes, 3);
     const Var<B> bpr = mmrec::bpr(triplets(e));
     const double weight = config_.reg_weight;
     return {{"bpr", bpr}, {"reg", config_.squared_reg ? square_penalty(own, weight) : norm_penalty(own, weight)}};

@@ -84,9 +84,7 @@ class Projection {
     if (user_mean_->halo() == nullptr) return spmm(ctx, user_mean_->view(), items, users);
     for (Index first = 0; first < items.cols; first += most_columns) {
       const Index n = std::min(most_columns, items.cols - first);
-      Scratch<B> scratch(ctx);
-      spmm<B>(ctx, user_mean_->view(), with_halo<B>(ctx, scratch, user_mean_->halo(), items.col_block(first, n)),
-              users.col_block(first, n));
+      spmm<B>(ctx, user_mean_->view(), user_mean_->halo(), items.col_block(first, n), users.col_block(first, n));
     }
   }
   /// By columns, so that next to nothing is needed beside the tables.
@@ -94,11 +92,10 @@ class Projection {
     Matrix<T, typename B::Memory> wide_items(items.rows, most_columns), wide_users(users.rows, most_columns);
     for (Index first = 0; first < items.cols; first += most_columns) {
       const Index n = std::min(most_columns, items.cols - first);
-      Scratch<B> scratch(ctx);
       const MatrixView<T> from = wide_items.view().col_block(0, n);
       const MatrixView<T> to = wide_users.view().col_block(0, n);
       B::for_each(ctx, from.rows, functors::ConvertRow<BFloat16, T>{items.col_block(first, n), from});
-      spmm<B>(ctx, user_mean_->view(), with_halo<B>(ctx, scratch, user_mean_->halo(), from), to);
+      spmm<B>(ctx, user_mean_->view(), user_mean_->halo(), from, to);
       B::for_each(ctx, to.rows, functors::ConvertRow<T, BFloat16>{to, users.col_block(first, n)});
     }
   }

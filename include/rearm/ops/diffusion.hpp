@@ -6,6 +6,7 @@
 #include <rearm/ops/elementwise.hpp>
 #include <rearm/ops/gather.hpp>
 #include <rearm/ops/ranks.hpp>
+#include <rearm/ops/split.hpp>
 #include <rearm/ops/spmm.hpp>
 
 #include <algorithm>
@@ -59,96 +60,127 @@ void diffuse(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, double alpha, double 
   if (n_layers == 0) return scaled_copy(ctx, T{1}, x, y);
   double g = 1;
   for (int layer = 0; layer < n_layers; ++layer) g = beta * g + alpha;
-  Scratch<B> scratch(ctx);
-  const Index n_read = halo != nullptr ? halo->all_rows() : x.rows;
-  const MatrixView<T> work[2] = {scratch.template matrix<T>(n_read, x.cols),
-                                 scratch.template matrix<T>(n_read, x.cols)};
   const auto own = static_cast<T>(alpha / beta);
-  MatrixView<const T> current = x;
   if (halo != nullptr) {
-    scaled_copy(ctx, T{1}, x, work[0].row_block(0, x.rows));
-    fill_halo(ctx, *halo, work[0]);
-    current = work[0];
+    for_each_column_block(ctx, *halo, x.cols, [&](Out<B> all, Index first, Index n, Scratch<B>& scratch) {
+      const In<B> from = x.col_block(first, n);
+      const Into<T> to = y.col_block(first, n);
+      const Out<B> work = scratch.template matrix<T>(x.rows, n);
+      put_with_halo(ctx, *halo, from, all);
+      for (int layer = 1; layer < n_layers; ++layer) {
+        spmm<B>(ctx, a, all, work, functors::AddRow<T>{work, own, from, work, static_cast<T>(beta)});
+        put_with_halo<B>(ctx, *halo, work, all);
+      }
+      const Out<B> last = y.write == Write::overwrite ? to.view : work;
+      spmm<B>(ctx, a, all, last, functors::AddRow<T>{last, own, from, to, static_cast<T>(beta / g)});
+    });
+    return;
   }
+  Scratch<B> scratch(ctx);
+  const MatrixView<T> work[2] = {scratch.template matrix<T>(x.rows, x.cols),
+                                 scratch.template matrix<T>(x.rows, x.cols)};
+  MatrixView<const T> current = x;
   for (int layer = 1; layer <= n_layers; ++layer) {
     const bool last = layer == n_layers;
-    const MatrixView<T> all = work[layer % 2];
-    const MatrixView<T> next = last && y.write == Write::overwrite ? y.view : all.row_block(0, x.rows);
+    const MatrixView<T> next = last && y.write == Write::overwrite ? y.view : work[layer % 2];
     spmm(ctx, a, current, next,
          functors::AddRow<T>{next, own, x, last ? y : Into<T>(next), static_cast<T>(last ? beta / g : beta)});
-    if (halo != nullptr && !last) fill_halo(ctx, *halo, all);
-    current = halo != nullptr ? all : next;
+    current = next;
   }
 }
 
 /// y_p = row ids[p] of (X + A X + ... + A^L X) / (L + 1), L = n_layers: the last layer for these rows alone. A n x n, X
-/// n x w, L - 1 products in full (at least 0). Where ranks share A and X (`halo`) each makes the rows that are its own,
-/// `own` of `rows`, and all get them. Throws ShapeError.
+/// n x w, L - 1 products in full (at least 0). Throws ShapeError.
 template <Backend B>
-void gather_propagate_mean(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, int n_layers, const IndexList& rows, Out<B> y,
-                           const Halo* halo = nullptr, const IndexList& own = {}) {
+void gather_propagate_mean(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, int n_layers, const IndexList& rows,
+                           Out<B> y) {
   using T = Real<B>;
   detail::require_shape(y, rows.size, x.cols, "gather_propagate_mean", "output");
-  if (n_layers == 0 && halo == nullptr) return gather(ctx, x, rows, y);
+  if (n_layers == 0) return gather(ctx, x, rows, y);
   Scratch<B> scratch(ctx);
-  const Index n_read = halo != nullptr ? halo->all_rows() : x.rows;
   Out<B> work[2];
-  for (int i = 0; i < std::min(halo != nullptr ? n_layers : n_layers - 1, 2); ++i)
-    work[i] = scratch.template matrix<T>(n_read, x.cols);
+  for (int i = 0; i < std::min(n_layers - 1, 2); ++i) work[i] = scratch.template matrix<T>(x.rows, x.cols);
   In<B> current = x;
-  if (halo != nullptr && n_layers > 0) {
-    Out<B>& first = work[n_layers > 1 ? 1 : 0];
-    scaled_copy(ctx, T{1}, x, first.row_block(0, x.rows));
-    fill_halo(ctx, *halo, first);
-    current = first;
-  }
   for (int layer = 1; layer < n_layers; ++layer) {
-    const Out<B> all = work[layer % 2 == 1 ? 0 : 1];
-    const Out<B> next = all.row_block(0, x.rows);
+    const Out<B> next = work[layer % 2 == 1 ? 0 : 1];
     spmm(ctx, a, current, next, functors::AddRow<T>{next, T{1}, x, next});
-    if (halo != nullptr) fill_halo(ctx, *halo, all);
-    current = halo != nullptr ? all : next;
+    current = next;
   }
-  const IndexList& here = halo != nullptr ? own : rows;
-  if (n_layers > 0)
-    detail::gather_spmm<B>(ctx, {a, current, x, T{1} / static_cast<T>(n_layers + 1), here, y});
-  else
-    B::for_each(ctx, here.n_segments, functors::GatherPlacesRow<T>{x, here, y});
-  if (halo != nullptr) share_places<B>(ctx, halo->layout, rows, y);
+  detail::gather_spmm<B>(ctx, {a, current, x, T{1} / static_cast<T>(n_layers + 1), rows, y});
+}
+/// The same where ranks share A and X (`halo`) and the positions (`list`): x are the rows of this rank, y those of its
+/// positions.
+template <Backend B>
+void gather_propagate_mean(Context<B>& ctx, CsrView<Real<B>> a, const Halo& halo, In<B> x, int n_layers,
+                           const SplitList& list, Out<B> y) {
+  using T = Real<B>;
+  if (n_layers == 0) return split_gather<B>(ctx, list, x, y);
+  const T share = T{1} / static_cast<T>(n_layers + 1);
+  Scratch<B> scratch(ctx);
+  const Out<B> rows = scratch.template matrix<T>(list.rows(), x.cols);
+  for_each_column_block(ctx, halo, x.cols, [&](Out<B> all, Index first, Index n, Scratch<B>& more) {
+    const In<B> from = x.col_block(first, n);
+    const Out<B> work = more.template matrix<T>(x.rows, n);
+    put_with_halo(ctx, halo, from, all);
+    for (int layer = 1; layer < n_layers; ++layer) {
+      spmm<B>(ctx, a, all, work, functors::AddRow<T>{work, T{1}, from, work});
+      put_with_halo<B>(ctx, halo, work, all);
+    }
+    detail::gather_spmm<B>(ctx, {a, all, from, share, list.own, rows.row_block(0, list.own.size).col_block(first, n)});
+  });
+  hand_out_rows<B>(ctx, list, rows, y);
 }
 
 /// d_X (+)= (D + A^T D + ... + (A^T)^L D) / (L + 1), row i of D the sum of d_Y's at the places of id i; `transpose` is
-/// A^T. The first product skips what is zero in D. Where ranks share A (`halo` of A^T) the rows are numbered as its
-/// columns, and the first product asks nobody, since d_Y is everywhere.
+/// A^T. The first product skips what is zero in D.
 template <Backend B>
 void gather_propagate_mean_backward(Context<B>& ctx, CsrView<Real<B>> transpose, int n_layers, const IndexList& rows,
-                                    In<B> d_y, Into<Real<B>> d_x, const Halo* halo = nullptr) {
+                                    In<B> d_y, Into<Real<B>> d_x) {
   using T = Real<B>;
   Scratch<B> scratch(ctx);
   if (n_layers == 0) {
     if (d_x.write == Write::overwrite) fill(ctx, T{0}, d_x.view);
-    const IndexList own = halo == nullptr ? rows : detail::renumbered<B>(ctx, rows, [&](Index column) {
-      return column < halo->own_rows ? column : Index{-1};
-    });
-    return scatter_add(ctx, own, d_y, d_x.view);
+    return scatter_add(ctx, rows, d_y, d_x.view);
   }
   const detail::FewRows<B> own =
       detail::sum_places(ctx, scratch, rows, transpose.cols, d_y, T{1} / static_cast<T>(n_layers + 1));
   Out<B> work[2];
-  for (int i = 0; i < std::min(n_layers - 1, 2); ++i)
-    work[i] = scratch.template matrix<T>(halo != nullptr ? halo->all_rows() : d_x.view.rows, d_y.cols);
+  for (int i = 0; i < std::min(n_layers - 1, 2); ++i) work[i] = scratch.template matrix<T>(d_x.view.rows, d_y.cols);
   In<B> current;
   for (int layer = 1; layer <= n_layers; ++layer) {
-    const Out<B> all = work[layer % 2 == 1 ? 0 : 1];
-    const Into<T> next = layer == n_layers ? d_x : Into<T>(all.row_block(0, d_x.view.rows));
+    const Into<T> next = layer == n_layers ? d_x : Into<T>(work[layer % 2 == 1 ? 0 : 1]);
     const functors::AddRowOfRow<T> add_own{own.row_of, own.rows, next.view};
     if (layer == 1)
       detail::spmm_of_rows(ctx, transpose, own, rows, next, add_own);
     else
       spmm(ctx, transpose, current, next, add_own);
-    if (halo != nullptr && layer < n_layers) fill_halo(ctx, *halo, all);
-    current = halo != nullptr ? all : next.view;
+    current = next.view;
   }
+}
+/// The same where ranks share A^T (`halo`) and the positions: the first product asks for the rows of D alone.
+template <Backend B>
+void gather_propagate_mean_backward(Context<B>& ctx, CsrView<Real<B>> transpose, const Halo& halo, int n_layers,
+                                    const SplitList& list, const SplitColumns& columns, In<B> d_y, Into<Real<B>> d_x) {
+  using T = Real<B>;
+  if (n_layers == 0) return split_gather_backward<B>(ctx, list, d_y, d_x);
+  Scratch<B> scratch(ctx);
+  const Out<B> rows = scratch.template matrix<T>(std::max(list.rows(), columns.rows() + 1), d_y.cols);
+  collect_gradients<B>(ctx, list, T{1} / static_cast<T>(n_layers + 1), d_y, rows);
+  receive_rows<B>(ctx, columns.exchange, rows.row_block(0, columns.rows()));
+  fill(ctx, T{0}, rows.row_block(columns.rows(), 1));
+  for_each_column_block(ctx, halo, d_y.cols, [&](Out<B> all, Index first, Index n, Scratch<B>& more) {
+    const Into<T> to = d_x.col_block(first, n);
+    const detail::FewRows<B> own{columns.row_of, rows.col_block(first, n)};
+    const auto add_own = [&](const Into<T>& y) { return functors::AddRowOfRow<T>{own.row_of, own.rows, y.view}; };
+    if (n_layers == 1) return detail::spmm_of_rows(ctx, transpose, own, list.own, to, add_own(to));
+    const Into<T> work = more.template matrix<T>(d_x.view.rows, n);
+    detail::spmm_of_rows(ctx, transpose, own, list.own, work, add_own(work));
+    for (int layer = 2; layer <= n_layers; ++layer) {
+      put_with_halo<B>(ctx, halo, work.view, all);
+      const Into<T> next = layer == n_layers ? to : work;
+      spmm<B>(ctx, transpose, all, next, add_own(next));
+    }
+  });
 }
 
 }  // namespace rearm::REARM_ABI

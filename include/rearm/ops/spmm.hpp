@@ -19,18 +19,34 @@ void spmm(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, Into<Real<B>> y, const T
   B::spmm(ctx, a, x, y.view, y.write, then);
 }
 
+/// The same where ranks share A, with the `halo` of its columns: x and y are a rank's rows. Null: as it is.
+template <Backend B, class Then = NothingRow>
+void spmm(Context<B>& ctx, CsrView<Real<B>> a, const Halo* halo, In<B> x, Into<Real<B>> y, const Then& then = {}) {
+  if (halo == nullptr) return spmm(ctx, a, x, y, then);
+  const bool at_once = halo->columns_at_once(x.cols) == x.cols;
+  for_each_column_block(ctx, *halo, x.cols, [&](Out<B> all, Index first, Index n, Scratch<B>&) {
+    put_with_halo<B>(ctx, *halo, x.col_block(first, n), all);
+    if (at_once)
+      spmm<B>(ctx, a, all, y, then);
+    else
+      spmm<B>(ctx, a, all, y.col_block(first, n));
+  });
+  if (!at_once) B::for_each(ctx, y.view.rows, then);
+}
+
 /// d_X (+)= A^T d_Y, through the stored transpose; where ranks share A, with the rows of d_Y that it reads of others.
 template <Backend B>
 void spmm_backward(Context<B>& ctx, const SparseOperator<Real<B>, typename B::Memory>& a, In<B> d_y,
                    Into<Real<B>> d_x) {
-  Scratch<B> scratch(ctx);
-  spmm(ctx, a.transpose_view(), with_halo(ctx, scratch, a.transpose_halo(), d_y), d_x);
+  spmm(ctx, a.transpose_view(), a.transpose_halo(), d_y, d_x);
 }
 
-/// y_i = (A X)_i / max(|(A X)_i|, eps), one propagation layer in one pass over Y; norm holds |(A X)_i| (m values).
+/// y_i = (A X)_i / max(|(A X)_i|, eps), one propagation layer in one pass over Y; norm holds |(A X)_i| (m values). With
+/// the `halo` of a matrix that ranks share, x and y are a rank's rows.
 template <Backend B>
-void spmm_row_normalize(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, Real<B> eps, Out<B> y, Real<B>* norm) {
-  spmm(ctx, a, x, y, functors::NormalizeRow<Real<B>>{y, eps, y, norm});
+void spmm_row_normalize(Context<B>& ctx, CsrView<Real<B>> a, In<B> x, Real<B> eps, Out<B> y, Real<B>* norm,
+                        const Halo* halo = nullptr) {
+  spmm<B>(ctx, a, halo, x, y, functors::NormalizeRow<Real<B>>{y, eps, y, norm});
 }
 
 namespace detail {

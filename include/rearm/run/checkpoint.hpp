@@ -43,17 +43,18 @@ void save_checkpoint(const std::filesystem::path& path, std::span<const Trained<
   for (const Trained<B>& t : trained) {
     const std::string prefix = detail::checkpoint_prefix(t);
     std::as_const(*t.parameters).for_each([&](const auto& x) {
-      if (x.persistent) x.with_values([&](auto values) { list.add(prefix + "value/" + x.name, values, x); });
+      if (x.persistent)
+        x.with_values([&](auto values) { list.add(prefix + "value/" + x.name, values, x.blocks().get()); });
     });
     if (t.optimizer == nullptr) continue;
     t.optimizer->for_each_moment(*t.parameters, [&](const auto& x, auto moment1, auto moment2) {
       if (!x.persistent) return;
-      list.add(prefix + "moment1/" + x.name, moment1, x);
-      list.add(prefix + "moment2/" + x.name, moment2, x);
+      list.add(prefix + "moment1/" + x.name, moment1, x.blocks().get());
+      list.add(prefix + "moment2/" + x.name, moment2, x.blocks().get());
     });
     if (!t.name.empty()) updates[t.name] = t.optimizer->step_count();  // the model's own are the run's steps
   }
-  if (ranks != nullptr && ranks->rank() != 0) return;
+  if (ranks != nullptr && ranks->rank() != 0) return give_pieces(list.tensors());
   auto progress = nlohmann::json::object();
   progress["epoch"] = state.epoch;
   progress["step"] = state.step;

@@ -22,6 +22,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -125,24 +126,38 @@ void read_matrix(SafetensorsFile& file, const std::string& name, const MatrixVie
   }
 }
 
-/// Matrices as tensors to be written, copied to the host where they lie elsewhere, and to rank 0 where ranks share
-/// them: there alone they are then to be written.
+/// Matrices as tensors to be written, copied to the host where they lie elsewhere. Those that ranks share rank 0
+/// writes, and gets piece by piece: the others call give_pieces.
 template <class Memory>
 class TensorList {
  public:
-  /// A parameter's or table's values or moments.
-  template <class T, class X>
-  void add(std::string name, const MatrixView<T>& m, const X& of) {
-    if (of.blocks() == nullptr) return add(std::move(name), m);
-    const RowBlocks& blocks = *of.blocks();
-    using Element = std::remove_const_t<T>;
-    const bool first = blocks.ranks->rank() == 0;
-    const auto whole = std::make_shared<Matrix<Element>>(first ? blocks.rows() : 0, m.cols);
-    blocks.ranks->gather(0, std::span<const Element>(m.data, static_cast<std::size_t>(m.size())), whole->data(),
-                         blocks.counts(m.cols));
-    if (!first) return;
-    tensors_.push_back(tensor_view(std::move(name), std::as_const(*whole).view()));
-    copies_.push_back(whole);
+  /// With blocks, the rows that are here of a matrix that ranks share.
+  template <class T>
+  void add(std::string name, const MatrixView<T>& m, const RowBlocks* blocks) {
+    if (blocks == nullptr) return add(std::move(name), m);
+    TensorView tensor = tensor_view(std::move(name), m);
+    tensor.shape[0] = blocks->rows();
+    const std::uint64_t row = static_cast<std::uint64_t>(m.cols) * sizeof(T);
+    tensor.piece = [blocks, row, own = static_cast<const std::byte*>(std::exchange(tensor.data, nullptr)),
+                    piece = piece_](std::uint64_t at, std::uint64_t n) -> const void* {
+      Communicator& ranks = *blocks->ranks;
+      const auto n_ranks = static_cast<std::size_t>(ranks.size());
+      std::vector<std::span<const std::byte>> send(n_ranks);
+      std::vector<std::span<std::byte>> receive(n_ranks);
+      piece->resize(ranks.rank() == 0 ? std::max(piece->size(), static_cast<std::size_t>(n)) : 0);
+      for (int q = 0; q < ranks.size(); ++q) {
+        const std::uint64_t first = static_cast<std::uint64_t>(blocks->begin(q)) * row;
+        const std::uint64_t begin = std::max(at, first);
+        const std::uint64_t end = std::min(at + n, first + static_cast<std::uint64_t>(blocks->size(q)) * row);
+        if (begin >= end) continue;
+        const auto bytes = static_cast<std::size_t>(end - begin);
+        if (q == ranks.rank()) send[0] = {own + (begin - first), bytes};
+        if (ranks.rank() == 0) receive[static_cast<std::size_t>(q)] = {piece->data() + (begin - at), bytes};
+      }
+      ranks.exchange(send, receive);
+      return piece->data();
+    };
+    tensors_.push_back(std::move(tensor));
   }
   template <class T>
   void add(std::string name, const MatrixView<T>& m) {
@@ -154,12 +169,19 @@ class TensorList {
       copies_.push_back(copy);
     }
   }
+  /// This rank's part of a single row.
+  template <class T>
+  void add_row(std::string name, std::span<const T> own, const RowBlocks& blocks) {
+    add(std::move(name), MatrixView<const T>{own.data(), static_cast<Index>(own.size()), 1}, &blocks);
+    tensors_.back().shape = {1, blocks.rows()};
+  }
   void add_host(TensorView tensor) { tensors_.push_back(std::move(tensor)); }
   const std::vector<TensorView>& tensors() const noexcept { return tensors_; }
 
  private:
   std::vector<TensorView> tensors_;
   std::vector<std::shared_ptr<void>> copies_;
+  std::shared_ptr<std::vector<std::byte>> piece_ = std::make_shared<std::vector<std::byte>>();
 };
 
 /// Throws ShapeError or DataError unless the tensor is rows x cols and is stored in bfloat16 exactly if `rounded`, the
@@ -202,14 +224,21 @@ void read_parameters(SafetensorsFile& file, const std::string& prefix, Parameter
 /// Where a model file's embeddings come from, beside the model.
 struct ModelOrigin {
   std::string dataset, features_are, modalities;
-  Adjacency seen;                  ///< each user's train items
-  nlohmann::json data;             ///< digests of the data set
-  IdNames user_names, item_names;  ///< empty: ids are numbers
+  Adjacency seen;                          ///< each user's train items
+  std::shared_ptr<const RowBlocks> users;  ///< of ranks: `seen` is of this one's block, users numbered from 0
+  nlohmann::json data;                     ///< digests of the data set
+  IdNames user_names, item_names;          ///< empty: ids are numbers
 };
-/// `digests` are data_digests(data), which reads all features once.
-inline ModelOrigin origin_of(const Dataset& data, nlohmann::json digests) try {
-  ModelOrigin out{data.name,       data.features_are, {}, items_by_user(data.train, data.n_users), std::move(digests),
+/// `digests` are data_digests(data), which reads all features once; `users` how ranks share them, each of which calls
+/// it.
+inline ModelOrigin origin_of(const Dataset& data, nlohmann::json digests,
+                             std::shared_ptr<const RowBlocks> users = nullptr) try {
+  ModelOrigin out{data.name,       data.features_are, {}, {}, std::move(users), std::move(digests),
                   data.user_names, data.item_names};
+  if (const RowBlocks* const own = out.users.get(); own != nullptr)
+    out.seen = items_by_user(pairs_of_users(data.train, own->begin(), own->size()), own->size());
+  else
+    out.seen = items_by_user(data.train, data.n_users);
   for (const Modality& m : data.modalities) out.modalities += (out.modalities.empty() ? "" : ",") + m.name;
   return out;
 } catch (const std::bad_alloc&) {
@@ -257,27 +286,55 @@ inline IdNames read_names(SafetensorsFile& file, const std::filesystem::path& pa
 
 }  // namespace detail
 
+namespace detail {
+
+/// What users have seen, as ranks have it, in the tensors that one process writes.
+struct SharedSeen {
+  std::vector<Index> offsets;  ///< among the items of all ranks; the last rank's end with their number
+  RowBlocks offset_rows, item_rows;
+
+  SharedSeen(const Adjacency& seen, const RowBlocks& users) : offset_rows(users), item_rows{users.ranks, {0}} {
+    Communicator& ranks = *users.ranks;
+    std::vector<Index> counts(static_cast<std::size_t>(ranks.size()));
+    counts[static_cast<std::size_t>(ranks.rank())] = static_cast<Index>(seen.ids.size());
+    ranks.all_gather(counts.data(), std::vector<Index>(counts.size(), 1));
+    for (const Index count : counts) item_rows.bounds.push_back(item_rows.bounds.back() + count);
+    ++offset_rows.bounds.back();
+    for (Index i = 0; i < offset_rows.size(); ++i)
+      offsets.push_back(item_rows.begin() + seen.offsets[static_cast<std::size_t>(i)]);
+  }
+};
+
+}  // namespace detail
+
 /// Writes parameters, embeddings, seen items and what ids are called, atomically, so that an older file survives a
 /// failure. `epoch` is the epoch of the weights. Of several ranks (`ranks`) all must call it; rank 0 writes.
 template <Backend B>
 void save_model(const std::filesystem::path& path, const ParameterStore<B>& parameters, const SettingsRecord& settings,
-                const ModelOrigin& origin, int epoch, ConstView<typename B::Scalar> users,
-                ConstView<typename B::Scalar> items, const Communicator* ranks = nullptr) try {
+                const ModelOrigin& origin, int epoch, const SharedView<typename B::Scalar>& users,
+                const SharedView<typename B::Scalar>& items, const Communicator* ranks = nullptr) try {
   detail::TensorList<typename B::Memory> list;
   parameters.for_each([&](const auto& x) {
-    if (x.persistent) x.with_values([&](auto values) { list.add(x.name, values, x); });
+    if (x.persistent) x.with_values([&](auto values) { list.add(x.name, values, x.blocks().get()); });
   });
-  if (ranks != nullptr && ranks->rank() != 0) return;
-  list.add("representation.user", users);
-  list.add("representation.item", items);
+  list.add("representation.user", users.here, users.blocks);
+  list.add("representation.item", items.here, items.blocks);
   const Adjacency& seen = origin.seen;
-  list.add_host(tensor_view("seen.offsets", MatrixView<const Index>{seen.offsets.data(), 1, seen.rows() + 1}));
-  list.add_host(
-      tensor_view("seen.items", MatrixView<const Id>{seen.ids.data(), 1, static_cast<Index>(seen.ids.size())}));
+  std::optional<detail::SharedSeen> shared;
+  if (origin.users != nullptr) {
+    shared.emplace(seen, *origin.users);
+    list.add_row("seen.offsets", std::span<const Index>(shared->offsets), shared->offset_rows);
+    list.add_row("seen.items", std::span<const Id>(seen.ids), shared->item_rows);
+  } else {
+    list.add_host(tensor_view("seen.offsets", MatrixView<const Index>{seen.offsets.data(), 1, seen.rows() + 1}));
+    list.add_host(
+        tensor_view("seen.items", MatrixView<const Id>{seen.ids.data(), 1, static_cast<Index>(seen.ids.size())}));
+  }
+  if (ranks != nullptr && ranks->rank() != 0) return give_pieces(list.tensors());
   if (!origin.user_names.empty())
-    list.add_host(detail::names_view(detail::user_names_tensor, origin.user_names, users.rows));
+    list.add_host(detail::names_view(detail::user_names_tensor, origin.user_names, users.rows()));
   if (!origin.item_names.empty())
-    list.add_host(detail::names_view(detail::item_names_tensor, origin.item_names, items.rows));
+    list.add_host(detail::names_view(detail::item_names_tensor, origin.item_names, items.rows()));
   write_safetensors(path, list.tensors(),
                     {{"format", model_format},
                      {"model", settings.model},
@@ -287,8 +344,8 @@ void save_model(const std::filesystem::path& path, const ParameterStore<B>& para
                      {"features_are", origin.features_are},
                      {"modalities", origin.modalities},
                      {"data", origin.data.dump()},
-                     {"n_users", std::to_string(users.rows)},
-                     {"n_items", std::to_string(items.rows)}});
+                     {"n_users", std::to_string(users.rows())},
+                     {"n_items", std::to_string(items.rows())}});
 } catch (const std::bad_alloc&) {
   detail::throw_out_of_memory("saving a model");
 }

@@ -61,7 +61,8 @@ class RunFolder final : public TrainStore<B> {
     held_->staged.commit();
     resume_ = true;  // a trainer that runs again goes on from here
   }
-  void save_best(const ParameterStore<B>& parameters, int epoch, ConstView<T> users, ConstView<T> items) override {
+  void save_best(const ParameterStore<B>& parameters, int epoch, const SharedView<T>& users,
+                 const SharedView<T>& items) override {
     save_model<B>(staged(model_name), parameters, settings_, origin_, epoch, users, items, ranks_);
   }
   void load_best(ParameterStore<B>& parameters) override {

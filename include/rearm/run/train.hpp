@@ -2,6 +2,7 @@
 /// @file train.hpp
 /// Training in one call: a model, its data and settings, and a folder.
 
+#include <rearm/data/node_blocks.hpp>
 #include <rearm/run/run_folder.hpp>
 #include <rearm/train/trainer.hpp>
 
@@ -24,7 +25,8 @@ requires Recommender<M, B> TrainResult train(Context<B>& ctx, M& model, const Da
                                              TrainOptions options = {})
 try {
   if (run.directory.empty()) return Trainer<B>(ctx, model, data, settings.train, std::move(options)).run();
-  RunFolder<B> folder(run.directory, record_settings(M::name, settings), origin_of(data), run.resume, nullptr,
+  RunFolder<B> folder(run.directory, record_settings(M::name, settings),
+                      origin_of(data, data_digests(data), share_nodes(ctx, data).users), run.resume, nullptr,
                       ctx.ranks());
   return Trainer<B>(ctx, model, data, settings.train, std::move(options), &folder).run();
 } catch (const std::bad_alloc&) {

@@ -2,7 +2,7 @@
 /// @file store.hpp
 /// What a trainer keeps besides the current weights: the best ones, and the state of the run.
 
-#include <rearm/autodiff/tape.hpp>
+#include <rearm/core/communicator.hpp>
 #include <rearm/core/parameters.hpp>
 #include <rearm/eval/metrics.hpp>
 #include <rearm/optim/adamw.hpp>
@@ -31,28 +31,6 @@ struct TrainState {
   std::vector<double> step_seconds;  ///< median step time of each epoch
 };
 
-/// A variable's value as a whole: of one that ranks share a copy at rank 0, and no data elsewhere. Every rank must make
-/// one.
-template <Backend B>
-class AtFirstRank {
- public:
-  explicit AtFirstRank(Var<B> x) : view_(x.value()) {
-    if (x.layout().empty()) return;
-    const RowBlocks& blocks = *x.layout().front();
-    Matrix<Real<B>> own(view_.rows, view_.cols);
-    for (Index i = 0; i < view_.rows; ++i) std::copy_n(view_.row(i), view_.cols, own.row(i));
-    if (blocks.ranks->rank() == 0) whole_ = Matrix<Real<B>>(blocks.rows(), view_.cols);
-    blocks.ranks->gather(0, std::span<const Real<B>>(own.data(), static_cast<std::size_t>(own.size())), whole_.data(),
-                         blocks.counts(view_.cols));
-    view_ = std::as_const(whole_).view();
-  }
-  In<B> view() const noexcept { return view_; }
-
- private:
-  Matrix<Real<B>> whole_;
-  In<B> view_;
-};
-
 /// Parameters and the optimizer that trains them, null where they are only kept; `name` is empty for a model's own.
 template <Backend B>
 struct Trained {
@@ -73,9 +51,9 @@ class TrainStore {
   /// Puts weights and moments where they were then. In the middle of an epoch the list has `EpochStart` too.
   virtual void restore(std::span<const Trained<B>> trained) = 0;
   virtual void save_checkpoint(std::span<const Trained<B>> trained, const TrainState& state) = 0;
-  /// The weights are those of the best epoch so far; `users` and `items` are its embeddings, at rank 0 alone where
-  /// ranks share the weights.
-  virtual void save_best(const ParameterStore<B>& parameters, int epoch, ConstView<T> users, ConstView<T> items) = 0;
+  /// The weights are those of the best epoch so far; `users` and `items` are its embeddings.
+  virtual void save_best(const ParameterStore<B>& parameters, int epoch, const SharedView<T>& users,
+                         const SharedView<T>& items) = 0;
   /// Restores the weights of the best epoch.
   virtual void load_best(ParameterStore<B>& parameters) = 0;
   /// Bytes of memory that keeping the best weights will take.
@@ -90,7 +68,7 @@ class MemoryStore final : public TrainStore<B> {
   std::optional<TrainState> read_state() override { return std::nullopt; }
   void restore(std::span<const Trained<B>>) override {}
   void save_checkpoint(std::span<const Trained<B>>, const TrainState&) override {}
-  void save_best(const ParameterStore<B>& parameters, int, ConstView<T>, ConstView<T>) override {
+  void save_best(const ParameterStore<B>& parameters, int, const SharedView<T>&, const SharedView<T>&) override {
     std::vector<Buffer<std::byte, Memory>> copies = std::move(best_);
     std::size_t i = 0;
     best_.clear();

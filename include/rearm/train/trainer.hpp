@@ -6,6 +6,7 @@
 #include <rearm/autodiff/tape.hpp>
 #include <rearm/data/dataset.hpp>
 #include <rearm/data/edge_sampling.hpp>
+#include <rearm/data/node_blocks.hpp>
 #include <rearm/eval/evaluator.hpp>
 #include <rearm/eval/shared_evaluator.hpp>
 #include <rearm/loss/loss.hpp>
@@ -106,7 +107,8 @@ class Trainer {
         config_((check(config, options), config)),
         options_(std::move(options)),
         store_(store != nullptr ? *store : in_memory_),
-        seen_(items_by_user(data.train, data.n_users)),
+        blocks_(share_nodes(ctx, data)),
+        seen_(of_own_users(data.train, items_by_user)),
         valid_(relevant(data.valid)),
         test_(relevant(data.test)),
         optimizer_({.learning_rate = config.learning_rate,
@@ -124,7 +126,8 @@ class Trainer {
       throw ConfigError(detail::message(
           "edge_keep = ", config.edge_keep, ": the model ", model_.name(),
           " with these settings trains on the whole graph, or on a part of its own choice; set it to 1"));
-    edges_.emplace(seen_, users_by_item(data.train, data.n_items), 1e-7, config.edge_sampling);
+    edges_.emplace(items_by_user(data.train, data.n_users), users_by_item(data.train, data.n_items), 1e-7,
+                   config.edge_sampling);
     if (kept_edges() < 1)
       throw ConfigError(detail::message("edge_keep = ", config.edge_keep, ": leaves none of ", edges_->pairs().size(),
                                         " train pairs to an epoch's graph; choose a larger one"));
@@ -175,13 +178,15 @@ class Trainer {
     return detail::with_memory_errors("training", [&] { return run_epochs(); });
   }
 
-  /// Metrics of a split with the current weights.
+  /// Metrics of a split with the current weights; of the users of this rank, numbered from 0, where ranks share a
+  /// model.
   MetricValues evaluate(const Adjacency& relevant) {
     const Embeddings<B> e = embeddings();
+    require_shared(e);
     if constexpr (on_host)
-      if (is_shared(e))
-        return evaluate_shared<B>(ctx_, e.users.value(), *e.users.layout().front(), e.items.value(),
-                                  *e.items.layout().front(), &seen_, relevant, cutoffs_, metrics_);
+      if (is_shared())
+        return evaluate_shared<B>(ctx_, e.users.value(), e.items.value(), *e.items.layout().front(), &seen_, relevant,
+                                  cutoffs_, metrics_);
     return rearm::evaluate<B>(ctx_, e.users.value(), e.items.value(), &seen_, relevant, cutoffs_, metrics_);
   }
 
@@ -198,8 +203,7 @@ class Trainer {
 
   TrainResult run_epochs() {
     check_data(config_, data_, model_.n_negatives());
-    BatchSource<B> batches(ctx_, data_.train, known_items(data_, config_.negatives == Negatives::exclude_all),
-                           data_.n_items, config_.batch_size, config_.seed, model_.n_negatives());
+    BatchSource<B> batches = batch_source();
     replay_.forget();                       // an earlier run had its own batches, and `restore` makes new moments
     model_.parameters().clear_gradients();  // left by a step that an exception ended
     for (FeatureTable<B>& table : model_.parameters().tables()) table.fuses_weight_gradient = true;
@@ -253,6 +257,17 @@ class Trainer {
     }
     return result;
   }
+  BatchSource<B> batch_source() {
+    const bool held_out = config_.negatives == Negatives::exclude_all;
+    const auto make = [&](auto&&... of) {
+      return BatchSource<B>(std::forward<decltype(of)>(of)..., data_.n_items, config_.batch_size, config_.seed,
+                            model_.n_negatives());
+    };
+    if constexpr (requires { typename BatchSource<B>::Shared; })
+      if (const RowBlocks* const users = blocks_.users.get(); users != nullptr)
+        return make(ctx_, *users, data_.train, known_items(data_, held_out, users->begin(), users->size()));
+    return make(ctx_, data_.train, known_items(data_, held_out));
+  }
   /// Whether it is so at any rank: what one does at its own time, all do in the same step.
   bool agreed(bool here) const {
     if (ctx_.ranks() == nullptr) return here;
@@ -283,11 +298,25 @@ class Trainer {
                             " computes other bits than rank 0: parameters that all have are no longer the same; use "
                             "machines of one kind, with the same libraries"));
   }
-  /// Whether ranks share the embeddings. Throws ShapeError where it is those of users or of items alone.
-  static bool is_shared(const Embeddings<B>& e) {
-    if (e.users.layout().size() != e.items.layout().size() || e.users.layout().size() > 1)
-      throw ShapeError("a model's embeddings of users and of items must both be shared by ranks, or neither");
-    return !e.users.layout().empty();
+  /// Whether ranks share the model, of which each then has its own users to rank for.
+  bool is_shared() const { return blocks_.users != nullptr && model_.parameters().shared(); }
+  /// Throws ShapeError where ranks share a model and not its embeddings, or only those of users or of items.
+  void require_shared(const Embeddings<B>& e) const {
+    for (const Var<B>& x : {e.users, e.items})
+      if (x.layout().size() != (is_shared() ? 1U : 0U))
+        throw ShapeError(
+            "a model's parameters and its embeddings of users and of items must all be shared by ranks, or none");
+  }
+  /// f(the pairs of the users that this rank ranks for, numbered from 0, and how many users these are).
+  template <class F>
+  Adjacency of_own_users(const Interactions& pairs, const F& f) const {
+    if (!is_shared()) return f(pairs, data_.n_users);
+    const RowBlocks& users = *blocks_.users;
+    return f(pairs_of_users(pairs, users.begin(), users.size()), users.size());
+  }
+  /// A variable's rows that are here, and how ranks share them.
+  static SharedView<T> shared_view(const Var<B>& x) {
+    return {x.value(), x.layout().empty() ? nullptr : x.layout().front()};
   }
   void tell(TrainStage stage) const {
     if (options_.on_stage) options_.on_stage(stage);
@@ -303,7 +332,9 @@ class Trainer {
   }
   /// A split's items of the users that count.
   Adjacency relevant(const Interactions& split) const {
-    return config_.count_cold_users ? items_by_user(split, data_.n_users) : items_by_warm_user(split, seen_);
+    return of_own_users(split, [&](const Interactions& own, Index n) {
+      return config_.count_cold_users ? items_by_user(own, n) : items_by_warm_user(own, seen_);
+    });
   }
   /// Valid until the tape is reset.
   Embeddings<B> embeddings() {
@@ -405,11 +436,17 @@ class Trainer {
       need.peak_before = peak_resident_bytes();
       need.arrays = static_cast<std::size_t>(parameters.arrays().missing()) * sizeof(T) +
                     optimizer_.missing_bytes(parameters) + store_.missing_bytes(parameters);
-      need.ranking = static_cast<std::size_t>(std::max(n_users_in(valid_), n_users_in(test_)) * largest_cutoff()) *
-                     (sizeof(Id) + sizeof(T));
-      if (options_.check_memory) detail::require_memory(need, available_memory());
+      const Index lists = std::max(n_users_in(valid_), n_users_in(test_));
+      need.ranking =
+          static_cast<std::size_t>((is_shared() ? std::min(lists, shared_lists) : lists) * largest_cutoff()) *
+          (sizeof(Id) + sizeof(T));
+      const auto require_enough = [&](std::size_t mapped) {
+        if (options_.check_memory)
+          detail::require_memory(detail::on_this_machine(ctx_.ranks(), need), available_memory(mapped));
+      };
+      require_enough(0);
       if (began_ || !model_.has_begin_epoch()) need.step = step_bytes(batches);
-      if (options_.check_memory) detail::require_memory(need, available_memory(ctx_.arena().capacity()));
+      require_enough(ctx_.arena().capacity());
       result.memory = need;
       result.estimated_peak_bytes = need.peak();
     }
@@ -567,8 +604,7 @@ class Trainer {
     report.improved = stopping.update(report.epoch, report.valid.at(config_.watch));
     if (report.improved) {
       const Embeddings<B> e = embeddings();
-      const AtFirstRank<B> users(e.users), items(e.items);
-      store_.save_best(model_.parameters(), report.epoch, users.view(), items.view());
+      store_.save_best(model_.parameters(), report.epoch, shared_view(e.users), shared_view(e.items));
       state_.best_valid = report.valid;
     }
     stopping_ = stopping;  // the best epoch is one whose weights are kept
@@ -582,7 +618,8 @@ class Trainer {
   TrainOptions options_;
   MemoryStore<B> in_memory_;
   TrainStore<B>& store_;
-  Adjacency seen_;
+  NodeBlocks blocks_;  ///< of several ranks
+  Adjacency seen_;     ///< as valid_ and test_, of this rank's users where ranks share the model
   Adjacency valid_;
   Adjacency test_;
   AdamW<B> optimizer_;

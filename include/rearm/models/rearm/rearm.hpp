@@ -96,8 +96,7 @@ class Model {
   bool decays_weights() const noexcept { return config_.variant == Variant::reference; }
 
   void train_on(const Interactions& pairs) {
-    part_ = share_rows(interaction_operator<B>(pairs, n_users_, n_items_, degree_epsilon(config_.variant)),
-                       blocks_.nodes(), blocks_.nodes());
+    part_ = interaction_operator<B>(pairs, n_users_, n_items_, degree_epsilon(config_.variant), blocks_);
   }
 
   /// Everything `forward` makes that somebody needs: rows are users, then items.
