@@ -495,6 +495,83 @@ TEST_CASE("a stream that is waited for runs alone, after the events that it wait
   CHECK(cudaFreeHost(pinned) == cudaSuccess);
 }
 
+TEST_CASE("an event is what was recorded before the wait, and a stream that waits twice keeps its order") {
+  const Device<float> p(std::vector<float>{0});
+  const Stream one, two;
+  float* pinned = nullptr;
+  REQUIRE(cudaMallocHost(&pinned, 8) == cudaSuccess);
+  cudaEvent_t event;
+  REQUIRE(cudaEventCreate(&event) == cudaSuccess);
+  for (int i = 0; i < 2; ++i) {
+    REQUIRE(launch(one.stream, 1, 1, add, p.p, 1, 1.0f) == cudaSuccess);
+    REQUIRE(cudaEventRecord(event, one.stream) == cudaSuccess);
+    REQUIRE(cudaStreamWaitEvent(two.stream, event) == cudaSuccess);
+    REQUIRE(cudaMemcpyAsync(pinned + i, p.p, 4, cudaMemcpyDeviceToHost, two.stream) == cudaSuccess);
+  }
+  REQUIRE(cudaStreamSynchronize(two.stream) == cudaSuccess);
+  CHECK(pinned[0] == 1);
+  CHECK(pinned[1] == 2);
+  CHECK(cudaEventDestroy(event) == cudaSuccess);
+  CHECK(cudaFreeHost(pinned) == cudaSuccess);
+}
+
+TEST_CASE("a recording of two streams must be joined, and runs in any order that its waits allow") {
+  using emulated_cuda::GraphOrder;
+  const Device<float> p(1), q(1);
+  const Stream one, two, apart;
+  cudaEvent_t parted, met, outside;
+  for (cudaEvent_t* event : {&parted, &met, &outside}) REQUIRE(cudaEventCreate(event) == cudaSuccess);
+  REQUIRE(cudaEventRecord(outside, apart.stream) == cudaSuccess);
+  // two: q <- p; one: p <- 5, and then, if they are joined, p <- p + q.
+  const auto record = [&](bool fork, bool join, cudaGraph_t* graph) {
+    REQUIRE(cudaStreamBeginCapture(one.stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+    REQUIRE(cudaEventRecord(parted, one.stream) == cudaSuccess);
+    REQUIRE(launch(one.stream, 1, 1, add, p.p, 1, 5.0f) == cudaSuccess);
+    if (fork) REQUIRE(cudaEventRecord(parted, one.stream) == cudaSuccess);
+    REQUIRE(cudaStreamWaitEvent(two.stream, parted) == cudaSuccess);
+    REQUIRE(cudaMemcpyAsync(q.p, p.p, 4, cudaMemcpyDeviceToDevice, two.stream) == cudaSuccess);
+    REQUIRE(cudaEventRecord(met, two.stream) == cudaSuccess);
+    if (join) REQUIRE(cudaStreamWaitEvent(one.stream, met) == cudaSuccess);
+    REQUIRE(launch(one.stream, 1, 1, add, p.p, 1, 1.0f) == cudaSuccess);
+    return cudaStreamEndCapture(one.stream, graph);
+  };
+  cudaGraph_t graph = nullptr;
+  CHECK(record(true, false, &graph) == cudaErrorStreamCaptureUnjoined);
+  CHECK(graph == nullptr);
+  const auto copied = [&](bool fork, GraphOrder order, int skipped) {
+    REQUIRE(record(fork, true, &graph) == cudaSuccess);
+    std::size_t nodes = 0;
+    CHECK(cudaGraphGetNodes(graph, nullptr, &nodes) == cudaSuccess);
+    CHECK(nodes == 3);
+    cudaGraphExec_t executable = nullptr;
+    REQUIRE(cudaGraphInstantiate(&executable, graph, 0) == cudaSuccess);
+    CHECK(emulated_cuda::last_graph_waits() == 2);
+    emulated_cuda::set_graph_order(order);
+    emulated_cuda::skip_wait(skipped);
+    p.set({0});
+    REQUIRE(cudaGraphLaunch(executable, one.stream) == cudaSuccess);
+    CHECK(p.get()[0] == 6);
+    emulated_cuda::set_graph_order(GraphOrder::recorded);
+    emulated_cuda::skip_wait(-1);
+    CHECK(cudaGraphExecDestroy(executable) == cudaSuccess);
+    CHECK(cudaGraphDestroy(graph) == cudaSuccess);
+    return q.get()[0];
+  };
+  for (const GraphOrder order : {GraphOrder::recorded, GraphOrder::first_stream, GraphOrder::last_stream})
+    CHECK(copied(true, order, -1) == 5);
+  CHECK(copied(false, GraphOrder::first_stream, -1) == 5);
+  CHECK(copied(false, GraphOrder::last_stream, -1) == 0);
+  CHECK(copied(true, GraphOrder::last_stream, 0) == 0);
+  CHECK(copied(true, GraphOrder::first_stream, 1) == 6);
+  // Work that nobody records, and a recording that has ended, are nothing to wait for.
+  REQUIRE(cudaStreamBeginCapture(one.stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+  CHECK(cudaStreamWaitEvent(one.stream, outside) == cudaErrorStreamCaptureIsolation);
+  CHECK(cudaStreamEndCapture(one.stream, &graph) == cudaErrorStreamCaptureInvalidated);
+  CHECK(cudaStreamWaitEvent(two.stream, met) == cudaErrorCapturedEvent);
+  for (const cudaEvent_t event : {parted, met, outside}) CHECK(cudaEventDestroy(event) == cudaSuccess);
+  cudaGetLastError();
+}
+
 TEST_CASE_TEMPLATE("dense products match naive loops", T, float, double) {
   std::mt19937 random(1);
   const auto fill = [&](int count) {
