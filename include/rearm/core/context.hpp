@@ -47,6 +47,12 @@ class Context {
     join();
     for (Arena<Memory>& part : arenas_) part.reset();
   }
+  /// Bytes of all of the workspace.
+  std::size_t arena_capacity() const noexcept {
+    std::size_t sum = 0;
+    for (const Arena<Memory>& part : arenas_) sum += part.capacity();
+    return sum;
+  }
   /// Changes whenever any part of the workspace moves.
   std::size_t arena_generation() const noexcept {
     std::size_t sum = 0;
