@@ -34,6 +34,7 @@ constexpr const char* help =
     "  [--device=N]              which device, from 0\n"
     "  [--tf32]                  dense products in TF32, and held against its rate\n"
     "  [--no-deterministic]      sparse products by cuSPARSE\n"
+    "  [--one-chain]             a step's branches one after the other\n"
 #else
     "  [--export-models=FOLDER]  writes what peers need of the models whose steps are run\n"
 #endif
@@ -78,6 +79,8 @@ int main(int argc, char** argv) {
       options.tf32 = true;
     } else if (arg == "--no-deterministic") {
       options.deterministic = false;
+    } else if (arg == "--one-chain") {
+      options.branches = false;
 #endif
     } else {
       std::fprintf(stderr, "rearm_benchmarks: unknown argument '%s'; --help lists the flags\n", argv[i]);
@@ -90,6 +93,7 @@ int main(int argc, char** argv) {
     benchmark::AddCustomContext("device", machine.context().resources().device_name());
     benchmark::AddCustomContext("dense products", options.tf32 ? "TF32" : "FP32");
     benchmark::AddCustomContext("sparse products", options.deterministic ? "in a fixed order" : "cuSPARSE");
+    benchmark::AddCustomContext("branches of a step", options.branches ? "beside each other" : "one after the other");
 #else
     options.threads = threads;
     Machine machine(options);

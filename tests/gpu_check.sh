@@ -440,6 +440,7 @@ if [[ $part == *1* ]]; then
     '(train_step/reference/(trainable|trainable-bfloat16|residual)|epoch/reference/trainable|evaluate|graph_build)/baby/' \
     --export="$logs/shape"
   on_device 'benchmarks, TF32 and cuSPARSE' 60 bench tf32 'train_step/reference/trainable/baby/' --tf32 --no-deterministic
+  on_device 'benchmarks, one chain' 45 bench chain 'train_step/reference/trainable/baby/' --one-chain
   lines=40 on_device 'operators' 60 bench operators 'op/'
   on_device 'PyTorch' 60 peer fp32 --no-compile
   on_device 'PyTorch, TF32' 60 peer tf32 --tf32 --no-compile

@@ -85,7 +85,7 @@ void train_step(benchmark::State& state, const Shape& shape, Machine& machine, c
     state.counters["launches"] = static_cast<double>(steps.launches());
     if (steps.launches() == 0) state.SkipWithError(("the step was not recorded: " + steps.failure()).c_str());
   }
-  state.counters["arena_MB"] = static_cast<double>(ctx.arena().capacity()) / 1e6;
+  state.counters["arena_MB"] = static_cast<double>(ctx.arena_capacity()) / 1e6;
   report_memory(state);
 }
 

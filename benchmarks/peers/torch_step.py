@@ -6,10 +6,12 @@
 SHAPE is the folder that `rearm_benchmarks --export=SHAPE` wrote: pairs, widths and the three graphs, so both programs
 multiply by the same matrices. RESULTS.json is what Google Benchmark wrote with --benchmark_out. Written the way one
 would write it for speed: stored transposes instead of sparse autograd, one product for all parts, fused AdamW, no
-Python loop over nodes or batches, and torch.compile for everything between the products where it works (both the
-compiled and the plain step are timed, the faster one counts). On a GPU everything lies on it, batches are drawn there,
-and as for rearm ten steps are timed together between two synchronizations; --tf32 lets dense products use TF32, as
-`rearm_benchmarks_cuda --tf32` does.
+Python loop over nodes or batches, and torch.compile for everything between the products where it works (the plain
+step and the compiled one are timed, the fastest counts). On a GPU everything lies on it, batches are drawn there,
+and as for rearm ten steps are timed together between two synchronizations; there also a third step is timed, of static
+shapes (distinct ids are sorted and masked, nothing waits for their number) with a capturable AdamW, recorded as a CUDA
+graph and replayed. --static times that step on the CPU, where nothing is recorded; --tf32 lets dense products use TF32,
+as `rearm_benchmarks_cuda --tf32` does.
 """
 import argparse
 import json
@@ -149,6 +151,16 @@ def contrast(v, t, ids, temperature):
     return (torch.logsumexp(logits, 1) - logits.diagonal()).mean()
 
 
+def contrast_of_all(v, t, ids, temperature):
+    """contrast of the distinct ids, whose number nobody needs to know: equal ones are left out by a mask."""
+    ids = torch.sort(ids).values
+    first = torch.cat([torch.ones_like(ids[:1], dtype=torch.bool), ids[1:] != ids[:-1]])
+    a, b = F.normalize(v[ids], dim=1), F.normalize(t[ids], dim=1)
+    logits = a @ b.t() / temperature
+    losses = torch.logsumexp(logits.masked_fill(~first, -torch.inf), 1) - logits.diagonal()
+    return (losses * first).sum() / first.sum()
+
+
 def orthogonal(v, t):
     def scaled(x):
         x = x - x.mean(0)
@@ -157,21 +169,41 @@ def orthogonal(v, t):
     return (scaled(v).t() @ scaled(t)).square().mean()
 
 
-def loss(model, shape, users, positives, negatives):
+def loss(model, shape, users, positives, negatives, static=False):
     r, v, t = model()
     positives, negatives = positives + model.n_users, negatives + model.n_users
     u = r[users]
     value = F.softplus(-((u * r[positives]).sum(1) - (u * r[negatives]).sum(1))).mean()
-    items = torch.unique(torch.cat([positives, negatives]))
-    tau = shape["cl_temperature"]
-    value = value + shape["cl_weight"] * (contrast(v, t, torch.unique(users), tau) + contrast(v, t, items, tau))
+    items, tau = torch.cat([positives, negatives]), shape["cl_temperature"]
+    contrasts = [contrast_of_all(v, t, ids, tau) if static else contrast(v, t, torch.unique(ids), tau)
+                 for ids in (users, items)]
+    value = value + shape["cl_weight"] * (contrasts[0] + contrasts[1])
     return value + shape["ort_weight"] * (orthogonal(v[users], t[users]) + orthogonal(v[positives], t[positives]))
 
 
 STEPS_TOGETHER = 10  # on a GPU
 
 
-def time_steps(folder, shape, args, compiled):
+def recorded(step):
+    """The step as a CUDA graph: what it reads and writes stays where it is."""
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        value = step()
+
+    def replay():
+        graph.replay()
+        return value
+
+    return replay
+
+
+def time_steps(folder, shape, args, compiled=False, static=False):
     torch.manual_seed(shape["seed"])
     device = torch.device(args.device)
     with device:  # parameters are made where they stay
@@ -181,22 +213,25 @@ def time_steps(folder, shape, args, compiled):
         for name in ("between", "fuse"):
             setattr(model, name, torch.compile(getattr(model, name)))
     trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=5e-5, weight_decay=5e-4, fused=True)
+    on_gpu = device.type == "cuda"
+    optimizer = torch.optim.AdamW(trainable, lr=5e-5, weight_decay=5e-4, fused=True, capturable=static and on_gpu)
 
     def step():
         chosen = torch.randint(pairs.shape[1], (shape["batch_size"],), device=device)
         negatives = torch.randint(model.n_items, (shape["batch_size"],), device=device)
         optimizer.zero_grad(set_to_none=True)
-        value = loss(model, shape, pairs[0, chosen], pairs[1, chosen], negatives)
+        value = loss(model, shape, pairs[0, chosen], pairs[1, chosen], negatives, static)
         value.backward()
         optimizer.step()
         return value
 
     def wait():
-        if device.type == "cuda":
+        if on_gpu:
             torch.cuda.synchronize()
 
-    together = STEPS_TOGETHER if device.type == "cuda" else 1
+    if static and on_gpu:
+        step = recorded(step)
+    together = STEPS_TOGETHER if on_gpu else 1
     for _ in range(3):
         step()
     seconds = []
@@ -220,6 +255,7 @@ def main():
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--steps", type=int, default=7, help="timings, each of one step (cuda: of ten)")
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--static", action="store_true", help="cpu: also the step of static shapes, which cuda records")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -232,17 +268,26 @@ def main():
         where = f"{torch.cuda.get_device_name()}, {'TF32' if args.tf32 else 'FP32'} products"
         timed = f"timings of {STEPS_TOGETHER} steps"
     shape = json.loads((args.shape / "shape.json").read_text())
-    rows = [(f"PyTorch {torch.__version__}, eager", time_steps(args.shape, shape, args, False))]
-    print(f"{rows[0][0]}: {rows[0][1]:.6f} s", flush=True)  # compiling may take minutes, or more than there are
-    not_timed = ["torch.compile (--no-compile)"] if args.no_compile else []
-    if args.device == "cuda":
-        not_timed.append("a recorded CUDA graph, which nobody has written")
-    if not args.no_compile:
+    rows, not_timed = [], []
+
+    def add_row(name, what, **how):
         try:
-            rows.append((f"PyTorch {torch.__version__}, compiled", time_steps(args.shape, shape, args, True)))
-        except Exception as error:  # no compiler, or one that this version does not like
-            print(f"SKIPPED torch.compile: {type(error).__name__}: {str(error).splitlines()[0]}")
-            not_timed.append("torch.compile (it failed)")
+            rows.append((f"PyTorch {torch.__version__}, {name}", time_steps(args.shape, shape, args, **how)))
+            print(f"{rows[-1][0]}: {rows[-1][1]:.6f} s", flush=True)  # the next one may take more time than there is
+        except Exception as error:  # no compiler, or a version that cannot do it
+            print(f"SKIPPED {what}: {type(error).__name__}: {str(error).splitlines()[0]}")
+            not_timed.append(f"{what} (it failed)")
+
+    rows.append((f"PyTorch {torch.__version__}, eager", time_steps(args.shape, shape, args)))
+    print(f"{rows[0][0]}: {rows[0][1]:.6f} s", flush=True)
+    if args.device == "cuda":
+        add_row("recorded", "a recorded CUDA graph", static=True)
+    elif args.static:
+        add_row("static shapes", "static shapes", static=True)
+    if args.no_compile:
+        not_timed.append("torch.compile (--no-compile)")
+    else:
+        add_row("compiled", "torch.compile", compiled=True)
     compared = "the best of " + " and ".join(name.split(", ")[1] for name, _ in rows)
     best = min(seconds for _, seconds in rows)
     if args.ours:

@@ -455,6 +455,47 @@ TEST_CASE_TEMPLATE("ranking with ties, masks and more places than items", T, REA
   CHECK_NOTHROW(recommend(ctx, users.view(), others, items.view(), nullptr, 3));
 }
 
+TEST_CASE_TEMPLATE("attention of 64 columns keeps which weights it dropped, and goes back by them", T,
+                   REARM_TEST_SCALARS) {
+  Context<CudaBackend<T>> ctx;
+  constexpr Index n = 3, d = 64;
+  const auto q = upload(random_matrix<T>(n, d, 1)), k = upload(random_matrix<T>(n, d, 2)),
+             v = upload(random_matrix<T>(n, d, 3)), d_out = upload(random_matrix<T>(n, d, 4));
+  CHECK(attention_bits(ctx, n, d, 0.0) == nullptr);
+  CHECK(attention_bits(ctx, n, d - 1, 0.4) == nullptr);
+  std::uint64_t* const kept = attention_bits(ctx, n, d, 0.4);
+  REQUIRE(kept != nullptr);
+  const RandomKey key{1, 2, 3};
+  TestMatrix<T> out(n, d);
+  rank_one_attention(ctx, std::as_const(q).view(), std::as_const(k).view(), std::as_const(v).view(), T(0.5), 0.4, key,
+                     out.view(), 7, kept);
+  const auto backward = [&](std::uint64_t* bits) {
+    TestMatrix<T> all(3 * n, d);
+    const auto part = [&](Index i) { return all.view().row_block(i * n, n); };
+    rank_one_attention_backward(ctx, std::as_const(q).view(), std::as_const(k).view(), std::as_const(v).view(), T(0.5),
+                                0.4, key, std::as_const(out).view(), std::as_const(d_out).view(), part(0), part(1),
+                                part(2), 7, bits);
+    return to_host(all.view().data, all.view().size());
+  };
+  const auto drawn = backward(nullptr);
+  CHECK(backward(kept) == drawn);
+  auto bits = to_host(kept, n * d);
+  const functors::DropoutMask mask = functors::DropoutMask::make(key, 0.4);
+  Index wrong = 0;
+  for (Index row = 0; row < n * d; ++row)
+    for (Index b = 0; b < d; ++b) {
+      const auto draw = static_cast<std::uint64_t>(7 * d + row) * functors::DropoutMask::draws(d);
+      wrong += ((bits[static_cast<std::size_t>(row)] >> b & 1) != 0) != mask.keep(draw, b, d);
+    }
+  CHECK(wrong == 0);
+  for (std::uint64_t& word : bits) word = ~word;  // it reads them, all of them
+  TestMemory::copy_from_host(kept, bits.data(), bits.size() * sizeof(std::uint64_t));
+  const auto other = backward(kept);
+  Index same = 0;
+  for (std::size_t i = static_cast<std::size_t>(2 * n * d); i < other.size(); ++i) same += other[i] == drawn[i] ? 1 : 0;
+  CHECK(same == 0);
+}
+
 TEST_CASE_TEMPLATE("the library's sparse product is that of our kernel", T, REARM_TEST_SCALARS) {
   Context<CudaBackend<T>> in_order, library(CudaOptions{.deterministic = false});
   const auto a = general(random_csr<T>(90, 70, 0.2, 1));

@@ -34,7 +34,7 @@ Var<B> project(Tape<B>& tape, FeatureTable<B>& table, Parameter<B>& weight, Para
     const bool fused = x->trainable && x->fuses_weight_gradient && w.requires_grad();
     if (x->trainable) {
       t->keep_grad(y);  // the optimizer reads it
-      x->set_gradient({y.grad(), w.value(), fused ? of_weight : nullptr});
+      x->set_gradient({y.grad(), w.value(), fused ? of_weight : nullptr, t->context().branch()});
     }
     const std::array<Var<B>, 2> of{fused ? Var<B>() : w, b};
     const auto backward = [&](auto d_w, auto d_b) {

@@ -127,14 +127,16 @@ Var<B> rank_one_attention(Var<B> q, Var<B> k, Var<B> v, Real<B> scale, double p,
   return apply_rows(
       {q, k, v}, q.rows(), q.cols(),
       [&](Context<B>& ctx, Out<B> y) {
-        rank_one_attention(ctx, q.value(), k.value(), v.value(), scale, p, key, y, first);
+        std::uint64_t* const kept = attention_bits(ctx, y.rows, y.cols, p);
+        rank_one_attention(ctx, q.value(), k.value(), v.value(), scale, p, key, y, first, kept);
+        return kept;
       },
-      [=](Context<B>& ctx, Var<B> y, Into<T> d_q, Into<T> d_k, Into<T> d_v) {
+      [=](Context<B>& ctx, Var<B> y, std::uint64_t* kept, Into<T> d_q, Into<T> d_k, Into<T> d_v) {
         Scratch<B> scratch(ctx);
         MatrixView<T> grads[3];
         for (MatrixView<T>& grad : grads) grad = scratch.template matrix<T>(y.value().rows, q.cols());
         rank_one_attention_backward(ctx, q.value(), k.value(), v.value(), scale, p, key, y.value(), y.grad(), grads[0],
-                                    grads[1], grads[2], first);
+                                    grads[1], grads[2], first, kept);
         const Into<T> slots[3] = {d_q, d_k, d_v};
         for (int i = 0; i < 3; ++i)
           if (slots[i].wanted()) scaled_copy(ctx, T{1}, grads[i], slots[i]);
@@ -148,21 +150,27 @@ Var<B> scalar_attention(Var<B> query, Var<B> value, Var<B> weight, Var<B> bias, 
   using T = Real<B>;
   const Index first = detail::first_row(query);
   using Arrays = std::array<MatrixView<T>, 3>;
+  struct Kept {
+    Arrays in;
+    std::uint64_t* bits;
+  };
   return apply_rows(
       {query, value, weight, bias}, query.rows(), query.cols(),
       [&](Context<B>& ctx, Out<B> y) {
         Arrays in;
         for (MatrixView<T>& array : in) array = ctx.arena().template matrix<T>(y.rows, y.cols);
+        std::uint64_t* const bits = attention_bits(ctx, y.rows, y.cols, p);
         scalar_projections(ctx, query.value(), value.value(), weight.value(), bias.value(), in[0], in[1], in[2]);
-        rank_one_attention<B>(ctx, in[0], in[1], in[2], scale, p, key, y, first);
-        return in;
+        rank_one_attention<B>(ctx, in[0], in[1], in[2], scale, p, key, y, first, bits);
+        return Kept{in, bits};
       },
-      [=](Context<B>& ctx, Var<B> y, const Arrays& in, auto d_query, auto d_value, auto d_weight, auto d_bias) {
+      [=](Context<B>& ctx, Var<B> y, const Kept& kept, auto d_query, auto d_value, auto d_weight, auto d_bias) {
+        const Arrays& in = kept.in;
         Scratch<B> scratch(ctx);
         Arrays d;
         for (MatrixView<T>& array : d) array = scratch.template matrix<T>(y.value().rows, y.cols());
         rank_one_attention_backward<B>(ctx, in[0], in[1], in[2], scale, p, key, y.value(), y.grad(), d[0], d[1], d[2],
-                                       first);
+                                       first, kept.bits);
         scalar_projections_backward<B>(ctx, query.value(), value.value(), weight.value(), d[0], d[1], d[2], d_query,
                                        d_value, d_weight, d_bias);
       });

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 #include <iterator>
 #include <memory_resource>
 #include <span>
@@ -38,9 +39,11 @@ struct Node {
   std::span<Parameter<B>* const> parameters;  ///< those that this node is, one below the other
   bool requires_grad = false;
   bool has_grad = false;
-  bool owned = false;      ///< value and grad are arena memory of this node alone
-  Node* lender = nullptr;  ///< the node whose gradient holds this one's as a block
-  int borrowers = 0;       ///< number of nodes whose gradients are blocks of this one's
+  bool owned = false;        ///< value and grad are arena memory of this node alone
+  Node* lender = nullptr;    ///< the node whose gradient holds this one's as a block
+  int borrowers = 0;         ///< number of nodes whose gradients are blocks of this one's
+  bool shared_loan = false;  ///< they and this one do not all belong to one branch (Context::in_branch)
+  int branch = -1;           ///< that made it
 
   /// The part of the gradient that belongs to `part`, a slice of the value.
   MatrixView<T> grad_of(const MatrixView<T>& part) const {
@@ -123,7 +126,7 @@ class Tape {
     steps_.clear();
     free_.clear();
     host_.reset();
-    ctx_->arena().reset();
+    ctx_->reset_arena();
   }
   /// A parameter; its gradient is written to p.grad().
   Var<B> parameter(Parameter<B>& p) {
@@ -204,7 +207,7 @@ class Tape {
     if (!output.requires_grad()) return;
     F* stored = new (host_.template allocate<F>(1)) F(backward);
     detail::with_memory_errors("the tape's list of operators", [&] {
-      steps_.push_back({&output.node(), stored, [](void* f) { (*static_cast<F*>(f))(); }});
+      steps_.push_back({&output.node(), stored, [](void* f) { (*static_cast<F*>(f))(); }, ctx_->branch()});
     });
   }
   /// Where an operator writes the gradient of `x`. Each call counts as a gradient: the first overwrites, later ones
@@ -213,11 +216,11 @@ class Tape {
     if (!x.requires_grad()) return {};
     detail::Node<B>& node = x.node();
     if (node.root != nullptr) {
-      const Into<T> whole = slot_of(*node.root);
+      const Into<T> whole = slot_of(*node.root, node.value);
       if (whole.write == Write::overwrite) fill(*ctx_, T{0}, whole.view);
       return add_to(node.root->grad_of(node.value));
     }
-    return slot_of(node);
+    return slot_of(node, node.value);
   }
   /// In a backward pass that releases: lets `part` reuse that block of `whole`'s gradient as its own, without a copy.
   /// False if that is impossible or not worth it.
@@ -230,11 +233,12 @@ class Tape {
     node.grad = block;
     node.has_grad = true;
     node.lender = &whole.node();
+    node.lender->shared_loan = node.lender->shared_loan || node.branch != node.lender->branch;
     ++whole.node().borrowers;
     return true;
   }
   /// d loss / d everything; loss must be 1 x 1. If called again (after `keep`), parameter gradients add up and the
-  /// others start anew.
+  /// others start anew. Work that follows outside of branches waits for both.
   void backward(Var<B> loss, AfterBackward after = AfterBackward::keep) {
     detail::require_shape(loss.value(), 1, 1, "backward", "loss");
     releasing_ = after == AfterBackward::release;
@@ -242,11 +246,18 @@ class Tape {
     const Into<T> seed = slot(loss);
     if (!seed.wanted()) return;
     fill(*ctx_, T{1}, seed.view);
+    join();
     for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
-      if (step->output->has_grad) step->run(step->closure);
-      // Whatever used this output was recorded later and has run; an operator may have recorded several steps.
-      const bool last = std::next(step) == steps_.rend() || std::next(step)->output != step->output;
-      if (releasing_ && last) release(*step->output);
+      if (step->branch < 0) join();
+      ctx_->in_branch(step->branch, [&] {
+        if (step->output->has_grad) {
+          wait_for_writers(step->output->grad);
+          step->run(step->closure);
+        }
+        // Whatever used this output was recorded later and has run; an operator may have recorded several steps.
+        const bool last = std::next(step) == steps_.rend() || std::next(step)->output != step->output;
+        if (releasing_ && last) release(*step->output);
+      });
     }
   }
   /// Keeps the gradient of `x` readable after a backward pass that releases.
@@ -268,11 +279,19 @@ class Tape {
   struct FreeBlock {
     T* data;
     Index size;
+    int branch;  ///< that may use it; outside of branches all may be used
   };
+  static constexpr int neither = 2;
   struct Step {
     detail::Node<B>* output;
     void* closure;
     void (*run)(void*);
+    int branch;
+  };
+  /// What a branch has written to a gradient since the branches parted.
+  struct Written {
+    MatrixView<T> grad;
+    int branch;
   };
   detail::Node<B>& make_node(MatrixView<T> value, bool requires_grad, RowLayout layout = {}) {
     auto* node = new (host_.template allocate<detail::Node<B>>(1)) detail::Node<B>();
@@ -280,6 +299,7 @@ class Tape {
     node->layout = layout;
     node->rows = layout.empty() ? value.rows : detail::all_rows(layout);
     node->requires_grad = requires_grad;
+    node->branch = ctx_->branch();
     return *node;
   }
   void ensure_grad(detail::Node<B>& node) {
@@ -289,22 +309,44 @@ class Tape {
   }
   void release(detail::Node<B>& node) {
     if (!node.owned || node.value.size() <= page) return;
-    const auto give_back = [&](const MatrixView<T>& array) {
+    const auto give_back = [&](const MatrixView<T>& array, bool shared = false) {
       if (array.data == nullptr) return;
       detail::with_memory_errors("the tape's list of free arrays", [&] {
-        free_.push_back({array.data, array.size()});
+        free_.push_back({array.data, array.size(), shared ? neither : ctx_->branch()});
       });
     };
     give_back(node.value);
     if (node.lender == nullptr && node.borrowers == 0) give_back(node.grad);
-    if (node.lender != nullptr && --node.lender->borrowers == 0) give_back(node.lender->grad);
+    if (node.lender != nullptr && --node.lender->borrowers == 0)
+      give_back(node.lender->grad, node.lender->shared_loan && ctx_->branch() >= 0);
     node.owned = false;
+  }
+  /// From here on each branch may use what both have freed or written.
+  void join() {
+    ctx_->join();
+    written_.clear();
+    for (FreeBlock& block : free_) block.branch = -1;
+  }
+  /// In a branch: waits for the other if that has written to any of `grad` since they parted.
+  void wait_for_writers(const MatrixView<T>& grad) {
+    const int own = ctx_->branch();
+    if (own < 0 || grad.empty()) return;
+    const auto end = [](const MatrixView<T>& m) { return m.row(m.rows - 1) + m.cols; };
+    const auto meets = [&](const Written& w) {
+      return w.branch != own && std::less<>()(grad.data, end(w.grad)) && std::less<>()(w.grad.data, end(grad));
+    };
+    if (std::ranges::none_of(written_, meets)) return;
+    ctx_->wait_for_other_branch();
+    std::erase_if(written_, [&](const Written& w) { return w.branch != own; });
   }
   /// n elements of the smallest released block that holds them; null if there is none.
   T* reuse(Index n) {
     auto best = free_.end();
+    const int own = ctx_->branch();
     for (auto block = free_.begin(); block != free_.end(); ++block)
-      if (block->size >= n && (best == free_.end() || block->size < best->size)) best = block;
+      if (block->size >= n && (own < 0 || block->branch < 0 || block->branch == own) &&
+          (best == free_.end() || block->size < best->size))
+        best = block;
     if (best == free_.end()) return nullptr;
     T* const data = best->data;
     constexpr Index granule = static_cast<Index>(alignment / sizeof(T));
@@ -317,11 +359,16 @@ class Tape {
     }
     return data;
   }
-  /// The whole gradient of a node that is no slice.
-  Into<T> slot_of(detail::Node<B>& node) {
+  /// The whole gradient of a node that is no slice, of which an operator writes that of `part`.
+  Into<T> slot_of(detail::Node<B>& node, const MatrixView<T>& part) {
     ensure_grad(node);
     bool has_grad = node.parameters.empty() && node.has_grad;
     for (const Parameter<B>* p : node.parameters) has_grad = has_grad || p->has_grad;
+    if (ctx_->branch() >= 0) {
+      const MatrixView<T> grad = has_grad && node.parameters.size() < 2 ? node.grad_of(part) : node.grad;
+      wait_for_writers(grad);
+      if (!grad.empty()) written_.push_back({grad, ctx_->branch()});
+    }
     for (Parameter<B>* p : node.parameters) {
       if (has_grad && !p->has_grad) fill(*ctx_, T{0}, p->grad());
       p->has_grad = true;
@@ -337,6 +384,7 @@ class Tape {
   ListMemory list_memory_{host_};
   std::vector<Step> steps_;
   std::vector<FreeBlock> free_;
+  std::vector<Written> written_;
 };
 
 template <Backend B>

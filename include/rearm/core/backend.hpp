@@ -59,8 +59,9 @@ struct ProbeReduce {
 /// With these every operator and model runs (tests/support/minimal_backend.hpp has no more). It replaces generic
 /// code by further members, which that code looks for: the functions `rank_one_attention(_backward)`,
 /// `distinct_list`, `gather_spmm`, `spmm_of_rows`, `linear(_backward)` of tables in bfloat16, `factored_adam` and
-/// `rank_items`, the types `BatchSource` and `StepReplay`. Graphs of neighbors are built by algorithms for a kind of
-/// memory (`co_occurrence_neighbors`, `cosine_knn`, `user_knn`), the host's or a CUDA device's.
+/// `rank_items`, the types `BatchSource` and `StepReplay`. Its resources may know branches of a step
+/// (`Context::in_branch`). Graphs of neighbors are built by algorithms for a kind of memory
+/// (`co_occurrence_neighbors`, `cosine_knn`, `user_knn`), the host's or a CUDA device's.
 template <class B>
 concept Backend = requires(Context<B>& ctx, Index n, Out<B> c, In<B> a, CsrView<Real<B>> s, std::span<const Id> ids) {
   requires std::floating_point<Real<B>>;

@@ -7,6 +7,7 @@
 #include <rearm/core/communicator.hpp>
 #include <rearm/core/random.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -38,15 +39,63 @@ class Context {
     enter();
     return resources_;
   }
-  /// Workspace for the values and gradients of one step.
+  /// Workspace for the values and gradients of one step; in branch 1 a part of its own.
   Arena<Memory>& arena() noexcept {
     enter();
-    return arena_;
+    return arenas_[branch() > 0 ? 1 : 0];
+  }
+  /// Resets all of the workspace.
+  void reset_arena() {
+    join();
+    for (Arena<Memory>& part : arenas_) part.reset();
+  }
+  /// Bytes of all of the workspace.
+  std::size_t arena_capacity() const noexcept {
+    std::size_t sum = 0;
+    for (const Arena<Memory>& part : arenas_) sum += part.capacity();
+    return sum;
+  }
+  /// Changes whenever any part of the workspace moves.
+  std::size_t arena_generation() const noexcept {
+    std::size_t sum = 0;
+    for (const Arena<Memory>& part : arenas_) sum += part.generation();
+    return sum;
   }
   /// On a device: the calling thread's arrays are made on this context's device from now on. Making a context and every
   /// operator do so; with contexts of several devices in one thread, call it before a model is made for one of them.
   void enter() const noexcept {
     if constexpr (requires { resources_.enter(); }) resources_.enter();
+  }
+  /// f(), as a step's branch 0 or 1. A device may run the branches beside each other: each begins where the work
+  /// outside of both has ended, and that waits for both. So neither branch may use what the other makes, except that
+  /// both may add to a gradient on the tape, and operators that follow outside may use all. Elsewhere f() is simply
+  /// called, and the bits are the same. What is recorded on a tape in a branch also runs backward in it.
+  template <class F>
+  decltype(auto) in_branch(int branch, const F& f) {
+    if constexpr (has_branches) {
+      struct Back {
+        typename B::Resources& resources;
+        int before;
+        ~Back() { resources.set_branch(before); }
+      } const back{resources_, resources_.branch()};
+      resources_.set_branch(branch);
+      return f();
+    } else {
+      return f();
+    }
+  }
+  /// Which branch work belongs to now; -1 outside of both.
+  int branch() const noexcept {
+    if constexpr (has_branches) return resources_.branch();
+    return -1;
+  }
+  /// From now on work of either branch waits for that of both so far.
+  void join() const {
+    if constexpr (has_branches) resources_.join();
+  }
+  /// In a branch: from now on its work waits for what the other has been given so far.
+  void wait_for_other_branch() const {
+    if constexpr (has_branches) resources_.wait_for_other_branch();
   }
   std::uint64_t seed() const noexcept { return seed_; }
   void set_seed(std::uint64_t seed) noexcept { seed_ = seed; }
@@ -80,8 +129,9 @@ class Context {
   }
 
  private:
+  static constexpr bool has_branches = requires { B::Resources::n_branches; };
   typename B::Resources resources_;
-  Arena<Memory> arena_;
+  Arena<Memory> arenas_[has_branches ? 2 : 1];
   std::uint64_t seed_;
   Communicator* ranks_ = nullptr;
   std::map<Index, std::unique_ptr<const RowBlocks>> even_;

@@ -29,6 +29,7 @@ class FeatureTable {
     /// The weight whose gradient d_output^T table the optimizer adds in the same pass over the table; null if that is
     /// already done.
     Parameter<B>* fused_weight = nullptr;
+    int branch = -1;  ///< in which d_output was made (Context::in_branch)
   };
 
   std::string name;

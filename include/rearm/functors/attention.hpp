@@ -21,6 +21,9 @@ struct AttentionInput {
   DropoutMask mask;
   T keep_scale;
   Index first_row = 0;  ///< the number that the first row has for the mask
+  /// With dropout, n d words if not null: bit b of word i d + a tells whether weight (a, b) of node i was kept. A
+  /// backend that `keeps_attention_bits` writes them going forward and draws no random bits going back.
+  std::uint64_t* kept = nullptr;
 
   /// The factor of weight (a, b) of node i: 0 if it is dropped, else 1 / (1 - p).
   REARM_HD T multiplier(Index i, Index a, Index b) const {

@@ -6,6 +6,8 @@
 #include <rearm/functors/attention.hpp>
 #include <rearm/ops/elementwise.hpp>
 
+#include <cstdint>
+
 namespace rearm::REARM_ABI {
 
 /// Widest row that rank-one attention accepts.
@@ -14,42 +16,54 @@ inline constexpr Index max_attention_width = 1024;
 namespace detail {
 template <class T>
 functors::AttentionInput<T> attention_input(MatrixView<const T> q, MatrixView<const T> k, MatrixView<const T> v,
-                                            T scale, double p, RandomKey key, Index first_row) {
+                                            T scale, double p, RandomKey key, Index first_row, std::uint64_t* kept) {
   require_shape(k, q.rows, q.cols, "rank_one_attention", "k");
   require_shape(v, q.rows, q.cols, "rank_one_attention", "v");
   if (q.cols < 1 || q.cols > max_attention_width)
     throw ShapeError(
         message("rank_one_attention: rows of ", shape_string(q), " must have 1 to ", max_attention_width, " entries"));
   if (!(p >= 0 && p <= 1)) throw ConfigError(message("rank_one_attention: dropout = ", p, " must lie in [0, 1]"));
-  return {q, k, v, scale, p > 0, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p), first_row};
+  return {q,         k,   v, scale, p > 0, functors::DropoutMask::make(key, p), functors::DropoutMask::scale<T>(p),
+          first_row, kept};
 }
 }  // namespace detail
 
+/// Arena memory in which attention on `rows` rows of `cols` columns keeps which weights were dropped; null if the
+/// backend draws the bits again.
+template <Backend B>
+std::uint64_t* attention_bits(Context<B>& ctx, Index rows, Index cols, double p) {
+  if constexpr (requires { B::keeps_attention_bits(cols); })
+    if (p > 0 && B::keeps_attention_bits(cols)) return ctx.arena().template allocate<std::uint64_t>(rows * cols);
+  return nullptr;
+}
+
 /// For each row: out_a = sum_b softmax_b(scale q_a k_b) m_ab v_b, m the dropout mask over the weights (0 or 1/(1-p)).
 /// q, k, v, out n x d. The d x d weights of a row are never stored; n d^2
-/// exponentials. The mask is that of rows from number `first_row` on. Throws ShapeError, and ConfigError unless p lies
-/// in [0, 1].
+/// exponentials. The mask is that of rows from number `first_row` on; `kept`, if not null, is of `attention_bits`
+/// and filled for the backward pass. Throws ShapeError, and ConfigError unless p lies in [0, 1].
 template <Backend B>
 void rank_one_attention(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scale, double p, RandomKey key, Out<B> out,
-                        Index first_row = 0) {
+                        Index first_row = 0, std::uint64_t* kept = nullptr) {
   detail::require_shape(out, q.rows, q.cols, "rank_one_attention", "output");
-  const auto in = detail::attention_input<Real<B>>(q, k, v, scale, p, key, first_row);
+  const auto in = detail::attention_input<Real<B>>(q, k, v, scale, p, key, first_row, kept);
   if constexpr (requires { B::rank_one_attention(ctx, in, out); })
     B::rank_one_attention(ctx, in, out);
   else
     B::for_each(ctx, q.rows, functors::AttentionRow<Real<B>>{in, out});
 }
 
-/// Overwrites d_q, d_k, d_v, from the forward's operands, key and result. Recomputes weights and mask.
+/// Overwrites d_q, d_k, d_v, from the forward's operands, key and result. Recomputes weights, and without `kept` the
+/// mask.
 template <Backend B>
 void rank_one_attention_backward(Context<B>& ctx, In<B> q, In<B> k, In<B> v, Real<B> scale, double p, RandomKey key,
-                                 In<B> out, In<B> d_out, Out<B> d_q, Out<B> d_k, Out<B> d_v, Index first_row = 0) {
+                                 In<B> out, In<B> d_out, Out<B> d_q, Out<B> d_k, Out<B> d_v, Index first_row = 0,
+                                 std::uint64_t* kept = nullptr) {
   using T = Real<B>;
   detail::require_shape(d_q, q.rows, q.cols, "rank_one_attention_backward", "d_q");
   detail::require_shape(d_k, q.rows, q.cols, "rank_one_attention_backward", "d_k");
   detail::require_shape(d_v, q.rows, q.cols, "rank_one_attention_backward", "d_v");
   const functors::AttentionBackwardRow<T> row{
-      detail::attention_input<T>(q, k, v, scale, p, key, first_row), out, d_out, d_q, d_k, d_v};
+      detail::attention_input<T>(q, k, v, scale, p, key, first_row, kept), out, d_out, d_q, d_k, d_v};
   if constexpr (requires { B::rank_one_attention_backward(ctx, row); })
     B::rank_one_attention_backward(ctx, row);
   else

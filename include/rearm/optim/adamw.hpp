@@ -174,26 +174,30 @@ class AdamW {
     // Tables first: their gradient needs the projection weight as the backward pass saw it.
     auto moments = table_moments_.begin();
     for (FeatureTable<B>& table : parameters.tables()) {
-      if (table.trainable && table.has_grad()) {
-        const auto& grad = table.gradient();
-        Parameter<B>* const weight = grad.fused_weight;
-        Into<T> d_weight;
-        if (weight != nullptr) d_weight = weight->has_grad ? add_to(weight->grad()) : Into<T>(weight->grad());
-        if (weight != nullptr && table.blocks() != nullptr) {
-          Scratch<B> scratch(ctx);  // of this rank's rows
-          const MatrixView<T> part = scratch.template matrix<T>(weight->rows(), weight->cols());
-          factored_adam<B>(ctx, target(ctx, table, *moments), grad.d_output, grad.weight, part);
-          sum_over_ranks<B>(ctx, part);
-          scaled_copy<B>(ctx, T{1}, part, d_weight);
-        } else {
-          factored_adam(ctx, target(ctx, table, *moments), grad.d_output, grad.weight, d_weight);
-        }
-        if (weight != nullptr) weight->has_grad = true;
-      }
+      // Where its gradient was made, beside what the other branch still does.
+      if (table.trainable && table.has_grad())
+        ctx.in_branch(table.gradient().branch, [&] { update(ctx, table, *moments); });
       ++moments;
     }
     update(ctx, parameters);
     parameters.clear_gradients();
+  }
+  void update(Context<B>& ctx, FeatureTable<B>& table, AdamMoments<B>& moments) {
+    const auto& grad = table.gradient();
+    Parameter<B>* const weight = grad.fused_weight;
+    Into<T> d_weight;
+    if (weight != nullptr) d_weight = weight->has_grad ? add_to(weight->grad()) : Into<T>(weight->grad());
+    if (weight != nullptr && weight->has_grad) ctx.wait_for_other_branch();  // which may have written it
+    if (weight != nullptr && table.blocks() != nullptr) {
+      Scratch<B> scratch(ctx);  // of this rank's rows
+      const MatrixView<T> part = scratch.template matrix<T>(weight->rows(), weight->cols());
+      factored_adam<B>(ctx, target(ctx, table, moments), grad.d_output, grad.weight, part);
+      sum_over_ranks<B>(ctx, part);
+      scaled_copy<B>(ctx, T{1}, part, d_weight);
+    } else {
+      factored_adam(ctx, target(ctx, table, moments), grad.d_output, grad.weight, d_weight);
+    }
+    if (weight != nullptr) weight->has_grad = true;
   }
   functors::AdamTarget<T> target(const Context<B>& ctx, FeatureTable<B>& table, AdamMoments<B>& moments) const {
     functors::AdamTarget<T> out{rule(table.learning_rate_scale), {}, {}, {}};

@@ -64,25 +64,54 @@ __device__ Index width_of(const functors::AttentionInput<T>& in) {
   return D > 0 ? D : in.q.cols;
 }
 
-/// Calls f(b, multiplier of weight (a, b)) for all b, with one random draw for eight of them.
+/// Which of 64 columns are kept: bit b of two words. A random draw is for every eighth column, so a draw's bits are
+/// collected in place and shifted together.
+struct KeptBits {
+  std::uint32_t word[2] = {0, 0};
+  __device__ std::uint64_t all() const { return std::uint64_t{word[1]} << 32 | word[0]; }
+};
+
+/// Calls f(b, multiplier of weight (a, b)) for all b, with one random draw for eight of them. Returns, with D columns,
+/// which are kept.
 template <int D, class T, class F>
-__device__ void for_each_weight(const functors::AttentionInput<T>& in, Index i, Index a, const F& f) {
+__device__ std::uint64_t for_each_weight(const functors::AttentionInput<T>& in, Index i, Index a, const F& f) {
   const Index d = width_of<D>(in);
   if (!in.dropout) {
     REARM_UNROLL_BY(8)
     for (Index b = 0; b < d; ++b) f(b, T{1});
-    return;
+    return ~std::uint64_t{0};
   }
   const auto draws = static_cast<Index>(functors::DropoutMask::draws(d));
   const auto base = static_cast<std::uint64_t>(((in.first_row + i) * d + a) * draws);
+  KeptBits kept;
   REARM_UNROLL_BY(1)
   for (Index r = 0; r < draws; ++r) {
     const RandomBits draw = in.mask.key.noise(base + static_cast<std::uint64_t>(r));
+    KeptBits of_draw;
     REARM_UNROLL
     for (int half = 0; half < 8; ++half) {
       const Index b = r + half * draws;
-      if (b < d) f(b, in.mask.keep_half(draw, half) ? in.keep_scale : T{0});
+      if (b >= d) continue;
+      const bool keep = in.mask.keep_half(draw, half);
+      f(b, keep ? in.keep_scale : T{0});
+      if (D > 0) of_draw.word[half / 4] |= keep ? 1U << half % 4 * 8 : 0U;
     }
+    if (D > 0) REARM_UNROLL
+    for (int w = 0; w < 2; ++w) kept.word[w] |= of_draw.word[w] << r;
+  }
+  return kept.all();
+}
+/// The same for 64 columns of which it is known which are kept, in the same order.
+template <class T, class F>
+__device__ void for_each_kept_weight(const functors::AttentionInput<T>& in, std::uint64_t kept, const F& f) {
+  std::uint32_t word[2] = {static_cast<std::uint32_t>(kept), static_cast<std::uint32_t>(kept >> 32)};
+  REARM_UNROLL_BY(1)
+  for (Index r = 0; r < 8; ++r) {
+    REARM_UNROLL
+    for (int half = 0; half < 8; ++half)
+      f(r + half * 8, (word[half / 4] >> half % 4 * 8 & 1U) != 0 ? in.keep_scale : T{0});
+    REARM_UNROLL
+    for (std::uint32_t& w : word) w >>= 1;
   }
 }
 
@@ -100,17 +129,19 @@ REARM_KERNEL void attention_kernel(functors::AttentionInput<T> in, MatrixView<T>
     const T top = range.top(q);
     T sum{0};
     T value{0};
-    for_each_weight<D>(in, i, a, [&](Index b, T multiplier) {
+    const std::uint64_t kept = for_each_weight<D>(in, i, a, [&](Index b, T multiplier) {
       const T weight = Power<T>::of(q * k[b] - top);
       sum += weight;
       value += weight * multiplier * v[b];
     });
+    if (D > 0 && in.kept != nullptr) in.kept[i * d + a] = kept;
     out(i, a) = value / sum;
   }
 }
 
-/// Rows first: d_q and, in `inverse_sum`, 1 / sum of each row's exponentials. Then columns: d_k and d_v. With D columns
-/// the first pass tells the second which weights were kept; otherwise the random bits are drawn again.
+/// Rows first: d_q and, in `inverse_sum`, 1 / sum of each row's exponentials. Then columns: d_k and d_v. Which weights
+/// were kept is known from the forward pass (`AttentionInput::kept`), or with D columns the first pass tells the
+/// second; otherwise the random bits are drawn again.
 template <class T, int D>
 REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f, MatrixView<T> inverse_sum) {
   static_assert(D % warp_size == 0 && D <= 2 * warp_size, "one word of bits for all columns");
@@ -131,13 +162,18 @@ REARM_KERNEL void attention_backward_kernel(functors::AttentionBackwardRow<T> f,
     const T out = f.out(i, a);
     T sum{0};
     T d_q{0};
-    std::uint64_t kept = 0;
-    for_each_weight<D>(in, i, a, [&](Index b, T multiplier) {
+    const auto add = [&](Index b, T multiplier) {
       const T weight = Power<T>::of(q * k[b] - top);
       sum += weight;
       d_q += weight * (multiplier * v[b] - out) * k[b];
-      if (D > 0 && multiplier != T{0}) kept |= std::uint64_t{1} << b;
-    });
+    };
+    std::uint64_t kept = 0;
+    if (D == 2 * warp_size && in.kept != nullptr) {
+      kept = in.kept[i * d + a];
+      for_each_kept_weight(in, kept, add);
+    } else {
+      kept = for_each_weight<D>(in, i, a, add);
+    }
     (row == 0 ? kept_low : kept_high) = kept;
     const T inverse = T{1} / sum;
     f.d_q(i, a) = in.scale * f.d_out(i, a) * d_q * inverse;

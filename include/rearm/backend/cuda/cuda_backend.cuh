@@ -1,6 +1,6 @@
 #pragma once
 /// @file cuda_backend.cuh
-/// `CudaBackend<Scalar>`: one stream of one device, cuBLAS, cuSPARSE, CUB and kernels built from the shared functors.
+/// `CudaBackend<Scalar>`: one device, cuBLAS, cuSPARSE, CUB and kernels built from the shared functors.
 
 #include <rearm/backend/cuda/attention.cuh>
 #include <rearm/backend/cuda/index_list.cuh>
@@ -104,6 +104,8 @@ struct CudaBackend {
     return gpu::distinct_list(ctx.resources(), ctx.arena(), a, b, n_rows);
   }
 
+  /// Whether attention keeps which weights were dropped, a word a row.
+  static constexpr bool keeps_attention_bits(Index cols) { return cols == gpu::attention_width; }
   static void rank_one_attention(Context<CudaBackend>& ctx, const functors::AttentionInput<Scalar>& in,
                                  MatrixView<Scalar> out) {
     if (in.q.empty()) return;

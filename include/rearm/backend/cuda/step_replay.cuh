@@ -43,7 +43,7 @@ class CudaStepReplay {
   void run(std::uint32_t step, Index batch_size, AdamW<B>& optimizer, const F& f) {
     gpu::launch(ctx_->resources(), 1, 1, gpu::set_live_kernel, live_.data(),
                 gpu::LiveStep{step, optimizer.next_step()});
-    const std::size_t generation = ctx_->arena().generation();
+    const std::size_t generation = ctx_->arena_generation();
     const bool other_size = batch_size != batch_size_;
     if (other_size && batch_size_ != 0 && !last_was_other_) {  // one such batch: the last of an epoch
       last_was_other_ = true;
@@ -64,7 +64,7 @@ class CudaStepReplay {
     }
     if (graph_ == nullptr) {
       from_live(step, optimizer, f);
-      settled_ = ctx_->arena().generation() == generation_ ? settled_ + 1 : 0;
+      settled_ = ctx_->arena_generation() == generation_ ? settled_ + 1 : 0;
       return;
     }
     const gpu::DeviceGuard here = ctx_->resources().start();
@@ -132,6 +132,7 @@ class CudaStepReplay {
       REARM_CUDA_CHECK(cudaStreamBeginCapture(capture.stream, cudaStreamCaptureModeThreadLocal));
       capture.under_way = true;
       from_live(step, optimizer, f);
+      ctx_->join();
       gpu::check(capture.end(), "cudaStreamEndCapture");
       REARM_CUDA_CHECK(cudaGraphGetNodes(capture.recording, nullptr, &launches_));
       REARM_CUDA_CHECK(cudaGraphInstantiate(&graph_, capture.recording, 0));

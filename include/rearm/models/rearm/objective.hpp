@@ -64,22 +64,27 @@ class ReferenceObjective final : public Objective<B> {
   Var<B> contrast(const VarList<B>& modal, const BatchIds<B>& ids) const override {
     if (config_.cl_weight == 0 || modal.size() < 2) return {};
     Context<B>& ctx = modal.front().tape().context();
-    const auto between = [&](Index begin, Index n, std::span<const Id> a, std::span<const Id> b) {
-      const IndexList distinct = make_distinct_list(ctx, a, b, n);
-      return modality_contrast<B>(gathered(modal, begin, n, distinct), config_.cl_temperature, config_.cl_weight, true,
-                                  distinct.count);
+    const auto between = [&](int branch, Index begin, Index n, std::span<const Id> a, std::span<const Id> b) {
+      return ctx.in_branch(branch, [&] {
+        const IndexList distinct = make_distinct_list(ctx, a, b, n);
+        return modality_contrast<B>(gathered(modal, begin, n, distinct), config_.cl_temperature, config_.cl_weight,
+                                    true, distinct.count);
+      });
     };
-    const Var<B> of_items = between(ids.n_users, ids.n_items, ids.batch.positives, ids.batch.negatives);
-    return add(between(0, ids.n_users, ids.batch.users, {}), of_items);
+    const Var<B> of_items = between(1, ids.n_users, ids.n_items, ids.batch.positives, ids.batch.negatives);
+    return add(between(0, 0, ids.n_users, ids.batch.users, {}), of_items);
   }
   Var<B> orthogonality(const VarList<B>& modal, const BatchIds<B>& ids) const override {
     if (!config_.use_orthogonal || config_.ort_weight == 0 || modal.size() < 2) return {};
-    const auto among = [&](const VarList<B>& rows) {
-      return Objective<B>::over_pairs(
-          rows, config_.ort_weight, [](Var<B> a, Var<B> b, double share) { return batch_orthogonality(a, b, share); });
+    const auto among = [&](int branch, Index begin, Index n, const IndexList& rows) {
+      return modal.front().tape().context().in_branch(branch, [&] {
+        return Objective<B>::over_pairs(
+            gathered(modal, begin, n, rows), config_.ort_weight,
+            [](Var<B> a, Var<B> b, double share) { return batch_orthogonality(a, b, share); });
+      });
     };
-    const Var<B> of_items = among(gathered(modal, ids.n_users, ids.n_items, ids.positives));
-    return add(among(gathered(modal, 0, ids.n_users, ids.users)), of_items);
+    const Var<B> of_items = among(1, ids.n_users, ids.n_items, ids.positives);
+    return add(among(0, 0, ids.n_users, ids.users), of_items);
   }
   Var<B> l2(Tape<B>&, ParameterStore<B>&) const override { return {}; }
 

@@ -107,12 +107,14 @@ class Model {
 
   /// Section 4, from raw features to representations.
   Forward forward(Tape<B>& tape, const Step<B>& step) const {
+    // Users and items know nothing of each other until LightGCN: a branch of the step each.
+    Context<B>& ctx = tape.context();
     // 4.2.3  m = W_m x_m + b_m (3);  h = [id | m_1 | m_2 ...], h <- G h (4)
-    const Var<B> h_users = user_homograph_(concat<B>(user_parts(tape)));
-    const Var<B> h_items = item_homograph_(concat<B>(item_parts(tape)));
+    const Var<B> h_users = ctx.in_branch(0, [&] { return user_homograph_(concat<B>(user_parts(tape))); });
+    const Var<B> h_items = ctx.in_branch(1, [&] { return item_homograph_(concat<B>(item_parts(tape))); });
     // 4.2.4  attention between the dimensions of an item's features (5)-(9)
-    const VarList<B> items = attention_->items(split(h_items), step);
-    const VarList<B> users = attention_->users(split(h_users));
+    const VarList<B> items = ctx.in_branch(1, [&] { return attention_->items(split(h_items), step); });
+    const VarList<B> users = ctx.in_branch(0, [&] { return attention_->users(split(h_users)); });
     // 4.3    LightGCN on [users; items], every part at once (10)(11)
     const Var<B> nodes = propagate_mean(interaction(step.training), stacked(users, items), config_.n_ui_layers);
     VarList<B> modal = split(nodes);
@@ -190,8 +192,11 @@ class Model {
   }
   Var<B> activate_add(Var<B> x, Var<B> y) const { return prelu_add(x, x.tape().parameter(*slope_), y); }
   Var<B> share(Var<B> modal, Var<B> id) const {
-    const Var<B> users = (*user_meta_)(modal.rows(0, n_users_), id.rows(0, n_users_));
-    return concat_rows<B>({users, (*item_meta_)(modal.rows(n_users_, n_items_), id.rows(n_users_, n_items_))});
+    const auto of = [&](int branch, const MetaNetwork<B>& meta, Index begin, Index n) {
+      return modal.tape().context().in_branch(branch, [&] { return meta(modal.rows(begin, n), id.rows(begin, n)); });
+    };
+    const Var<B> users = of(0, *user_meta_, 0, n_users_);
+    return concat_rows<B>({users, of(1, *item_meta_, n_users_, n_items_)});
   }
   Embeddings<B> by_kind(const Forward& f) const {
     return {f.representation.rows(0, n_users_), f.representation.rows(n_users_, n_items_)};

@@ -33,7 +33,10 @@
   X(cudaErrorNotSupported, 801, "operation not supported")                                                  \
   X(cudaErrorStreamCaptureUnsupported, 900, "operation not permitted when stream is capturing")             \
   X(cudaErrorStreamCaptureInvalidated, 901, "operation failed due to a previous error during capture")      \
+  X(cudaErrorStreamCaptureMerge, 902, "operation would result in a merge of separate capture sequences")    \
   X(cudaErrorStreamCaptureUnmatched, 903, "capture was not initiated in this stream")                       \
+  X(cudaErrorStreamCaptureUnjoined, 904, "capturing stream has unjoined work")                              \
+  X(cudaErrorStreamCaptureIsolation, 905, "dependency created on uncaptured work in another stream")        \
   X(cudaErrorStreamCaptureImplicit, 906,                                                                    \
     "operation would make the legacy stream depend on a capturing blocking stream")                         \
   X(cudaErrorCapturedEvent, 907, "operation not permitted on an event last recorded in a capturing stream") \
@@ -112,19 +115,33 @@ namespace emulated_cuda {
 
 using Work = std::function<void()>;
 
+// A piece of recorded work, or a wait between streams (without work): its stream's number among those of the recording,
+// the stream's node before it, and what the wait is for.
+inline constexpr std::size_t none = ~std::size_t{0};
+struct Node {
+  Work work;
+  std::size_t stream;
+  std::size_t before;
+  std::size_t awaited;
+};
+
 struct Capture {
   CUstream_st* origin;
   cudaStreamCaptureMode mode;
   std::thread::id thread;
   bool valid;
-  std::vector<Work> nodes;
+  std::vector<Node> nodes;
+  std::vector<CUstream_st*> streams;  // in the order in which they joined
 };
 
 struct EventState {
-  unsigned pending = 0;           // records which have not run
-  CUstream_st* stream = nullptr;  // of the last record
-  bool recorded = false, captured = false;
+  unsigned long long records = 0, run = 0;  // called for, and come to pass
+  CUstream_st* stream = nullptr;            // of the last record
+  bool recorded = false;
+  std::shared_ptr<Capture> capture;  // that the last record is part of
+  std::size_t node = none;           // the last before it
   std::chrono::steady_clock::time_point time;
+  bool pending() const { return records != run; }
 };
 
 }  // namespace emulated_cuda
@@ -133,16 +150,17 @@ struct CUstream_st {
   unsigned flags;
   int device;
   std::shared_ptr<emulated_cuda::Capture> capture;
+  std::size_t last = emulated_cuda::none;  // node that it has recorded
 };
 struct CUevent_st {
   unsigned flags;
   std::shared_ptr<emulated_cuda::EventState> state;  // queued work may outlive the event
 };
 struct CUgraph_st {
-  std::vector<emulated_cuda::Work> nodes;
+  std::vector<emulated_cuda::Node> nodes;
 };
 struct CUgraphExec_st {
-  std::shared_ptr<const std::vector<emulated_cuda::Work>> nodes;
+  std::shared_ptr<const std::vector<emulated_cuda::Node>> nodes;
 };
 using cudaStream_t = CUstream_st*;
 using cudaEvent_t = CUevent_st*;
@@ -171,6 +189,11 @@ struct Counters {
   unsigned long long launches, copies_to_host, copies_to_device, allocations, synchronizations, graph_launches,
       sparse_products;  // of the library, recorded ones too
 };
+
+// In which order a graph's nodes run, within what was recorded: as they were recorded, or, as far as nothing keeps one
+// waiting, those of the first stream before those of the others, or the other way round. A program that lacks a wait
+// between two streams computes something else in one of the last two.
+enum class GraphOrder { recorded, first_stream, last_stream };
 
 inline constexpr std::size_t heap_bytes = std::size_t{16} << 30, alignment = 256, large_page = std::size_t{2} << 20;
 inline constexpr std::size_t round_up(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
@@ -204,6 +227,9 @@ struct Runtime {
 
   cudaError_t failure = cudaSuccess;  // of every call
   int n_devices = 1;
+  GraphOrder graph_order = GraphOrder::recorded;
+  int skipped_wait = -1;  // of a graph's waits between streams, as a fault to be found
+  int last_graph_waits = 0;
   Counters counters{};
 
   Runtime() {
@@ -316,13 +342,54 @@ struct Runtime {
       if (!copies && stream->device != current_device) return cudaErrorInvalidResourceHandle;
       if (stream->capture != nullptr) {
         if (!stream->capture->valid) return cudaErrorStreamCaptureInvalidated;
-        stream->capture->nodes.push_back(std::move(work));
+        record(*stream, std::move(work));
         return cudaSuccess;
       }
     }
     const int device = stream == nullptr ? current_device : stream->device;
     queue.push_back({stream, copies ? all_devices : 1U << device, std::move(work)});
     return cudaSuccess;
+  }
+
+  static void record(CUstream_st& stream, Work work, std::size_t awaited = none) {
+    Capture& capture = *stream.capture;
+    const auto rank = std::ranges::find(capture.streams, &stream) - capture.streams.begin();
+    capture.nodes.push_back({std::move(work), static_cast<std::size_t>(rank), stream.last, awaited});
+    stream.last = capture.nodes.size() - 1;
+  }
+  // Whether all that a stream has recorded comes before what the origin would record next.
+  static bool joined(const Capture& capture, const CUstream_st& stream) {
+    std::vector<bool> before(capture.nodes.size() + 1);
+    const auto at = [&](std::size_t n) { return n == none ? capture.nodes.size() : n; };
+    before[at(capture.origin->last)] = true;
+    for (std::size_t n = capture.nodes.size(); n-- > 0;)  // a node comes after earlier ones alone
+      if (before[n]) before[at(capture.nodes[n].before)] = before[at(capture.nodes[n].awaited)] = true;
+    return stream.last == none || before[stream.last];
+  }
+  void run_graph(const std::vector<Node>& nodes) const {
+    std::vector<bool> done(nodes.size());
+    std::size_t skipped = none;
+    int wait = 0;
+    for (std::size_t n = 0; n < nodes.size(); ++n)
+      if (!nodes[n].work && wait++ == skipped_wait) skipped = n;
+    const auto ready = [&](std::size_t n) {
+      const Node& node = nodes[n];
+      return !done[n] && (node.before == none || done[node.before]) &&
+             (node.awaited == none || done[node.awaited] || n == skipped);
+    };
+    for (std::size_t left = nodes.size(); left > 0; --left) {
+      std::size_t next = nodes.size();
+      for (std::size_t n = 0; n < nodes.size(); ++n) {
+        if (!ready(n)) continue;
+        const bool better = next == nodes.size() ||
+                            (graph_order == GraphOrder::first_stream && nodes[n].stream < nodes[next].stream) ||
+                            (graph_order == GraphOrder::last_stream && nodes[n].stream > nodes[next].stream);
+        if (better) next = n;
+        if (graph_order == GraphOrder::recorded) break;
+      }
+      if (nodes[next].work) nodes[next].work();
+      done[next] = true;
+    }
   }
 
   bool capturing(cudaStream_t stream) const { return streams.contains(stream) && stream->capture != nullptr; }
@@ -380,6 +447,11 @@ inline void set_memory_limit(std::size_t bytes) { runtime().limit = std::min(byt
 // From now on every call fails with `failure`, as without a device or a driver; with cudaSuccess none does.
 inline void set_failure(cudaError_t failure) { runtime().failure = failure; }
 inline void set_devices(int n) { runtime().n_devices = std::min(n, most_devices); }
+inline void set_graph_order(GraphOrder order) { runtime().graph_order = order; }
+// Graphs run without their wait number `n` between streams; -1: with all.
+inline void skip_wait(int n) { runtime().skipped_wait = n; }
+// How many there are in the graph instantiated last.
+inline int last_graph_waits() { return runtime().last_graph_waits; }
 
 inline void poison(char* p, std::size_t bytes) {
   std::memset(p, 0xFF, bytes);
@@ -708,18 +780,31 @@ inline cudaError_t cudaStreamQuery(cudaStream_t stream) {
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned = 0) {
   return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
     if (event == nullptr || (stream != nullptr && !r.streams.contains(stream))) return cudaErrorInvalidResourceHandle;
-    if (!event->state->captured && stream != nullptr && stream->capture == nullptr && event->state->pending != 0) {
+    const auto& state = *event->state;
+    const bool captured = state.capture != nullptr, capturing = stream != nullptr && stream->capture != nullptr;
+    if (!captured && capturing && state.recorded) {
+      stream->capture->valid = false;
+      return cudaErrorStreamCaptureIsolation;
+    }
+    if (!captured) {
+      if (capturing || stream == nullptr || !state.pending()) return cudaSuccess;
       return r.enqueue(
           stream,
-          [&r, state = event->state] {
-            r.run([&](const auto& entry) { return entry.stream == state->stream; },
-                  [&] { return state->pending != 0; });
+          [&r, state = event->state, stream_of = state.stream, record = state.records] {
+            r.run([&](const auto& entry) { return entry.stream == stream_of; }, [&] { return state->run < record; });
           },
           true);
     }
-    if (!event->state->captured || stream == nullptr || stream->capture != nullptr) return cudaSuccess;
-    if (r.captures.size() != 1) return cudaErrorNotSupported;
-    stream->capture = r.captures.front();
+    if (stream == nullptr || std::ranges::find(r.captures, state.capture) == r.captures.end())
+      return cudaErrorCapturedEvent;
+    if (!state.capture->valid) return cudaErrorStreamCaptureInvalidated;
+    if (capturing && stream->capture != state.capture) return cudaErrorStreamCaptureMerge;
+    if (!capturing) {
+      stream->capture = state.capture;
+      stream->capture->streams.push_back(stream);
+      stream->last = emulated_cuda::none;
+    }
+    r.record(*stream, nullptr, state.node);
     return cudaSuccess;
   });
 }
@@ -739,22 +824,24 @@ inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream = null
   return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
     if (event == nullptr) return cudaErrorInvalidResourceHandle;
     if (r.capturing(stream)) {  // it orders the graph and records no time
-      event->state->captured = true;
-      return stream->capture->valid ? cudaSuccess : cudaErrorStreamCaptureInvalidated;
+      if (!stream->capture->valid) return cudaErrorStreamCaptureInvalidated;
+      event->state->capture = stream->capture;
+      event->state->node = stream->last;
+      return cudaSuccess;
     }
     const auto state = event->state;
     const cudaError_t error = r.enqueue(
         stream,
         [state] {
-          --state->pending;
+          ++state->run;
           state->time = std::chrono::steady_clock::now();
         },
         true);
     if (error != cudaSuccess) return error;
-    ++state->pending;
+    ++state->records;
     state->stream = stream;
     state->recorded = true;
-    state->captured = false;
+    state->capture = nullptr;
     return cudaSuccess;
   });
 }
@@ -762,9 +849,9 @@ inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
     if (event == nullptr) return cudaErrorInvalidResourceHandle;
     if (r.spoils_capture()) return cudaErrorStreamCaptureUnsupported;
-    if (event->state->captured) return cudaErrorCapturedEvent;
+    if (event->state->capture != nullptr) return cudaErrorCapturedEvent;
     ++r.counters.synchronizations;
-    r.run_while([&] { return event->state->pending != 0; });
+    r.run_while([&] { return event->state->pending(); });
     return cudaSuccess;
   });
 }
@@ -772,8 +859,8 @@ inline cudaError_t cudaEventQuery(cudaEvent_t event) {
   return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
     if (event == nullptr) return cudaErrorInvalidResourceHandle;
     if (r.spoils_capture()) return cudaErrorStreamCaptureUnsupported;
-    if (event->state->captured) return cudaErrorCapturedEvent;
-    if (event->state->pending == 0) return cudaSuccess;
+    if (event->state->capture != nullptr) return cudaErrorCapturedEvent;
+    if (!event->state->pending()) return cudaSuccess;
     int count = 1;
     r.run_while([&] { return count-- > 0; });
     return cudaErrorNotReady;
@@ -785,7 +872,7 @@ inline cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, 
         ((start->flags | end->flags) & cudaEventDisableTiming) != 0) {
       return cudaErrorInvalidResourceHandle;
     }
-    if (start->state->pending != 0 || end->state->pending != 0) return cudaErrorNotReady;
+    if (start->state->pending() || end->state->pending()) return cudaErrorNotReady;
     *milliseconds = std::chrono::duration<float, std::milli>(end->state->time - start->state->time).count();
     return cudaSuccess;
   });
@@ -797,7 +884,8 @@ inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCapture
     if (stream == nullptr) return cudaErrorStreamCaptureUnsupported;
     if (!r.streams.contains(stream)) return cudaErrorInvalidResourceHandle;
     if (stream->capture != nullptr) return cudaErrorInvalidValue;
-    stream->capture.reset(new emulated_cuda::Capture{stream, mode, std::this_thread::get_id(), true, {}});
+    stream->capture.reset(new emulated_cuda::Capture{stream, mode, std::this_thread::get_id(), true, {}, {stream}});
+    stream->last = emulated_cuda::none;
     r.captures.push_back(stream->capture);
     return cudaSuccess;
   });
@@ -812,11 +900,14 @@ inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph)
     if (capture->mode != cudaStreamCaptureModeRelaxed && capture->thread != std::this_thread::get_id()) {
       return cudaErrorStreamCaptureWrongThread;
     }
-    for (const cudaStream_t other : r.streams) {
-      if (other->capture == capture) other->capture = nullptr;
+    bool all_joined = true;
+    for (const cudaStream_t other : capture->streams) {
+      all_joined = all_joined && r.joined(*capture, *other);
+      other->capture = nullptr;
     }
     std::erase(r.captures, capture);
     if (!capture->valid) return cudaErrorStreamCaptureInvalidated;
+    if (!all_joined) return cudaErrorStreamCaptureUnjoined;
     *graph = new CUgraph_st{std::move(capture->nodes)};
     return cudaSuccess;
   });
@@ -831,9 +922,11 @@ inline cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureS
   });
 }
 inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long = 0) {
-  return emulated_cuda::call([&](auto&) {
+  return emulated_cuda::call([&](emulated_cuda::Runtime& r) {
     if (executable == nullptr || graph == nullptr) return cudaErrorInvalidValue;
-    *executable = new CUgraphExec_st{std::make_shared<const std::vector<emulated_cuda::Work>>(graph->nodes)};
+    r.last_graph_waits = static_cast<int>(
+        std::ranges::count_if(graph->nodes, [](const emulated_cuda::Node& node) { return node.work == nullptr; }));
+    *executable = new CUgraphExec_st{std::make_shared<const std::vector<emulated_cuda::Node>>(graph->nodes)};
     return cudaSuccess;
   });
 }
@@ -845,16 +938,15 @@ inline cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stre
       return cudaErrorStreamCaptureUnsupported;
     }
     ++r.counters.graph_launches;
-    return r.enqueue(stream, [nodes = executable->nodes] {
-      for (const emulated_cuda::Work& node : *nodes) node();
-    });
+    return r.enqueue(stream, [&r, nodes = executable->nodes] { r.run_graph(*nodes); });
   });
 }
-// Every piece of work is a node; which ones, nobody may ask.
+// Every piece of work is a node, a wait is none; which ones, nobody may ask.
 inline cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* n) {
   return emulated_cuda::call([&](auto&) {
     if (graph == nullptr || n == nullptr || nodes != nullptr) return cudaErrorInvalidValue;
-    *n = graph->nodes.size();
+    *n = static_cast<std::size_t>(
+        std::ranges::count_if(graph->nodes, [](const emulated_cuda::Node& node) { return node.work != nullptr; }));
     return cudaSuccess;
   });
 }
