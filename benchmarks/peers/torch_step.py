@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One REARM training step (reference variant, trainable features) in PyTorch, timed beside rearm's.
 
-  torch_step.py SHAPE [--ours RESULTS.json] [--device cpu|cuda] [--tf32] [--threads N] [--steps N] [--no-compile]
+  torch_step.py SHAPE [--ours RESULTS.json] [--device cpu|cuda] [--tf32] [--threads N] [--steps N] [--no-compile] [--static]
 
 SHAPE is the folder that `rearm_benchmarks --export=SHAPE` wrote: pairs, widths and the three graphs, so both programs
 multiply by the same matrices. RESULTS.json is what Google Benchmark wrote with --benchmark_out. Written the way one
