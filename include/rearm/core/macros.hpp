@@ -26,8 +26,8 @@
 #endif
 
 // Before a short loop with constant bounds in a kernel: its arrays stay in registers. BY(n): before any other, for n
-// rounds at once, one by one with 1.
-#if defined(__CUDACC__)
+// rounds at once, one by one with 1. For the device alone: nvcc's host compiler does not know it.
+#if defined(__CUDA_ARCH__)
 #define REARM_TEXT(text) #text
 #define REARM_UNROLL _Pragma("unroll")
 #define REARM_UNROLL_BY(n) _Pragma(REARM_TEXT(unroll n))

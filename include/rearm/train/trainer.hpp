@@ -302,8 +302,8 @@ class Trainer {
   bool is_shared() const { return blocks_.users != nullptr && model_.parameters().shared(); }
   /// Throws ShapeError where ranks share a model and not its embeddings, or only those of users or of items.
   void require_shared(const Embeddings<B>& e) const {
-    for (const Var<B>& x : {e.users, e.items})
-      if (x.layout().size() != (is_shared() ? 1U : 0U))
+    for (const Var<B>* x : {&e.users, &e.items})  // of the variables themselves nvcc makes no list
+      if (x->layout().size() != (is_shared() ? 1U : 0U))
         throw ShapeError(
             "a model's parameters and its embeddings of users and of items must all be shared by ranks, or none");
   }
