@@ -111,7 +111,7 @@ class SharedPairSampler {
   struct Key {  ///< all differ
     std::uint64_t random;
     std::int64_t pair;
-    auto operator<=>(const Key&) const = default;
+    auto operator<=>(const Key&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 reads a 0 in it
   };
   static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
   bool owns(Id user) const { return user >= first_user_ && user < first_user_ + excluded_.rows(); }
