@@ -262,13 +262,9 @@ Var<B> sum_of_squares(Var<B> x, Real<B> alpha = 1) {
 /// ||X||_F, the root of the sum of squares, 1 x 1. Its gradient at a zero matrix is 0.
 template <Backend B>
 Var<B> frobenius_norm(Var<B> x) {
-  using T = Real<B>;
   Tape<B>& tape = x.tape();
-  Context<B>& ctx = tape.context();
   const Var<B> y = tape.make(1, 1, x.requires_grad());
-  dot_sum<B>(ctx, T{1}, x.value(), x.value(), y.value());
-  if (!x.layout().empty()) sum_over_ranks<B>(ctx, y.value());
-  B::for_each(ctx, 1, functors::RootRow<T>{y.value()});
+  frobenius_norm<B>(tape.context(), x.value(), y.value(), !x.layout().empty());
   tape.record(y,
               [=, t = &tape] { frobenius_norm_backward<B>(t->context(), x.value(), y.value(), y.grad(), t->slot(x)); });
   return y;

@@ -4,6 +4,7 @@
 
 #include <rearm/core/matrix.hpp>
 
+#include <cstddef>
 #include <span>
 #include <vector>
 
@@ -14,6 +15,10 @@ namespace rearm::REARM_ABI {
 struct Batch {
   std::vector<Id> users, positives, negatives;
   Index size() const noexcept { return static_cast<Index>(users.size()); }
+  void resize(Index n, Index n_negatives) {
+    for (auto* ids : {&users, &positives}) ids->resize(static_cast<std::size_t>(n));
+    negatives.resize(static_cast<std::size_t>(n * n_negatives));
+  }
 };
 
 /// A batch in a backend's memory. A `Batch` is one in host memory.

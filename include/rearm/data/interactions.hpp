@@ -63,19 +63,30 @@ inline void append(Interactions& pairs, const Interactions& more) {
   pairs.items.insert(pairs.items.end(), more.items.begin(), more.items.end());
 }
 
-/// The pairs whose user is one of [begin, begin + n), users numbered from there.
-inline Interactions pairs_of_users(const Interactions& pairs, Index begin, Index n) {
-  const auto inside = [=](Id user) { return user >= begin && user < begin + n; };
-  const auto size = static_cast<std::size_t>(std::ranges::count_if(pairs.users, inside));
+namespace detail {
+
+/// The pairs whose user (`kind` &Interactions::users) or item is one of [begin, begin + n), numbered from there.
+inline Interactions pairs_inside(const Interactions& pairs, std::vector<Id> Interactions::*kind, Index begin, Index n) {
+  const std::vector<Id>& ids = pairs.*kind;
+  const auto inside = [=](Id id) { return id >= begin && id < begin + n; };
+  const auto size = static_cast<std::size_t>(std::ranges::count_if(ids, inside));
   Interactions out;
   out.users.reserve(size);
   out.items.reserve(size);
-  for (std::size_t e = 0; e < pairs.users.size(); ++e)
-    if (inside(pairs.users[e])) {
-      out.users.push_back(static_cast<Id>(pairs.users[e] - begin));
+  for (std::size_t e = 0; e < ids.size(); ++e)
+    if (inside(ids[e])) {
+      out.users.push_back(pairs.users[e]);
       out.items.push_back(pairs.items[e]);
     }
+  for (Id& id : out.*kind) id -= static_cast<Id>(begin);
   return out;
+}
+
+}  // namespace detail
+
+/// The pairs whose user is one of [begin, begin + n), users numbered from there.
+inline Interactions pairs_of_users(const Interactions& pairs, Index begin, Index n) {
+  return detail::pairs_inside(pairs, &Interactions::users, begin, n);
 }
 
 /// The items of each user.
@@ -98,17 +109,7 @@ inline Adjacency users_by_item(const Interactions& pairs, Index n_items) {
 }
 /// Of items [begin, begin + n): row i is item begin + i.
 inline Adjacency users_by_item(const Interactions& pairs, Index begin, Index n) {
-  const auto inside = [=](Id item) { return item >= begin && item < begin + n; };
-  const auto size = static_cast<std::size_t>(std::ranges::count_if(pairs.items, inside));
-  Interactions own;
-  own.users.reserve(size);
-  own.items.reserve(size);
-  for (std::size_t e = 0; e < pairs.items.size(); ++e)
-    if (inside(pairs.items[e])) {
-      own.users.push_back(pairs.users[e]);
-      own.items.push_back(static_cast<Id>(pairs.items[e] - begin));
-    }
-  return users_by_item(own, n);
+  return users_by_item(detail::pairs_inside(pairs, &Interactions::items, begin, n), n);
 }
 
 }  // namespace rearm::REARM_ABI

@@ -104,31 +104,29 @@ TopK<typename B::Scalar> recommend(Context<B>& ctx, ConstView<typename B::Scalar
 
 namespace detail {
 
-/// f(lists, users) with the lists of the users who have a relevant item, as long as the largest cutoff, which
-/// rank(users, length) makes.
-template <Backend B, class Rank, class F>
-auto with_lists(Index n_users, Index n_items, const Adjacency& relevant, std::span<const Index> ks,
-                std::span<const Metric> metrics, const Rank& rank, const F& f)
-    -> decltype(f(ConstView<Id>(), std::vector<Id>())) try {
-  require_rows(relevant, n_users, n_items, "the relevant items");
+/// The users who have a relevant item, ascending.
+inline std::vector<Id> users_to_rank_for(const Adjacency& relevant) {
   std::vector<Id> users;
   for (Index u = 0; u < relevant.rows(); ++u)
     if (relevant.degree(u) > 0) users.push_back(static_cast<Id>(u));
-  if (users.empty()) throw DataError("evaluate: no user has a relevant item; the split to be evaluated is empty");
-  for (const Index k : ks) require_cutoff(k);
-  if (ks.empty() || metrics.empty()) return {};
-  const TopK<typename B::Scalar> lists = rank(users, *std::ranges::max_element(ks));
-  return f(lists.ids.view(), users);
-} catch (const std::bad_alloc&) {
-  throw_out_of_memory("evaluating");
+  return users;
 }
+
+/// f(lists, users) with the lists of the users who have a relevant item, as long as the largest cutoff.
 template <Backend B, class F>
 auto with_lists(Context<B>& ctx, ConstView<typename B::Scalar> user_rows, ConstView<typename B::Scalar> item_rows,
                 const Adjacency* masked, const Adjacency& relevant, std::span<const Index> ks,
-                std::span<const Metric> metrics, const F& f) {
-  return with_lists<B>(
-      user_rows.rows, item_rows.rows, relevant, ks, metrics,
-      [&](std::span<const Id> users, Index k) { return recommend<B>(ctx, user_rows, users, item_rows, masked, k); }, f);
+                std::span<const Metric> metrics, const F& f) -> decltype(f(ConstView<Id>(), std::vector<Id>())) try {
+  require_rows(relevant, user_rows.rows, item_rows.rows, "the relevant items");
+  const std::vector<Id> users = users_to_rank_for(relevant);
+  if (users.empty()) throw DataError("evaluate: no user has a relevant item; the split to be evaluated is empty");
+  for (const Index k : ks) require_cutoff(k);
+  if (ks.empty() || metrics.empty()) return {};
+  const TopK<typename B::Scalar> lists =
+      recommend<B>(ctx, user_rows, users, item_rows, masked, *std::ranges::max_element(ks));
+  return f(lists.ids.view(), users);
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory("evaluating");
 }
 
 }  // namespace detail

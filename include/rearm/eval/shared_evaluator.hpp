@@ -34,9 +34,7 @@ MetricValues evaluate_shared(Context<B>& ctx, In<B> user_rows, In<B> item_rows, 
   static_assert(B::Memory::host_accessible);
   Communicator& ranks = *item_blocks.ranks;
   detail::require_rows(relevant, user_rows.rows, item_blocks.rows(), "the relevant items");
-  std::vector<Id> users;
-  for (Index u = 0; u < relevant.rows(); ++u)
-    if (relevant.degree(u) > 0) users.push_back(static_cast<Id>(u));
+  const std::vector<Id> users = detail::users_to_rank_for(relevant);
   auto n_users = static_cast<Index>(users.size());
   ranks.sum(std::span<Index>(&n_users, 1));
   if (n_users == 0) throw DataError("evaluate: no user has a relevant item; the split to be evaluated is empty");

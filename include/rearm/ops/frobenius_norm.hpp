@@ -4,14 +4,17 @@
 
 #include <rearm/functors/frobenius_norm.hpp>
 #include <rearm/ops/elementwise.hpp>
+#include <rearm/ops/ranks.hpp>
 
 namespace rearm::REARM_ABI {
 
-/// norm (1 x 1) = ||X||_F = sqrt(sum_ij x_ij^2); 0 for an empty matrix.
+/// norm (1 x 1) = ||X||_F = sqrt(sum_ij x_ij^2); 0 for an empty matrix. If `shared`, x has a rank's rows of an X that
+/// ranks share.
 template <Backend B>
-void frobenius_norm(Context<B>& ctx, In<B> x, Out<B> norm) {
+void frobenius_norm(Context<B>& ctx, In<B> x, Out<B> norm, bool shared = false) {
   detail::require_shape(norm, 1, 1, "frobenius_norm", "norm");
   dot_sum(ctx, Real<B>{1}, x, x, norm);
+  if (shared) sum_over_ranks<B>(ctx, norm);
   B::for_each(ctx, 1, functors::RootRow<Real<B>>{norm});
 }
 

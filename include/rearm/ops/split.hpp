@@ -42,7 +42,8 @@ IndexList ascending_list(Context<B>& ctx, const Id* ids, Index n) {
 template <Backend B>
 class SendLists {
  public:
-  SendLists(Context<B>& ctx) : ctx_(ctx), n_(ctx.ranks()->size()), counts_(ctx.arena().template allocate<Index>(n_)) {
+  explicit SendLists(Context<B>& ctx)
+      : ctx_(ctx), n_(ctx.ranks()->size()), counts_(ctx.arena().template allocate<Index>(n_)) {
     std::fill_n(counts_, n_, Index{0});
   }
   void count(int rank) { ++counts_[rank]; }
@@ -176,7 +177,7 @@ void split_gather_backward(Context<B>& ctx, const SplitList& list, In<B> d_y, In
   const Out<B> rows = scratch.template matrix<T>(list.rows(), d_y.cols);
   collect_gradients<B>(ctx, list, T{1}, d_y, rows);
   if (d_x.write == Write::overwrite) fill(ctx, T{0}, d_x.view);
-  B::for_each(ctx, list.own.size, functors::AddToRow<T>{rows, list.own.ids, d_x.view});
+  scatter_add<B>(ctx, list.own, rows.row_block(0, list.own.size), d_x.view);
 }
 
 /// The rows of a matrix that is zero but for the distinct ids of a split list, as the columns of a rank's block of a

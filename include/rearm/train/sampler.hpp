@@ -84,8 +84,7 @@ class PairSampler {
   bool next(Batch& batch) {
     if (next_ >= n_pairs()) return false;
     const Index n = std::min(batch_size_, n_pairs() - next_);
-    for (auto* ids : {&batch.users, &batch.positives}) ids->resize(static_cast<std::size_t>(n));
-    batch.negatives.resize(static_cast<std::size_t>(n * n_negatives_));
+    batch.resize(n, n_negatives_);
     const functors::NegativeDraw negative{excluded_.offsets.data(), excluded_.ids.data(), n_items_,
                                           RandomKey{seed_, functors::negative_stream, epoch_}};
     for (Index r = 0; r < n; ++r, ++next_) {

@@ -95,8 +95,7 @@ class SharedPairSampler {
     }
     for (Index& count : counts) count *= width;
     ranks_->all_gather(ids_.data(), counts);
-    for (auto* ids : {&batch.users, &batch.positives}) ids->resize(static_cast<std::size_t>(n));
-    batch.negatives.resize(static_cast<std::size_t>(n * n_negatives_));
+    batch.resize(n, n_negatives_);
     for (Index slot = 0; slot < n; ++slot) {
       const Id* const from = ids_.data() + slot * width;
       const Index position = positions_[at(slot)];
