@@ -21,6 +21,7 @@ int main() {
   // The context holds threads, workspace and seed; the model builds its graphs from the train pairs and the features.
   rearm::Context<B> ctx({}, settings.train.seed);
   std::printf("%s\n", rearm::choose_weights(ctx, data, settings.model).c_str());
+  std::printf("%s\n", rearm::choose_attention(ctx, data, settings.model).c_str());
   rearm::Model<B> model(ctx, data, settings.model);
   rearm::TrainOptions options;
   options.on_epoch = [](const rearm::EpochReport& r) {

@@ -18,7 +18,11 @@ template <template <class> class M>
 std::string choose_settings([[maybe_unused]] Context<CpuBackend<float>>& ctx, [[maybe_unused]] const Dataset& data,
                             [[maybe_unused]] ModelConfig<M>& config,
                             [[maybe_unused]] const std::set<std::string>& set) {
-  if constexpr (requires { choose_weights(ctx, data, config, set); }) return choose_weights(ctx, data, config, set);
+  if constexpr (requires { choose_weights(ctx, data, config, set); }) {
+    const std::string weights = choose_weights(ctx, data, config, set),
+                      attention = choose_attention(ctx, data, config, set);
+    return weights.empty() || attention.empty() ? weights + attention : weights + '\n' + attention;
+  }
   return {};
 }
 

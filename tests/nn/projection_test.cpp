@@ -28,8 +28,10 @@ struct Fixture {
   Matrix<float> features;
   std::unique_ptr<Projection<Double>> projection;
 
-  explicit Fixture(Features kind, bool rounded = false, Index cols = width)
+  explicit Fixture(Features kind, bool rounded = false, Index cols = width, bool normalize = false)
       : features(random_matrix<float>(n_items, cols, 2)) {
+    if (normalize)
+      for (Index c = 0; c < cols; ++c) features(1, c) = 0;  // which has no direction
     Dataset data;
     data.n_users = n_users;
     data.n_items = n_items;
@@ -39,6 +41,7 @@ struct Fixture {
     FeatureConfig config;
     config.kind = kind;
     config.bfloat16_tables = rounded;
+    config.normalize = normalize;
     config.residual_learning_rate_scale = 3.0;
     projection = std::make_unique<Projection<Double>>(ctx, store, modality, data, config, dim, &mean);
   }
@@ -82,6 +85,43 @@ TEST_CASE("all three kinds of features start from the same embeddings, up to rou
                            });
                   }));
     }
+}
+
+TEST_CASE(
+    "normalized features have length 1, rows of zeros stay, and users have the mean of what their items have then") {
+  for (const bool rounded : {false, true}) {
+    CAPTURE(rounded);
+    Fixture f(Features::trainable, rounded, width, true);
+    const auto wide = [](const DoubleTable& table) {
+      return table.with_values([](auto values) {
+        Matrix<double> out(values.rows, values.cols);
+        const auto here = to_host(values);
+        for (Index e = 0; e < out.size(); ++e) {
+          if constexpr (std::is_same_v<decltype(values), ConstView<BFloat16>>)
+            out.data()[e] = static_cast<double>(to_float(here.data()[e]));
+          else
+            out.data()[e] = static_cast<double>(here.data()[e]);
+        }
+        return out;
+      });
+    };
+    const double near = rounded ? 1e-2 : 1e-12;
+    const Matrix<double> items = wide(f.table("item_features.image"));
+    for (Index i = 0; i < n_items; ++i) {
+      const double length = std::sqrt(sum_of(width, [&](Index c) {
+        return static_cast<double>(f.features(i, c)) * static_cast<double>(f.features(i, c));
+      }));
+      for (Index c = 0; c < width; ++c)
+        CHECK(items(i, c) ==
+              doctest::Approx(i == 1 ? 0.0 : static_cast<double>(f.features(i, c)) / length).epsilon(near));
+    }
+    const Matrix<double> users = wide(f.table("user_features.image"));
+    const Matrix<double> mean = dense(random_csr<double>(n_users, n_items, 0.5, 1));
+    for (Index u = 0; u < n_users; ++u)
+      for (Index c = 0; c < width; ++c)
+        CHECK(users(u, c) ==
+              doctest::Approx(sum_of(n_items, [&](Index i) { return mean(u, i) * items(i, c); })).epsilon(near));
+  }
 }
 
 TEST_CASE("users' features in bfloat16 are their items' mean in every block of columns") {

@@ -197,11 +197,13 @@ TEST_CASE("without a preset weights are chosen on validation, said once, kept, a
   const char* said = "modality weights chosen by what each graph alone tells of validation: ";
   const test::Finished first = bench.train("out", {"--epochs", "1", "--users-modality-weights", "0.15,0.85"});
   CHECK(test::has(first.out, std::string(said) + "items "));
+  CHECK(test::has(first.out, "attention is "));
   const json model = bench.result("out")["settings"]["model"];
   CHECK(model["users"]["modality_weights"] == json({0.15, 0.85}));
   CHECK(model["items"]["modality_weights"].size() == 2);
   const test::Finished resumed = bench.train("out", {"--epochs", "2", "--resume"});
   CHECK_FALSE(test::has(resumed.out, said));
+  CHECK_FALSE(test::has(resumed.out, "attention is "));
   CHECK(bench.result("out")["settings"]["model"] == model);
   CHECK_FALSE(test::has(bench.train("preset", {"--epochs", "1", "--preset", "baby"}).out, said));
   CHECK_FALSE(test::has(bench.train("other", {"--epochs", "1", "--use-sim", "false"}).out, said));

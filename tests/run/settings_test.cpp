@@ -87,7 +87,7 @@ TEST_CASE("JSON keeps every field") {
     CHECK(read == empty);
     value = before;
   });
-  CHECK(n_fields == 48);
+  CHECK(n_fields == 51);
   const RearmSettings changed = all_changed();
   RearmSettings read;
   update_settings(read, json::parse(to_json(changed).dump()));
@@ -129,6 +129,9 @@ TEST_CASE("flat settings of version 0.1 are understood, all forty") {
   s.train.warmup_epochs = RearmSettings().train.warmup_epochs;
   s.train.edge_keep = RearmSettings().train.edge_keep;
   s.train.edge_sampling = RearmSettings().train.edge_sampling;
+  s.model.features.normalize = RearmSettings().model.features.normalize;
+  s.model.id_std = RearmSettings().model.id_std;
+  s.model.use_attention = RearmSettings().model.use_attention;
   const json flat = json::parse(test::version_0_1_settings(s).dump());
   CHECK(flat.size() == 40);
   RearmSettings read;

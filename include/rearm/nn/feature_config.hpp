@@ -24,6 +24,7 @@ struct EnumNames<Features> {
 struct FeatureConfig {
   Features kind = Features::trainable;
   std::vector<std::string> modalities;
+  bool normalize = false;
   double residual_learning_rate_scale = 1;
   bool bfloat16_tables = false;
 
@@ -33,6 +34,7 @@ struct FeatureConfig {
   static void fields(Self& c, F&& f) {
     f(Field{"features", "trainable, frozen, or residual (frozen plus a trainable embedding)"}, c.kind);
     f(Field{"modalities", "use only these modalities; empty for all of the data set"}, c.modalities);
+    f(Field{"normalize_features", "scale each item's raw features to length 1, modality by modality"}, c.normalize);
     f(Field{"residual_learning_rate_scale", "factor on the learning rate of the residual embeddings", above(0)},
       c.residual_learning_rate_scale);
     f(Field{"bfloat16_tables", "store raw features in bfloat16; trainable ones with stochastic rounding"},

@@ -20,6 +20,7 @@ namespace rearm::REARM_ABI {
 /// Items: X W_i^T + b_i. Users: the mean of their items' raw features, W_u, b_u. With `trainable` features both X and
 /// the users' means are parameters of their own; with fixed ones the users' projection is R_mean (X W_u^T) + b_u, the
 /// same numbers without ever forming an n_users x width array. `residual` adds a free embedding, zero at the start.
+/// With `normalize` each item's raw features have length 1, so that those of another scale do not outweigh the ids.
 /// With `bfloat16_tables` the raw features, X and the users' means, are kept in bfloat16.
 template <Backend B>
 class Projection {
@@ -41,7 +42,7 @@ class Projection {
     };
     items_ = table("item_features.", data.n_items, blocks.items);
     items_->trainable = items_->persistent = trainable;
-    fill_features(*items_, modality);
+    fill_features(*items_, modality, config.normalize);
     if (trainable) {
       users_ = table("user_features.", data.n_users, blocks.users);
       fill_users(ctx);

@@ -76,6 +76,8 @@ inline StoredSettings read_settings(const SafetensorsFile& file, const std::file
   if (former) {  // what it had no choice of
     json.emplace("watch", "recall@20");
     json.emplace("warmup_epochs", 0.0);
+    json.emplace("normalize_features", false);
+    json.emplace("id_std", 0.1);
   }
   return {former ? "rearm" : require_metadata(file, path, "model"), std::move(json)};
 }

@@ -75,4 +75,32 @@ TEST_CASE("a modality without information gets no weight, and weights that were 
   CHECK(none.users.modality_weights.empty());
 }
 
+TEST_CASE("features attend where they tell as much of validation as co-occurrence") {
+  SyntheticSettings sparse;
+  sparse.n_users = 1000;
+  sparse.n_items = 800;
+  sparse.pairs_per_user = 5;
+  Context<B> ctx({.threads = 1}, 3);
+  RearmConfig config;
+  const std::string used = choose_attention(ctx, make_synthetic(sparse), config);
+  INFO(used);
+  CHECK(test::has(used, "attention is used"));
+  CHECK(config.use_attention);
+  const Dataset data = data_with_noise();
+  RearmConfig noisy = config;
+  noisy.users.modality_weights = noisy.items.modality_weights = {0.0, 1.0};
+  CHECK(test::has(choose_attention(ctx, data, noisy), "attention is left out"));
+  CHECK_FALSE(noisy.use_attention);
+  RearmConfig given = config;
+  CHECK(choose_attention(ctx, data, given, {"model.use_attention"}).empty());
+  CHECK(given == config);
+  given.use_co = false;  // nothing to compare with
+  CHECK(choose_attention(ctx, data, given).empty());
+  given = preset("baby").model;
+  given.variant = Variant::paper;  // has it in print
+  given.features.kind = Features::frozen;
+  CHECK(choose_attention(ctx, data, given).empty());
+  CHECK(given.use_attention);
+}
+
 }  // namespace models_rearm_choose_weights_test

@@ -47,6 +47,8 @@ TEST_CASE("presets are trained as published, and without one nothing of validati
     CHECK(published.train.warmup_epochs == 0);
     CHECK(published.train.epochs == 2000);
     CHECK(published.model.features == FeatureConfig{});
+    CHECK(published.model.id_std == 0.1);
+    CHECK(published.model.use_attention);
     CHECK(published.model.use_meta);
     CHECK(published.model.use_orthogonal);
   }
@@ -66,6 +68,7 @@ TEST_CASE("every rule names its field") {
       {"rank", [](RearmConfig& c) { c.rank = 0; }},
       {"rank", [](RearmConfig& c) { c.rank = c.embedding_dim; }},
       {"embedding_dim", [](RearmConfig& c) { c.embedding_dim = 0; }},
+      {"id_std", [](RearmConfig& c) { c.id_std = 0; }},
       {"n_ui_layers", [](RearmConfig& c) { c.n_ui_layers = -1; }},
       {"dropout_self", [](RearmConfig& c) { c.dropout_self = 1.1; }},
       {"dropout_cross", [](RearmConfig& c) { c.dropout_cross = -0.1; }},

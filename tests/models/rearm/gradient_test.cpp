@@ -102,6 +102,7 @@ TEST_CASE("ablations: finite differences without each part") {
   SUBCASE("no co-occurrence") { c.use_co = false; }
   SUBCASE("no similarity") { c.use_sim = false; }
   SUBCASE("no homographs") { c.users.use = c.items.use = false; }
+  SUBCASE("no attention") { c.use_attention = false; }
   SUBCASE("no meta network") { c.use_meta = false; }
   SUBCASE("no contrast") { c.cl_weight = 0; }
   check_model({tiny_data(), s}, 7);

@@ -51,11 +51,12 @@ struct HomographConfig {
 };
 
 /// Defaults are for data of one's own, found by search on validation (docs/benchmarks.md); choose_weights fits the
-/// modalities' weights to a data set. The published settings are presets.
+/// modalities' weights, and whether they attend, to a data set. The published settings are presets.
 struct RearmConfig {
   Variant variant = Variant::reference;
-  FeatureConfig features = {.kind = Features::residual, .modalities = {}};
+  FeatureConfig features = {.kind = Features::residual, .modalities = {}, .normalize = true};
   int embedding_dim = 64;
+  double id_std = 0.01;
   int n_ui_layers = 2;
   int rank = 3;
   double dropout_self = 0.4;
@@ -63,6 +64,7 @@ struct RearmConfig {
   HomographConfig users = {.k = 40, .co_weight = 0.5, .modality_weights = {}};
   HomographConfig items;
   bool use_precomputed_knn = true;
+  bool use_attention = true;
   // ablations (paper, Table 3); all on is the whole model, as in the presets
   bool use_co = true;
   bool use_sim = true;
@@ -81,6 +83,7 @@ struct RearmConfig {
     f(Field{"variant", "reference (the authors' program) or paper (the equations as printed)"}, c.variant);
     FeatureConfig::fields(c.features, f);
     f(Field{"embedding_dim", "width of every embedding", between(1, 1024)}, c.embedding_dim);
+    f(Field{"id_std", "standard deviation of the initial ids, which are normal", above(0)}, c.id_std);
     f(Field{"n_ui_layers", "LightGCN layers on the interaction graph", between(0, 100)}, c.n_ui_layers);
     f(Field{"rank", "rank of the meta network's maps, less than embedding_dim", at_least(1)}, c.rank);
     f(Field{"dropout_self", "dropout probability of the self-attention weights", between(0, 1)}, c.dropout_self);
@@ -89,6 +92,9 @@ struct RearmConfig {
     f(Field{"items", "item homograph"}, c.items);
     f(Field{"use_precomputed_knn", "take item neighbors from <modality>_knn<k>_{idx,cos}.npy if the folder has them"},
       c.use_precomputed_knn);
+    f(Field{"use_attention",
+            "attention between the dimensions of the items' features, with its layer norm and activations"},
+      c.use_attention);
     f(Field{"use_co", "use the co-occurrence part of both homographs"}, c.use_co);
     f(Field{"use_sim", "use the similarity part of both homographs"}, c.use_sim);
     f(Field{"use_meta", "use the meta network"}, c.use_meta);
@@ -175,7 +181,8 @@ inline RearmSettings published() {
   s.train.learning_rate = 5e-5;
   s.train.weight_decay = 5e-4;
   s.train.epochs = 2000;
-  s.model.features.kind = Features::trainable;
+  s.model.features = {.kind = Features::trainable, .modalities = {}};
+  s.model.id_std = 0.1;
   s.model.n_ui_layers = 4;
   s.model.use_meta = s.model.use_orthogonal = true;
   s.model.cl_weight = 5e-6;

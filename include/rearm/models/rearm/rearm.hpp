@@ -63,15 +63,15 @@ class Model {
     graphs_.item_homograph = share_rows(std::move(graphs_.item_homograph), {blocks_.items}, {blocks_.items});
     user_id_ = &parameters_.add("user_id", n_users_, d_, blocks_.users);
     item_id_ = &parameters_.add("item_id", n_items_, d_, blocks_.items);
-    init_normal(*user_id_, 0.1, seed);
-    init_normal(*item_id_, 0.1, seed);
+    init_normal(*user_id_, config.id_std, seed);
+    init_normal(*item_id_, config.id_std, seed);
     for (const Modality& m : data.modalities) {
       names_.push_back(m.name);
       projections_.emplace_back(ctx, parameters_, m, data, config.features, d_, &user_mean_, blocks_);
     }
     slope_ = &parameters_.add("prelu", 1, 1);
     init_constant(*slope_, 0.25);
-    attention_ = std::make_unique<Attention<B>>(parameters_, names_, config, seed, *slope_);
+    if (config.use_attention) attention_ = std::make_unique<Attention<B>>(parameters_, names_, config, seed, *slope_);
     if (config.use_meta) {
       const auto n_modalities = static_cast<Index>(names_.size());
       user_meta_ = std::make_unique<MetaNetwork<B>>(parameters_, "user_meta", n_modalities, config, seed);
@@ -113,8 +113,10 @@ class Model {
     const Var<B> h_users = ctx.in_branch(0, [&] { return user_homograph_(concat<B>(user_parts(tape))); });
     const Var<B> h_items = ctx.in_branch(1, [&] { return item_homograph_(concat<B>(item_parts(tape))); });
     // 4.2.4  attention between the dimensions of an item's features (5)-(9)
-    const VarList<B> items = ctx.in_branch(1, [&] { return attention_->items(split(h_items), step); });
-    const VarList<B> users = ctx.in_branch(0, [&] { return attention_->users(split(h_users)); });
+    const VarList<B> items = ctx.in_branch(
+        1, [&] { return attention_ == nullptr ? split(h_items) : attention_->items(split(h_items), step); });
+    const VarList<B> users =
+        ctx.in_branch(0, [&] { return attention_ == nullptr ? split(h_users) : attention_->users(split(h_users)); });
     // 4.3    LightGCN on [users; items], every part at once (10)(11)
     const Var<B> nodes = propagate_mean(interaction(step.training), stacked(users, items), config_.n_ui_layers);
     VarList<B> modal = split(nodes);
