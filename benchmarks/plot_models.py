@@ -11,11 +11,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-COLORS = {"exclude_train": "#1f6fb4", "exclude_all": "#b0b0b0"}
-LABELS = {
-    "exclude_train": "negatives outside train",
-    "exclude_all": "negatives outside train, valid and test; settings of Baby",
-}
+COLORS = {"before": "#1f6fb4", "here": "#b0b0b0"}
+LABELS = {"before": "settings: the model's defaults, or Baby's", "here": "settings found on this data's validation split"}
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
@@ -24,10 +21,10 @@ if __name__ == "__main__":
         rows = sorted(csv.DictReader(f), key=lambda row: float(row["recall@20"]))
     matplotlib.rcParams.update({"svg.hashsalt": "rearm", "font.size": 10})
     figure, axis = plt.subplots(figsize=(7, 4.2))
-    for negatives, color in COLORS.items():
-        chosen = [i for i, row in enumerate(rows) if row["negatives"] == negatives]
+    for settings, color in COLORS.items():
+        chosen = [i for i, row in enumerate(rows) if row["settings"] == settings]
         values = [float(rows[i]["recall@20"]) for i in chosen]
-        bars = axis.barh(chosen, values, color=color, label=LABELS[negatives])
+        bars = axis.barh(chosen, values, color=color, label=LABELS[settings])
         axis.bar_label(bars, [f"{v:.4f}" for v in values], padding=3, fontsize=9)
     axis.set_yticks(range(len(rows)), [row["model"] for row in rows])
     axis.set_xlim(0, 0.118)
