@@ -239,6 +239,28 @@ TEST_CASE("a batch or graphs that do not belong to the data set are refused") {
 #endif
 }
 
+TEST_CASE("ids start as wide as the settings say, and without attention there are none of its parameters") {
+  const Dataset data = tiny_data();
+  RearmSettings s = tiny_settings();
+  s.model.id_std = 0.1;
+  Context<B> ctx(test_options(1), s.train.seed);
+  Model<B> narrow(ctx, data, s.model);
+  REQUIRE(narrow.parameters().find("layer_norm.weight") != nullptr);
+  s.model.id_std = 0.4;
+  s.model.use_attention = false;
+  Model<B> wide(ctx, data, s.model);
+  for (const char* name : {"user_id", "item_id"}) {
+    const auto small = to_host(narrow.parameters().find(name)->value());
+    const auto large = to_host(wide.parameters().find(name)->value());
+    for (Index e = 0; e < small.size(); ++e)
+      CHECK(large.data()[e] == doctest::Approx(4 * small.data()[e]).epsilon(1e-12));
+  }
+  for (const auto& parameter : wide.parameters()) {
+    CHECK(parameter.name.find("attention") == std::string::npos);
+    CHECK(parameter.name.find("layer_norm") == std::string::npos);
+  }
+}
+
 TEST_CASE("embeddings are the rows of the representation, users first, and a step has dropout only when it trains") {
   const Dataset data = tiny_data();
   for (const RearmSettings& s : {tiny_settings(), paper_settings()}) {
