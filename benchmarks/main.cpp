@@ -2,6 +2,7 @@
 // flags.
 #include <benchmarks/benchmarks.hpp>
 #include <benchmarks/support/export_shape.hpp>
+#include <examples/cli/openblas.hpp>
 
 #include <rearm/data/load_dataset.hpp>
 
@@ -51,6 +52,7 @@ std::string text(double rate, const char* unit) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  rearm::cli::use_best_openblas(argv);
   std::string folder;
   int threads = 0;
   bool scaling = false;

@@ -1,5 +1,6 @@
 // The commands of the program `rearm`: prepares data; trains, evaluates and recommends with any model.
 #include "commands.hpp"
+#include "openblas.hpp"
 #include "own_models.hpp"
 #include "program.hpp"
 #include "ranks.hpp"
@@ -9,6 +10,7 @@
 #include <algorithm>
 
 int rearm::cli::run(int argc, char** argv) {
+  use_best_openblas(argv);
   CLI::App app("Multi-modal graph recommendation.", "rearm");
   app.require_subcommand(1);
   app.set_version_flag("--version", "rearm " REARM_VERSION_STRING, "print the version");

@@ -13,8 +13,9 @@ TrainingOutcome run_training_on_cpu(Context<Cpu>& ctx, const ModelEntry& entry, 
   });
 }
 
-TrainResult train_in_memory(Context<Cpu>& ctx, const ModelEntry& entry, const Dataset& data, TrainOptions options) {
-  return Trainer<Cpu>(ctx, entry.make(ctx, data, {}), data, entry.train(), std::move(options)).run();
+TrainResult train_in_memory(Context<Cpu>& ctx, const ModelEntry& entry, const Dataset& data, TrainOptions options,
+                            const GraphOptions& graphs) {
+  return Trainer<Cpu>(ctx, entry.make(ctx, data, graphs), data, entry.train(), std::move(options)).run();
 }
 
 }  // namespace rearm::cli

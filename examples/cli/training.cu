@@ -32,6 +32,10 @@ struct MakeModel {
     return AnyRecommender<B>(std::make_shared<M<B>>(ctx, data, settings.model, graphs));
   }
 };
+AnyRecommender<B> make_model(const SettingsRecord& record, Context<B>& ctx, const Dataset& data,
+                             const GraphOptions& graphs) {
+  return with_model<AllModels>(record.model, MakeModel{record, ctx, data, graphs});
+}
 
 }  // namespace
 
@@ -49,9 +53,17 @@ TrainingOutcome run_training_on_cuda(const CudaRun& run, TrainingJob job) {
   Context<B> ctx(options(run), job.train.seed);
   const SettingsRecord record = job.settings;
   const auto make = [&](Context<B>& c, const Dataset& data, const GraphOptions& graphs) {
-    return with_model<AllModels>(record.model, MakeModel{record, c, data, graphs});
+    return make_model(record, c, data, graphs);
   };
   return run_training<B>(ctx, std::move(job), make);
+}
+
+TrainResult train_in_memory_on_cuda(const CudaRun& run, const ModelEntry& entry, const Dataset& data,
+                                    TrainOptions train_options, const GraphOptions& graphs, std::string& name) {
+  Context<B> ctx(options(run), entry.train().seed);
+  name = ctx.resources().device_name();
+  const SettingsRecord record = record_settings(entry.name(), entry.settings());
+  return Trainer<B>(ctx, make_model(record, ctx, data, graphs), data, entry.train(), std::move(train_options)).run();
 }
 
 }  // namespace rearm::cli

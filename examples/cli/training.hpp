@@ -65,8 +65,9 @@ TrainingOutcome run_training(Context<B>& ctx, TrainingJob job, const Make& make)
 
 /// With the settings that the entry holds.
 TrainingOutcome run_training_on_cpu(Context<Cpu>& ctx, const ModelEntry& entry, TrainingJob job);
-/// Without files and checkpoints.
-TrainResult train_in_memory(Context<Cpu>& ctx, const ModelEntry& entry, const Dataset& data, TrainOptions options);
+/// Without files of a run and checkpoints.
+TrainResult train_in_memory(Context<Cpu>& ctx, const ModelEntry& entry, const Dataset& data, TrainOptions options,
+                            const GraphOptions& graphs = {});
 
 /// Settings of a GPU run that are not the model's.
 struct CudaRun {
@@ -82,6 +83,9 @@ int cuda_devices();
 void require_cuda(const CudaRun& run);
 /// Builds the graphs there, too.
 TrainingOutcome run_training_on_cuda(const CudaRun& run, TrainingJob job);
+/// As train_in_memory; `name` becomes the device's.
+TrainResult train_in_memory_on_cuda(const CudaRun& run, const ModelEntry& entry, const Dataset& data,
+                                    TrainOptions options, const GraphOptions& graphs, std::string& name);
 #else
 inline int cuda_devices() { return 0; }
 inline void require_cuda(const CudaRun&) {
@@ -90,6 +94,11 @@ inline void require_cuda(const CudaRun&) {
       "cpu");
 }
 inline TrainingOutcome run_training_on_cuda(const CudaRun& run, TrainingJob) {
+  require_cuda(run);
+  return {};
+}
+inline TrainResult train_in_memory_on_cuda(const CudaRun& run, const ModelEntry&, const Dataset&, TrainOptions,
+                                           const GraphOptions&, std::string&) {
   require_cuda(run);
   return {};
 }

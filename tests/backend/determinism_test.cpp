@@ -6,7 +6,9 @@
 
 #include <rearm/functors/adam.hpp>
 
+#include <cstdlib>
 #include <cstring>
+#include <string>
 
 namespace backend_determinism_test {
 
@@ -51,6 +53,22 @@ TEST_CASE_TEMPLATE("gemm split by rows, by columns and inside", T, REARM_TEST_SC
             gemm(ctx, op_a, op_b, T(0.3), a.view(), b.view(), {out, write});
           });
       }
+}
+
+TEST_CASE("OpenBLAS's kernels use the processor's vectors, whether it knows the processor or not") {
+  const auto kernels = [](const char* loaded, bool avx2, bool avx512) {
+    const char* const better = cpu::wider_openblas_kernels(loaded, avx2, avx512);
+    return std::string(better == nullptr ? "" : better);
+  };
+  CHECK(kernels("Prescott", true, true) == "SkylakeX");
+  CHECK(kernels("Zen", true, true) == "SkylakeX");
+  CHECK(kernels("Prescott", true, false) == "Haswell");
+  CHECK(kernels("Haswell", true, false).empty());
+  CHECK(kernels("Nehalem", false, false).empty());
+  CHECK(kernels("SapphireRapids", true, true).empty());
+  CHECK(kernels("of tomorrow", true, true).empty());
+  // This program has started itself again, if it had to.
+  CHECK((cpu::better_openblas_kernels() == nullptr || std::getenv("OPENBLAS_CORETYPE") != nullptr));
 }
 
 TEST_CASE("products on two threads at once do not disturb each other, again and again") {

@@ -5,6 +5,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include "examples/cli/openblas.hpp"
 #include "tests/support/quiet_reporter.hpp"
 
 #include <cstdio>
@@ -23,6 +24,7 @@ REGISTER_LISTENER("count_cases", 0, CountCases);
 }  // namespace
 
 int main(int argc, char** argv) {
+  rearm::cli::use_best_openblas(argv);
   const int status = doctest::Context(argc, argv).run();
   if (found > 0 || status != 0) return status;
   std::fputs("no test case passes these filters\n", stderr);

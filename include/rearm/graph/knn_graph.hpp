@@ -23,8 +23,8 @@ namespace detail {
 
 /// What computes cosines, for keys of the cache: a device rounds otherwise than the CPU, whose backends need no name.
 template <Backend B>
-std::string_view cosine_arithmetic() {
-  return B::Memory::host_accessible ? std::string_view() : B::name();
+std::string_view cosine_arithmetic(const GraphOptions& options) {
+  return B::Memory::host_accessible || options.of_any_backend ? std::string_view() : B::name();
 }
 
 /// All features, in double.
@@ -50,7 +50,7 @@ Csr<double> knn_cosines(Context<B>& ctx, const Modality& modality, Index k, cons
   const auto key = [&] {
     ContentHash hash;
     hash.add(std::string_view("rearm knn cosines 1"));
-    hash.add(detail::cosine_arithmetic<B>());
+    hash.add(detail::cosine_arithmetic<B>(options));
     hash.add(sizeof(Real<B>));
     hash.add(k);
     detail::add_features(hash, features);

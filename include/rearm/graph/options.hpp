@@ -13,6 +13,9 @@ namespace rearm::REARM_ABI {
 
 struct GraphOptions {
   std::filesystem::path cache_dir;  ///< where built graphs are cached; empty: nowhere
+  /// Take from the cache what any backend has put there. A device's cosines are rounded otherwise than the CPU's, so
+  /// that each keeps its own, unless backends are to be compared on the same graphs.
+  bool of_any_backend = false;
   /// Called before each stage with its name and the fraction of stages finished, and at the end with 1.
   std::function<void(std::string_view stage, double fraction)> progress;
   /// Upper limit on memory for the items' cosines, the CPU's fast way to the users' neighbors (`user_knn`).

@@ -26,8 +26,14 @@ TEST_CASE("presets hold the published settings") {
   CHECK(sports.model.items == HomographConfig{true, 5, 2, 0.2, {0.2, 0.8}});
   CHECK(preset("baby").model.users.modality_weights == std::vector<double>{0.2, 0.8});
   CHECK(preset("clothing").model.cl_temperature == 0.03);
-  CHECK(has(error_of<ConfigError>([] { preset("books"); }), "baby, sports, clothing or synthetic"));
-  for (const char* name : {"baby", "sports", "clothing"}) {
+  // Another schedule, and nothing of validation or test among the negatives; the rest is Baby's.
+  RearmSettings fast = preset("baby-fast");
+  CHECK(fast.train.negatives == Negatives::exclude_train);
+  CHECK(fast.model.features == FeatureConfig{.kind = Features::residual, .modalities = {}, .normalize = true});
+  fast.model.features = preset("baby").model.features;
+  CHECK(fast.model == preset("baby").model);
+  CHECK(has(error_of<ConfigError>([] { preset("books"); }), "baby, baby-fast, sports, clothing or synthetic"));
+  for (const char* name : {"baby", "baby-fast", "sports", "clothing"}) {
     CHECK_NOTHROW(validate(preset(name).model, 2));
     CHECK_NOTHROW(check_limits(preset(name).train));
   }

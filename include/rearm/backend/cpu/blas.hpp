@@ -13,9 +13,39 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <mutex>
+#include <string_view>
 
 namespace rearm::REARM_ABI::cpu {
+
+/// The kernels of OpenBLAS (its name for them) for a processor with these instructions, where those that it has loaded
+/// have narrower vectors; otherwise null. Names that are not known are taken for the best.
+constexpr const char* wider_openblas_kernels(std::string_view loaded, bool avx2_and_fma, bool avx512) {
+  constexpr std::array avx2 = {"Haswell", "Zen", "Excavator"};
+  constexpr std::array narrow = {"Unknown",   "Katmai",       "Coppermine", "Northwood",  "Prescott",    "Banias",
+                                 "Atom",      "Core2",        "Penryn",     "Dunnington", "Nehalem",     "Athlon",
+                                 "Opteron",   "Nano",         "Bobcat",     "Generic",    "Sandybridge", "Bulldozer",
+                                 "Barcelona", "Opteron_SSE3", "Piledriver", "Steamroller"};
+  const bool is_narrow = std::ranges::find(narrow, loaded) != narrow.end();
+  if (avx512 && (is_narrow || std::ranges::find(avx2, loaded) != avx2.end())) return "SkylakeX";
+  return avx2_and_fma && is_narrow ? "Haswell" : nullptr;
+}
+
+/// What the environment variable OPENBLAS_CORETYPE should be on this processor; null where nothing is gained by it, or
+/// another BLAS or Eigen multiplies. An OpenBLAS older than the processor does not know it and may take the kernels of
+/// one of 2004 (0.3.21 of Debian 12 on a Xeon of 2023), with which training takes twice as long. It chooses before
+/// `main` begins, so a program that sets the variable has to start itself again.
+inline const char* better_openblas_kernels() {
+#if defined(REARM_HAS_OPENBLAS_THREADS) && defined(__x86_64__)
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+  return wider_openblas_kernels(openblas_get_corename(), avx2, avx512);
+#else
+  return nullptr;
+#endif
+}
 
 /// Some BLAS libraries and Eigen start threads of their own; the context owns the threads, so they are limited to one.
 /// Throws ConfigError for an OpenBLAS built without threads: it has no locks, so products on several of our threads

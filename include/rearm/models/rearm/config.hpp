@@ -194,13 +194,22 @@ inline RearmSettings published() {
 }  // namespace detail
 
 /// Published settings of the authors' program (baby, sports, clothing), or settings for make_synthetic()'s data, found
-/// by a small search on its validation split (synthetic).
+/// by a small search on its validation split (synthetic). Baby's with another schedule, found on its validation split
+/// (baby-fast), are as good in a tenth of the epochs.
 inline RearmSettings preset(std::string_view name) {
   RearmSettings s = detail::published();
   RearmConfig& c = s.model;
-  if (name == "baby") {
+  if (name == "baby" || name == "baby-fast") {
     c.users.modality_weights = {0.2, 0.8};
     c.items.modality_weights = {0.0, 1.0};
+    if (name == "baby-fast") {
+      s.train.negatives = Negatives::exclude_train;
+      s.train.learning_rate = 5e-4;
+      s.train.lr_decay = 0.96;
+      s.train.epochs = 40;
+      c.features.kind = Features::residual;
+      c.features.normalize = true;
+    }
   } else if (name == "sports") {
     s.train.weight_decay = 5e-2;
     c.n_ui_layers = 5;
@@ -231,7 +240,7 @@ inline RearmSettings preset(std::string_view name) {
     c.users.modality_weights = c.items.modality_weights = {0.5, 0.5};
     c.users.k = 20;
   } else {
-    throw ConfigError(detail::message("preset '", name, "': must be baby, sports, clothing or synthetic"));
+    throw ConfigError(detail::message("preset '", name, "': must be baby, baby-fast, sports, clothing or synthetic"));
   }
   return s;
 }

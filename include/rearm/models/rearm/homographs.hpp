@@ -216,7 +216,8 @@ Graphs<B> build_graphs(Context<B>& ctx, const Dataset& data, const RearmConfig& 
     if (s.enabled) {
       report(s.name + " homograph", done / 3);
       const auto key = [&] {
-        return detail::homograph_key<T>(s, data, by_user, config, options.gram_bytes, detail::cosine_arithmetic<B>());
+        return detail::homograph_key<T>(s, data, by_user, config, options.gram_bytes,
+                                        detail::cosine_arithmetic<B>(options));
       };
       (s.side == Side::users ? graphs.user_homograph : graphs.item_homograph) =
           SparseOperator<T>::general(cache.keep<T>(s.name, key, [&] { return homograph(s); }));
