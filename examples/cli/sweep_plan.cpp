@@ -34,15 +34,6 @@ void at_place(const std::string& place, const F& f) {
   }
 }
 
-bool is_list(const FieldValue& value) {
-  return std::visit(
-      [](const auto& at) {
-        using T = std::remove_cvref_t<decltype(at)>;
-        return std::is_same_v<T, std::vector<int>*> || std::is_same_v<T, std::vector<double>*> ||
-               std::is_same_v<T, std::vector<std::string>*>;
-      },
-      value);
-}
 bool is_whole(const FieldValue& value) {
   return std::holds_alternative<int*>(value) || std::holds_alternative<std::int64_t*>(value) ||
          std::holds_alternative<std::uint64_t*>(value);

@@ -89,14 +89,6 @@ void read_text(const std::string& path, const std::string& text, const FieldValu
       out);
 }
 
-template <class T>
-constexpr bool is_vector = false;
-template <class T>
-constexpr bool is_vector<std::vector<T>*> = true;
-bool is_list(const FieldValue& value) {
-  return std::visit([](const auto& at) { return is_vector<std::remove_cvref_t<decltype(at)>>; }, value);
-}
-
 /// A flag for every setting: --learning-rate, --users-k for model.users.k, and its names from earlier versions.
 class SettingFlags {
  public:

@@ -56,11 +56,7 @@ TEST_CASE("cosine kNN over several blocks of rows and columns equals brute force
   // Rows this wide are taken 64 at a time, so 150 rows make blocks of 64, 64 and 22, and 70 of 64 and 6.
   using B = CpuBackend<double>;
   Context<B> ctx({.threads = 2});
-#ifdef REARM_TEST_SANITIZED
-  const Index rows = 70;
-#else
-  const Index rows = 150;
-#endif
+  const Index rows = instrumented ? 70 : 150;
   const Index dim = 60'000;
   REQUIRE(detail::knn_block_rows<double>(rows, dim) == 64);
   const Matrix<float> x = random_features(rows, dim, 8);

@@ -3,6 +3,18 @@
 /// The scalars that cases are compiled for: as a rule both. Sanitizers, and who watches the emulated device's memory,
 /// find in one what they find in the other, and have float, which takes minutes less; the minimal backend has double.
 
+namespace rearm::test {
+
+/// Sanitized programs, and those whose device's memory is watched, are slow: a case that repeats something often does
+/// so less often in them.
+#if defined(REARM_TEST_SANITIZED) || defined(REARM_TEST_WATCHED)
+inline constexpr bool instrumented = true;
+#else
+inline constexpr bool instrumented = false;
+#endif
+
+}  // namespace rearm::test
+
 #if defined(REARM_TEST_SANITIZED) || defined(REARM_TEST_WATCHED)
 #define REARM_TEST_SCALARS float
 #elif defined(REARM_TEST_MINIMAL)

@@ -148,6 +148,11 @@ class EnumValue {
 /// Where a field's value is: the types that fields may have.
 using FieldValue = std::variant<bool*, int*, std::int64_t*, std::uint64_t*, float*, double*, std::string*,
                                 std::vector<int>*, std::vector<double>*, std::vector<std::string>*, EnumValue>;
+/// Whether the value is a list.
+inline bool is_list(const FieldValue& value) {
+  return std::holds_alternative<std::vector<int>*>(value) || std::holds_alternative<std::vector<double>*>(value) ||
+         std::holds_alternative<std::vector<std::string>*>(value);
+}
 /// A field with its type hidden, so that what works on the fields of any struct is compiled once.
 struct FieldEntry {
   std::string path;
