@@ -56,7 +56,7 @@ TEST_CASE("cosine kNN over several blocks of rows and columns equals brute force
   // Rows this wide are taken 64 at a time, so 150 rows make blocks of 64, 64 and 22, and 70 of 64 and 6.
   using B = CpuBackend<double>;
   Context<B> ctx({.threads = 2});
-  const Index rows = instrumented ? 70 : 150;
+  const Index rows = sanitized ? 70 : 150;
   const Index dim = 60'000;
   REQUIRE(detail::knn_block_rows<double>(rows, dim) == 64);
   const Matrix<float> x = random_features(rows, dim, 8);

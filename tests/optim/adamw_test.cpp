@@ -199,7 +199,7 @@ TEST_CASE_TEMPLATE("matrices of any shape are updated together as each by itself
     const AdamSettings settings{.learning_rate = 0.02, .weight_decay = 0.1, .bfloat16_moments = rounded};
     Context<B> ctx(test_options(2));
     ParameterStore<B> together;
-    for (int i = 0; i < (instrumented ? 1 : 4); ++i)
+    for (int i = 0; i < (sanitized ? 1 : 4); ++i)
       for (const auto& shape : shapes) {
         auto& p = together.add(detail::message("p", i, "-", shape[0], "-", shape[1]), shape[0], shape[1]);
         p.learning_rate_scale = 1 + i;
@@ -261,7 +261,7 @@ TEST_CASE_TEMPLATE("a table is updated like a parameter, whose gradient is store
       if (table != nullptr) set_value(*table, 1);
       if (table != nullptr) table->fuses_weight_gradient = mode == 2;
       AdamW<B> optimizer(AdamSettings{0.01, 0.9, 0.999, 1e-8, 0.1, 0.05});
-      for (int step = 0; step < (instrumented ? 1 : 3); ++step) {
+      for (int step = 0; step < (sanitized ? 1 : 3); ++step) {
         tape.reset();
         const Var<B> w = tape.parameter(weight);  // has a second use, whose gradient is added
         const Var<B> y = stored != nullptr ? linear(tape.parameter(*stored), w) : project(tape, *table, weight);

@@ -413,7 +413,7 @@ TEST_CASE("every model of the list trains by name, is continued, evaluated and r
   REQUIRE(list.status == 0);
   std::istringstream names(list.out);
   int n_models = 0;
-  const int epochs = test::instrumented ? 1 : 2;  // then one more
+  const int epochs = test::sanitized ? 1 : 2;  // then one more
   for (std::string name; std::getline(names, name); ++n_models) {
     CAPTURE(name);
     const std::string data = bench.data.path().string(), out = (bench.folder / name).string();

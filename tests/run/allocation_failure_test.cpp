@@ -136,7 +136,7 @@ TEST_CASE("an allocation that fails is an Error, wherever it is, and what is the
   REQUIRE(whole.failed == "");
   REQUIRE(whole.made > 1000);
   const char* const all = std::getenv("REARM_EVERY_ALLOCATION");
-  const long some = instrumented ? 25 : 150;
+  const long some = sanitized ? 25 : 150;
   const long step = all != nullptr ? std::strtol(all, nullptr, 10) : whole.made / some;
   std::map<std::string, int> failures;
   for (long n = 1; n <= whole.made; n += step) {

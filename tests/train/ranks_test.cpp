@@ -278,8 +278,7 @@ TEST_CASE("any number of ranks trains REARM with each kind of features") {
     settings.model.features.kind = kind;
     settings.model.dropout_self = settings.model.dropout_cross = 0.3;
     CAPTURE(static_cast<int>(kind));
-    check_model<Model>(settings,
-                       kind == Features::trainable && !instrumented ? std::vector{1, 2, 3, 4} : std::vector{3});
+    check_model<Model>(settings, kind == Features::trainable && !sanitized ? std::vector{1, 2, 3, 4} : std::vector{3});
   }
 }
 
