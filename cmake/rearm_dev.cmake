@@ -23,3 +23,4 @@ if(REARM_SANITIZE)
   target_compile_options(rearm_dev INTERFACE ${sanitize} $<$<CXX_COMPILER_ID:Clang>:-Wno-pass-failed>)
   target_link_options(rearm_dev INTERFACE ${sanitize})
 endif()
+find_path(Tomlplusplus_INCLUDE_DIR toml++/toml.h) # of the program `rearm`, and of the fuzz targets that read its files

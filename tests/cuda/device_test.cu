@@ -379,7 +379,7 @@ TEST_CASE("distinct lists have each id once, ascending, and valid padding") {
   for (const Index n_a : {1, 40, 8100})
     for (const Index n_b : {0, 1, 300})
       for (const Index n_rows : {1, 40, 100000}) {
-        if (n_a > 8000 && (n_b != 300 || n_rows != 40)) continue;
+        if (n_a > 8000 && n_rows != 40) continue;
         CAPTURE(n_a);
         CAPTURE(n_b);
         CAPTURE(n_rows);
