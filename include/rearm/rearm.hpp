@@ -28,4 +28,5 @@
 #include <rearm/run/new_users.hpp>
 #include <rearm/run/search.hpp>
 #include <rearm/run/train.hpp>
+#include <rearm/train/gradient_check.hpp>
 #include <rearm/version.hpp>
