@@ -4,6 +4,7 @@
 
 #include <rearm/core/macros.hpp>
 
+#include <initializer_list>
 #include <locale>
 #include <new>
 #include <sstream>
@@ -47,15 +48,32 @@ struct DeviceError : Error {
 
 namespace detail {
 
-/// Joins its arguments with operator<< into one text: a message, the name of a file or a metric. It ignores the
-/// program's global locale, so a thousand is 1000.
-template <class... Args>
-std::string message(const Args&... args) {
+/// A value that can be printed, whatever its type; it must outlive this.
+class Printable {
+ public:
+  template <class T>
+  explicit Printable(const T& value)
+      : value_(&value), print_([](std::ostream& out, const void* x) { out << *static_cast<const T*>(x); }) {}
+  void print(std::ostream& out) const { print_(out, value_); }
+
+ private:
+  const void* value_;
+  void (*print_)(std::ostream&, const void*);
+};
+
+inline std::string joined(std::initializer_list<Printable> values) {
   std::ostringstream out;
   out.exceptions(std::ios::badbit);  // half a name is worse than none
   out.imbue(std::locale::classic());
-  (out << ... << args);
+  for (const Printable& value : values) value.print(out);
   return out.str();
+}
+
+/// Joins its arguments with operator<< into one text: a message, the name of a file or a metric. It ignores the
+/// program's global locale, so a thousand is 1000. Arguments by value: literals of any length are then one type.
+template <class... Args>
+std::string message(Args... args) {
+  return joined({Printable(args)...});
 }
 
 [[noreturn]] inline void throw_out_of_memory(const char* doing) {

@@ -63,11 +63,13 @@ class FeatureTable {
   /// f(a view of the elements, of T or of BFloat16).
   template <class F>
   decltype(auto) with_values(const F& f) {
-    return std::visit([&](auto& values) { return f(values.view()); }, values_);
+    if (auto* exact = std::get_if<0>(&values_)) return f(exact->view());
+    return f(std::get_if<1>(&values_)->view());
   }
   template <class F>
   decltype(auto) with_values(const F& f) const {
-    return std::visit([&](const auto& values) { return f(values.view()); }, values_);
+    if (const auto* exact = std::get_if<0>(&values_)) return f(exact->view());
+    return f(std::get_if<1>(&values_)->view());
   }
 
   bool has_grad() const noexcept { return gradient_.d_output.data != nullptr; }

@@ -118,21 +118,23 @@ inline std::vector<SearchPoint> random_points(std::span<const SearchDimension> d
   if (n < 1 || n > max_search_points)
     throw ConfigError(detail::message("trials = ", n, ": must be 1 to ", max_search_points));
   std::vector<SearchPoint> out;
-  std::set<SearchPoint> known;
+  std::set<std::string> known;
   // That many draws in vain mean, but for one search in e^40, that every point is known.
   const std::size_t patience = 1000 + 40 * n;
   std::size_t in_vain = 0;
   for (std::uint32_t number = 0; out.size() < n && in_vain < patience; ++number) {
     const RandomKey key{seed, search_stream, number};
     SearchPoint point;
+    std::string text;
     for (std::size_t i = 0; i < dimensions.size(); ++i) {
       const SearchDimension& d = dimensions[i];
       if (d.values.empty())
         point.push_back(detail::range_value(d, key.uniform(i), true));
       else
         point.push_back(d.values[key.below(i, static_cast<std::uint32_t>(d.values.size()))]);
+      text += point.back().dump() + (point.back().is_number_integer() ? ".0\n" : "\n");  // 1 and 1.0 are one value
     }
-    if (known.insert(point).second) {
+    if (known.insert(std::move(text)).second) {
       out.push_back(std::move(point));
       in_vain = 0;
     } else {
