@@ -159,6 +159,7 @@ TEST_CASE_TEMPLATE("the device's graphs are the CPU's, for data of several sizes
 TEST_CASE_TEMPLATE("repeated and zero features, users and items without pairs", T, REARM_TEST_SCALARS) {
   for (const Variant variant : {Variant::reference, Variant::paper})
     for (const int k : {1, 5, 33, 40}) {
+      if (watched && k != 5 && k != 40) continue;
       RearmConfig c = small_config(variant);
       c.users.k = 2 * k;
       c.items.k = k;
@@ -181,7 +182,7 @@ TEST_CASE("ablations and weights of zero") {
     RearmConfig c = small_config();
     change(c);
     check_same_graphs<float>(data, c);
-    check_same_graphs<double>(data, c);
+    if (!watched) check_same_graphs<double>(data, c);
   };
   with([](RearmConfig& c) { c.users.use = false, c.users.k = 100'000; });
   with([](RearmConfig& c) { c.items.use = false; });
@@ -233,7 +234,8 @@ TEST_CASE("co-occurrence in batches of rows is the CPU's, bit by bit") {
   const Interactions pairs = random_pairs(120, 70, 900, 11);
   const Adjacency by_user = items_by_user(pairs, 120), by_item = users_by_item(pairs, 70);
   const RandomKey key{4, 5, 0};
-  for (const Index k : {1, 9, 33, 69, 70})
+  for (const Index k : {1, 9, 33, 69, 70}) {
+    if (watched && k != 9 && k != 70) continue;
     for (const Index scratch : {Index{1}, Index{7 * 120 * 4 + 3}, rearm::gpu::count_bytes})
       for (const bool user : {true, false}) {
         const Adjacency& rows = user ? by_user : by_item;
@@ -246,6 +248,7 @@ TEST_CASE("co-occurrence in batches of rows is the CPU's, bit by bit") {
         pad_neighbors(want, rows, key);
         check_equal(got(Padding::fill), want, 0);
       }
+  }
 }
 
 TEST_CASE_TEMPLATE("kNN over several blocks of rows and columns equals brute force", T, REARM_TEST_SCALARS) {
@@ -270,6 +273,7 @@ TEST_CASE_TEMPLATE("kNN over several blocks of rows and columns equals brute for
   };
   for (const Index k : {Index{1}, Index{24}, Index{40}, n - 1})
     for (const Index block : {Index{1}, Index{32}, Index{50}, n}) {
+      if (watched && (k == 24 || block == 50)) continue;
       check_equal(rearm::gpu::cosine_neighbors(gpu.resources(), rearm::gpu::ItemFeatures<T>{features.view()}, k, block),
                   brute_force(to_double(x), k), 1e-13);
     }

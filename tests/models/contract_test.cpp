@@ -21,9 +21,14 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
+#include <memory>
 #include <set>
 #include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include <unistd.h>
 
@@ -100,34 +105,99 @@ inline bool allow_a_part(FreedomConfig& c) {
   return false;
 }
 
-template <template <class> class M>
-constexpr bool trains_on_part = requires(M<Float>& model, const Interactions& pairs) {
-  model.train_on(pairs);
+// A model of the list and settings of it, as one who does not know which model it is sees them: so a case's body is
+// compiled once, and not for each model.
+struct Kind {
+  std::string name;
+  TrainConfig& train;
+  bool trains_on_part = false;
+
+  Kind(std::string_view name_, TrainConfig& train_) : name(name_), train(train_) {}
+  Kind(const Kind&) = delete;
+  Kind& operator=(const Kind&) = delete;
+  virtual ~Kind() = default;
+  virtual AnyRecommender<Float> make(Context<Float>& ctx, const Dataset& data) const = 0;
+  virtual AnyRecommender<Double> make(Context<Double>& ctx, const Dataset& data) const = 0;
+  // Makes one in automatic memory, and no handle.
+  virtual void construct(Context<Float>& ctx, const Dataset& data) const = 0;
+  virtual std::pair<AnyRecommender<Float>, TrainResult> fit(Context<Float>& ctx, const Dataset& data, RunOptions where,
+                                                            TrainOptions options) const = 0;
+  virtual SettingsRecord record() const = 0;
+  virtual bool allow_a_part() = 0;
+  virtual bool can_train_on_part_by_default() const = 0;
+  virtual void leave_out_stopped_gradients() = 0;
 };
 
-// A model with settings, trained by the library's own trainer.
 template <template <class> class M>
-struct Run {
+struct KindOf final : Kind {
   Settings<ModelConfig<M>> settings = tiny_settings<M>();
+
+  KindOf() : Kind(model_name<M>, settings.train) {
+    trains_on_part = requires(M<Float> & model, const Interactions& pairs) { model.train_on(pairs); };
+  }
+  AnyRecommender<Float> make(Context<Float>& ctx, const Dataset& data) const override {
+    return AnyRecommender<Float>(std::make_shared<M<Float>>(ctx, data, settings.model));
+  }
+  AnyRecommender<Double> make(Context<Double>& ctx, const Dataset& data) const override {
+    return AnyRecommender<Double>(std::make_shared<M<Double>>(ctx, data, settings.model));
+  }
+  void construct(Context<Float>& ctx, const Dataset& data) const override {
+    const M<Float> model(ctx, data, settings.model);
+  }
+  std::pair<AnyRecommender<Float>, TrainResult> fit(Context<Float>& ctx, const Dataset& data, RunOptions where,
+                                                    TrainOptions options) const override {
+    const auto model = std::make_shared<M<Float>>(ctx, data, settings.model);
+    TrainResult result = rearm::train<Float>(ctx, *model, data, settings, std::move(where), std::move(options));
+    return {AnyRecommender<Float>(model), std::move(result)};
+  }
+  SettingsRecord record() const override { return record_settings(model_name<M>, settings); }
+  bool allow_a_part() override { return models_contract_test::allow_a_part(settings.model); }
+  bool can_train_on_part_by_default() const override {
+    auto other = settings.model;
+    return models_contract_test::allow_a_part(other);
+  }
+  void leave_out_stopped_gradients() override { models_contract_test::leave_out_stopped_gradients(settings.model); }
+};
+
+using MakeKind = std::function<std::unique_ptr<Kind>()>;
+
+// f(make) for every model in the list; make() gives one of them with tiny settings.
+void for_each_kind(const std::function<void(const MakeKind&)>& f) {
+  static const std::vector<std::pair<std::string, MakeKind>> kinds = [] {
+    std::vector<std::pair<std::string, MakeKind>> all;
+    for_each_model([&]<template <class> class M>() {
+      all.emplace_back(model_name<M>, [] { return std::make_unique<KindOf<M>>(); });
+    });
+    return all;
+  }();
+  for (const auto& [name, make] : kinds) {
+    CAPTURE(name);
+    f(make);
+  }
+}
+
+// A model with settings, trained by the library's own trainer.
+struct Run {
+  std::unique_ptr<Kind> kind;
   TrainResult result;
   std::vector<float> weights;
   Matrix<float> users, items;
 
+  explicit Run(const MakeKind& make) : kind(make()) {}
   // Epochs see a part of the pairs, which evaluation must not.
   void sample_edges() {
-    auto other = settings.model;
-    if (trains_on_part<M> && allow_a_part(other)) {
-      settings.train.edge_keep = 0.6;
-      settings.train.edge_sampling = EdgeSampling::degree;
+    if (kind->trains_on_part && kind->can_train_on_part_by_default()) {
+      kind->train.edge_keep = 0.6;
+      kind->train.edge_sampling = EdgeSampling::degree;
     }
   }
   void train(const Dataset& data, RunOptions where = {}, TrainOptions options = {}, int threads = 1) {
-    Context<Float> ctx(test_options(threads), settings.train.seed);
-    M<Float> model(ctx, data, settings.model);
-    result = rearm::train<Float>(ctx, model, data, settings, std::move(where), std::move(options));
+    Context<Float> ctx(test_options(threads), kind->train.seed);
+    auto [model, trained] = kind->fit(ctx, data, std::move(where), std::move(options));
+    result = std::move(trained);
     look(ctx, model);
   }
-  void look(Context<Float>& ctx, M<Float>& model) {
+  void look(Context<Float>& ctx, const AnyRecommender<Float>& model) {
     weights = weights_of<Float>(model.parameters());
     std::vector<double> none;
     std::tie(users, items) = take_steps<Float>(ctx, model, BatchView<TestMemory>({}, {}, {}), 0, 0, none);
@@ -187,16 +257,14 @@ TEST_CASE("settings of every model make their way through JSON, and no name stan
 TEST_CASE("the loss of every model has the gradients that differences say") {
   using B = Double;
   const Dataset data = idle_data();
-  for_each_model([&]<template <class> class M>() {
-    CAPTURE(model_name<M>);
-    auto settings = tiny_settings<M>();
-    leave_out_stopped_gradients(settings.model);
-    Context<B> ctx(test_options(1), settings.train.seed);
-    M<B> model(ctx, data, settings.model);
-    AnyRecommender<B> any(model);
-    any.begin_epoch(ctx, 0);
-    const BatchThere batch(first_batch(data, settings.train, any.n_negatives()));
-    any.parameters().for_each([&](auto& p) {
+  for_each_kind([&](const MakeKind& make) {
+    const std::unique_ptr<Kind> kind = make();
+    kind->leave_out_stopped_gradients();
+    Context<B> ctx(test_options(1), kind->train.seed);
+    const AnyRecommender<B> model = kind->make(ctx, data);
+    model.begin_epoch(ctx, 0);
+    const BatchThere batch(first_batch(data, kind->train, model.n_negatives()));
+    model.parameters().for_each([&](auto& p) {
       // Initial values that are zero would hide a path. What is kept but not trained stands behind a stopped gradient:
       // at zero it passes nothing on, and differences agree with a gradient that leaves it out.
       if (!p.trainable && !p.persistent) return;
@@ -213,9 +281,9 @@ TEST_CASE("the loss of every model has the gradients that differences say") {
     };
     tape.backward(loss());
     std::vector<Matrix<double>> gradients;
-    any.parameters().for_each([&](const auto& p) { gradients.push_back(gradient_of(p)); });
+    model.parameters().for_each([&](const auto& p) { gradients.push_back(gradient_of(p)); });
     std::size_t index = 0;
-    any.parameters().for_each([&](auto& p) {
+    model.parameters().for_each([&](auto& p) {
       const Matrix<double>& gradient = gradients[index++];
       CHECK((p.trainable || !has_gradient(p)));
       if (!p.trainable) return;
@@ -228,12 +296,10 @@ TEST_CASE("the loss of every model has the gradients that differences say") {
 
 TEST_CASE("embeddings and losses of every model are finite with idle users and items, before training and after") {
   const Dataset data = idle_data();
-  for_each_model([&]<template <class> class M>() {
-    CAPTURE(model_name<M>);
-    Run<M> run;
-    Context<Float> ctx(test_options(), run.settings.train.seed);
-    M<Float> model(ctx, data, run.settings.model);
-    run.look(ctx, model);
+  for_each_kind([&](const MakeKind& make) {
+    Run run(make);
+    Context<Float> ctx(test_options(), run.kind->train.seed);
+    run.look(ctx, run.kind->make(ctx, data));
     const auto check = [&] {
       CHECK(run.users.rows() == data.n_users);
       CHECK(run.items.rows() == data.n_items);
@@ -250,14 +316,13 @@ TEST_CASE("embeddings and losses of every model are finite with idle users and i
 #if !defined(REARM_TEST_CUDA) && !defined(REARM_TEST_MINIMAL)  // they have no threads to choose
 TEST_CASE("every model has the same bits after an epoch with 1 and with 2 threads") {
   const Dataset data = idle_data(300, 280);  // several chunks of everything
-  for_each_model([&]<template <class> class M>() {
-    CAPTURE(model_name<M>);
-    Run<M> one, two, other;
-    for (Run<M>* run : {&one, &two, &other}) {
-      run->settings.train.epochs = 1;
-      run->settings.train.batch_size = 256;
+  for_each_kind([&](const MakeKind& make) {
+    Run one(make), two(make), other(make);
+    for (const Run* run : {&one, &two, &other}) {
+      run->kind->train.epochs = 1;
+      run->kind->train.batch_size = 256;
     }
-    other.settings.train.seed = 8;
+    other.kind->train.seed = 8;
     one.train(data, {}, {}, 1);
     two.train(data, {}, {}, 2);
     other.train(data, {}, {}, 1);
@@ -271,25 +336,23 @@ TEST_CASE("every model has the same bits after an epoch with 1 and with 2 thread
 TEST_CASE("a training step of every model allocates nothing once the arenas have their size") {
   using B = Float;
   const Dataset data = idle_data(300, 200);
-  for_each_model([&]<template <class> class M>() {
-    CAPTURE(model_name<M>);
-    const auto settings = tiny_settings<M>();
-    Context<B> ctx(test_options(2), settings.train.seed);
-    M<B> model(ctx, data, settings.model);
-    AnyRecommender<B> any(model);
-    AdamW<B> optimizer({.learning_rate = settings.train.learning_rate});
-    PairSampler sampler(data.train, known_items(data, false), data.n_items, 256, 7, any.n_negatives());
+  for_each_kind([&](const MakeKind& make) {
+    const std::unique_ptr<Kind> kind = make();
+    Context<B> ctx(test_options(2), kind->train.seed);
+    const AnyRecommender<B> model = kind->make(ctx, data);
+    AdamW<B> optimizer({.learning_rate = kind->train.learning_rate});
+    PairSampler sampler(data.train, known_items(data, false), data.n_items, 256, 7, model.n_negatives());
     Tape<B> tape(ctx);
     for (auto& table : model.parameters().tables()) table.fuses_weight_gradient = true;
     Batch batch;
-    any.begin_epoch(ctx, 0);
+    model.begin_epoch(ctx, 0);
     const auto epoch = [&] {
       sampler.begin_epoch(0);
       for (std::uint32_t step = 0; sampler.next(batch); ++step) {
         tape.reset();
-        const Var<B> loss = any.loss(tape, {batch, step, true, step == 0}).total();
+        const Var<B> loss = model.loss(tape, {batch, step, true, step == 0}).total();
         tape.backward(loss, AfterBackward::release);
-        optimizer.step(ctx, any.parameters());
+        optimizer.step(ctx, model.parameters());
       }
     };
     for (int i = 0; i < 3; ++i) epoch();
@@ -302,26 +365,25 @@ TEST_CASE("a training step of every model allocates nothing once the arenas have
 
 TEST_CASE("an allocation that fails while a model is made is an Error") {
   const Dataset data = idle_data();
-  for_each_model([&]<template <class> class M>() {
-    CAPTURE(model_name<M>);
-    const auto settings = tiny_settings<M>();
-    Context<Float> ctx(test_options(1), settings.train.seed);
-    const auto make = [&](long n) {
+  for_each_kind([&](const MakeKind& make) {
+    const std::unique_ptr<Kind> kind = make();
+    Context<Float> ctx(test_options(1), kind->train.seed);
+    const auto construct = [&](long n) {
       made = 0;
       failing = n;
       failing_allocations = true;
       struct End {
         ~End() { failing_allocations = false; }
       } const end;
-      const M<Float> model(ctx, data, settings.model);
+      kind->construct(ctx, data);
     };
-    make(0);
+    construct(0);
     const long all = made;
     int errors = 0;
     for (long n = 1; n <= all; n += 1 + all / 40) {
       CAPTURE(n);
       try {
-        make(n);  // an allocation that can be done without
+        construct(n);  // an allocation that can be done without
       } catch (const Error&) {
         ++errors;
       } catch (const std::exception& e) {
@@ -335,18 +397,16 @@ TEST_CASE("an allocation that fails while a model is made is an Error") {
 
 TEST_CASE("a saved model of every kind has the same embeddings when it is loaded") {
   const Dataset data = idle_data();
-  for_each_model([&]<template <class> class M>() {
-    CAPTURE(model_name<M>);
+  for_each_kind([&](const MakeKind& make) {
     const Folder folder("saved");
-    Run<M> trained, loaded;
+    Run trained(make), loaded(make);
     trained.sample_edges();
     trained.train(data, {.directory = folder.path()});
-    Context<Float> ctx(test_options(), trained.settings.train.seed);
-    M<Float> model(ctx, data, trained.settings.model);
+    Context<Float> ctx(test_options(), trained.kind->train.seed);
+    const AnyRecommender<Float> model = trained.kind->make(ctx, data);
     loaded.look(ctx, model);
     CHECK_FALSE(same_bits(trained.users, loaded.users));
-    load_parameters<Float>(folder.path() / "model.safetensors", model.parameters(),
-                           record_settings(model_name<M>, trained.settings));
+    load_parameters<Float>(folder.path() / "model.safetensors", model.parameters(), trained.kind->record());
     loaded.look(ctx, model);
     CHECK(same_bits(trained.users, loaded.users));
     CHECK(same_bits(trained.items, loaded.items));
@@ -359,11 +419,10 @@ TEST_CASE("a saved model of every kind has the same embeddings when it is loaded
 
 TEST_CASE("a run of every model that is cut off and resumed ends in the same bytes as one that is not") {
   const Dataset data = idle_data();
-  for_each_model([&]<template <class> class M>() {
-    CAPTURE(model_name<M>);
+  for_each_kind([&](const MakeKind& make) {
     const Folder whole("whole"), parts("parts");
-    Run<M> at_once, cut, resumed;
-    for (Run<M>* run : {&at_once, &cut, &resumed}) run->sample_edges();
+    Run at_once(make), cut(make), resumed(make);
+    for (Run* run : {&at_once, &cut, &resumed}) run->sample_edges();
     at_once.train(data, {.directory = whole.path()});
     // Interrupted in the middle of the second epoch.
     const Index steps = (data.train.size() + 15) / 16;
@@ -379,10 +438,9 @@ TEST_CASE("a run of every model that is cut off and resumed ends in the same byt
     CHECK(bytes_of(parts.path() / "model.safetensors") == bytes_of(whole.path() / "model.safetensors"));
     // The last weights, which need not be the best.
     const auto last_of = [&](const fs::path& folder) {
-      Context<Float> ctx(test_options(), at_once.settings.train.seed);
-      M<Float> model(ctx, data, at_once.settings.model);
-      load_weights(folder / "checkpoint.safetensors", model.parameters(),
-                   record_settings(model_name<M>, at_once.settings));
+      Context<Float> ctx(test_options(), at_once.kind->train.seed);
+      const AnyRecommender<Float> model = at_once.kind->make(ctx, data);
+      load_weights(folder / "checkpoint.safetensors", model.parameters(), at_once.kind->record());
       return weights_of<Float>(model.parameters());
     };
     CHECK(same_bits(last_of(parts.path()), last_of(whole.path())));
@@ -391,19 +449,18 @@ TEST_CASE("a run of every model that is cut off and resumed ends in the same byt
 
 TEST_CASE("every model that propagates over pairs trains on a part of them each epoch, and any other refuses to") {
   const Dataset data = idle_data();
-  for_each_model([&]<template <class> class M>() {
-    CAPTURE(model_name<M>);
-    Run<M> whole, part;
-    for (Run<M>* run : {&whole, &part}) {
-      allow_a_part(run->settings.model);
-      run->settings.train.epochs = 1;
+  for_each_kind([&](const MakeKind& make) {
+    Run whole(make), part(make);
+    for (const Run* run : {&whole, &part}) {
+      run->kind->allow_a_part();
+      run->kind->train.epochs = 1;
     }
-    part.settings.train.edge_keep = 0.6;
-    if constexpr (trains_on_part<M>) {
+    part.kind->train.edge_keep = 0.6;
+    if (part.kind->trains_on_part) {
       whole.train(data);
       part.train(data);
       CHECK_FALSE(same_bits(whole.weights, part.weights));
-      part.settings.train.edge_keep = 1e-9;
+      part.kind->train.edge_keep = 1e-9;
       CHECK_THROWS_WITH_AS(part.train(data), doctest::Contains("edge_keep = 1e-09: leaves none"), ConfigError);
     } else {
       CHECK_THROWS_WITH_AS(part.train(data), doctest::Contains("with these settings trains on the whole graph"),
@@ -416,16 +473,14 @@ TEST_CASE("every model that propagates over pairs trains on a part of them each 
 TEST_CASE("every model computes on a device what it computes on the CPU") {
   using B = Double;
   const Dataset data = idle_data();
-  for_each_model([&]<template <class> class M>() {
-    CAPTURE(model_name<M>);
-    const auto settings = tiny_settings<M>();
-    Context<B> ctx(test_options(), settings.train.seed);
-    M<B> model(ctx, data, settings.model);
-    AnyRecommender<B> any(model);
-    const Batch batch = first_batch(data, settings.train, any.n_negatives());
-    const HostSteps host = host_steps(std::string(model_name<M>), data, batch, 3);
+  for_each_kind([&](const MakeKind& make) {
+    const std::unique_ptr<Kind> kind = make();
+    Context<B> ctx(test_options(), kind->train.seed);
+    const AnyRecommender<B> model = kind->make(ctx, data);
+    const Batch batch = first_batch(data, kind->train, model.n_negatives());
+    const HostSteps host = host_steps(kind->name, data, batch, 3);
     std::vector<double> losses;
-    const auto [users, items] = take_steps<B>(ctx, any, BatchThere(batch), settings.train.learning_rate, 3, losses);
+    const auto [users, items] = take_steps<B>(ctx, model, BatchThere(batch), kind->train.learning_rate, 3, losses);
     for (std::size_t i = 0; i < losses.size(); ++i) CHECK(losses[i] == doctest::Approx(host.losses[i]).epsilon(1e-9));
     check_close(ConstView<double>(users.view()), host.users, 1e-8);
     check_close(ConstView<double>(items.view()), host.items, 1e-8);

@@ -29,6 +29,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <map>
 #include <numeric>
@@ -471,20 +472,28 @@ void begin_epoch_with_their_draws(DiffMm<B>& model, Context<B>& ctx, const Oracl
   model.make_graphs([&](std::size_t m, Index row, Index column) { return kept[m](row, column) != 0; });
 }
 
-template <class T, template <class> class M>
-void compare(const fs::path& folder, const Names& names) {
+/// A model with what is its own in a comparison. The comparison itself knows no model, and so is compiled once.
+template <class T>
+struct Compared {
+  using B = TestBackend<T>;
+  using CheckGradients = std::function<void(ParameterStore<B>&)>;
+  using Drawn = std::vector<TestMatrix<T>>;
+  AnyRecommender<B> model;
+  nlohmann::ordered_json settings;
+  std::function<void(const CheckGradients&)> begin_epoch;
+  std::function<Embeddings<B>(Tape<B>&, Drawn&)> embeddings;
+  std::function<Loss<B>(Tape<B>&, const Step<B>&, Drawn&)> loss;
+};
+
+template <class T>
+void compare(const Compared<T>& mine, Context<TestBackend<T>>& ctx, const Dataset& data, const Oracle& oracle,
+             const Names& names) {
   using B = TestBackend<T>;
   using Tolerance = Tolerances<T>;
-  const Oracle oracle(folder);
-  CAPTURE(folder.string());
-  const Dataset data = read_data(folder.parent_path() / "data", oracle);
-  const Settings<ModelConfig<M>> settings = settings_of<M>(oracle, names);
-  Context<B> ctx(test_options());
-  M<B> model(ctx, data, settings.model);
-  ParameterStore<B>& parameters = model.parameters();
+  ParameterStore<B>& parameters = mine.model.parameters();
   const auto for_each_parameter = [&](const auto& f) {
     parameters.for_each(f);
-    for (const Trained<B>& inner : AnyRecommender<B>(model).inner_networks()) inner.parameters->for_each(f);
+    for (const Trained<B>& inner : mine.model.inner_networks()) inner.parameters->for_each(f);
   };
 
   for (const auto& graph : names.graphs) {
@@ -542,18 +551,18 @@ void compare(const fs::path& folder, const Names& names) {
             (size < 1e-12 ? 1e-12 : tolerance * size));
     });
   };
-  begin_epoch_with_their_draws(model, ctx, oracle, check_gradients);
+  mine.begin_epoch(check_gradients);
 
   Tape<B> tape(ctx);
   {
     tape.set_recording(false);
     std::vector<TestMatrix<T>> drawn;
-    const Embeddings<B> e = embeddings_with_their_draws(model, tape, data, oracle, drawn);
+    const Embeddings<B> e = mine.embeddings(tape, drawn);
     const Matrix<T> users = to_host(e.users), items = to_host(e.items);
     if (oracle.has("eval.user_emb")) {
-      const auto check = [&](const Matrix<T>& mine, const std::string& array) {
+      const auto check = [&](const Matrix<T>& own, const std::string& array) {
         CAPTURE(array);
-        CHECK(max_difference(mine, shaped(oracle(array), mine.rows(), mine.cols(), false)) <= Tolerance::embeddings);
+        CHECK(max_difference(own, shaped(oracle(array), own.rows(), own.cols(), false)) <= Tolerance::embeddings);
       };
       check(users, "eval.user_emb");
       check(items, "eval.item_emb");
@@ -578,22 +587,22 @@ void compare(const fs::path& folder, const Names& names) {
     tape.reset();
     const Step<B> now{batch, static_cast<std::uint32_t>(step), true, step == 0};
     std::vector<TestMatrix<T>> drawn;
-    const Loss<B> loss = loss_with_their_draws(model, tape, now, data, oracle, drawn);
+    const Loss<B> loss = mine.loss(tape, now, drawn);
     const Var<B> sum = loss.total();
     CHECK(relative_error(scalar(sum), total[static_cast<std::size_t>(step)]) <= Tolerance::losses);
     for (const auto& part_of : names.parts) {
       CAPTURE(part_of.first);
-      const std::string& mine = part_of.second;
-      const std::size_t times = mine.find(" * ");
+      const std::string& own = part_of.second;
+      const std::size_t times = own.find(" * ");
       double weight = 1;
-      if (times != std::string::npos) weight = to_json(settings.model).at(mine.substr(0, times)).template get<double>();
+      if (times != std::string::npos) weight = mine.settings.at(own.substr(0, times)).template get<double>();
       double want = 0;
       for (std::size_t begin = 0, end = 0; end != std::string::npos; begin = end + 3) {
         end = part_of.first.find(" + ", begin);
         const std::string array = "loss_part." + part_of.first.substr(begin, end - begin);
         want += weight * oracle(array).values[static_cast<std::size_t>(step)];
       }
-      const Var<B> part = loss.part(times == std::string::npos ? mine : mine.substr(times + 3));
+      const Var<B> part = loss.part(times == std::string::npos ? own : own.substr(times + 3));
       CHECK(relative_error(scalar(part), want) <= Tolerance::losses);
     }
     tape.backward(sum);
@@ -610,6 +619,28 @@ void compare(const fs::path& folder, const Names& names) {
     CHECK(max_difference(values_of(p), shaped(oracle(names.after + "." + place.array), p.rows(), p.cols(),
                                               place.transposed)) <= Tolerance::after);
   });
+}
+
+template <class T, template <class> class M>
+void compare(const fs::path& folder, const Names& names) {
+  using B = TestBackend<T>;
+  using Drawn = typename Compared<T>::Drawn;
+  const Oracle oracle(folder);
+  CAPTURE(folder.string());
+  const Dataset data = read_data(folder.parent_path() / "data", oracle);
+  const Settings<ModelConfig<M>> settings = settings_of<M>(oracle, names);
+  Context<B> ctx(test_options());
+  M<B> model(ctx, data, settings.model);
+  const Compared<T> mine{
+      model, to_json(settings.model),
+      [&](const typename Compared<T>::CheckGradients& check) {
+        begin_epoch_with_their_draws(model, ctx, oracle, check);
+      },
+      [&](Tape<B>& tape, Drawn& drawn) { return embeddings_with_their_draws(model, tape, data, oracle, drawn); },
+      [&](Tape<B>& tape, const Step<B>& step, Drawn& drawn) {
+        return loss_with_their_draws(model, tape, step, data, oracle, drawn);
+      }};
+  compare(mine, ctx, data, oracle, names);
 }
 
 struct Row {

@@ -12,6 +12,14 @@ inline constexpr bool sanitized = true;
 inline constexpr bool sanitized = false;
 #endif
 
+/// A watched device takes ten times as long, and what it looks for shows in one of several like sizes: a case that has
+/// many leaves some out. On a device, and emulated at full speed, it has all of them.
+#ifdef REARM_TEST_WATCHED
+inline constexpr bool watched = true;
+#else
+inline constexpr bool watched = false;
+#endif
+
 }  // namespace rearm::test
 
 #if defined(REARM_TEST_SANITIZED) || defined(REARM_TEST_WATCHED)
