@@ -1,5 +1,7 @@
 // What another project does first on a GPU: a context, a product. Without a device it says so.
-#include <rearm/cuda.cuh>
+#include <rearm/backend/cuda/cuda_backend.cuh>
+#include <rearm/ops/gemm.hpp>
+#include <rearm/version.hpp>
 
 #include <cstdio>
 #include <vector>
