@@ -57,15 +57,27 @@ REARM_KERNEL void for_each_kernel(Index n, F f) {
   if (i < n) f(i, own_lane());
 }
 
-/// The end of a reduction over rows, from the sums of this block's warps, row w of `of_block`: adds them up into the
-/// block's part of `partials`, and the last block to finish those of all blocks into `to`, each in a fixed order.
-/// `slices` and `last` are shared memory. Apart from the kernels, so that it is compiled once, and not for every
-/// functor.
-template <class T>
-__device__ __noinline__ void settle_row_sums(const T* of_block, Index stride, Index width, T* partials,
-                                             unsigned* arrived, const RowSums<T>& to, T* slices, bool* last) {
+/// Sum j of `to` is the sum over rows i of what f(i, partial, lane) adds to partial_j: a warp adds up its rows, a block
+/// its warps, and the last block to finish all blocks, each in a fixed order. The warps' sums are in shared memory or,
+/// if they do not fit, in `partials`, after those of the blocks. `arrived` is 0 before and after.
+template <bool Shared, class F, class T>
+REARM_KERNEL void __launch_bounds__(reduce_warps* warp_size, Shared ? 2 : 1)
+    reduce_rows_kernel(Index n, Index width, Index rows_per_warp, F f, T* partials, unsigned* arrived, RowSums<T> to) {
+  __shared__ T sums[reduce_warps][Shared ? shared_width<T> : 1];
+  __shared__ T slices[reduce_warps * warp_size];
+  __shared__ bool last;
   const int thread = static_cast<int>(threadIdx.x);
   const int threads = reduce_warps * warp_size;
+  const Index stride = Shared ? shared_width<T> : width;
+  T* const of_block = Shared ? sums[0] : partials + (gridDim.x + static_cast<Index>(blockIdx.x) * reduce_warps) * width;
+  T* const own = of_block + thread / warp_size * stride;
+  const WarpLane lane = own_lane();
+  for (Index j = lane.first(); j < width; j += WarpLane::step) own[j] = T{0};
+  lane.sync();
+  const Index begin = own_warp() * rows_per_warp;
+  const Index end = begin + rows_per_warp < n ? begin + rows_per_warp : n;
+  for (Index i = begin; i < end; ++i) f(i, own, lane);
+  __syncthreads();
   for (Index j = thread; j < width; j += threads) {
     T sum{0};
     for (int w = 0; w < reduce_warps; ++w) sum += of_block[w * stride + j];
@@ -74,11 +86,11 @@ __device__ __noinline__ void settle_row_sums(const T* of_block, Index stride, In
   __syncthreads();
   if (thread == 0) {
     __threadfence();
-    *last = atomicInc(arrived, gridDim.x - 1) == gridDim.x - 1;
+    last = atomicInc(arrived, gridDim.x - 1) == gridDim.x - 1;
     __threadfence();
   }
   __syncthreads();
-  if (!*last) return;
+  if (!last) return;
   // As many columns at a time as possible; the threads of one column divide the blocks among them.
   int columns = 16;
   while (columns < width && columns < threads) columns *= 2;
@@ -108,29 +120,6 @@ __device__ __noinline__ void settle_row_sums(const T* of_block, Index stride, In
       __syncthreads();
     }
   }
-}
-
-/// Sum j of `to` is the sum over rows i of what f(i, partial, lane) adds to partial_j: a warp adds up its rows, then as
-/// settle_row_sums says. The warps' sums are in shared memory or, if they do not fit, in `partials`, after those of the
-/// blocks. `arrived` is 0 before and after.
-template <bool Shared, class F, class T>
-REARM_KERNEL void __launch_bounds__(reduce_warps* warp_size, Shared ? 2 : 1)
-    reduce_rows_kernel(Index n, Index width, Index rows_per_warp, F f, T* partials, unsigned* arrived,
-                       const __grid_constant__ RowSums<T> to) {
-  __shared__ T sums[reduce_warps][Shared ? shared_width<T> : 1];
-  __shared__ T slices[reduce_warps * warp_size];
-  __shared__ bool last;
-  const Index stride = Shared ? shared_width<T> : width;
-  T* const of_block = Shared ? sums[0] : partials + (gridDim.x + static_cast<Index>(blockIdx.x) * reduce_warps) * width;
-  T* const own = of_block + threadIdx.x / warp_size * stride;
-  const WarpLane lane = own_lane();
-  for (Index j = lane.first(); j < width; j += WarpLane::step) own[j] = T{0};
-  lane.sync();
-  const Index begin = own_warp() * rows_per_warp;
-  const Index end = begin + rows_per_warp < n ? begin + rows_per_warp : n;
-  for (Index i = begin; i < end; ++i) f(i, own, lane);
-  __syncthreads();
-  settle_row_sums<T>(of_block, stride, width, partials, arrived, to, slices, &last);
 }
 
 template <class F>

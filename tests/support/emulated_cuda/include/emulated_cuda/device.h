@@ -41,7 +41,6 @@
 #define __constant__
 #define __grid_constant__
 #define __launch_bounds__(...)
-#define __noinline__ __attribute__((noinline))
 #define __forceinline__ inline __attribute__((always_inline))
 #define __align__(n) __attribute__((aligned(n)))
 // Blocks run one after another, so one copy for all of them is enough.
