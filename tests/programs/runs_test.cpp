@@ -428,6 +428,7 @@ TEST_CASE("every model of the list trains by name, is continued, evaluated and r
     INFO("stderr: " << r.err);
     REQUIRE(r.status == 0);
     CHECK(bench.result(name)["model"] == name);
+    if (test::sanitized && n_models % 4 != 0) continue;  // files and lists are the same code for every model
     // The folder says which model it is of.
     REQUIRE(
         test::run(bench.folder, "rearm train", {data, "--out", out, "--resume", "--epochs", std::to_string(epochs + 1)})
