@@ -2,10 +2,11 @@
 those named alone, and prints them.
 
 A header compiles alone if it does so where nothing stands before it that it does not include itself, or nothing that it
-could make use of. So one source can do for a chain of headers, of which most include others that many include. One is
-added if what stands there already, and it does not include, gives it nothing: of rearm's, no name, declared without
-indentation (at namespace scope, that is, or as a macro), that it has and none of those has that it includes; of
-libraries, no header that it does not include as well, unless those it includes have all names of libraries that it has.
+could make use of. So one source can do for a chain of headers. A header X is added to a chain if what stands there, and
+X does not include, gives X nothing:
+- of rearm's headers, none declares (without indentation, so at namespace scope, or as a macro) a name that X has, unless
+  one that X includes has that name as well;
+- of libraries' headers, X includes all itself, unless all names of libraries in X occur in what it includes.
 """
 
 import pathlib
