@@ -472,7 +472,8 @@ void begin_epoch_with_their_draws(DiffMm<B>& model, Context<B>& ctx, const Oracl
   model.make_graphs([&](std::size_t m, Index row, Index column) { return kept[m](row, column) != 0; });
 }
 
-/// A model with what is its own in a comparison. The comparison itself knows no model, and so is compiled once.
+/// A model with what is its own in a comparison. The comparison itself knows no model, and so is compiled once a
+/// scalar.
 template <class T>
 struct Compared {
   using B = TestBackend<T>;

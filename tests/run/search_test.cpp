@@ -83,6 +83,9 @@ TEST_CASE("a search that has fewer points gives them all") {
   const auto points = random_points(dimensions, 1, 100);
   CHECK(std::set<SearchPoint>(points.begin(), points.end()).size() == 6);
   CHECK(points.size() == 6);
+  // As numbers compare, not as they are written; text is never a number.
+  const std::vector<SearchDimension> same = {list("a", {1, 1.0, 2.5, "1"})};
+  CHECK(random_points(same, 1, 100).size() == 3);
 }
 
 TEST_CASE("halving has rounds of fewer settings and more epochs") {

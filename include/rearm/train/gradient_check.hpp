@@ -10,7 +10,6 @@
 #include <cmath>
 #include <string>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 namespace rearm::REARM_ABI {
